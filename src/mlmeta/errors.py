@@ -1,0 +1,193 @@
+"""Every error that mlmeta raises on purpose.
+
+    MlmetaError                         exit code
+    ├── UsageError                          2   the call's words are off
+    │   └── AmbiguousSelectorError          2   a prefix that names several snapshots
+    ├── ConnectionFailedError               1   source or target could not be used
+    │   ├── UnreachableError                1   nothing answers there
+    │   ├── AuthenticationError             1   401 or 403
+    │   ├── NotMlflowError                  1   something answers, but it is no MLflow server
+    │   ├── MissingStoreError               1   a database or folder that does not exist
+    │   └── IncompatibleStoreError          1   a store this MLflow can't work with
+    ├── StorageError                        1   a place for snapshots could not be used
+    │   ├── StorageMissingError             5   there is no such storage
+    │   ├── StorageDeniedError              1   no permission
+    │   ├── StorageFullError                1   no space left
+    │   ├── ObjectMissingError              4   a file that should be there is not
+    │   └── ObjectExistsError               1   create-only write met an existing file
+    ├── SnapshotError                       4   a snapshot can't be trusted
+    │   ├── DamagedSnapshotError            4   cut, altered, missing, or not JSON
+    │   └── UnsupportedSchemaError          1   written by a newer major version
+    ├── SnapshotNotFoundError               5   no snapshot answers to that name
+    ├── RestoreError                        1   the target could not take the snapshot
+    │   └── ConflictError                   1   the target holds other data under the same id or name
+    └── InternalError                       1   a bug in mlmeta
+
+An error's text says what happened and where; its `hint` says what to do. What a caller may want to
+act on is an attribute, so that nobody has to take a message apart.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a finished command says to its caller."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    DIFFERENT = 4
+    NOT_FOUND = 5
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class MlmetaError(Exception):
+    """Base of all errors that mlmeta raises on purpose.
+
+    Args:
+        message: what happened, and where.
+        hint: what to do about it.
+    """
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    @property
+    def code(self) -> str:
+        """A stable word for machines, such as ``snapshot_not_found``."""
+        words = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(self).__name__)
+        return words.removeprefix("_").removesuffix("_error")
+
+
+class UsageError(MlmetaError):
+    """The call's words are off."""
+
+    exit_code = ExitCode.USAGE
+
+
+class AmbiguousSelectorError(UsageError):
+    """A prefix names several snapshots."""
+
+
+class ConnectionFailedError(MlmetaError):
+    """A source or target could not be used."""
+
+
+class UnreachableError(ConnectionFailedError):
+    """Nothing answers at the tracking URI."""
+
+
+class AuthenticationError(ConnectionFailedError):
+    """The server refused the credentials (401) or the permission (403)."""
+
+
+class NotMlflowError(ConnectionFailedError):
+    """Something answers at the tracking URI, but it is no MLflow server."""
+
+
+class MissingStoreError(ConnectionFailedError):
+    """The database or folder that the tracking URI names does not exist."""
+
+
+class IncompatibleStoreError(ConnectionFailedError):
+    """The store's schema is one that the installed MLflow can't work with."""
+
+
+class StorageError(MlmetaError):
+    """A storage could not be used."""
+
+
+class StorageMissingError(StorageError):
+    """There is no such storage."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class StorageDeniedError(StorageError):
+    """The storage refuses us."""
+
+
+class StorageFullError(StorageError):
+    """The storage has no space left."""
+
+
+class ObjectMissingError(StorageError):
+    """A file that should be in the storage is not.
+
+    Args:
+        message: what happened, and where.
+        name: the file's name in the storage.
+    """
+
+    exit_code = ExitCode.DIFFERENT
+
+    def __init__(self, message: str, *, name: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class ObjectExistsError(StorageError):
+    """A create-only write met a file of that name.
+
+    Args:
+        message: what happened, and where.
+        name: the file's name in the storage.
+    """
+
+    def __init__(self, message: str, *, name: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class SnapshotError(MlmetaError):
+    """A snapshot can't be trusted."""
+
+    exit_code = ExitCode.DIFFERENT
+
+
+class DamagedSnapshotError(SnapshotError):
+    """A file of a snapshot is cut, altered, missing, or not what its name says."""
+
+
+class UnsupportedSchemaError(SnapshotError):
+    """A snapshot was written by a newer major version of the schema."""
+
+    exit_code = ExitCode.FAILED
+
+
+class SnapshotNotFoundError(MlmetaError):
+    """No snapshot answers to a selector.
+
+    Args:
+        message: what was looked for, and where.
+        nearest: timestamps of the nearest snapshots, at most three.
+    """
+
+    exit_code = ExitCode.NOT_FOUND
+
+    def __init__(self, message: str, *, nearest: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.nearest = nearest
+
+
+class RestoreError(MlmetaError):
+    """A target could not take a snapshot."""
+
+
+class ConflictError(RestoreError):
+    """The target holds other data under the same id or name."""
+
+
+class InternalError(MlmetaError):
+    """A promise inside mlmeta was broken: a bug."""
+
+
+class TerminatedError(BaseException):
+    """SIGTERM arrived. Not an `Exception`, like `KeyboardInterrupt`, so that only clean-up sees it."""

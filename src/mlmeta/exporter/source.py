@@ -1,0 +1,58 @@
+"""What a source is: something that gives the records of an MLflow store in a snapshot's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlmeta.progress import Progress
+from mlmeta.schema import Record, Selection, Skipped
+
+Item = Record | Skipped
+"""A record, or the name of something that could not be read."""
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source says of itself.
+
+    Args:
+        uri: without credentials.
+        kind: ``server``, ``sqlite``, ``postgresql``, ``mysql`` or ``files``.
+        client_version: of the installed MLflow, where it is used.
+        server_version: of the server, or of the schema (alembic revision) for a database; None where unknown.
+        point_in_time: whether all is read as of one moment.
+    """
+
+    uri: str
+    kind: str
+    client_version: str | None = None
+    server_version: str | None = None
+    point_in_time: bool = False
+
+
+class Source(Protocol):
+    """An MLflow store to read from."""
+
+    @property
+    def info(self) -> SourceInfo:
+        """What it says of itself."""
+
+    def read(self, selection: Selection, progress: Progress) -> Iterator[Item]:
+        """All records of the selection, as a stream.
+
+        The order is the one of `snapshot.writer.SnapshotWriter.add`: experiments by id; runs by experiment, start
+        time and run id, each followed by its metric histories by key; models by name. What can't be read comes as
+        `Skipped`, in between. Units of progress: ``experiments``, ``runs``, ``metric points``, ``models``.
+
+        Raises:
+            UsageError: a selected experiment does not exist.
+            ConnectionFailedError: the store can't be read at all.
+        """
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know about the last `read`."""
+
+    def close(self) -> None:
+        """Give back connections and threads."""

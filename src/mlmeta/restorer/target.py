@@ -1,0 +1,103 @@
+"""What a target is: something that takes a snapshot's records and keeps what it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from mlmeta.progress import Progress
+from mlmeta.schema import Record, Selection, Skipped
+from mlmeta.snapshot.reader import Snapshot
+
+
+class Refusal(BaseModel):
+    """Something that the target did not take.
+
+    Args:
+        kind: of record, such as ``run`` or ``model version``.
+        id: its id or name in the snapshot.
+        reason: why, and the way out.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    id: str
+    reason: str
+
+
+class Plan(BaseModel):
+    """What a restore would do. Nothing has been written yet.
+
+    Args:
+        target: where to, without credentials.
+        keeps_ids: whether ids and all times arrive as they were.
+        create: how many of each kind would be written (``experiments``, ``runs``, ``models``, ``model versions``).
+        present: how many of each kind are there already, from an earlier restore or otherwise the same.
+        target_runs: whether the target has runs that are none of this snapshot's.
+        conflicts: what the target holds under the same name or id, with other content.
+        notes: what a person should know beforehand.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    target: str
+    keeps_ids: bool
+    create: dict[str, int] = {}
+    present: dict[str, int] = {}
+    target_runs: bool = False
+    conflicts: tuple[Refusal, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Report(BaseModel):
+    """What a restore did.
+
+    Args:
+        created: how many of each kind were written.
+        present: how many were there already.
+        refused: what the target did not take.
+        notes: what a person should know.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    created: dict[str, int] = {}
+    present: dict[str, int] = {}
+    refused: tuple[Refusal, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+Readback = Callable[[Selection], Iterator[Record | Skipped]]
+"""Reads a selection of the target back, in the order of a snapshot."""
+
+
+class Target(Protocol):
+    """An MLflow store to write into."""
+
+    def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
+        """Look at the target and say what a restore would do."""
+
+    def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
+        """Write what is missing; never overwrite, never delete what was there.
+
+        Raises:
+            ConflictError: the target holds other data under the same id (targets that keep ids).
+            RestoreError: the target can't take it at all.
+        """
+
+    def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Record | Skipped]:
+        """What was restored, read from the target, in the snapshot's ids and order.
+
+        Of fields that this route can't keep, the snapshot's own value is given where the target's can't be
+        compared; `unkept` names them.
+        """
+
+    @property
+    def unkept(self) -> tuple[str, ...]:
+        """Fields that this route can't keep, such as ``experiments.creation_time``."""
+
+    def close(self) -> None:
+        """Give back connections and threads."""

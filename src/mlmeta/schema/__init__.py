@@ -1,0 +1,43 @@
+"""The records of a snapshot, as Pydantic models. Imports nothing else of mlmeta."""
+
+from mlmeta.schema.base import Record
+from mlmeta.schema.experiments import Experiment, experiment_order
+from mlmeta.schema.kinds import EXPERIMENTS, KINDS, METRICS, MODELS, RUNS, Kind, kind_of
+from mlmeta.schema.metrics import MetricHistory, Point, canonical, point_order, to_records
+from mlmeta.schema.models import ModelVersion, RegisteredModel
+from mlmeta.schema.runs import Dataset, DatasetInput, LatestMetric, ModelInput, ModelOutput, Run, run_order
+from mlmeta.schema.selection import Selection
+from mlmeta.schema.summary import SCHEMA_VERSION, FileEntry, Skipped, Summary, summary_is_intact
+
+__all__ = [
+    "EXPERIMENTS",
+    "KINDS",
+    "METRICS",
+    "MODELS",
+    "RUNS",
+    "SCHEMA_VERSION",
+    "Dataset",
+    "DatasetInput",
+    "Experiment",
+    "FileEntry",
+    "Kind",
+    "LatestMetric",
+    "MetricHistory",
+    "ModelInput",
+    "ModelOutput",
+    "ModelVersion",
+    "Point",
+    "Record",
+    "RegisteredModel",
+    "Run",
+    "Selection",
+    "Skipped",
+    "Summary",
+    "canonical",
+    "experiment_order",
+    "kind_of",
+    "point_order",
+    "run_order",
+    "summary_is_intact",
+    "to_records",
+]

@@ -1,0 +1,38 @@
+"""What all records of a snapshot have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+_V = TypeVar("_V")
+
+
+def _by_key(mapping: dict[str, _V]) -> dict[str, _V]:
+    return dict(sorted(mapping.items()))
+
+
+SortedMap = Annotated[dict[str, _V], AfterValidator(_by_key)]
+"""A map whose keys are always in code point order, so that the same content gives the same bytes."""
+
+
+class Record(BaseModel):
+    """One line of a data file.
+
+    Times are milliseconds since the epoch, as in MLflow. NaN and the infinities are written as the
+    strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``. Fields that a newer minor version of the
+    schema added are ignored.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+        frozen=True,
+        ser_json_inf_nan="strings",
+        protected_namespaces=(),
+        populate_by_name=True,
+    )
+
+    def to_line(self) -> bytes:
+        """This record as one line of JSON, without a line end."""
+        return self.model_dump_json(by_alias=True).encode()

@@ -1,0 +1,24 @@
+"""Experiments."""
+
+from __future__ import annotations
+
+from mlmeta.schema.base import Record, SortedMap
+
+
+class Experiment(Record):
+    """An MLflow experiment. Times are milliseconds since the epoch; MLflow 1.x stores have none."""
+
+    experiment_id: str
+    name: str
+    artifact_location: str | None = None
+    lifecycle_stage: str = "active"
+    creation_time: int | None = None
+    last_update_time: int | None = None
+    tags: SortedMap[str] = {}
+
+
+def experiment_order(experiment_id: str) -> tuple[int, int, str]:
+    """Sort key of experiment ids: numbers by value, then anything else by code point."""
+    if experiment_id.isascii() and experiment_id.isdigit():
+        return (0, int(experiment_id), experiment_id)
+    return (1, 0, experiment_id)

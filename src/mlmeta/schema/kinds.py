@@ -1,0 +1,48 @@
+"""The registry of record kinds: what a snapshot can hold, file by file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from mlmeta.schema.base import Record
+from mlmeta.schema.experiments import Experiment
+from mlmeta.schema.metrics import MetricHistory
+from mlmeta.schema.models import RegisteredModel
+from mlmeta.schema.runs import Run
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[R]):
+    """A kind of record.
+
+    Args:
+        name: the first part of its file's name, and its key in the summary.
+        record: the class of its records.
+        always: whether the file is written even when it is empty.
+    """
+
+    name: str
+    record: type[R]
+    always: bool = True
+
+
+EXPERIMENTS = Kind("experiments", Experiment)
+RUNS = Kind("runs", Run)
+METRICS = Kind("metrics", MetricHistory)
+MODELS = Kind("models", RegisteredModel)
+
+KINDS: dict[str, Kind[Record]] = {
+    kind.name: kind  # type: ignore[misc]
+    for kind in (EXPERIMENTS, RUNS, METRICS, MODELS)
+}
+"""All kinds, in the order in which a snapshot's files are published and read."""
+
+_BY_RECORD = {kind.record: kind for kind in KINDS.values()}
+
+
+def kind_of(record: Record) -> Kind[Record]:
+    """The kind that a record is of."""
+    return _BY_RECORD[type(record)]

@@ -1,0 +1,90 @@
+"""Runs, with everything of theirs but the history of their metrics."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from mlmeta.schema.base import Record, SortedMap
+
+
+class LatestMetric(Record):
+    """The latest point of a metric, as MLflow defines it: highest step, then timestamp, then value."""
+
+    value: float
+    step: int | None = None
+    timestamp: int | None = None
+
+
+class Dataset(Record):
+    """A dataset that a run used."""
+
+    name: str
+    digest: str
+    source_type: str | None = None
+    source: str | None = None
+    schema_: str | None = Field(default=None, alias="schema")
+    profile: str | None = None
+
+
+class DatasetInput(Record):
+    """The use of a dataset by a run; the tags (such as ``mlflow.data.context``) belong to the use."""
+
+    dataset: Dataset
+    tags: SortedMap[str] = {}
+
+
+class ModelInput(Record):
+    """A logged model (MLflow 3) that a run used."""
+
+    model_id: str
+
+
+class ModelOutput(Record):
+    """A logged model (MLflow 3) that a run made."""
+
+    model_id: str
+    step: int = 0
+
+
+def _inputs_in_order(inputs: tuple[DatasetInput, ...]) -> tuple[DatasetInput, ...]:
+    return tuple(sorted(inputs, key=lambda i: (i.dataset.name, i.dataset.digest, i.to_line())))
+
+
+def _models_in_order(models: tuple[ModelInput, ...]) -> tuple[ModelInput, ...]:
+    return tuple(sorted(models, key=lambda m: m.model_id))
+
+
+def _outputs_in_order(models: tuple[ModelOutput, ...]) -> tuple[ModelOutput, ...]:
+    return tuple(sorted(models, key=lambda m: (m.model_id, m.step)))
+
+
+class Run(Record):
+    """An MLflow run. Times are milliseconds since the epoch.
+
+    `metrics` holds the latest point of each metric; a metric with more than that one point has its
+    whole history in `MetricHistory` records.
+    """
+
+    run_id: str
+    experiment_id: str
+    run_name: str | None = None
+    user_id: str | None = None
+    status: str
+    lifecycle_stage: str = "active"
+    start_time: int | None = None
+    end_time: int | None = None
+    deleted_time: int | None = None
+    artifact_uri: str | None = None
+    params: SortedMap[str] = {}
+    tags: SortedMap[str] = {}
+    metrics: SortedMap[LatestMetric] = {}
+    dataset_inputs: Annotated[tuple[DatasetInput, ...], AfterValidator(_inputs_in_order)] = ()
+    model_inputs: Annotated[tuple[ModelInput, ...], AfterValidator(_models_in_order)] = ()
+    model_outputs: Annotated[tuple[ModelOutput, ...], AfterValidator(_outputs_in_order)] = ()
+
+
+def run_order(run: Run) -> tuple[bool, int, str]:
+    """Sort key of runs within an experiment: start time (runs without one last), then run id."""
+    return (run.start_time is None, run.start_time or 0, run.run_id)

@@ -1,0 +1,93 @@
+"""The summary: a snapshot's table of contents and its commit marker."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = "1.0"
+"""Major: readers must understand it. Minor: fields and kinds were added."""
+
+_NO_CHECKSUM = b"0" * 64
+_CHECKSUM = re.compile(rb'("checksum": ")([0-9a-f]{64})(")')
+
+
+class FileEntry(BaseModel):
+    """A data file of a snapshot: size in bytes, number of records, SHA-256 of its bytes in hex."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    bytes: int
+    records: int
+    sha256: str
+
+
+class Skipped(BaseModel):
+    """Something the source has and the snapshot lacks."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    kind: str
+    id: str
+    reason: str
+
+
+class Summary(BaseModel):
+    """What `backup_summary_TS.json` holds.
+
+    Args:
+        backup_timestamp: the snapshot's name, ``YYYYMMDD_HHMMSS`` in UTC.
+        backup_date: when the backup began, ISO 8601 in UTC.
+        mlflow_uri: the source, without credentials.
+        stats: counts: ``experiments``, ``runs``, ``models``, ``model_versions``, ``metric_points``.
+        files: the data files by kind.
+        note: a sentence for people.
+        started: when reading began, milliseconds since the epoch.
+        finished: when reading ended, milliseconds since the epoch.
+        point_in_time: whether the read saw one point in time.
+        experiments: the names the backup was limited to; empty: everything.
+        checksum: SHA-256 of this very file with the checksum's digits replaced by zeros.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    backup_timestamp: str
+    backup_date: str
+    mlflow_uri: str
+    stats: dict[str, int]
+    files: dict[str, FileEntry]
+    note: str
+    schema_version: str = SCHEMA_VERSION
+    mlmeta_version: str = ""
+    mlflow_client_version: str | None = None
+    mlflow_server_version: str | None = None
+    source_kind: str = "server"
+    started: int = 0
+    finished: int = 0
+    point_in_time: bool = False
+    experiments: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    checksum: str = _NO_CHECKSUM.decode()
+
+    def to_bytes(self) -> bytes:
+        """The file's content, its own checksum included."""
+        blank = self.model_copy(update={"checksum": _NO_CHECKSUM.decode()})
+        text = (blank.model_dump_json(indent=1) + "\n").encode()
+        return _with_checksum(text, hashlib.sha256(text).hexdigest().encode())
+
+
+def summary_is_intact(text: bytes) -> bool:
+    """Whether a summary file is, to the byte, what was written."""
+    found = _CHECKSUM.findall(text)
+    if len(found) != 1:
+        return False
+    blank = _with_checksum(text, _NO_CHECKSUM)
+    return hashlib.sha256(blank).hexdigest() == str(found[0][1], "ascii")
+
+
+def _with_checksum(text: bytes, checksum: bytes) -> bytes:
+    return _CHECKSUM.sub(rb"\g<1>" + checksum + rb"\g<3>", text)

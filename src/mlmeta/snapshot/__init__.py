@@ -1,0 +1,1 @@
+"""Snapshots in a storage: layout, writing, reading, selecting, verifying."""

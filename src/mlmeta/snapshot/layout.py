@@ -1,0 +1,80 @@
+"""Names of a snapshot's files, and its timestamp.
+
+A snapshot is a set of files that share a timestamp: ``<kind>_<timestamp>.json``, flat in the storage.
+The script that mlmeta replaces put them under ``<timestamp>/`` in a bucket; that is read as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+
+from mlmeta.storage import StoredFile
+
+SUMMARY = "backup_summary"
+_FORMAT = "%Y%m%d_%H%M%S"
+_NAME = re.compile(r"(?:(?P<folder>\d{8}_\d{6})/)?(?P<kind>[a-z][a-z_]*?)_(?P<timestamp>\d{8}_\d{6})\.json(?:\.gz)?")
+
+
+def file_name(kind: str, timestamp: str) -> str:
+    """The name of a snapshot's file of one kind."""
+    return f"{kind}_{timestamp}.json"
+
+
+def timestamp_of(moment: datetime) -> str:
+    """The timestamp for a moment (aware)."""
+    return moment.astimezone(timezone.utc).strftime(_FORMAT)
+
+
+def moment_of(timestamp: str) -> datetime | None:
+    """The moment (UTC) a timestamp names, or None where its digits are no date."""
+    try:
+        return datetime.strptime(timestamp, _FORMAT).replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+
+
+def next_timestamp(timestamp: str) -> str:
+    """The timestamp one second later."""
+    moment = moment_of(timestamp)
+    if moment is None:
+        raise ValueError(f"{timestamp} is no timestamp")
+    return timestamp_of(moment + timedelta(seconds=1))
+
+
+@dataclass
+class FileSet:
+    """The files in a storage that share a timestamp.
+
+    Args:
+        timestamp: ``YYYYMMDD_HHMMSS``.
+        files: the stored files by kind; the summary's kind is `SUMMARY`.
+    """
+
+    timestamp: str
+    files: dict[str, StoredFile] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> StoredFile | None:
+        """The commit marker, if there is one."""
+        return self.files.get(SUMMARY)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files.values())
+
+
+def group(files: Iterable[StoredFile]) -> list[FileSet]:
+    """Files by timestamp, newest first. Files with other names are none of ours and are left out."""
+    sets: dict[str, FileSet] = {}
+    for file in files:
+        match = _NAME.fullmatch(file.name)
+        if match is None or match["folder"] not in {None, match["timestamp"]}:
+            continue
+        found = sets.setdefault(match["timestamp"], FileSet(match["timestamp"]))
+        if match["kind"] not in found.files or not match["folder"]:  # flat names win over the older layout
+            found.files[match["kind"]] = file
+    return sorted(sets.values(), key=lambda s: s.timestamp, reverse=True)

@@ -1,0 +1,118 @@
+"""Snapshots of the script that mlmeta replaces.
+
+Its files are plain `json.dump` output (NaN and Infinity stand bare) without a schema version or checksums;
+metrics and params are plain maps; there are no tags of experiments, no histories, no aliases.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from mlmeta.schema import (
+    EXPERIMENTS,
+    MODELS,
+    RUNS,
+    Experiment,
+    FileEntry,
+    Record,
+    RegisteredModel,
+    Run,
+    Summary,
+    experiment_order,
+    run_order,
+)
+from mlmeta.snapshot.layout import FileSet
+from mlmeta.snapshot.records import damaged
+
+SCHEMA = "legacy"
+KINDS = (EXPERIMENTS.name, RUNS.name, MODELS.name)
+
+
+def is_legacy(summary: Summary) -> bool:
+    """Whether the snapshot was written by the older script."""
+    return summary.schema_version == SCHEMA
+
+
+def summary(fields: dict[str, Any], files: FileSet) -> Summary:
+    """A summary from what the older script wrote. Its timestamp is taken as it stands."""
+    stats = fields.get("stats")
+    counts = {k: v for k, v in stats.items() if isinstance(v, int)} if isinstance(stats, dict) else {}
+    return Summary(
+        schema_version=SCHEMA,
+        backup_timestamp=files.timestamp,
+        backup_date=str(fields.get("backup_date", "")),
+        mlflow_uri=str(fields.get("mlflow_uri", "")),
+        note=str(fields.get("note", "")),
+        stats=counts,
+        files={
+            kind: FileEntry(name=stored.name, bytes=stored.size, records=counts.get(kind, 0), sha256="")
+            for kind, stored in files.files.items()
+            if kind in KINDS
+        },
+        source_kind="",
+    )
+
+
+def read(content: bytes, kind: str, name: str) -> list[Record]:
+    """The records of one of its data files, in today's order.
+
+    Raises:
+        DamagedSnapshotError: the file is not what the script wrote.
+    """
+    try:
+        array = json.loads(content)
+    except ValueError as error:
+        raise damaged(name, None, f"it is not JSON ({error})") from error
+    if not isinstance(array, list) or not all(isinstance(item, dict) for item in array):
+        raise damaged(name, None, "it is not an array of objects")
+    return _sorted(_converted(array, _CONVERTERS[kind], name))
+
+
+def _converted(array: list[dict[str, Any]], convert: Callable[[dict[str, Any]], Record], name: str) -> Iterable[Record]:
+    for number, item in enumerate(array, start=1):
+        try:
+            yield convert(item)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise damaged(name, None, f"record {number}, {where}: {first['msg']}") from error
+
+
+def _experiment(item: dict[str, Any]) -> Record:
+    return Experiment.model_validate(item)
+
+
+def _run(item: dict[str, Any]) -> Record:
+    metrics = {key: {"value": value} for key, value in (item.get("metrics") or {}).items() if value is not None}
+    tags = item.get("tags") or {}
+    return Run.model_validate(
+        {
+            **item,
+            "metrics": metrics,
+            "params": item.get("params") or {},
+            "tags": tags,
+            "run_name": tags.get("mlflow.runName"),
+            "user_id": tags.get("mlflow.user"),
+        }
+    )
+
+
+def _model(item: dict[str, Any]) -> Record:
+    versions = [{**v, "current_stage": v.get("stage")} for v in item.get("versions") or []]
+    return RegisteredModel.model_validate({**item, "versions": versions})
+
+
+_CONVERTERS = {EXPERIMENTS.name: _experiment, RUNS.name: _run, MODELS.name: _model}
+
+
+def _sorted(records: Iterable[Record]) -> list[Record]:
+    def order(record: Record) -> Any:
+        if isinstance(record, Run):
+            return (experiment_order(record.experiment_id), run_order(record))
+        return experiment_order(record.experiment_id) if isinstance(record, Experiment) else record.name  # type: ignore[attr-defined]
+
+    return sorted(records, key=order)

@@ -1,0 +1,146 @@
+"""Reads a snapshot: record by record, and never on trust."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from mlmeta.errors import DamagedSnapshotError
+from mlmeta.schema import METRICS, RUNS, FileEntry, Kind, MetricHistory, Run, Summary
+from mlmeta.schema.kinds import R
+from mlmeta.snapshot import layout, legacy
+from mlmeta.snapshot.catalog import file_sets, read_summary
+from mlmeta.snapshot.records import damaged, parse_lines
+from mlmeta.snapshot.selector import select
+from mlmeta.storage import Storage
+
+
+@dataclass(frozen=True)
+class RunHistories:
+    """A run and all its metric histories (those with more than the latest point)."""
+
+    run: Run
+    histories: tuple[MetricHistory, ...]
+
+
+class Snapshot:
+    """A snapshot in a storage.
+
+    Args:
+        storage: where it is.
+        summary: its table of contents.
+    """
+
+    def __init__(self, storage: Storage, summary: Summary) -> None:
+        self.storage = storage
+        self.summary = summary
+
+    @property
+    def timestamp(self) -> str:
+        """Its name."""
+        return self.summary.backup_timestamp
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether the older script wrote it: no checksums, no histories."""
+        return legacy.is_legacy(self.summary)
+
+    def records(self, kind: Kind[R]) -> Iterator[R]:
+        """All records of a kind, in order; none where the snapshot has no such file.
+
+        Raises:
+            DamagedSnapshotError: the file is cut, altered or missing. As the file is read as a stream, this may
+                come after records were already given out: `verify_snapshot` first where that matters.
+        """
+        entry = self.summary.files.get(kind.name)
+        if entry is None:
+            return
+        if self.is_legacy:
+            yield from self._legacy_records(entry, kind)
+            return
+        with self.storage.open(entry.name) as file:
+            lines = _HashedLines(file)
+            count = 0
+            for record in parse_lines(lines, kind.record, entry.name):
+                yield record
+                count += 1
+            lines.check(entry, count)
+
+    def _legacy_records(self, entry: FileEntry, kind: Kind[R]) -> Iterator[R]:
+        with self.storage.open(entry.name) as file:
+            for record in legacy.read(file.read(), kind.name, entry.name):
+                if isinstance(record, kind.record):
+                    yield record
+
+    def runs(self) -> Iterator[RunHistories]:
+        """All runs, each with its histories.
+
+        Raises:
+            DamagedSnapshotError: see `records`; also for a history that belongs to no run.
+        """
+        histories = self.records(METRICS)
+        following = next(histories, None)
+        for run in self.records(RUNS):
+            own: list[MetricHistory] = []
+            while following is not None and following.run_id == run.run_id:
+                own.append(following)
+                following = next(histories, None)
+            yield RunHistories(run, tuple(own))
+        if following is not None:
+            name = self.summary.files[METRICS.name].name
+            raise damaged(name, None, f"it has a history of run {following.run_id}, which is not where it belongs")
+
+
+class _HashedLines:
+    """The lines of a file, hashed on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self._size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for line in self._file:
+            self._sha256.update(line)
+            self._size += len(line)
+            yield line
+
+    def check(self, entry: FileEntry, count: int) -> None:
+        """Hold what was read against the summary.
+
+        Raises:
+            DamagedSnapshotError: it is something else.
+        """
+        for _ in self:  # what stands behind the closing bracket counts too
+            pass
+        if self._size != entry.bytes:
+            raise damaged(entry.name, None, f"it has {self._size} bytes instead of {entry.bytes}")
+        if self._sha256.hexdigest() != entry.sha256:
+            raise damaged(entry.name, None, "it is not what was written: its SHA-256 differs")
+        if count != entry.records:
+            raise damaged(entry.name, None, f"it has {count} records instead of {entry.records}")
+
+
+def open_snapshot(storage: Storage, selector: str = "latest") -> Snapshot:
+    """The snapshot that `selector` names.
+
+    Args:
+        storage: where to look.
+        selector: a timestamp, a unique prefix of one, ``latest``, ``latest~N``, or an ISO 8601 instant.
+
+    Raises:
+        SnapshotNotFoundError: there is none.
+        AmbiguousSelectorError: a prefix names several.
+        SnapshotError: it can't be trusted, or a newer mlmeta wrote it.
+        StorageError: the storage can't be read.
+    """
+    sets = file_sets(storage)
+    committed = [files.timestamp for files in sets if files.summary is not None]
+    timestamp = select(selector, committed, leftovers=[f.timestamp for f in sets if f.summary is None])
+    files = next(f for f in sets if f.timestamp == timestamp)
+    return Snapshot(storage, read_summary(storage, files))
+
+
+__all__ = ["DamagedSnapshotError", "RunHistories", "Snapshot", "layout", "open_snapshot"]

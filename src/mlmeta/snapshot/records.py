@@ -1,0 +1,65 @@
+"""Data files: a JSON array with one record on each line.
+
+Valid JSON as a whole, and readable line by line: ``[`` on the first line, ``]`` on the last, records in
+between, separated by a comma at the line's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pydantic import ValidationError
+
+from mlmeta.errors import DamagedSnapshotError
+from mlmeta.schema.kinds import R
+
+OPENING = b"["
+SEPARATOR = b",\n"
+FIRST = b"\n"
+CLOSING = b"\n]\n"
+
+
+def parse_lines(lines: Iterable[bytes], record: type[R], name: str) -> Iterator[R]:
+    """The records of a data file.
+
+    Args:
+        lines: the file's lines.
+        record: the class of its records.
+        name: the file's name, for errors.
+
+    Raises:
+        DamagedSnapshotError: the file is cut, or a line is no such record.
+    """
+    numbered = enumerate(lines, start=1)
+    if next(numbered, (0, b""))[1].strip() != OPENING:
+        raise damaged(name, 1, "the opening bracket is missing")
+    for number, line in numbered:
+        text = line.strip()
+        if text == b"]":
+            return
+        if text:
+            yield parse_record(text.removesuffix(b","), record, f"{name}, line {number}")
+    raise damaged(name, None, "the file is cut: its closing bracket is missing")
+
+
+def parse_record(text: bytes, record: type[R], where: str) -> R:
+    """One record.
+
+    Raises:
+        DamagedSnapshotError: it is no JSON, or not what the schema says.
+    """
+    try:
+        return record.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise damaged(where, None, f"{field + ': ' if field else ''}{first['msg']}") from error
+
+
+def damaged(name: str, line: int | None, what: str) -> DamagedSnapshotError:
+    """The error for a data file that can't be trusted."""
+    where = f"{name}, line {line}" if line else name
+    return DamagedSnapshotError(
+        f"{where} is damaged: {what}",
+        hint="run `mlmeta verify` for all that is wrong, and use another snapshot (`mlmeta list`)",
+    )

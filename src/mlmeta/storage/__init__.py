@@ -1,0 +1,29 @@
+"""Places for snapshots: a local folder, a GCS bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlmeta.errors import UsageError
+from mlmeta.storage.base import Digest, StagedFile, Storage, StoredFile
+from mlmeta.storage.local import LocalStorage
+
+__all__ = ["Digest", "LocalStorage", "StagedFile", "Storage", "StoredFile", "open_storage"]
+
+
+def open_storage(location: str) -> Storage:
+    """The storage that `location` names. Nothing is touched yet.
+
+    Args:
+        location: a folder, or ``gs://bucket/prefix``.
+
+    Raises:
+        UsageError: `location` is neither.
+    """
+    if not location:
+        raise UsageError("--storage is empty", hint="name a folder, or gs://bucket/prefix")
+    if location.startswith("file://"):
+        return LocalStorage(Path(location.removeprefix("file://")))
+    if "://" in location:
+        raise UsageError(f"{location} is not a storage that mlmeta knows", hint="name a folder, or gs://bucket/prefix")
+    return LocalStorage(Path(location).expanduser())

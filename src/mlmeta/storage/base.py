@@ -1,0 +1,97 @@
+"""What a storage is: a flat place for files with names. It knows names and bytes, not MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in a storage.
+
+    Args:
+        name: relative to the storage; older snapshots have one folder level (``TS/runs_TS.json``).
+        size: bytes.
+        modified: seconds since the epoch.
+    """
+
+    name: str
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What was written: size in bytes, SHA-256 in hex."""
+
+    size: int
+    sha256: str
+
+
+class StagedFile(Protocol):
+    """A file that is being written and that nobody sees yet."""
+
+    def write(self, data: bytes) -> None:
+        """Append `data`.
+
+        Raises:
+            StorageError: it can't be written (`StorageFullError`: no space left).
+        """
+
+    def publish(self, name: str, digest: Digest) -> None:
+        """Make the file visible as `name`, durably, unless a file of that name exists.
+
+        It may be published again under another name, until it is discarded.
+
+        Args:
+            name: the file's name in the storage.
+            digest: of all that was written; the storage holds what arrived against it.
+
+        Raises:
+            ObjectExistsError: there is another file of that name; this one is still staged.
+            StorageError: it can't be written.
+        """
+
+    def discard(self) -> None:
+        """Forget the staged file; what was published stays. To be called in every case."""
+
+
+class Storage(Protocol):
+    """A place for snapshots.
+
+    All methods raise `StorageError` (or a subclass) when the storage can't be used.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where it is, as a person would name it: a folder, or ``gs://bucket/prefix``."""
+
+    def stage(self) -> StagedFile:
+        """Begin a new file; the storage itself is created if it is missing and can be."""
+
+    def files(self) -> Iterator[StoredFile]:
+        """All files, in no particular order; staged ones don't show.
+
+        Raises:
+            StorageMissingError: there is no such storage.
+        """
+
+    def open(self, name: str) -> BinaryIO:
+        """A file's content, to read from the start.
+
+        Raises:
+            ObjectMissingError: there is no such file.
+        """
+
+    def confirm(self, name: str, digest: Digest) -> None:
+        """Look up again whether the published file is what was written.
+
+        Raises:
+            ObjectMissingError: there is no such file.
+            StorageError: it is something else.
+        """
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is gone already counts as removed."""

@@ -1,0 +1,191 @@
+"""A local folder as storage.
+
+A file is written under a temporary name in the same folder, flushed to the disk (fsync), and gets its
+final name by a hard link, which never overwrites; then the folder is flushed too. What a killed process
+leaves behind starts with `STAGING_PREFIX` and is invisible to readers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from mlmeta.errors import (
+    ObjectExistsError,
+    ObjectMissingError,
+    StorageDeniedError,
+    StorageError,
+    StorageFullError,
+    StorageMissingError,
+)
+from mlmeta.storage.base import Digest, StoredFile
+
+STAGING_PREFIX = ".mlmeta-"
+_BUFFER = 1 << 20
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+class LocalStorage:
+    """A folder; it is created when the first file is staged."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def location(self) -> str:
+        """The folder, as it was given."""
+        return f"{self.folder}{os.sep}"
+
+    def stage(self) -> LocalStagedFile:
+        """Begin a new file in the folder."""
+        path = self.folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}.tmp"
+        with _errors_named(self.folder):
+            if not self.folder.is_dir():
+                self.folder.mkdir(parents=True)
+            return LocalStagedFile(self.folder, path, path.open("xb", buffering=_BUFFER))
+
+    def files(self) -> Iterator[StoredFile]:
+        """The files of the folder and of its sub-folders, one level deep."""
+        with _errors_named(self.folder):
+            if not self.folder.is_dir():
+                raise StorageMissingError(
+                    f"there is no folder {self.location}",
+                    hint="name the folder with --storage, or make a first snapshot with `mlmeta backup`",
+                )
+            yield from self._scan(self.folder, "")
+
+    def _scan(self, folder: Path, prefix: str) -> Iterator[StoredFile]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # removed by someone else meanwhile
+                    if entry.is_file():
+                        status = entry.stat()
+                        yield StoredFile(prefix + entry.name, status.st_size, status.st_mtime)
+                    elif entry.is_dir() and not prefix:
+                        yield from self._scan(Path(entry.path), f"{entry.name}/")
+
+    def open(self, name: str) -> BinaryIO:
+        """A file's content."""
+        path = self.folder / name
+        with _errors_named(path, name=name):
+            return path.open("rb", buffering=_BUFFER)
+
+    def confirm(self, name: str, digest: Digest) -> None:
+        """Read the file again and compare."""
+        with self.open(name) as file, _errors_named(self.folder / name, name=name):
+            sha256 = hashlib.sha256()
+            size = 0
+            while block := file.read(_BUFFER):
+                sha256.update(block)
+                size += len(block)
+        if Digest(size, sha256.hexdigest()) != digest:
+            raise StorageError(
+                f"{self.folder / name} does not hold what was written into it",
+                hint="check the disk; the snapshot was not committed",
+            )
+
+    def remove(self, name: str) -> None:
+        """Remove a file, and the sub-folder it leaves empty."""
+        path = self.folder / name
+        with _errors_named(path):
+            path.unlink(missing_ok=True)
+            _flush_folder(path.parent)
+            if path.parent != self.folder:
+                with contextlib.suppress(OSError):  # not empty
+                    path.parent.rmdir()
+
+
+class LocalStagedFile:
+    """A file under a temporary name."""
+
+    def __init__(self, folder: Path, path: Path, file: BinaryIO) -> None:
+        self._folder = folder
+        self._path = path
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        """Append `data`."""
+        with _errors_named(self._path.parent):
+            self._file.write(data)
+
+    def publish(self, name: str, digest: Digest) -> None:
+        """Flush the file to the disk and link it to its name."""
+        target = self._folder / name
+        with _errors_named(target, name=name):
+            if not self._file.closed:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+            if self._path.stat().st_size != digest.size:
+                raise StorageError(f"{target} was not written in full", hint="check the disk")
+            _link(self._path, target)
+            _flush_folder(self._folder)
+
+    def discard(self) -> None:
+        """Remove the temporary file."""
+        with contextlib.suppress(OSError):  # flushing a full disk fails again on closing
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, which must be new.
+
+    Some file systems (FUSE mounts, exFAT) have no hard links. There the name is claimed by an empty
+    file, which is then replaced: create-only too, but a crash in between leaves the empty file.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        target.open("xb").close()
+        copy = source.with_suffix(".copy")
+        shutil.copyfile(source, copy)
+        copy.replace(target)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _errors_named(path: Path, name: str = "") -> Iterator[None]:
+    """Turn the operating system's errors into ours, with the path and what to do."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise ObjectExistsError(f"{path} exists already", name=name) from error
+    except FileNotFoundError as error:
+        raise ObjectMissingError(f"{path} is missing", name=name) from error
+    except OSError as error:
+        raise _named(error, path) from error
+
+
+def _named(error: OSError, path: Path) -> StorageError:
+    what = f"{path}: {error.strerror or error}"
+    if error.errno in _NO_SPACE:
+        return StorageFullError(f"no space left: {what}", hint="free some space there, or use another --storage")
+    if error.errno in _DENIED:
+        return StorageDeniedError(
+            f"not writable or readable: {what}", hint="check the permissions, or use another --storage"
+        )
+    return StorageError(f"the storage failed: {what}", hint="check the path given with --storage")

@@ -1,0 +1,1 @@
+"""The connection to an MLflow server or store: addresses, credentials, errors."""

@@ -169,6 +169,7 @@ class SnapshotWriter:
                 "backup_timestamp": timestamp,
                 "stats": dict(self.stats),
                 "files": dict(self._entries(timestamp)),
+                "note": summary.note.format(timestamp=timestamp),
             }
         )
         self._confirm(complete)

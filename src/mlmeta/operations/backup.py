@@ -1,0 +1,173 @@
+"""`mlmeta backup`: a snapshot of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from mlmeta import __version__
+from mlmeta.errors import ExitCode
+from mlmeta.exporter.source import Source
+from mlmeta.operations.result import Issue, Result
+from mlmeta.operations.stores import DEFAULT_JOBS, open_source
+from mlmeta.progress import Progress, Silent
+from mlmeta.schema import FileEntry, Selection, Skipped, Summary
+from mlmeta.snapshot.catalog import State, describe, file_sets
+from mlmeta.snapshot.writer import Committed, SnapshotWriter, utc_now
+from mlmeta.storage import Storage, open_storage
+
+NOTE = (
+    "Metadata of an MLflow server: experiments, runs, metrics, params, tags, model registry. "
+    "Artifacts and model files are not in here. Restore it with `mlmeta restore --timestamp {timestamp}`."
+)
+
+
+class BackupResult(Result):
+    """What a backup made.
+
+    Args:
+        timestamp: the snapshot's name.
+        source: where it was taken from, without credentials.
+        storages: where it is now.
+        stats: counts by kind.
+        files: the data files by kind.
+        size: bytes of all files, the summary included.
+        seconds: how long it took.
+        experiments: the names it was limited to; empty: everything.
+        skipped: what the source has and the snapshot lacks.
+        dry_run: whether nothing was written: then there is no timestamp, and no storage.
+    """
+
+    timestamp: str
+    source: str
+    storages: tuple[str, ...]
+    stats: dict[str, int]
+    files: dict[str, FileEntry] = {}
+    size: int
+    seconds: float
+    experiments: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    dry_run: bool = False
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """What was not saved."""
+        return tuple(Issue(code="not_saved", message=f"{s.kind} {s.id}: {s.reason}") for s in self.skipped)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """`INCOMPLETE` where something was not saved."""
+        return ExitCode.INCOMPLETE if self.skipped else ExitCode.DONE
+
+
+def backup(
+    tracking_uri: str,
+    storages: Sequence[str] = ("backups",),
+    *,
+    experiments: Sequence[str] = (),
+    registry_uri: str | None = None,
+    jobs: int = DEFAULT_JOBS,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> BackupResult:
+    """Save the metadata of a store as a snapshot.
+
+    Args:
+        tracking_uri: the MLflow server or store.
+        storages: where the snapshot goes: folders or ``gs://bucket/prefix``.
+        experiments: names to limit it to; none: everything.
+        registry_uri: of the model registry; None: as MLflow resolves it.
+        jobs: requests under way at once.
+        dry_run: read everything, write nothing.
+        progress: told how far it is.
+
+    Raises:
+        UsageError: no storage or tracking URI, or an experiment that does not exist.
+        ConnectionFailedError: the store can't be read.
+        StorageError: no snapshot could be written; nothing is left behind.
+    """
+    progress = progress or Silent()
+    places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(storages)]
+    started = utc_now()
+    with open_source(tracking_uri, registry_uri, jobs) as source:
+        _expect_as_before(source, places, progress)
+        with SnapshotWriter(places, started) as writer:
+            skipped = _read(source, writer, Selection(experiments=tuple(experiments)), progress)
+            summary = _summary(source, started, tuple(experiments), skipped)
+            progress.phase("writing the snapshot")
+            done = Committed(summary, 0) if dry_run else writer.commit(summary)
+            stats = dict(writer.stats)
+    return BackupResult(
+        timestamp="" if dry_run else done.summary.backup_timestamp,
+        source=source.info.uri,
+        storages=tuple(place.location for place in places),
+        stats=stats,
+        files=done.summary.files,
+        size=done.size,
+        seconds=(utc_now() - started).total_seconds(),
+        experiments=tuple(experiments),
+        skipped=skipped,
+        warnings=summary.warnings,
+        dry_run=dry_run,
+    )
+
+
+def _read(source: Source, writer: SnapshotWriter, selection: Selection, progress: Progress) -> tuple[Skipped, ...]:
+    skipped = []
+    for item in source.read(selection, progress):
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        else:
+            writer.add(item)
+    return tuple(skipped)
+
+
+def _summary(source: Source, started: datetime, experiments: tuple[str, ...], skipped: tuple[Skipped, ...]) -> Summary:
+    info = source.info
+    return Summary(
+        backup_timestamp="",
+        backup_date=started.isoformat(timespec="seconds"),
+        mlflow_uri=info.uri,
+        stats={},
+        files={},
+        note=NOTE,
+        mlmeta_version=__version__,
+        mlflow_client_version=info.client_version,
+        mlflow_server_version=info.server_version,
+        source_kind=info.kind,
+        started=_milliseconds(started),
+        finished=_milliseconds(utc_now()),
+        point_in_time=info.point_in_time,
+        experiments=experiments,
+        warnings=source.warnings(),
+        skipped=skipped,
+    )
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _expect_as_before(source: Source, places: Sequence[Storage], progress: Progress) -> None:
+    """A server doesn't say how much it has: expect what the newest snapshot of it holds."""
+    if isinstance(progress, Silent) or not places:
+        return
+    before = newest(places[0], source.info.uri)
+    for unit, stat in (("runs", "runs"), ("metric points", "metric_points"), ("models", "models")):
+        if before.get(stat):
+            progress.expect(unit, before[stat])
+
+
+def newest(storage: Storage, source: str) -> dict[str, int]:
+    """The counts of the newest usable snapshot of a source; empty where there is none."""
+    from mlmeta.errors import StorageMissingError
+
+    try:
+        sets = file_sets(storage)
+    except StorageMissingError:
+        return {}
+    for files in sets[:5]:
+        info = describe(storage, files, 0)
+        if info.source == source and info.state in {State.COMPLETE, State.PARTIAL}:
+            return info.stats
+    return {}

@@ -1,0 +1,45 @@
+"""Opens the MLflow store that a tracking URI names, so that no command asks what kind it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mlmeta.errors import UsageError
+from mlmeta.exporter.source import Source
+
+DEFAULT_JOBS = 8
+
+
+@contextmanager
+def open_source(tracking_uri: str, registry_uri: str | None = None, jobs: int = DEFAULT_JOBS) -> Iterator[Source]:
+    """A source, closed at the end of the block.
+
+    Args:
+        tracking_uri: as for `MlflowClient`.
+        registry_uri: of the model registry; None: as MLflow resolves it.
+        jobs: requests under way at once.
+
+    Raises:
+        UsageError: there is no tracking URI.
+        ConnectionFailedError: it can't be used.
+    """
+    from mlmeta.exporter.api import ApiSource
+    from mlmeta.tracking.connection import Connection
+
+    source = ApiSource(Connection(given(tracking_uri), registry_uri), jobs)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def given(tracking_uri: str) -> str:
+    """The tracking URI, which must be there.
+
+    Raises:
+        UsageError: it is empty.
+    """
+    if not tracking_uri:
+        raise UsageError("no MLflow server is named", hint="name it with --tracking-uri, or set MLFLOW_TRACKING_URI")
+    return tracking_uri

@@ -15,6 +15,11 @@ class ListResult(Result):
     storage: str
     snapshots: tuple[SnapshotInfo, ...]
 
+    @property
+    def is_report(self) -> bool:
+        """It is what was asked for."""
+        return False
+
 
 def list_snapshots(storage: str = "backups") -> ListResult:
     """The snapshots of a storage, newest first.

@@ -40,6 +40,11 @@ class Result(BaseModel):
         return ()
 
     @property
+    def is_report(self) -> bool:
+        """Whether it only reports what was done; if not, it is what was asked for, and shown with --quiet too."""
+        return True
+
+    @property
     def exit_code(self) -> ExitCode:
         """What the command says to its caller."""
         return ExitCode.DONE

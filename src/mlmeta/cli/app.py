@@ -1,0 +1,44 @@
+"""The command line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlmeta import __version__
+from mlmeta.cli.backup import backup
+from mlmeta.cli.list import list_
+
+app = typer.Typer(
+    name="mlmeta",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Back up an MLflow server's metadata as small JSON snapshots, and bring it back.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mlmeta {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("backup")(backup)
+app.command("list")(list_)
+
+
+def main() -> None:
+    """The entry point of the `mlmeta` command."""
+    app()

@@ -1,0 +1,149 @@
+"""The only printer: results, errors and progress, for people or as one JSON document."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mlmeta import __version__
+from mlmeta.errors import ExitCode, MlmetaError
+from mlmeta.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mlmeta.operations.result import Issue, Result
+
+SCHEMA = 1
+_ISSUES_SHOWN = 20
+_STATUS = {ExitCode.DONE: "success", ExitCode.INCOMPLETE: "partial"}
+
+
+@dataclass
+class Output:
+    """How one command shows what it does.
+
+    Args:
+        command: its name.
+        json: one JSON document on stdout, and nothing else there.
+        quiet: only errors and warnings.
+        verbose: more detail, and tracebacks.
+        show_progress: whether progress is shown on stderr.
+    """
+
+    command: str
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    show_progress: bool = True
+    _stdout: Console | None = field(default=None, repr=False)
+
+    @property
+    def stdout(self) -> Console:
+        """Where results go; made on first use."""
+        if self._stdout is None:
+            self._stdout = console(sys.stdout)
+        return self._stdout
+
+    @property
+    def stderr(self) -> Console:
+        """Where messages go."""
+        return console(sys.stderr)
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """A listener that shows progress on stderr."""
+        if self.quiet or not self.show_progress:
+            yield Silent()
+            return
+        from mlmeta.cli.progress import shown
+
+        with shown(self.stderr) as progress:
+            yield progress
+
+    def result(self, result: Result) -> None:
+        """Show a result."""
+        if self.json:
+            self._document(_data(result), result.exit_code, result.warnings, result.issues)
+            return
+        from mlmeta.cli.views import view
+
+        shown = view(result, verbose=self.verbose)
+        if shown is not None and not (self.quiet and result.is_report):
+            self.stdout.print(shown)
+        self._messages(result)
+
+    def _messages(self, result: Result) -> None:
+        stderr = self.stderr
+        for warning in result.warnings:
+            stderr.print(f"[yellow]warning:[/] {escaped(warning)}")
+        shown = result.issues if self.verbose else result.issues[:_ISSUES_SHOWN]
+        for issue in shown:
+            stderr.print(f"[red]{escaped(issue.code.replace('_', ' '))}:[/] {escaped(issue.message)}")
+            if issue.hint:
+                stderr.print(f"  {escaped(issue.hint)}")
+        if len(shown) < len(result.issues):
+            stderr.print(f"… and {len(result.issues) - len(shown)} more: --verbose or --json shows all")
+
+    def error(self, error: MlmetaError) -> int:
+        """Show an error, and return its exit code. To be called while it is handled."""
+        if self.json:
+            self._failure(error.exit_code, error.code, str(error), error.hint)
+        stderr = self.stderr
+        if self.verbose:
+            stderr.print(traceback.format_exc(), markup=False, highlight=False)
+        stderr.print(f"[bold red]error:[/] {escaped(str(error))}")
+        if error.hint:
+            stderr.print(f"  {escaped(error.hint)}")
+        return error.exit_code
+
+    def interrupted(self, code: ExitCode) -> int:
+        """Say that a signal ended the command, and return its exit code."""
+        if self.json:
+            self._failure(code, "interrupted", "interrupted; cleaned up", "")
+        self.stderr.print("interrupted; cleaned up")
+        return code
+
+    def _failure(self, code: ExitCode, word: str, message: str, hint: str) -> None:
+        from mlmeta.operations.result import Issue
+
+        self._document(None, code, (), (Issue(code=word, message=message, hint=hint),))
+
+    def _document(
+        self, data: dict[str, Any] | None, code: ExitCode, warnings: tuple[str, ...], issues: tuple[Issue, ...]
+    ) -> None:
+        document = {
+            "mlmeta_version": __version__,
+            "schema": SCHEMA,
+            "command": self.command,
+            "status": _STATUS.get(code, "error"),
+            "exit_code": int(code),
+            "data": data,
+            "warnings": list(warnings),
+            "errors": [issue.model_dump() for issue in issues],
+        }
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _data(result: Result) -> dict[str, Any]:
+    return result.model_dump(mode="json", by_alias=True, exclude={"warnings"})
+
+
+def escaped(text: str) -> str:
+    """Text that rich prints as it is."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def console(file: Any) -> Console:
+    """A console that is rich on a terminal, and plain, without folding, elsewhere."""
+    from rich.console import Console
+
+    is_terminal = file.isatty()
+    return Console(file=file, width=None if is_terminal else 10_000, highlight=False, soft_wrap=not is_terminal)

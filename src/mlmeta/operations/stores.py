@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from mlmeta.errors import UsageError
 from mlmeta.exporter.source import Source
+from mlmeta.restorer.target import Target
 
 DEFAULT_JOBS = 8
 
@@ -32,6 +33,19 @@ def open_source(tracking_uri: str, registry_uri: str | None = None, jobs: int = 
         yield source
     finally:
         source.close()
+
+
+@contextmanager
+def open_target(tracking_uri: str, registry_uri: str | None = None, jobs: int = DEFAULT_JOBS) -> Iterator[Target]:
+    """A target, closed at the end of the block. Arguments and errors as for `open_source`."""
+    from mlmeta.restorer.api import ApiTarget
+    from mlmeta.tracking.connection import Connection
+
+    target = ApiTarget(Connection(given(tracking_uri), registry_uri), jobs)
+    try:
+        yield target
+    finally:
+        target.close()
 
 
 def given(tracking_uri: str) -> str:

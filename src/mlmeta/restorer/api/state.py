@@ -1,0 +1,84 @@
+"""What a restore through the API knows and has done so far."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from mlmeta.restorer.target import Refusal
+from mlmeta.schema import Experiment
+
+
+@dataclass
+class Place:
+    """Where an experiment of the snapshot goes.
+
+    Args:
+        experiment: in the snapshot.
+        target_id: the target's experiment of that name; empty: still to be created.
+        joined: it was there before, and is not of our making.
+        deleted: it is deleted in the target.
+        revive: it has to be made active, to be filled or because the snapshot has it active.
+        delete_last: the snapshot has it deleted, and it is ours to delete.
+    """
+
+    experiment: Experiment
+    target_id: str = ""
+    joined: bool = False
+    deleted: bool = False
+    revive: bool = False
+    delete_last: bool = False
+
+
+@dataclass(frozen=True)
+class KnownRun:
+    """A run in the target that an earlier restore made.
+
+    Args:
+        run_id: in the target.
+        snapshot: the snapshot it was completed from; empty: it is half-filled.
+        deleted: whether it is deleted in the target.
+    """
+
+    run_id: str
+    snapshot: str = ""
+    deleted: bool = False
+
+
+@dataclass
+class State:
+    """What is known of the target, and what was done.
+
+    Args:
+        places: where experiments go, by their id in the snapshot.
+        runs: the target's runs, by their id in the snapshot.
+        artifact_uris: of those runs of the snapshot that model versions refer to.
+        active_in_deleted: target ids of runs that are active in an experiment that will be deleted.
+    """
+
+    places: dict[str, Place] = field(default_factory=dict)
+    runs: dict[str, KnownRun] = field(default_factory=dict)
+    artifact_uris: dict[str, str] = field(default_factory=dict)
+    active_in_deleted: list[str] = field(default_factory=list)
+    created: Counter[str] = field(default_factory=Counter)
+    present: Counter[str] = field(default_factory=Counter)
+    refused: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def refuse(self, kind: str, identifier: str, reason: str) -> None:
+        """Note something that the target did not take."""
+        self.refused.append(Refusal(kind=kind, id=identifier, reason=reason))
+
+    def target_run(self, run_id: str) -> str | None:
+        """The target's id of a run of the snapshot; None where it was not restored."""
+        known = self.runs.get(run_id)
+        return known.run_id if known else None
+
+    def is_complete(self, run_id: str) -> bool:
+        """Whether a run of the snapshot is in the target, and not half-filled."""
+        known = self.runs.get(run_id)
+        return known is not None and bool(known.snapshot)
+
+    def source_runs(self) -> dict[str, str]:
+        """The snapshot's run ids by the target's."""
+        return {known.run_id: source for source, known in self.runs.items()}

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, field
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
+from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 
 
 @dataclass
@@ -46,23 +47,20 @@ def _run(client: MlflowClient, content: Content, name: str, experiment: str, sta
 
 
 def _end(client: MlflowClient, run_id: str, status: str, end: int) -> None:
-    from mlflow.entities import RunStatus
-
     client._tracking_client.store.update_run_info(run_id, RunStatus.from_string(status), end, None)
 
 
 def _runs(client: MlflowClient, content: Content) -> None:
     parent = _run(client, content, "parent", "churn", 1_700_000_000_000)
     for number in range(3):
-        child = _run(
-            client, content, f"child-{number}", "churn", 1_700_000_000_000, **{"mlflow.parentRunId": parent}
-        )
+        child = _run(client, content, f"child-{number}", "churn", 1_700_000_000_000, **{"mlflow.parentRunId": parent})
         curve = [Metric("loss", 1 / (step + 1) + number, 1_700_000_000_000 + step, step) for step in range(20)]
         client.log_batch(child, curve, [Param("lr", f"0.{number}"), Param("empty", "")], [RunTag("fold", str(number))])
         _end(client, child, "FINISHED", 1_700_000_100_000 + number)
     _end(client, parent, "FINISHED", 1_700_000_200_000)
     odd = _run(client, content, "odd", "größe 模型", 1_700_000_300_000)
-    client.log_batch(odd, _odd_metrics(), [Param("odd key/a.b:c d", "🎈 line\nbreak \"quoted\" \\ '")], [RunTag("long", "x" * 4000)])
+    odd_param = Param("odd key/a.b:c d", '🎈 line\nbreak "quoted" \\ \'')
+    client.log_batch(odd, _odd_metrics(), [odd_param], [RunTag("long", "x" * 4000)])
     client.log_inputs(odd, [_dataset("train", "d1", "training"), _dataset("test", "d2", "eval")])
     _end(client, odd, "FAILED", 1_700_000_400_000)
     _run(client, content, "running", "größe 模型", 1_700_000_500_000)
@@ -116,12 +114,7 @@ def _registry(client: MlflowClient, content: Content) -> None:
 
 
 def _prompt(client: MlflowClient) -> None:
-    registry = client._get_registry_client()
-    from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
-
-    registry.store.create_registered_model("greeting", [RegisteredModelTag("mlflow.prompt.is_prompt", "true")], None, None)
-    registry.store.create_model_version(
-        "greeting",
-        "dummy-source",
-        tags=[ModelVersionTag("mlflow.prompt.is_prompt", "true"), ModelVersionTag("mlflow.prompt.text", "Hello {{name}}")],
-    )
+    store = client._get_registry_client().store
+    store.create_registered_model("greeting", [RegisteredModelTag("mlflow.prompt.is_prompt", "true")], None, None)
+    tags = {"mlflow.prompt.is_prompt": "true", "mlflow.prompt.text": "Hello {{name}}"}
+    store.create_model_version("greeting", "dummy-source", tags=[ModelVersionTag(k, v) for k, v in tags.items()])

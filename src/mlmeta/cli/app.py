@@ -8,7 +8,11 @@ import typer
 
 from mlmeta import __version__
 from mlmeta.cli.backup import backup
+from mlmeta.cli.demo import demo
 from mlmeta.cli.list import list_
+from mlmeta.cli.restore import restore
+from mlmeta.cli.show import show
+from mlmeta.cli.verify import verify
 
 app = typer.Typer(
     name="mlmeta",
@@ -37,6 +41,10 @@ def _options(
 
 app.command("backup")(backup)
 app.command("list")(list_)
+app.command("show")(show)
+app.command("restore")(restore)
+app.command("verify")(verify)
+app.command("demo")(demo)
 
 
 def main() -> None:

@@ -12,6 +12,11 @@ _LIMIT = "Selection"
 DEFAULT_STORAGE = "backups"
 DEFAULT_JOBS = 8
 
+_SELECTOR = "A timestamp, the beginning of one, latest, latest~1, or an ISO 8601 time."
+Selector = Annotated[str, typer.Argument(metavar="[SELECTOR]", envvar="MLMETA_SELECTOR", help=_SELECTOR)]
+Selectors = Annotated[
+    list[str] | None, typer.Argument(metavar="[SELECTOR]...", help=f"{_SELECTOR} Without one: latest.")
+]
 Storage = Annotated[
     str,
     typer.Option("--storage", metavar="LOCATION", envvar="MLMETA_STORAGE", help="A folder, or gs://bucket/prefix."),

@@ -75,8 +75,18 @@ class Output:
 
         shown = view(result, verbose=self.verbose)
         if shown is not None and not (self.quiet and result.is_report):
-            self.stdout.print(shown)
+            self._print(shown)
         self._messages(result)
+
+    def _print(self, shown: Any) -> None:
+        stdout = self.stdout
+        if stdout.is_terminal:
+            stdout.print(shown)
+            return
+        with stdout.capture() as captured:
+            stdout.print(shown)
+        sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+        sys.stdout.flush()
 
     def _messages(self, result: Result) -> None:
         stderr = self.stderr
@@ -101,6 +111,12 @@ class Output:
         if error.hint:
             stderr.print(f"  {escaped(error.hint)}")
         return error.exit_code
+
+    def ask(self, question: str) -> bool:
+        """Ask on the terminal; progress steps aside meanwhile. No is the default."""
+        from rich.prompt import Confirm
+
+        return Confirm.ask(question, console=self.stderr, default=False)
 
     def interrupted(self, code: ExitCode) -> int:
         """Say that a signal ended the command, and return its exit code."""
@@ -146,4 +162,4 @@ def console(file: Any) -> Console:
     from rich.console import Console
 
     is_terminal = file.isatty()
-    return Console(file=file, width=None if is_terminal else 10_000, highlight=False, soft_wrap=not is_terminal)
+    return Console(file=file, width=None if is_terminal else 10_000, highlight=False)

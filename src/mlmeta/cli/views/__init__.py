@@ -6,10 +6,14 @@ from functools import singledispatch
 
 from rich.console import RenderableType
 
-from mlmeta.cli.views import backup, listing
+from mlmeta.cli.views import backup, demo, listing, restore, show, verify
+from mlmeta.demo.loop import DemoResult
 from mlmeta.operations.backup import BackupResult
 from mlmeta.operations.listing import ListResult
+from mlmeta.operations.restore import RestoreResult
 from mlmeta.operations.result import Result
+from mlmeta.operations.show import MetricOverRuns, MetricOverSteps, ModelList, Overview, RunDetail, RunTable
+from mlmeta.operations.verify import VerifyResult
 
 
 @singledispatch
@@ -24,3 +28,12 @@ def view(result: Result, *, verbose: bool) -> RenderableType | None:
 
 _view.register(BackupResult, backup.view)
 _view.register(ListResult, listing.view)
+_view.register(RestoreResult, restore.view)
+_view.register(VerifyResult, verify.view)
+_view.register(Overview, show.overview)
+_view.register(RunTable, show.run_table)
+_view.register(RunDetail, show.run_detail)
+_view.register(MetricOverRuns, show.metric_over_runs)
+_view.register(MetricOverSteps, show.metric_over_steps)
+_view.register(ModelList, show.models)
+_view.register(DemoResult, demo.view)

@@ -1,0 +1,111 @@
+"""`mlmeta restore`."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlmeta.cli import options
+from mlmeta.cli.render import Output
+from mlmeta.cli.run import execute
+from mlmeta.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlmeta.operations.result import Result
+    from mlmeta.progress import Progress
+    from mlmeta.restorer.target import Plan
+
+
+class Only(str, Enum):
+    """A part of a snapshot."""
+
+    RUNS = "runs"
+    MODELS = "models"
+
+
+Timestamp = Annotated[
+    str,
+    typer.Option(
+        "--timestamp",
+        metavar="SELECTOR",
+        envvar="MLMETA_TIMESTAMP",
+        help="Which snapshot: a timestamp, the beginning of one, latest, latest~1, or an ISO 8601 time.",
+    ),
+]
+OnlyOption = Annotated[
+    Only | None,
+    typer.Option("--only", envvar="MLMETA_ONLY", help="Only experiments and runs, or only the model registry."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Say what would be done, write nothing.")
+]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify/--no-verify", envvar="MLMETA_VERIFY", help="Read the target back afterwards, and compare."),
+]
+
+
+def restore(
+    timestamp: Timestamp,
+    tracking_uri: options.TrackingUri = "",
+    storage: options.Storage = options.DEFAULT_STORAGE,
+    experiment: options.Experiments = None,
+    only: OnlyOption = None,
+    dry_run: DryRun = False,
+    verify: Verify = True,
+    yes: options.Yes = False,
+    registry_uri: options.RegistryUri = None,
+    jobs: options.Jobs = options.DEFAULT_JOBS,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_progress: options.NoProgress = False,
+) -> None:
+    """Bring a snapshot back into an MLflow store, and prove it.
+
+    It adds; it never overwrites or deletes what the target has. Run twice, it adds nothing; interrupted and run
+    again, it finishes. Exit code 3: something could not be restored; 4: what came back differs.
+    """
+    output = Output("restore", json, quiet, verbose, not no_progress)
+
+    def call(progress: Progress) -> Result:
+        from mlmeta.operations.restore import restore as operation
+        from mlmeta.schema import Selection
+
+        return operation(
+            tracking_uri,
+            timestamp,
+            storage,
+            selection=Selection(tuple(experiment or ()), runs=only is not Only.MODELS, models=only is not Only.RUNS),
+            registry_uri=registry_uri,
+            jobs=jobs,
+            dry_run=dry_run,
+            verify=verify,
+            confirm=None if yes else lambda plan: _confirm(output, plan),
+            progress=progress,
+        )
+
+    execute(output, call)
+
+
+def _confirm(output: Output, plan: Plan) -> None:
+    """Ask, where the target has runs of others and something would be added.
+
+    Raises:
+        UsageError: the answer is no, or nobody is there to answer.
+    """
+    if not plan.target_runs or not any(plan.create.values()):
+        return
+    from mlmeta.cli.views.restore import plan as shown
+
+    output.stderr.print(shown(plan))
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            f"{plan.target} already has runs, and nobody is here to be asked",
+            hint="look at the plan above; to go ahead add --yes (nothing there is overwritten or deleted)",
+        )
+    if not output.ask("It already has runs; nothing of them is changed. Go ahead?"):
+        raise UsageError("nothing was written", hint="the answer was no")

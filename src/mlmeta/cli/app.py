@@ -8,8 +8,10 @@ import typer
 
 from mlmeta import __version__
 from mlmeta.cli.backup import backup
+from mlmeta.cli.copy import copy
 from mlmeta.cli.demo import demo
 from mlmeta.cli.list import list_
+from mlmeta.cli.prune import prune
 from mlmeta.cli.restore import restore
 from mlmeta.cli.show import show
 from mlmeta.cli.verify import verify
@@ -44,6 +46,8 @@ app.command("list")(list_)
 app.command("show")(show)
 app.command("restore")(restore)
 app.command("verify")(verify)
+app.command("prune")(prune)
+app.command("copy")(copy)
 app.command("demo")(demo)
 
 

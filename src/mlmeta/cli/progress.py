@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -22,8 +23,18 @@ from rich.text import Text
 from mlmeta import progress as protocol
 
 
+class Shown(protocol.Progress, Protocol):
+    """Progress that can step aside for a question."""
+
+    def pause(self) -> None:
+        """Leave the screen to others."""
+
+    def resume(self) -> None:
+        """Come back."""
+
+
 @contextmanager
-def shown(console: Console) -> Iterator[protocol.Progress]:
+def shown(console: Console) -> Iterator[Shown]:
     """A listener that shows progress on a console."""
     if not console.is_terminal:
         lines = Lines(console)
@@ -74,6 +85,14 @@ class Bars:
         """See `mlmeta.progress.Progress`."""
         self._progress.advance(self._task(unit), amount)
 
+    def pause(self) -> None:
+        """See `Shown`."""
+        self._progress.stop()
+
+    def resume(self) -> None:
+        """See `Shown`."""
+        self._progress.start()
+
     def _task(self, unit: str) -> TaskID:
         if unit not in self._tasks:
             self._tasks[unit] = self._progress.add_task(unit, total=None)
@@ -100,6 +119,13 @@ class Lines:
     def advance(self, unit: str, amount: int = 1) -> None:
         """See `mlmeta.progress.Progress`."""
         self._counts[unit] = self._counts.get(unit, 0) + amount
+
+    def pause(self) -> None:
+        """Show the line of the phase that is over."""
+        self.finish()
+
+    def resume(self) -> None:
+        """Nothing to do."""
 
     def finish(self) -> None:
         """Show the line of the phase that is over."""

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlmeta import __version__
-from mlmeta.errors import ExitCode, MlmetaError
+from mlmeta.errors import ExitCode, MlmetaError, UsageError
 from mlmeta.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
+    from mlmeta.cli.progress import Shown
     from mlmeta.operations.result import Issue, Result
 
 SCHEMA = 1
@@ -42,6 +43,7 @@ class Output:
     verbose: bool = False
     show_progress: bool = True
     _stdout: Console | None = field(default=None, repr=False)
+    _shown: Shown | None = field(default=None, repr=False)
 
     @property
     def stdout(self) -> Console:
@@ -63,8 +65,9 @@ class Output:
             return
         from mlmeta.cli.progress import shown
 
-        with shown(self.stderr) as progress:
-            yield progress
+        with shown(self.stderr) as self._shown:
+            yield self._shown
+        self._shown = None
 
     def result(self, result: Result) -> None:
         """Show a result."""
@@ -112,11 +115,29 @@ class Output:
             stderr.print(f"  {escaped(error.hint)}")
         return error.exit_code
 
-    def ask(self, question: str) -> bool:
-        """Ask on the terminal; progress steps aside meanwhile. No is the default."""
+    def confirm(self, plan: RenderableType, *, question: str, unasked: str, hint: str) -> None:
+        """Show a plan and ask on the terminal; no is the default.
+
+        Args:
+            plan: what would be done.
+            question: ends with a question mark.
+            unasked: what went wrong where nobody is there to answer.
+            hint: what to do then.
+
+        Raises:
+            UsageError: the answer is no, or nobody is there to answer.
+        """
         from rich.prompt import Confirm
 
-        return Confirm.ask(question, console=self.stderr, default=False)
+        if self._shown is not None:
+            self._shown.pause()
+        self.stderr.print(plan)
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(unasked, hint=hint)
+        if not Confirm.ask(question, console=self.stderr, default=False):
+            raise UsageError("nothing was changed", hint="the answer was no")
+        if self._shown is not None:
+            self._shown.resume()
 
     def interrupted(self, code: ExitCode) -> int:
         """Say that a signal ended the command, and return its exit code."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,6 @@ import typer
 from mlmeta.cli import options
 from mlmeta.cli.render import Output
 from mlmeta.cli.run import execute
-from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
     from mlmeta.operations.result import Result
@@ -101,11 +99,9 @@ def _confirm(output: Output, plan: Plan) -> None:
         return
     from mlmeta.cli.views.restore import plan as shown
 
-    output.stderr.print(shown(plan))
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            f"{plan.target} already has runs, and nobody is here to be asked",
-            hint="look at the plan above; to go ahead add --yes (nothing there is overwritten or deleted)",
-        )
-    if not output.ask("It already has runs; nothing of them is changed. Go ahead?"):
-        raise UsageError("nothing was written", hint="the answer was no")
+    output.confirm(
+        shown(plan),
+        question="It already has runs; nothing of them is changed. Go ahead?",
+        unasked=f"{plan.target} already has runs, and nobody is here to be asked",
+        hint="look at the plan above; to go ahead add --yes (nothing there is overwritten or deleted)",
+    )

@@ -41,6 +41,7 @@ class SnapshotInfo(BaseModel):
         stats: counts by kind; empty where unknown.
         size: bytes of all its files.
         age: seconds since its timestamp; None where the timestamp is no date.
+        experiments: the names it was limited to; empty: everything.
         problem: why the state is not `complete`.
     """
 
@@ -52,6 +53,7 @@ class SnapshotInfo(BaseModel):
     stats: dict[str, int] = {}
     size: int
     age: float | None = None
+    experiments: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -86,7 +88,13 @@ def describe(storage: Storage, files: layout.FileSet, now: float) -> SnapshotInf
         return info.model_copy(update={"state": State.DAMAGED, "problem": str(error)})
     state, problem = _state(summary, files)
     return info.model_copy(
-        update={"state": state, "problem": problem, "source": summary.mlflow_uri, "stats": summary.stats}
+        update={
+            "state": state,
+            "problem": problem,
+            "source": summary.mlflow_uri,
+            "stats": summary.stats,
+            "experiments": summary.experiments,
+        }
     )
 
 

@@ -93,5 +93,8 @@ class Storage(Protocol):
             StorageError: it is something else.
         """
 
+    def stale(self, before: float) -> Iterator[StoredFile]:
+        """Staged files of killed processes that were last written before a time (seconds since the epoch)."""
+
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone already counts as removed."""

@@ -75,6 +75,15 @@ class LocalStorage:
                     elif entry.is_dir() and not prefix:
                         yield from self._scan(Path(entry.path), f"{entry.name}/")
 
+    def stale(self, before: float) -> Iterator[StoredFile]:
+        """Temporary files of killed processes."""
+        with _errors_named(self.folder), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(STAGING_PREFIX) and entry.is_file():
+                    status = entry.stat()
+                    if status.st_mtime < before:
+                        yield StoredFile(entry.name, status.st_size, status.st_mtime)
+
     def open(self, name: str) -> BinaryIO:
         """A file's content."""
         path = self.folder / name

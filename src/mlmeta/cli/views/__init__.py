@@ -6,10 +6,12 @@ from functools import singledispatch
 
 from rich.console import RenderableType
 
-from mlmeta.cli.views import backup, demo, listing, restore, show, verify
+from mlmeta.cli.views import backup, copy, demo, listing, prune, restore, show, verify
 from mlmeta.demo.loop import DemoResult
 from mlmeta.operations.backup import BackupResult
+from mlmeta.operations.copy import CopyResult
 from mlmeta.operations.listing import ListResult
+from mlmeta.operations.prune import PruneResult
 from mlmeta.operations.restore import RestoreResult
 from mlmeta.operations.result import Result
 from mlmeta.operations.show import MetricOverRuns, MetricOverSteps, ModelList, Overview, RunDetail, RunTable
@@ -36,4 +38,6 @@ _view.register(RunDetail, show.run_detail)
 _view.register(MetricOverRuns, show.metric_over_runs)
 _view.register(MetricOverSteps, show.metric_over_steps)
 _view.register(ModelList, show.models)
+_view.register(PruneResult, prune.view)
+_view.register(CopyResult, copy.view)
 _view.register(DemoResult, demo.view)

@@ -44,17 +44,13 @@ def read_back(selected: Selected, state: State, read: Readback) -> Iterator[Reco
 
 
 def _translated(items: Iterable[Record | Skipped], place: Place, sources: dict[str, str]) -> Iterator[Record | Skipped]:
-    ours = False
     for item in items:
         if isinstance(item, Experiment):
             yield _experiment(item, place)
         elif isinstance(item, Run):
-            ours = marks.SOURCE_RUN_ID in item.tags
-            if ours:
-                yield _run(item, place, sources)
+            yield _run(item, place, sources)
         elif isinstance(item, MetricHistory):
-            if ours:
-                yield item.model_copy(update={"run_id": sources.get(item.run_id, item.run_id)})
+            yield item.model_copy(update={"run_id": sources.get(item.run_id, item.run_id)})
         else:
             yield item
 
@@ -72,12 +68,13 @@ def _experiment(record: Experiment, place: Place) -> Experiment:
 
 
 def _run(record: Run, place: Place, sources: dict[str, str]) -> Run:
+    """Runs of others stay as they are; nothing in the snapshot is held against them."""
     tags = marks.without(record.tags)
     if parent := tags.get(marks.PARENT_RUN_ID):
         tags[marks.PARENT_RUN_ID] = sources.get(parent, parent)
     return record.model_copy(
         update={
-            "run_id": record.tags[marks.SOURCE_RUN_ID],
+            "run_id": record.tags.get(marks.SOURCE_RUN_ID, record.run_id),
             "experiment_id": place.experiment.experiment_id,
             "tags": tags,
         }

@@ -43,7 +43,7 @@ class RunRestorer:
 
     def create(self, selected: Selected) -> None:
         """Create the runs that the target lacks."""
-        missing = (run for run in self._fillable(selected) if run.run_id not in self._state.runs)
+        missing = (run for run in self._fillable(selected) if self._state.known(run.run_id) is None)
         for run, outcome in ordered_map(self._executor, self._create, missing, self._ahead):
             if isinstance(outcome, Refusal):
                 self._state.refused.append(outcome)
@@ -86,7 +86,7 @@ class RunRestorer:
             progress.advance("runs")
 
     def _count(self, item: RunHistories) -> None:
-        known = self._state.runs.get(item.run.run_id)
+        known = self._state.known(item.run.run_id)
         if known is None:
             return
         counter = self._state.present if known.snapshot else self._state.created
@@ -99,7 +99,7 @@ class RunRestorer:
         from mlflow.exceptions import MlflowException
 
         run = item.run
-        known = self._state.runs.get(run.run_id)
+        known = self._state.known(run.run_id)
         refused: list[Refusal] = []
         if known is None or (known.snapshot and known.snapshot != self._timestamp):
             return item, refused

@@ -30,6 +30,10 @@ class Place:
     delete_last: bool = False
 
 
+NATIVE = "native"
+"""In place of a snapshot: the run was not restored, it is the original."""
+
+
 @dataclass(frozen=True)
 class KnownRun:
     """A run in the target that an earlier restore made.
@@ -51,13 +55,15 @@ class State:
 
     Args:
         places: where experiments go, by their id in the snapshot.
-        runs: the target's runs, by their id in the snapshot.
+        runs: the target's runs that an earlier restore made, by their id in the snapshot.
+        native: ids of all runs in the target's experiments: a run that is there under its own id was never lost.
         artifact_uris: of those runs of the snapshot that model versions refer to.
         active_in_deleted: target ids of runs that are active in an experiment that will be deleted.
     """
 
     places: dict[str, Place] = field(default_factory=dict)
     runs: dict[str, KnownRun] = field(default_factory=dict)
+    native: set[str] = field(default_factory=set)
     artifact_uris: dict[str, str] = field(default_factory=dict)
     active_in_deleted: list[str] = field(default_factory=list)
     created: Counter[str] = field(default_factory=Counter)
@@ -69,14 +75,20 @@ class State:
         """Note something that the target did not take."""
         self.refused.append(Refusal(kind=kind, id=identifier, reason=reason))
 
+    def known(self, run_id: str) -> KnownRun | None:
+        """The target's run for a run of the snapshot; None where it has none."""
+        if run_id in self.runs:
+            return self.runs[run_id]
+        return KnownRun(run_id, snapshot=NATIVE) if run_id in self.native else None
+
     def target_run(self, run_id: str) -> str | None:
         """The target's id of a run of the snapshot; None where it was not restored."""
-        known = self.runs.get(run_id)
+        known = self.known(run_id)
         return known.run_id if known else None
 
     def is_complete(self, run_id: str) -> bool:
         """Whether a run of the snapshot is in the target, and not half-filled."""
-        known = self.runs.get(run_id)
+        known = self.known(run_id)
         return known is not None and bool(known.snapshot)
 
     def source_runs(self) -> dict[str, str]:

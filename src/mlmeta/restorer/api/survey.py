@@ -11,7 +11,6 @@ from mlmeta.schema import Experiment, Run
 from mlmeta.tracking.connection import Connection
 
 _PAGE = 1000
-_RESTORED = f"tags.`{marks.SOURCE_RUN_ID}` != ''"
 
 
 def survey(connection: Connection, experiments: Iterable[Experiment], timestamp: str) -> State:
@@ -62,8 +61,11 @@ def settle(state: State, runs: Iterable[Run]) -> None:
 
 
 def _note_runs(connection: Connection, experiment_id: str, state: State) -> None:
-    for run in search_runs(connection, [experiment_id], _RESTORED):
-        source = run.data.tags[marks.SOURCE_RUN_ID]
+    for run in search_runs(connection, [experiment_id]):
+        state.native.add(run.info.run_id)
+        source = run.data.tags.get(marks.SOURCE_RUN_ID)
+        if source is None:
+            continue
         known = KnownRun(run.info.run_id, run.data.tags.get(marks.SNAPSHOT, ""), run.info.lifecycle_stage == "deleted")
         other = state.runs.get(source)
         if other is None or (known.snapshot and not other.snapshot):
@@ -78,6 +80,8 @@ def _note_runs(connection: Connection, experiment_id: str, state: State) -> None
 def has_foreign_runs(connection: Connection, state: State) -> bool:
     """Whether the target has a run that is not of this snapshot."""
     ours = {known.run_id for known in state.runs.values()}
+    if state.native - ours:
+        return True
     return any(run.info.run_id not in ours for run in all_runs(connection))
 
 
@@ -88,7 +92,7 @@ def all_runs(connection: Connection) -> Iterator[Any]:
         yield from search_runs(connection, ids[start : start + 100])
 
 
-def search_runs(connection: Connection, experiment_ids: list[str], condition: str = "") -> Iterator[Any]:
+def search_runs(connection: Connection, experiment_ids: list[str]) -> Iterator[Any]:
     """Runs of experiments, active and deleted, all pages."""
     from mlflow.entities import ViewType
 
@@ -96,7 +100,7 @@ def search_runs(connection: Connection, experiment_ids: list[str], condition: st
     while True:
         page = connection.client.search_runs(
             experiment_ids,
-            condition,
+            "",
             ViewType.ALL,
             _PAGE,
             order_by=["attributes.start_time ASC"],

@@ -75,8 +75,7 @@ class ApiTarget:
             (present if place.target_id else create)["experiments"] += 1
         for run in snapshot.records(RUNS) if selection.runs else ():
             if run.experiment_id in state.places:
-                known = state.runs.get(run.run_id)
-                (present if known and known.snapshot else create)["runs"] += 1
+                (present if state.is_complete(run.run_id) else create)["runs"] += 1
         for model in selected.models():
             self._plan_model(model.name, [v.version for v in model.versions], create, present)
         return Plan(

@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 
 from mlmeta.errors import DamagedSnapshotError, ExitCode
 from mlmeta.operations.result import Issue, Result
-from mlmeta.operations.stores import DEFAULT_JOBS, open_source, open_target
+from mlmeta.operations.stores import DEFAULT_JOBS, open_snapshot, open_source, open_target
 from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.target import Plan, Refusal, Report, Target
 from mlmeta.restorer.verification import Comparison, Difference, compare
 from mlmeta.schema import Selection
-from mlmeta.snapshot.reader import Snapshot, open_snapshot
+from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.snapshot.verify import verify_snapshot
-from mlmeta.storage import open_storage
 
 Confirm = Callable[[Plan], None]
 """Asked before anything is written into a target that has runs; raises to stop."""
@@ -110,7 +109,7 @@ def restore(
     began = time.monotonic()
     progress = progress or Silent()
     selection = selection or Selection()
-    snapshot = open_snapshot(open_storage(storage), timestamp)
+    snapshot = open_snapshot(storage, timestamp)
     with open_target(tracking_uri, registry_uri, jobs) as target:
         _must_be_sound(snapshot, progress)
         plan = target.plan(snapshot, selection, progress)

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import UsageError
 from mlmeta.operations.result import Result
+from mlmeta.operations.stores import open_snapshot
 from mlmeta.schema import EXPERIMENTS, METRICS, MODELS, RUNS, Experiment, LatestMetric, RegisteredModel, Run, Skipped
-from mlmeta.snapshot.reader import Snapshot, open_snapshot
-from mlmeta.storage import open_storage
+from mlmeta.snapshot.reader import Snapshot
 
 _COLUMN = re.compile(r"(params|metrics|tags|attributes)\.(.+)")
 _SORT = re.compile(r"(\S.*?)(?:\s+(asc|desc))?", re.IGNORECASE)
@@ -123,7 +123,7 @@ def overview(selector: str = "latest", storage: str = "backups") -> Overview:
         SnapshotNotFoundError: there is no such snapshot.
         DamagedSnapshotError: it can't be trusted.
     """
-    snapshot = _open(selector, storage)
+    snapshot = open_snapshot(storage, selector)
     runs: Counter[str] = Counter()
     deleted: Counter[str] = Counter()
     latest: dict[str, int] = {}
@@ -181,7 +181,7 @@ def run_table(
     Raises:
         UsageError: no such experiment, or no such column.
     """
-    snapshot = _open(selector, storage)
+    snapshot = open_snapshot(storage, selector)
     found = _experiment(snapshot, experiment)
     runs = [run for run in snapshot.records(RUNS) if run.experiment_id == found.experiment_id]
     shown = tuple(_column(c) for c in columns) or _usual_columns(runs)
@@ -207,7 +207,7 @@ def run_detail(selector: str, storage: str, run_id: str) -> RunDetail:
     Raises:
         UsageError: no such run, or several.
     """
-    snapshot = _open(selector, storage)
+    snapshot = open_snapshot(storage, selector)
     run = _run(snapshot, run_id)
     points = Counter(dict.fromkeys(run.metrics, 0))
     for history in snapshot.records(METRICS):
@@ -228,7 +228,7 @@ def metric_over_runs(selector: str, storage: str, experiment: str, key: str) -> 
     Raises:
         UsageError: no such experiment, or none of its runs has the metric.
     """
-    snapshot = _open(selector, storage)
+    snapshot = open_snapshot(storage, selector)
     found = _experiment(snapshot, experiment)
     all_runs = [r for r in snapshot.records(RUNS) if r.experiment_id == found.experiment_id]
     runs = tuple(r for r in all_runs if key in r.metrics)
@@ -244,7 +244,7 @@ def metric_over_steps(selector: str, storage: str, run_id: str, key: str) -> Met
     Raises:
         UsageError: no such run, or it has no such metric.
     """
-    snapshot = _open(selector, storage)
+    snapshot = open_snapshot(storage, selector)
     run = _run(snapshot, run_id)
     if key not in run.metrics:
         raise UsageError(f"run {run.run_id} has no metric {key!r}", hint=f"it has: {_some(sorted(run.metrics))}")
@@ -261,12 +261,8 @@ def metric_over_steps(selector: str, storage: str, run_id: str, key: str) -> Met
 
 def models(selector: str = "latest", storage: str = "backups") -> ModelList:
     """The registered models with their versions, stages and aliases."""
-    snapshot = _open(selector, storage)
+    snapshot = open_snapshot(storage, selector)
     return ModelList(**_where(snapshot), models=tuple(snapshot.records(MODELS)))
-
-
-def _open(selector: str, storage: str) -> Snapshot:
-    return open_snapshot(open_storage(storage), selector)
 
 
 def _where(snapshot: Snapshot) -> dict[str, str]:

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from mlmeta.errors import UsageError
 from mlmeta.exporter.source import Source
 from mlmeta.restorer.target import Target
+from mlmeta.snapshot import reader
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.storage import open_storage
 
 DEFAULT_JOBS = 8
 
@@ -46,6 +49,21 @@ def open_target(tracking_uri: str, registry_uri: str | None = None, jobs: int = 
         yield target
     finally:
         target.close()
+
+
+def open_snapshot(storage: str = "backups", selector: str = "latest") -> Snapshot:
+    """A snapshot, to read its records.
+
+    Args:
+        storage: a folder or ``gs://bucket/prefix``.
+        selector: a timestamp, a unique prefix of one, ``latest``, ``latest~N``, or an ISO 8601 instant.
+
+    Raises:
+        SnapshotNotFoundError: there is no such snapshot.
+        SnapshotError: it can't be trusted, or a newer mlmeta wrote it.
+        StorageError: the storage can't be read.
+    """
+    return reader.open_snapshot(open_storage(storage), selector)
 
 
 def given(tracking_uri: str) -> str:

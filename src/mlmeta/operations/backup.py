@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from mlmeta import __version__
-from mlmeta.errors import ExitCode
+from mlmeta.errors import ExitCode, StorageError, StorageMissingError
 from mlmeta.exporter.source import Source
+from mlmeta.operations.prune import prune
 from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.stores import DEFAULT_JOBS, open_source
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import FileEntry, Selection, Skipped, Summary
-from mlmeta.snapshot.catalog import State, describe, file_sets
+from mlmeta.snapshot.catalog import State, describe, file_sets, read_summary
+from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.writer import Committed, SnapshotWriter, utc_now
 from mlmeta.storage import Storage, open_storage
 
@@ -35,6 +37,9 @@ class BackupResult(Result):
         seconds: how long it took.
         experiments: the names it was limited to; empty: everything.
         skipped: what the source has and the snapshot lacks.
+        unchanged_since: the snapshot that holds the very same already (`if_changed`): none was written.
+        pruned: timestamps that retention removed, by storage.
+        unpruned: why retention failed, by storage; the new snapshot is complete all the same.
         dry_run: whether nothing was written: then there is no timestamp, and no storage.
     """
 
@@ -47,17 +52,21 @@ class BackupResult(Result):
     seconds: float
     experiments: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    unchanged_since: str = ""
+    pruned: dict[str, tuple[str, ...]] = {}
+    unpruned: dict[str, str] = {}
     dry_run: bool = False
 
     @property
     def issues(self) -> tuple[Issue, ...]:
-        """What was not saved."""
-        return tuple(Issue(code="not_saved", message=f"{s.kind} {s.id}: {s.reason}") for s in self.skipped)
+        """What was not saved, and where retention failed."""
+        skipped = [Issue(code="not_saved", message=f"{s.kind} {s.id}: {s.reason}") for s in self.skipped]
+        return (*skipped, *(Issue(code="not_pruned", message=f"{p}: {why}") for p, why in self.unpruned.items()))
 
     @property
     def exit_code(self) -> ExitCode:
-        """`INCOMPLETE` where something was not saved."""
-        return ExitCode.INCOMPLETE if self.skipped else ExitCode.DONE
+        """`INCOMPLETE` where there are issues."""
+        return ExitCode.INCOMPLETE if self.issues else ExitCode.DONE
 
 
 def backup(
@@ -67,6 +76,9 @@ def backup(
     experiments: Sequence[str] = (),
     registry_uri: str | None = None,
     jobs: int = DEFAULT_JOBS,
+    compress: bool = False,
+    if_changed: bool = False,
+    keep: Rules | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> BackupResult:
@@ -78,6 +90,9 @@ def backup(
         experiments: names to limit it to; none: everything.
         registry_uri: of the model registry; None: as MLflow resolves it.
         jobs: requests under way at once.
+        compress: gzip the data files.
+        if_changed: write nothing if the newest snapshot of the same source holds the very same, in every storage.
+        keep: afterwards remove the snapshots that these rules don't keep.
         dry_run: read everything, write nothing.
         progress: told how far it is.
 
@@ -90,15 +105,18 @@ def backup(
     places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(storages)]
     started = utc_now()
     with open_source(tracking_uri, registry_uri, jobs) as source:
-        _expect_as_before(source, places, progress)
-        with SnapshotWriter(places, started) as writer:
+        _expect_as_before(source, places, tuple(experiments), progress)
+        with SnapshotWriter(places, started, compress=compress) as writer:
             skipped = _read(source, writer, Selection(experiments=tuple(experiments)), progress)
             summary = _summary(source, started, tuple(experiments), skipped)
             progress.phase("writing the snapshot")
-            done = Committed(summary, 0) if dry_run else writer.commit(summary)
+            same = _same_as(places, summary, writer.finish()) if if_changed else ""
+            done = Committed(summary, 0) if dry_run or same else writer.commit(summary)
             stats = dict(writer.stats)
+    pruned, unpruned = _prune(places, keep) if keep else ({}, {})
     return BackupResult(
-        timestamp="" if dry_run else done.summary.backup_timestamp,
+        timestamp=done.summary.backup_timestamp,
+        unchanged_since=same,
         source=source.info.uri,
         storages=tuple(place.location for place in places),
         stats=stats,
@@ -108,6 +126,8 @@ def backup(
         experiments=tuple(experiments),
         skipped=skipped,
         warnings=summary.warnings,
+        pruned=pruned,
+        unpruned=unpruned,
         dry_run=dry_run,
     )
 
@@ -144,30 +164,60 @@ def _summary(source: Source, started: datetime, experiments: tuple[str, ...], sk
     )
 
 
+def _prune(places: Sequence[Storage], keep: Rules) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    pruned, unpruned = {}, {}
+    for place in places:
+        try:
+            found = prune(place.location, keep)
+            pruned[place.location] = tuple(d.timestamp for d in found.snapshots if not d.keep)
+        except StorageError as error:
+            unpruned[place.location] = str(error)
+    return pruned, unpruned
+
+
 def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def _expect_as_before(source: Source, places: Sequence[Storage], progress: Progress) -> None:
+def _expect_as_before(
+    source: Source, places: Sequence[Storage], experiments: tuple[str, ...], progress: Progress
+) -> None:
     """A server doesn't say how much it has: expect what the newest snapshot of it holds."""
     if isinstance(progress, Silent) or not places:
         return
-    before = newest(places[0], source.info.uri)
+    before = newest(places[0], source.info.uri, experiments)
     for unit, stat in (("runs", "runs"), ("metric points", "metric_points"), ("models", "models")):
-        if before.get(stat):
-            progress.expect(unit, before[stat])
+        if before is not None and before.stats.get(stat):
+            progress.expect(unit, before.stats[stat])
 
 
-def newest(storage: Storage, source: str) -> dict[str, int]:
-    """The counts of the newest usable snapshot of a source; empty where there is none."""
-    from mlmeta.errors import StorageMissingError
+def _same_as(places: Sequence[Storage], summary: Summary, content: dict[str, str]) -> str:
+    """The newest snapshot of the same source, where it holds the very same content; empty: something changed."""
+    timestamp = ""
+    for place in places:
+        before = newest(place, summary.mlflow_uri, summary.experiments)
+        if before is None or before.skipped != summary.skipped:
+            return ""
+        if {kind: entry.content_sha256 for kind, entry in before.files.items()} != content:
+            return ""
+        timestamp = before.backup_timestamp
+    return timestamp
 
+
+def newest(storage: Storage, source: str, experiments: tuple[str, ...]) -> Summary | None:
+    """The summary of the newest usable snapshot of a source; None where there is none.
+
+    Args:
+        storage: where to look.
+        source: URI without credentials.
+        experiments: what it was limited to.
+    """
     try:
         sets = file_sets(storage)
     except StorageMissingError:
-        return {}
-    for files in sets[:5]:
+        return None
+    for files in sets:
         info = describe(storage, files, 0)
-        if info.source == source and info.state in {State.COMPLETE, State.PARTIAL}:
-            return info.stats
-    return {}
+        if (info.source, info.experiments) == (source, experiments) and info.state in {State.COMPLETE, State.PARTIAL}:
+            return read_summary(storage, files)
+    return None

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from types import TracebackType
 
-from mlmeta.errors import InternalError, ObjectExistsError, StorageError, StorageMissingError
+from mlmeta.errors import InternalError, ObjectExistsError, ObjectMissingError, StorageError, StorageMissingError
 from mlmeta.schema import (
     EXPERIMENTS,
     KINDS,
@@ -35,22 +36,36 @@ from mlmeta.snapshot import layout, records
 from mlmeta.storage import Digest, StagedFile, Storage
 
 _BLOCK = 1 << 18
+_GZIP = 31
+"""zlib's `wbits` for the gzip format with the largest window."""
 
 
 class DataFile:
-    """One data file, staged in several storages at once."""
+    """One data file, staged in several storages at once.
 
-    def __init__(self, staged: dict[str, StagedFile]) -> None:
+    Args:
+        staged: by the storage's location.
+        compress: whether its bytes are gzip: without a time in the header, so the same content gives the same bytes.
+    """
+
+    def __init__(self, staged: dict[str, StagedFile], *, compress: bool) -> None:
         self.staged = staged
         self.count = 0
         self._size = 0
         self._sha256 = hashlib.sha256()
+        self._content = hashlib.sha256()
+        self._compressor = zlib.compressobj(wbits=_GZIP) if compress else None
         self._pending = bytearray(records.OPENING)
 
     @property
     def digest(self) -> Digest:
         """Of all that was written so far."""
         return Digest(self._size, self._sha256.hexdigest())
+
+    @property
+    def content_sha256(self) -> str:
+        """SHA-256 of the JSON, in hex."""
+        return self._content.hexdigest()
 
     def add(self, record: Record) -> None:
         """Append a record."""
@@ -64,10 +79,16 @@ class DataFile:
         """Close the array."""
         self._pending += records.CLOSING
         self._flush()
+        if self._compressor is not None:
+            self._write(self._compressor.flush())
 
     def _flush(self) -> None:
         block = bytes(self._pending)
         self._pending.clear()
+        self._content.update(block)
+        self._write(block if self._compressor is None else self._compressor.compress(block))
+
+    def _write(self, block: bytes) -> None:
         self._sha256.update(block)
         self._size += len(block)
         for staged in self.staged.values():
@@ -95,11 +116,14 @@ class SnapshotWriter:
     Args:
         storages: where the snapshot goes; the same files into each.
         started: when the backup began; gives the snapshot its timestamp.
+        compress: whether data files are gzip (``.json.gz``).
     """
 
-    def __init__(self, storages: Sequence[Storage], started: datetime) -> None:
+    def __init__(self, storages: Sequence[Storage], started: datetime, *, compress: bool = False) -> None:
         self._storages = {storage.location: storage for storage in storages}
         self._started = started
+        self._compress = compress
+        self._finished = False
         self._files: dict[str, DataFile] = {}
         self._published: list[tuple[Storage, str]] = []
         self._order = _OrderGuard()
@@ -118,7 +142,7 @@ class SnapshotWriter:
 
     def _open(self, kind: Kind[Record]) -> DataFile:
         staged: dict[str, StagedFile] = {}
-        file = self._files[kind.name] = DataFile(staged)
+        file = self._files[kind.name] = DataFile(staged, compress=self._compress)
         for location, storage in self._storages.items():
             staged[location] = storage.stage()
         return file
@@ -149,6 +173,21 @@ class SnapshotWriter:
             self.stats["models"] += 1
             self.stats["model_versions"] += len(record.versions)
 
+    def finish(self) -> dict[str, str]:
+        """Close the data files; no record can be added any more.
+
+        Returns:
+            The SHA-256 of each kind's content: what two snapshots of the same metadata share.
+
+        Raises:
+            StorageError: it can't be written.
+        """
+        if not self._finished:
+            self._finished = True
+            for file in self._files.values():
+                file.finish()
+        return {kind: file.content_sha256 for kind, file in self._files.items()}
+
     def commit(self, summary: Summary) -> Committed:
         """Publish the files, and then the summary.
 
@@ -158,12 +197,11 @@ class SnapshotWriter:
         Raises:
             StorageError: it can't be written; nothing is left behind.
         """
-        for file in self._files.values():
-            file.finish()
+        self.finish()
         timestamp = self._claim()
         for kind, file in self._files.items():
             if kind != EXPERIMENTS.name:
-                self._publish(file, layout.file_name(kind, timestamp))
+                self._publish(file, self._name(kind, timestamp))
         complete = summary.model_copy(
             update={
                 "backup_timestamp": timestamp,
@@ -183,12 +221,16 @@ class SnapshotWriter:
             yield (
                 kind,
                 FileEntry(
-                    name=layout.file_name(kind, timestamp),
+                    name=self._name(kind, timestamp),
                     bytes=digest.size,
                     records=file.count,
                     sha256=digest.sha256,
+                    content_sha256=file.content_sha256,
                 ),
             )
+
+    def _name(self, kind: str, timestamp: str) -> str:
+        return layout.file_name(kind, timestamp, compressed=self._compress)
 
     def _claim(self) -> str:
         """Publish the experiments under the first timestamp that nobody has, and return it."""
@@ -200,10 +242,15 @@ class SnapshotWriter:
             timestamp = layout.next_timestamp(timestamp)
 
     def _try_claim(self, timestamp: str) -> bool:
+        kind = EXPERIMENTS.name
         try:
-            self._publish(self._files[EXPERIMENTS.name], layout.file_name(EXPERIMENTS.name, timestamp))
+            self._publish(self._files[kind], self._name(kind, timestamp))
         except ObjectExistsError:
             self._withdraw()  # from the storages where the name was still free
+            return False
+        other = layout.file_name(kind, timestamp, compressed=not self._compress)
+        if any(_has(storage, other) for storage in self._storages.values()):
+            self._withdraw()  # a backup of the same second compresses where this one doesn't: both give way
             return False
         return True
 
@@ -254,6 +301,14 @@ def _existing(storage: Storage) -> list[layout.FileSet]:
         return layout.group(storage.files())
     except StorageMissingError:
         return []
+
+
+def _has(storage: Storage, name: str) -> bool:
+    try:
+        storage.open(name).close()
+    except ObjectMissingError:
+        return False
+    return True
 
 
 class _OrderGuard:

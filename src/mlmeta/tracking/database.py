@@ -27,7 +27,7 @@ BUSY_SECONDS = 60
 """How long a SQLite database may be locked by somebody else before we give up."""
 
 _DRIVERS = {POSTGRESQL: ("psycopg2", "psycopg"), MYSQL: ("MySQLdb", "pymysql")}
-_NO_DATA = b""
+_LOCK_NUMBER = 0x6D6C6D657461  # "mlmeta"
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,31 @@ def require_sqlite_file(database: Database) -> None:
         raise IncompatibleStoreError(f"{database.path} is no file", hint="name the SQLite file itself")
 
 
-def is_blank_file(path: Path) -> bool:
-    """Whether a SQLite database does not exist yet, or is a file without a byte."""
-    return not path.exists() or path.stat().st_size == len(_NO_DATA)
+@contextlib.contextmanager
+def writing(database: Database) -> Iterator[Connection]:
+    """One transaction for writing: committed at the end, taken back on any error.
+
+    Only one restore at a time gets in, whatever its machine; servers may go on using the database.
+
+    Raises:
+        MlmetaError: the database can't be used, or did not take what was written.
+    """
+    engine = database.engine()
+    try:
+        with database.errors(), engine.connect() as connection:
+            _begin_writing(connection, database.kind)
+            yield connection
+            connection.commit()
+    finally:
+        engine.dispose()
+
+
+def _begin_writing(connection: Connection, kind: str) -> None:
+    if kind == SQLITE:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    elif kind == POSTGRESQL:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})")
+    else:
+        connection.exec_driver_sql(f"SELECT GET_LOCK('mlmeta', {BUSY_SECONDS * 10})")
+        # MLflow's Default experiment has the id 0, which MySQL would take as "the next one"
+        connection.exec_driver_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")

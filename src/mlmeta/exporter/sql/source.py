@@ -1,0 +1,119 @@
+"""Reads a store from its database: one transaction, streamed, without `mlflow`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from sqlalchemy.engine import Connection
+
+from mlmeta.errors import UsageError
+from mlmeta.exporter.source import Item, SourceInfo
+from mlmeta.progress import Progress
+from mlmeta.schema import MetricHistory, Selection
+from mlmeta.tracking.database import parse
+from mlmeta.tracking.sql.experiments import experiment_names, read_experiments
+from mlmeta.tracking.sql.histories import with_histories
+from mlmeta.tracking.sql.left_out import left_out
+from mlmeta.tracking.sql.models import model_names, read_models
+from mlmeta.tracking.sql.runs import count_runs, stream_runs
+from mlmeta.tracking.sql.tables import Tables
+
+UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "models.versions.storage_location")
+"""Fields of records that a database gives and `MlflowClient` does not (`search_runs`, `search_model_versions`)."""
+
+
+class SqlSource:
+    """An MLflow store, read from its database. Nothing is ever created, migrated or locked against writers.
+
+    Args:
+        uri: ``sqlite:///…``, ``postgresql://…`` or ``mysql://…``, as MLflow takes it.
+
+    Raises:
+        UsageError: the URI is off, or its driver is not installed.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._database = parse(uri)
+        self._warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def info(self) -> SourceInfo:
+        """What it says of itself.
+
+        Raises:
+            ConnectionFailedError: the database can't be read, does not exist, or is no MLflow store.
+        """
+        with self._database.reading() as connection:
+            revision = Tables(connection, self._database.shown).revision
+        return SourceInfo(
+            uri=self._database.shown,
+            kind=self._database.kind,
+            server_version=f"schema {revision}" if revision else None,
+            point_in_time=True,
+        )
+
+    def read(self, selection: Selection, progress: Progress) -> Iterator[Item]:
+        """All records of the selection as of one moment, in the order of `Source.read`.
+
+        Raises:
+            UsageError: a selected experiment does not exist.
+            ConnectionFailedError: the database can't be read, does not exist, or is no MLflow store.
+        """
+        with self._database.reading() as connection:
+            tables = Tables(connection, self._database.shown)
+            self._warnings = tuple(left_out(connection, tables))
+            names = experiment_names(connection, tables)
+            ids = self._selected(names, selection)
+            limited = ids if selection.experiments else None
+            if selection.runs:
+                yield from _experiments(connection, tables, ids, progress)
+                yield from _runs(connection, tables, limited, progress)
+            if selection.models:
+                yield from _models(connection, tables, limited, progress)
+
+    def _selected(self, names: dict[int, str], selection: Selection) -> list[int]:
+        if not selection.experiments:
+            return list(names)
+        if unknown := set(selection.experiments).difference(names.values()):
+            raise UsageError(
+                f"{self._database.shown} has no experiment {', '.join(map(repr, sorted(unknown)))}",
+                hint="the names are case-sensitive; deleted experiments count too",
+            )
+        return [experiment_id for experiment_id, name in names.items() if name in selection.experiments]
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the last `read` left out, counted."""
+        return self._warnings
+
+    def close(self) -> None:
+        """Nothing is kept open between reads."""
+
+
+def _experiments(connection: Connection, tables: Tables, ids: list[int], progress: Progress) -> Iterator[Item]:
+    progress.phase("reading experiments")
+    progress.expect("experiments", len(ids))
+    for experiment in read_experiments(connection, tables, ids):
+        yield experiment
+        progress.advance("experiments")
+
+
+def _runs(connection: Connection, tables: Tables, ids: list[int] | None, progress: Progress) -> Iterator[Item]:
+    progress.phase("reading runs")
+    progress.expect("runs", count_runs(connection, tables, ids))
+    for runs in stream_runs(connection, tables, ids):
+        for record in with_histories(connection, tables, runs):
+            yield record
+            if isinstance(record, MetricHistory):
+                progress.advance("metric points", len(record.step))
+            else:
+                progress.advance("runs")
+
+
+def _models(connection: Connection, tables: Tables, ids: list[int] | None, progress: Progress) -> Iterator[Item]:
+    progress.phase("reading models")
+    names = model_names(connection, tables, ids)
+    progress.expect("models", len(names))
+    for model in read_models(connection, tables, names):
+        yield model
+        progress.advance("models")

@@ -1,0 +1,86 @@
+"""Reads back what was restored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mlmeta.restorer.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings
+from mlmeta.restorer.sql.outcome import RENAME
+from mlmeta.restorer.sql.runs import run_batches
+from mlmeta.restorer.sql.stored import StoredForm, same
+from mlmeta.restorer.sql.walk import Part, Ways
+from mlmeta.schema import Experiment, MetricHistory, Record, RegisteredModel, Run
+from mlmeta.snapshot.reader import RunHistories
+from mlmeta.tracking.sql.batches import batches
+
+
+def restored(part: Part, holdings: Holdings, ways: Ways) -> Iterator[Record]:
+    """What the target holds of a part of a snapshot, in the snapshot's order.
+
+    A record that is just as a restore leaves it is given as the snapshot has it; one that differs, as the target
+    has it; one that is missing, not at all.
+    """
+    form = StoredForm(ways.rewriter)
+    suffix = ways.suffix if ways.on_conflict == RENAME else ""
+    for record in part.experiments():
+        if found := _experiment(record, holdings, form, suffix):
+            yield found
+    for items in run_batches(part.runs()):
+        yield from _runs(items, holdings, form)
+    for batch in batches(part.models()):
+        yield from _models(batch, holdings, form, suffix)
+
+
+def _experiment(record: Experiment, holdings: Holdings, form: StoredForm, suffix: str) -> Experiment | None:
+    found = holdings.experiment(int(record.experiment_id)) if record.experiment_id.isdecimal() else None
+    if found is None:
+        return None
+    stored = form.experiment(record)
+    if found.name == stored.name + suffix:
+        stored = stored.model_copy(update={"name": found.name})
+    if int(record.experiment_id) == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
+        return record  # one that is in use keeps its own attributes; the plan says so
+    return record if same(found, stored) else found
+
+
+def _runs(items: Sequence[RunHistories], holdings: Holdings, form: StoredForm) -> Iterator[Record]:
+    expected = {item.run.run_id: item for item in items}
+    histories: dict[tuple[str, str], list[MetricHistory]] = {}
+    for record in holdings.runs_with_histories(list(expected)):
+        if isinstance(record, Run):
+            run = expected[record.run_id].run
+            histories = _by_key(expected[record.run_id].histories)
+            yield run if same(record, form.run(run)) else record
+        elif isinstance(record, MetricHistory):
+            yield _history(record, histories.get((record.run_id, record.key), []), form)
+
+
+def _by_key(histories: Sequence[MetricHistory]) -> dict[tuple[str, str], list[MetricHistory]]:
+    """The records of each history, the first of them last: they are taken off one by one."""
+    found: dict[tuple[str, str], list[MetricHistory]] = {}
+    for history in reversed(histories):
+        found.setdefault((history.run_id, history.key), []).append(history)
+    return found
+
+
+def _history(record: MetricHistory, expected: list[MetricHistory], form: StoredForm) -> MetricHistory:
+    if not expected:
+        return record
+    own = expected.pop()
+    stored = form.histories([own])
+    return own if len(stored) == 1 and same(record, stored[0]) else record
+
+
+def _models(
+    models: Sequence[RegisteredModel], holdings: Holdings, form: StoredForm, suffix: str
+) -> Iterator[RegisteredModel]:
+    names = [model.name for model in models]
+    found = holdings.models(names + [name + suffix for name in names if suffix])
+    for model in models:
+        stored = form.model(model)
+        renamed = stored.model_copy(update={"name": stored.name + suffix})
+        candidates = [found[name] for name in (stored.name, renamed.name) if name in found]
+        if any(same(candidate, form_) for candidate in candidates for form_ in (stored, renamed)):
+            yield model
+        elif candidates:
+            yield candidates[0]

@@ -1,0 +1,99 @@
+"""What happens to each experiment of a snapshot."""
+
+from __future__ import annotations
+
+from mlmeta.restorer.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings
+from mlmeta.restorer.sql.outcome import RENAME, Outcome, Sink
+from mlmeta.restorer.sql.stored import same
+from mlmeta.schema import Experiment
+
+LARGEST_ID = {"postgresql": 2**31 - 1, "mysql": 2**31 - 1, "sqlite": 2**63 - 1}
+"""MLflow's column is INTEGER: 32 bits, but 64 in SQLite. A file store's ids have 18 digits."""
+
+
+class ExperimentStep:
+    """Decides about experiments one by one, and remembers which of them runs may go into.
+
+    Args:
+        holdings: what the target holds.
+        outcome: counts and conflicts go here.
+        sink: takes what is to be written.
+        on_conflict: one of `WAYS`.
+        suffix: put behind a name that is taken.
+        largest_id: that the target's column can hold.
+    """
+
+    def __init__(
+        self, holdings: Holdings, outcome: Outcome, sink: Sink, on_conflict: str, suffix: str, largest_id: int
+    ) -> None:
+        self._holdings = holdings
+        self._outcome = outcome
+        self._sink = sink
+        self._renames = on_conflict == RENAME
+        self._suffix = suffix
+        self._largest_id = largest_id
+        self._names = {name: number for number, name in holdings.experiments.items()}
+        self._default_is_free = holdings.default_is_untouched()
+        self.open: set[str] = set()
+        """Ids of the snapshot's experiments that the target has or gets: their runs can be written."""
+
+    def take(self, record: Experiment, stored: Experiment) -> None:
+        """Decide about one experiment.
+
+        Args:
+            record: of the snapshot.
+            stored: its stored form.
+        """
+        number = int(record.experiment_id) if record.experiment_id.isdecimal() else None
+        if number is None or number > self._largest_id:
+            self._conflict(record, "this kind of database can't hold its id; SQLite or a server can")
+        elif number in self._holdings.experiments:
+            self._take_existing(record, stored, number)
+        else:
+            self._take_new(record, stored, number)
+
+    def _take_new(self, record: Experiment, stored: Experiment, number: int) -> None:
+        name = self._free_name(stored.name)
+        if name is None:
+            other = self._names[stored.name]
+            self._conflict(record, f"its name {stored.name!r} belongs to experiment {other}")
+            return
+        if name != stored.name:
+            self._outcome.notes.append(f"experiment {number} gets the name {name!r}, as {stored.name!r} is taken")
+        self._names[name] = number
+        self._create(record)
+        self._sink.experiment(stored.model_copy(update={"name": name}))
+
+    def _take_existing(self, record: Experiment, stored: Experiment, number: int) -> None:
+        found = self._holdings.experiment(number)
+        renamed = stored.model_copy(update={"name": stored.name + self._suffix})
+        if found is not None and (same(found, stored) or (self._renames and same(found, renamed))):
+            self._present(record)
+        elif number == DEFAULT_ID and self._default_is_free and self._names.get(stored.name, number) == number:
+            self._create(record)
+            self._sink.adopt_default(stored)
+        elif number == DEFAULT_ID and found is not None and found.name == stored.name == DEFAULT_NAME:
+            self._present(record)
+            self._outcome.notes.append("the Default experiment is in use in the target: it keeps its own attributes")
+        elif found is not None and found.name == stored.name:
+            self.open.add(record.experiment_id)  # the same experiment, changed: runs still belong into it
+            self._conflict(record, "the target has it with other attributes or tags")
+        else:
+            self._conflict(record, f"its id belongs to {self._holdings.experiments[number]!r} in the target")
+
+    def _free_name(self, name: str) -> str | None:
+        if name not in self._names:
+            return name
+        renamed = name + self._suffix
+        return renamed if self._renames and renamed not in self._names else None
+
+    def _create(self, record: Experiment) -> None:
+        self.open.add(record.experiment_id)
+        self._outcome.created["experiments"] += 1
+
+    def _present(self, record: Experiment) -> None:
+        self.open.add(record.experiment_id)
+        self._outcome.present["experiments"] += 1
+
+    def _conflict(self, record: Experiment, reason: str) -> None:
+        self._outcome.conflict("experiment", record.experiment_id, reason)

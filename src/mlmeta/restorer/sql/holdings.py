@@ -1,0 +1,95 @@
+"""What the target holds already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run
+from mlmeta.tracking.sql.batches import batches
+from mlmeta.tracking.sql.experiments import read_experiments
+from mlmeta.tracking.sql.histories import with_histories
+from mlmeta.tracking.sql.models import read_models
+from mlmeta.tracking.sql.runs import runs_by_id
+from mlmeta.tracking.sql.tables import Tables
+
+DEFAULT_ID = 0
+DEFAULT_NAME = "Default"
+
+
+class Holdings:
+    """Looks things up in a target database by id or name. Without a connection the target is empty.
+
+    Args:
+        connection: in a transaction; None for a database that holds no store yet.
+        shown: the database's address, for errors.
+    """
+
+    def __init__(self, connection: Connection | None, shown: str) -> None:
+        self._connection = connection
+        self._tables = Tables(connection, shown) if connection is not None else None
+        self.experiments: dict[int, str] = {}
+        """Names by id, of all workspaces: an id is taken whoever has it."""
+        self.runs = 0
+        if connection is not None and self._tables is not None:
+            table = self._tables["experiments"].c
+            self.experiments = {
+                row[0]: row[1] for row in connection.execute(sa.select(table.experiment_id, table.name))
+            }
+            query = sa.select(sa.func.count()).select_from(self._tables["runs"])
+            self.runs = connection.execute(query).scalar_one()
+
+    def experiment(self, experiment_id: int) -> Experiment | None:
+        """The experiment with this id."""
+        if self._connection is None or self._tables is None or experiment_id not in self.experiments:
+            return None
+        return next(read_experiments(self._connection, self._tables, [experiment_id]), None)
+
+    def runs_with_histories(self, ids: Sequence[str]) -> Iterator[Run | MetricHistory]:
+        """Those of these runs that exist, in this order, each followed by its histories."""
+        if self._connection is None or self._tables is None:
+            return
+        for batch in batches(ids):
+            found = runs_by_id(self._connection, self._tables, batch)
+            runs = [found[run_id] for run_id in batch if run_id in found]
+            yield from with_histories(self._connection, self._tables, runs)
+
+    def existing_runs(self, ids: Sequence[str]) -> set[str]:
+        """Those of these ids that are taken. At most a batch of them."""
+        if self._connection is None or self._tables is None or not self.runs:
+            return set()
+        column = self._tables["runs"].c.run_uuid
+        return set(self._connection.execute(sa.select(column).where(column.in_(ids))).scalars())
+
+    def models(self, names: Sequence[str]) -> dict[str, RegisteredModel]:
+        """Those of these registered models that exist, by name."""
+        if self._connection is None or self._tables is None or "registered_models" not in self._tables:
+            return {}
+        return {model.name: model for model in read_models(self._connection, self._tables, names)}
+
+    def datasets(self, experiment_id: int) -> dict[tuple[str, str], str]:
+        """Ids of the datasets of an experiment, by name and digest."""
+        if self._connection is None or self._tables is None or experiment_id not in self.experiments:
+            return {}
+        table = self._tables["datasets"].c
+        query = sa.select(table.name, table.digest, table.dataset_uuid).where(table.experiment_id == experiment_id)
+        return {(name, digest): found for name, digest, found in self._connection.execute(query).tuples()}
+
+    def default_is_untouched(self) -> bool:
+        """Whether the Default experiment is the placeholder that MLflow makes in every new database."""
+        if self._connection is None or self._tables is None:
+            return False
+        default = self.experiment(DEFAULT_ID)
+        if default is None or default.name != DEFAULT_NAME or default.tags or default.lifecycle_stage != "active":
+            return False
+        if default.creation_time != default.last_update_time:
+            return False
+        owned = {"runs", "logged_models", "trace_info", "datasets", "scorers", "issues"} & self._tables.names
+        return not any(self._any_in_default(name) for name in sorted(owned))
+
+    def _any_in_default(self, name: str) -> bool:
+        table = sa.table(name, sa.column("experiment_id"))
+        query = sa.select(sa.literal(1)).select_from(table).where(table.c.experiment_id == DEFAULT_ID).limit(1)
+        return self._connection is not None and self._connection.execute(query).first() is not None

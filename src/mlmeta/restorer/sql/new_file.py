@@ -1,0 +1,103 @@
+"""A SQLite store that appears when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine
+
+from mlmeta.restorer.sql.schema import create_schema
+from mlmeta.tracking.database import Database
+
+_CACHE_KIB = 64 * 1024
+
+
+class NewFile:
+    """Builds a store in a temporary file beside its place.
+
+    A context manager: left without `publish`, nothing remains. As nobody else sees the file, it needs no journal.
+
+    Args:
+        database: whose file does not exist yet; its folder is made where it is missing, as MLflow does.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._path = database.path.with_name(f".{database.path.name}.{uuid.uuid4().hex}.tmp")
+        self._open: Connection | None = None
+
+    def __enter__(self) -> NewFile:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+        self._path.unlink(missing_ok=True)
+
+    def connection(self) -> Connection:
+        """A connection to the new store: MLflow's tables, without a row."""
+        with self._database.errors():
+            create_schema(_hasty_engine(self._path))
+            self._open = _hasty_engine(self._path).connect()
+            return self._open
+
+    def publish(self) -> bool:
+        """Give the store its name, safely on disk. False where somebody else has made one meanwhile."""
+        if self._open is not None:
+            with self._database.errors():
+                self._open.commit()
+        self._close()
+        _sync(self._path)
+        if not _take_name(self._path, self._database.path):
+            return False
+        _sync(self._path.parent)
+        return True
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open.engine.dispose()
+            self._open = None
+
+
+def _hasty_engine(path: Path) -> Engine:
+    engine = sa.create_engine(URL.create("sqlite", database=str(path)), poolclass=sa.NullPool)
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = OFF")
+        cursor.execute("PRAGMA synchronous = OFF")
+        cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        cursor.close()
+
+    return engine
+
+
+def _take_name(temporary: Path, path: Path) -> bool:
+    """Move a file to a name that must be free."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # no hard links here: claim the name first, then put the file over the empty one
+        with contextlib.suppress(FileExistsError), path.open("xb"):
+            temporary.replace(path)
+            return True
+        return False
+    return True
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,58 @@
+"""Artifact locations that move on the way in: another bucket, another folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from mlmeta.errors import UsageError
+
+
+class Rewriter:
+    """Replaces prefixes of artifact locations, and counts.
+
+    Args:
+        pairs: old and new prefix; the first whose old prefix matches, at a ``/`` or the end, is used.
+
+    Raises:
+        UsageError: an old prefix is empty.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        if not all(old for old, _ in pairs):
+            raise UsageError("an artifact prefix to rewrite is empty", hint="give OLD=NEW, such as gs://old=gs://new")
+        self._pairs = tuple(pairs)
+        self._used: Counter[str] = Counter()
+        self._changed: Counter[str] = Counter()
+
+    def uris(self, kind: str, *uris: str | None) -> list[str | None]:
+        """The locations of one record as they shall be stored.
+
+        Args:
+            kind: of the record: ``experiments``, ``runs`` or ``model versions``.
+            uris: its locations.
+        """
+        if not self._pairs:
+            return list(uris)
+        rewritten = [self._rewritten(uri) for uri in uris]
+        self._changed[kind] += rewritten != list(uris)
+        return rewritten
+
+    def _rewritten(self, uri: str | None) -> str | None:
+        for old, new in self._pairs if uri else ():
+            if uri and _has_prefix(uri, old):
+                self._used[old] += 1
+                return new + uri[len(old) :]
+        return uri
+
+    def notes(self) -> tuple[str, ...]:
+        """How many records of each kind got another location; prefixes that nothing begins with."""
+        if not self._pairs:
+            return ()
+        changed = ", ".join(f"{self._changed[kind]} {kind}" for kind in ("experiments", "runs", "model versions"))
+        unused = [f"no artifact location begins with {old}" for old, _ in self._pairs if not self._used[old]]
+        return (f"artifact locations are rewritten in {changed}", *unused)
+
+
+def _has_prefix(uri: str, prefix: str) -> bool:
+    return uri.startswith(prefix) and (prefix.endswith("/") or uri[len(prefix) : len(prefix) + 1] in {"", "/"})

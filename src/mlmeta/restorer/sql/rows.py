@@ -1,0 +1,211 @@
+"""Records as rows of MLflow's tables, by MLflow's own table definitions."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable, Iterator
+from itertools import repeat
+from typing import Any
+
+from mlmeta.schema import DatasetInput, Experiment, MetricHistory, RegisteredModel, Run
+from mlmeta.tracking.sql.tables import DEFAULT_WORKSPACE
+
+Row = tuple[Any, ...]
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "experiments": (
+        "experiment_id",
+        "name",
+        "artifact_location",
+        "lifecycle_stage",
+        "creation_time",
+        "last_update_time",
+        "workspace",
+    ),
+    "experiment_tags": ("experiment_id", "key", "value"),
+    "runs": (
+        "run_uuid",
+        "experiment_id",
+        "name",
+        "user_id",
+        "status",
+        "lifecycle_stage",
+        "start_time",
+        "end_time",
+        "deleted_time",
+        "artifact_uri",
+        "source_type",
+        "source_name",
+        "entry_point_name",
+        "source_version",
+    ),
+    "params": ("run_uuid", "key", "value"),
+    "tags": ("run_uuid", "key", "value"),
+    "latest_metrics": ("run_uuid", "key", "value", "step", "timestamp", "is_nan"),
+    "metrics": ("run_uuid", "key", "value", "step", "timestamp", "is_nan"),
+    "datasets": (
+        "dataset_uuid",
+        "experiment_id",
+        "name",
+        "digest",
+        "dataset_source_type",
+        "dataset_source",
+        "dataset_schema",
+        "dataset_profile",
+    ),
+    "inputs": ("input_uuid", "source_type", "source_id", "destination_type", "destination_id", "step"),
+    "input_tags": ("input_uuid", "name", "value"),
+    "registered_models": ("name", "creation_time", "last_updated_time", "description", "workspace"),
+    "registered_model_tags": ("name", "key", "value", "workspace"),
+    "registered_model_aliases": ("name", "alias", "version", "workspace"),
+    "model_versions": (
+        "name",
+        "version",
+        "creation_time",
+        "last_updated_time",
+        "description",
+        "user_id",
+        "current_stage",
+        "source",
+        "storage_location",
+        "run_id",
+        "run_link",
+        "status",
+        "status_message",
+        "workspace",
+    ),
+    "model_version_tags": ("name", "version", "key", "value", "workspace"),
+}
+"""The columns written, by table, in the order in which tables must be filled (foreign keys)."""
+
+_NOT_STORED_ANY_MORE = ("UNKNOWN", "", "", "")
+"""`source_type` and its like: what `SqlAlchemyStore.create_run` writes since these became tags."""
+
+_IDS = uuid.UUID("6d6c6d65-7461-4000-8000-000000000000")
+"""Namespace of made-up ids: the API shows no ids of datasets and inputs, so they are derived from content."""
+
+
+def experiment_row(record: Experiment) -> Row:
+    """For the table `experiments`."""
+    return (
+        int(record.experiment_id),
+        record.name,
+        record.artifact_location,
+        record.lifecycle_stage,
+        record.creation_time,
+        record.last_update_time,
+        DEFAULT_WORKSPACE,
+    )
+
+
+def tag_rows(owner: Any, tags: dict[str, str]) -> Iterator[Row]:
+    """For the tables of tags and params."""
+    return ((owner, key, value) for key, value in tags.items())
+
+
+def run_row(record: Run) -> Row:
+    """For the table `runs`."""
+    return (
+        record.run_id,
+        int(record.experiment_id),
+        record.run_name,
+        record.user_id,
+        record.status,
+        record.lifecycle_stage,
+        record.start_time,
+        record.end_time,
+        record.deleted_time,
+        record.artifact_uri,
+        *_NOT_STORED_ANY_MORE,
+    )
+
+
+def latest_rows(run: Run, histories: Iterable[MetricHistory]) -> Iterator[Row]:
+    """For `latest_metrics`. Where the snapshot knows no latest point of a key, it is the history's last."""
+    for key, metric in run.metrics.items():
+        yield _metric_row(run.run_id, key, metric.value, metric.step, metric.timestamp)
+    last = {h.key: (h.value[-1], h.step[-1], h.timestamp[-1]) for h in histories if h.key not in run.metrics}
+    for key, point in last.items():
+        yield _metric_row(run.run_id, key, *point)
+
+
+def single_point_rows(run: Run, histories: Iterable[MetricHistory]) -> Iterator[Row]:
+    """For `metrics`: the latest points that are the whole history."""
+    longer = {history.key for history in histories}
+    for key, metric in run.metrics.items():
+        if key not in longer:
+            yield _metric_row(run.run_id, key, metric.value, metric.step, metric.timestamp)
+
+
+def _metric_row(run_id: str, key: str, value: float, step: int | None, timestamp: int | None) -> Row:
+    nan = math.isnan(value)
+    return (run_id, key, 0.0 if nan else value, step, timestamp, nan)
+
+
+def history_rows(record: MetricHistory) -> Iterator[Row]:
+    """For `metrics`. NaN is stored as 0 with a flag (`SqlAlchemyStore.sanitize_metric_value`)."""
+    values: Iterable[float] = record.value
+    nans: Iterable[bool] = repeat(False)
+    if not math.isfinite(sum(record.value)):
+        nans = [math.isnan(value) for value in record.value]
+        values = [0.0 if nan else value for nan, value in zip(nans, record.value, strict=True)]
+    return zip(repeat(record.run_id), repeat(record.key), values, record.step, record.timestamp, nans)
+
+
+def dataset_id(experiment_id: str, name: str, digest: str) -> str:
+    """A stable id for a dataset of an experiment."""
+    return uuid.uuid5(_IDS, "\x00".join(("dataset", experiment_id, name, digest))).hex
+
+
+def dataset_row(dataset_uuid: str, experiment_id: str, used: DatasetInput) -> Row:
+    """For the table `datasets`."""
+    dataset = used.dataset
+    return (
+        dataset_uuid,
+        int(experiment_id),
+        dataset.name,
+        dataset.digest,
+        dataset.source_type or "",
+        dataset.source or "",
+        dataset.schema_,
+        dataset.profile,
+    )
+
+
+def input_row(source_type: str, source: str, destination_type: str, destination: str, step: int = 0) -> Row:
+    """For the table `inputs`, with a stable id first."""
+    input_uuid = uuid.uuid5(_IDS, "\x00".join((source_type, source, destination_type, destination))).hex
+    return (input_uuid, source_type, source, destination_type, destination, step)
+
+
+def model_rows(record: RegisteredModel) -> Iterator[tuple[str, Row]]:
+    """Rows for all tables of the registry, each with its table's name."""
+    created, updated = record.creation_timestamp, record.last_updated_timestamp
+    yield "registered_models", (record.name, created, updated, record.description, DEFAULT_WORKSPACE)
+    for key, value in record.tags.items():
+        yield "registered_model_tags", (record.name, key, value, DEFAULT_WORKSPACE)
+    for alias, version in record.aliases.items():
+        yield "registered_model_aliases", (record.name, alias, version, DEFAULT_WORKSPACE)
+    for item in record.versions:
+        yield (
+            "model_versions",
+            (
+                record.name,
+                item.version,
+                item.creation_timestamp,
+                item.last_updated_timestamp,
+                item.description,
+                item.user_id,
+                item.current_stage,
+                item.source,
+                item.storage_location,
+                item.run_id,
+                item.run_link,
+                item.status,
+                item.status_message,
+                DEFAULT_WORKSPACE,
+            ),
+        )
+        for key, value in item.tags.items():
+            yield "model_version_tags", (record.name, item.version, key, value, DEFAULT_WORKSPACE)

@@ -1,0 +1,94 @@
+"""What happens to each run of a snapshot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from mlmeta.restorer.sql.holdings import Holdings
+from mlmeta.restorer.sql.outcome import Outcome, Sink
+from mlmeta.restorer.sql.stored import StoredForm, same
+from mlmeta.schema import MetricHistory, Record, Run
+from mlmeta.snapshot.reader import RunHistories
+from mlmeta.tracking.sql.batches import BATCH
+from mlmeta.tracking.sql.histories import POINTS_AT_ONCE
+
+
+class RunStep:
+    """Decides about runs, a batch at a time.
+
+    Args:
+        holdings: what the target holds.
+        outcome: counts and conflicts go here.
+        sink: takes what is to be written.
+        form: gives stored forms.
+        experiments: ids that runs may go into.
+    """
+
+    def __init__(
+        self, holdings: Holdings, outcome: Outcome, sink: Sink, form: StoredForm, experiments: set[str]
+    ) -> None:
+        self._holdings = holdings
+        self._outcome = outcome
+        self._sink = sink
+        self._form = form
+        self._experiments = experiments
+        self._shut_out: Counter[str] = Counter()
+
+    def take(self, items: Sequence[RunHistories]) -> None:
+        """Decide about a batch of runs."""
+        existing = self._holdings.existing_runs([item.run.run_id for item in items])
+        self._outcome.matched_runs += len(existing)
+        found = self._found([item.run.run_id for item in items if item.run.run_id in existing])
+        for item in items:
+            stored = [self._form.run(item.run), *self._form.histories(item.histories)]
+            if item.run.run_id in existing:
+                self._take_existing(item.run, stored, found)
+            elif item.run.experiment_id not in self._experiments:
+                self._shut_out[item.run.experiment_id] += 1
+            else:
+                self._outcome.created["runs"] += 1
+                self._sink.run(stored[0], stored[1:])  # type: ignore[arg-type]
+
+    def _found(self, ids: Sequence[str]) -> Iterator[list[Record]]:
+        """The target's runs with these ids, each with its histories, in this order."""
+        own: list[Record] = []
+        for record in self._holdings.runs_with_histories(ids):
+            if isinstance(record, Run) and own:
+                yield own
+                own = []
+            own.append(record)
+        if own:
+            yield own
+
+    def _take_existing(self, run: Run, stored: Sequence[Record], found: Iterator[list[Record]]) -> None:
+        theirs = next(found)
+        if len(theirs) == len(stored) and all(map(same, theirs, stored)):
+            self._outcome.present["runs"] += 1
+        else:
+            self._outcome.conflict("run", run.run_id, "the target has it with other content")
+
+    def finish(self) -> None:
+        """Name the experiments whose runs could not be written with them."""
+        for experiment_id, count in self._shut_out.items():
+            self._outcome.conflict("runs", f"of experiment {experiment_id}", f"{count} runs have no place without it")
+
+
+def run_batches(items: Iterable[RunHistories]) -> Iterator[list[RunHistories]]:
+    """Runs in batches that are small in runs and in points."""
+    batch: list[RunHistories] = []
+    points = 0
+    for item in items:
+        batch.append(item)
+        points += sum(len(history.step) for history in item.histories)
+        if len(batch) >= BATCH or points >= POINTS_AT_ONCE:
+            yield batch
+            batch, points = [], 0
+    if batch:
+        yield batch
+
+
+def without_histories(runs: Iterable[Run]) -> Iterator[RunHistories]:
+    """Runs alone, for a plan that has nothing to compare."""
+    nothing: tuple[MetricHistory, ...] = ()
+    return (RunHistories(run, nothing) for run in runs)

@@ -1,0 +1,122 @@
+"""The schema of a target database: made by MLflow itself, or refused where MLflow would refuse it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from enum import Enum
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from mlmeta.errors import IncompatibleStoreError
+from mlmeta.tracking.database import SQLITE, Database, writing
+
+
+class State(Enum):
+    """What a target database is."""
+
+    EMPTY = "empty"
+    """It holds no MLflow store yet."""
+    READY = "ready"
+    """It holds a store of the installed MLflow's schema."""
+
+
+def state_of(connection: Connection, shown: str) -> State:
+    """What a database is.
+
+    Raises:
+        IncompatibleStoreError: it holds a store of another MLflow version, or something else under MLflow's names.
+    """
+    names = set(sa.inspect(connection).get_table_names())
+    if not names & {"experiments", "runs", "alembic_version"}:
+        return State.EMPTY
+    if "alembic_version" not in names:
+        return _without_revision(connection, shown, names)
+    found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    _check_revision(str(found), shown)
+    return State.READY
+
+
+def _without_revision(connection: Connection, shown: str, names: set[str]) -> State:
+    """The beginning of a schema that MLflow did not get to finish is as good as empty; anything else is not."""
+    for name in names & {"experiments", "runs"}:
+        if connection.execute(sa.select(sa.func.count()).select_from(sa.table(name))).scalar_one():
+            raise IncompatibleStoreError(
+                f"{shown} has a table `{name}` with rows, but is no MLflow store of version 1.0 or newer",
+                hint="restore into an empty database",
+            )
+    return State.EMPTY
+
+
+def _check_revision(found: str, shown: str) -> None:
+    from mlflow.store.db import utils
+
+    newest = utils._get_latest_schema_revision()
+    if found == newest:
+        return
+    if _is_known(found):
+        raise IncompatibleStoreError(
+            f"{shown} has the schema {found} of an older MLflow; the installed one uses {newest}",
+            hint="take a backup of it, then run `mlflow db upgrade <database URI>`",
+        )
+    raise IncompatibleStoreError(
+        f"{shown} has the schema {found}, which the installed MLflow does not know: it is newer, or no MLflow store",
+        hint="install the server's MLflow version beside mlmeta, or restore into an empty database",
+    )
+
+
+def _is_known(revision: str) -> bool:
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
+
+    script = ScriptDirectory.from_config(utils._get_alembic_config(db_url=""))
+    return any(known.revision == revision for known in script.walk_revisions())
+
+
+def ensure_schema(database: Database) -> None:
+    """Have MLflow make its tables in a database that has none.
+
+    MLflow's migrations commit as they go; interrupted, they leave an unfinished schema without a single row, which
+    the next call (or server) finishes.
+
+    Raises:
+        IncompatibleStoreError: see `state_of`.
+        MlmetaError: the database can't be used.
+    """
+    with writing(database) as connection:  # the lock lets one restore in at a time
+        empty = state_of(connection, database.shown) is State.EMPTY
+        if empty and database.kind != SQLITE:  # another connection may write beside this one
+            create_schema(database.engine())
+    if empty and database.kind == SQLITE:
+        create_schema(sa.create_engine(database.url, poolclass=sa.NullPool))
+
+
+def create_schema(engine: Engine) -> None:
+    """Have MLflow make all its tables; without the Default experiment, which MLflow adds when it starts.
+
+    Args:
+        engine: on a database without MLflow's tables; disposed of.
+    """
+    from mlflow.store.db import utils
+
+    try:
+        with _quiet():
+            utils._initialize_tables(engine)
+    finally:
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow and alembic tell of every migration on stderr; nobody asked."""
+    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic.runtime.migration")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

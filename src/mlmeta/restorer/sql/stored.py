@@ -1,0 +1,123 @@
+"""What a database will hold for a record: where the two differ, this says how.
+
+A record of the target is "the same" as one of the snapshot where it equals the snapshot's stored form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mlmeta.restorer.sql.rewrite import Rewriter
+from mlmeta.schema import (
+    Experiment,
+    LatestMetric,
+    MetricHistory,
+    ModelVersion,
+    Record,
+    RegisteredModel,
+    Run,
+    canonical,
+    to_records,
+)
+
+LARGEST = 1.7976931348623157e308
+"""What MLflow's SQL store keeps for infinity (`SqlAlchemyStore.sanitize_metric_value`)."""
+
+
+class StoredForm:
+    """Turns records into what the database will hold for them.
+
+    Args:
+        rewriter: for artifact locations.
+    """
+
+    def __init__(self, rewriter: Rewriter) -> None:
+        self._rewriter = rewriter
+
+    def experiment(self, record: Experiment) -> Experiment:
+        """With its artifact location rewritten."""
+        (location,) = self._rewriter.uris("experiments", record.artifact_location)
+        return record.model_copy(update={"artifact_location": location})
+
+    def run(self, record: Run) -> Run:
+        """With its artifact URI rewritten and metrics as MLflow stores them."""
+        metrics = record.metrics
+        if any(_needs_care(metric) for metric in metrics.values()):
+            metrics = {key: _stored_metric(metric, record) for key, metric in metrics.items()}
+        (artifact_uri,) = self._rewriter.uris("runs", record.artifact_uri)
+        return record.model_copy(update={"artifact_uri": artifact_uri, "metrics": metrics})
+
+    def histories(self, records: Sequence[MetricHistory]) -> list[MetricHistory]:
+        """With infinities as MLflow stores them."""
+        return [stored for record in records for stored in stored_history(record)]
+
+    def model(self, record: RegisteredModel) -> RegisteredModel:
+        """With the locations of its versions rewritten."""
+        return record.model_copy(update={"versions": tuple(map(self._version, record.versions))})
+
+    def _version(self, record: ModelVersion) -> ModelVersion:
+        source, location = self._rewriter.uris("model versions", record.source, record.storage_location)
+        # MLflow's database has no column for the id of a logged model
+        return record.model_copy(update={"source": source, "storage_location": location, "model_id": None})
+
+
+def stored_history(record: MetricHistory) -> Sequence[MetricHistory]:
+    """A history as MLflow's database keeps it: no infinities, and each point once (where 0.0 is -0.0)."""
+    if math.isfinite(sum(record.value)) and 0.0 not in record.value:
+        return (record,)  # nearly always; told at the speed of C
+    points = {(s, t, "nan" if math.isnan(v) else v): (s, t, v) for s, t, v in zip_clamped(record)}
+    return list(to_records(record.run_id, record.key, canonical(points.values())))
+
+
+def zip_clamped(record: MetricHistory) -> list[tuple[int, int, float]]:
+    """The points, with infinities as MLflow stores them."""
+    return [(step, timestamp, _clamped(value)) for step, timestamp, value in record.points()]
+
+
+def _needs_care(metric: LatestMetric) -> bool:
+    return metric.step is None or metric.timestamp is None or math.isinf(metric.value)
+
+
+def _stored_metric(metric: LatestMetric, run: Run) -> LatestMetric:
+    """Snapshots of the older script have values only: their step becomes 0, their time the run's."""
+    timestamp = metric.timestamp if metric.timestamp is not None else run.end_time or run.start_time or 0
+    return LatestMetric(value=_clamped(metric.value), step=metric.step or 0, timestamp=timestamp)
+
+
+def _clamped(value: float) -> float:
+    return math.copysign(LARGEST, value) if math.isinf(value) else value
+
+
+def same(found: Record, stored: Record) -> bool:
+    """Whether a record of the target says what the stored form of the snapshot's says.
+
+    -0.0 equals 0.0, as SQLite does not keep the sign. What an API snapshot can't know (deletion times, models used
+    by a run, storage locations) is not held against the target.
+    """
+    if found.to_line() == stored.to_line():
+        return True
+    return _comparable(found, stored).to_line() == _comparable(stored, stored).to_line()
+
+
+def _comparable(record: Record, other: Record) -> Record:
+    if isinstance(record, Run) and isinstance(other, Run):
+        return _comparable_run(record, other)
+    if isinstance(record, MetricHistory):
+        return record.model_copy(update={"value": [value + 0.0 for value in record.value]})
+    if isinstance(record, RegisteredModel) and isinstance(other, RegisteredModel):
+        known = {version.version for version in other.versions if version.storage_location is not None}
+        versions = [
+            v if v.version in known else v.model_copy(update={"storage_location": None}) for v in record.versions
+        ]
+        return record.model_copy(update={"versions": tuple(versions)})
+    return record
+
+
+def _comparable_run(record: Run, other: Run) -> Run:
+    metrics = {k: m.model_copy(update={"value": m.value + 0.0}) for k, m in record.metrics.items()}
+    unknown = {
+        "deleted_time": record.deleted_time if other.deleted_time is not None else None,
+        "model_inputs": record.model_inputs if other.model_inputs else (),
+    }
+    return record.model_copy(update={"metrics": metrics, **unknown})

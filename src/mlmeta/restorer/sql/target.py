@@ -1,0 +1,150 @@
+"""Restores a snapshot into the database of an MLflow server: all of it, in one transaction, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy.engine import Connection
+
+from mlmeta.errors import UsageError
+from mlmeta.progress import Progress
+from mlmeta.restorer.sql.compare import restored
+from mlmeta.restorer.sql.holdings import Holdings
+from mlmeta.restorer.sql.new_file import NewFile
+from mlmeta.restorer.sql.outcome import FAIL, WAYS, Nowhere, Outcome
+from mlmeta.restorer.sql.rewrite import Rewriter
+from mlmeta.restorer.sql.schema import State, ensure_schema, state_of
+from mlmeta.restorer.sql.walk import Part, Ways, walk
+from mlmeta.restorer.sql.writer import RowWriter
+from mlmeta.restorer.target import Plan, Readback, Report
+from mlmeta.schema import Record, Selection, Skipped
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.tracking.database import SQLITE, parse, writing
+
+
+class SqlTarget:
+    """A database that MLflow uses or shall use. Ids, times and artifact locations arrive as they were.
+
+    What is there stays: the only row ever changed is the untouched Default experiment that MLflow itself puts into
+    every new database.
+
+    Args:
+        uri: ``sqlite:///…``, ``postgresql://…`` or ``mysql://…``, as MLflow takes it.
+        on_conflict: where the target holds other content under an id or name: ``fail`` (nothing is written), ``skip``
+            (that record is left out), or ``rename`` (it gets another name where that solves it, else it is left out).
+        rewrite: prefixes of artifact locations and what to put in their place.
+
+    Raises:
+        UsageError: the URI or another argument is off, or the database's driver is not installed.
+    """
+
+    def __init__(self, uri: str, *, on_conflict: str = FAIL, rewrite: Sequence[tuple[str, str]] = ()) -> None:
+        if on_conflict not in WAYS:
+            raise UsageError(f"{on_conflict!r} is no way to deal with conflicts", hint=f"use one of {', '.join(WAYS)}")
+        self._database = parse(uri)
+        self._on_conflict = on_conflict
+        self._rewrite = tuple(rewrite)
+        Rewriter(self._rewrite)
+
+    @property
+    def unkept(self) -> tuple[str, ...]:
+        """The logged model that a version was made from: MLflow's registry tables have no column for it."""
+        return ("models.versions.model_id",)
+
+    def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
+        """Look at the target and say what a restore would do. Nothing is created, not even a file.
+
+        Raises:
+            IncompatibleStoreError: the target's schema is not the installed MLflow's.
+            MlmetaError: the target or the snapshot can't be read.
+        """
+        with self._reading() as connection:
+            holdings = Holdings(connection, self._database.shown)
+            compare = bool(holdings.runs)
+            outcome = walk(
+                Part(snapshot, selection), holdings, Nowhere(), self._ways(snapshot), progress, compare=compare
+            )
+        return Plan(
+            target=self._database.shown,
+            keeps_ids=True,
+            create=dict(outcome.created),
+            present=dict(outcome.present),
+            target_runs=holdings.runs > outcome.matched_runs,
+            conflicts=tuple(outcome.conflicts),
+            notes=tuple(outcome.notes),
+        )
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection | None]:
+        """A read-only connection to a store; None where there is no store yet."""
+        if self._database.kind == SQLITE and not self._database.path.exists():
+            yield None
+            return
+        with self._database.reading() as connection:
+            empty = state_of(connection, self._database.shown) is State.EMPTY
+            yield None if empty else connection
+
+    def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
+        """Write what is missing, in one transaction.
+
+        A SQLite file that does not exist appears when it is complete. Into an empty database MLflow puts its schema
+        first, in its own transactions.
+
+        Raises:
+            ConflictError: something stands in the way and `on_conflict` is ``fail``; nothing was written.
+            IncompatibleStoreError: the target's schema is not the installed MLflow's.
+            MlmetaError: the target or the snapshot can't be used; nothing was written.
+        """
+        part, ways = Part(snapshot, selection), self._ways(snapshot)
+        if self._database.kind == SQLITE and not self._database.path.exists():
+            with NewFile(self._database) as file:
+                outcome = self._write(file.connection(), part, ways, progress)
+                if file.publish():
+                    return _report(outcome)
+        ensure_schema(self._database)  # somebody was faster, or the database was there
+        with writing(self._database) as connection:
+            return _report(self._write(connection, part, ways, progress))
+
+    def _write(self, connection: Connection, part: Part, ways: Ways, progress: Progress) -> Outcome:
+        with self._database.errors():
+            holdings = Holdings(connection, self._database.shown)
+            writer = RowWriter(connection, holdings)
+            outcome = walk(part, holdings, writer, ways, progress, compare=True)
+            if self._on_conflict == FAIL:
+                outcome.require_no_conflict(self._database.shown)
+            writer.finish()
+            return outcome
+
+    def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Record | Skipped]:
+        """What was restored, in the snapshot's order.
+
+        Records are looked up by the snapshot's ids, in one read-only transaction. Where the target holds just what a
+        restore of a record leaves there (locations rewritten, infinities as MLflow stores them), the snapshot's own
+        record is given; else the target's, so that a comparison shows how it differs. What is missing is left out.
+
+        Args:
+            snapshot: that was restored.
+            selection: that was restored.
+            read: not needed here: looking up by id sees through new names, too.
+        """
+        del read
+        with self._reading() as connection:
+            holdings = Holdings(connection, self._database.shown)
+            yield from restored(Part(snapshot, selection), holdings, self._ways(snapshot))
+
+    def _ways(self, snapshot: Snapshot) -> Ways:
+        suffix = f" (restored {snapshot.timestamp})"
+        return Ways(self._on_conflict, suffix, self._database.kind, Rewriter(self._rewrite))
+
+    def close(self) -> None:
+        """Nothing is kept open between calls."""
+
+
+def _report(outcome: Outcome) -> Report:
+    return Report(
+        created=dict(outcome.created),
+        present=dict(outcome.present),
+        refused=tuple(outcome.conflicts),
+        notes=tuple(outcome.notes),
+    )

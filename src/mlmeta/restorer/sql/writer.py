@@ -1,0 +1,89 @@
+"""Writes records as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from mlmeta.restorer.sql import rows
+from mlmeta.restorer.sql.holdings import DEFAULT_ID, Holdings
+from mlmeta.restorer.sql.inserts import Inserts, raise_experiment_counter
+from mlmeta.schema import DatasetInput, Experiment, MetricHistory, RegisteredModel, Run
+
+
+class RowWriter:
+    """A sink that writes into a database's transaction.
+
+    Args:
+        connection: in that transaction.
+        holdings: what the database holds.
+    """
+
+    def __init__(self, connection: Connection, holdings: Holdings) -> None:
+        self._connection = connection
+        self._holdings = holdings
+        self._inserts = Inserts(connection)
+        self._datasets: dict[str, dict[tuple[str, str], str]] = {}
+
+    def experiment(self, record: Experiment) -> None:
+        """Add an experiment with its tags."""
+        row = rows.experiment_row(record)
+        self._inserts.add("experiments", [row])
+        self._inserts.add("experiment_tags", rows.tag_rows(row[0], record.tags))
+
+    def adopt_default(self, record: Experiment) -> None:
+        """Put the snapshot's attributes over those of an untouched Default experiment, which has no tags."""
+        values = dict(zip(rows.COLUMNS["experiments"], rows.experiment_row(record), strict=True))
+        table = sa.table("experiments", *map(sa.column, values))
+        values = {name: values[name] for name in values if name not in {"experiment_id", "workspace"}}
+        self._connection.execute(sa.update(table).where(table.c.experiment_id == DEFAULT_ID).values(values))
+        self._inserts.add("experiment_tags", rows.tag_rows(DEFAULT_ID, record.tags))
+
+    def run(self, record: Run, histories: Sequence[MetricHistory]) -> None:
+        """Add a run with everything that belongs to it."""
+        add = self._inserts.add
+        add("runs", [rows.run_row(record)])
+        add("params", rows.tag_rows(record.run_id, record.params))
+        add("tags", rows.tag_rows(record.run_id, record.tags))
+        add("latest_metrics", rows.latest_rows(record, histories))
+        add("metrics", rows.single_point_rows(record, histories))
+        for history in histories:
+            add("metrics", rows.history_rows(history))
+        if record.dataset_inputs or record.model_inputs or record.model_outputs:
+            self._inputs(record)
+
+    def _inputs(self, record: Run) -> None:
+        once = {(used.dataset.name, used.dataset.digest): used for used in reversed(record.dataset_inputs)}
+        for used in once.values():
+            row = rows.input_row("DATASET", self._dataset(record.experiment_id, used), "RUN", record.run_id)
+            self._inserts.add("inputs", [row])
+            self._inserts.add("input_tags", rows.tag_rows(row[0], used.tags))
+        for model in record.model_inputs:
+            row = rows.input_row("RUN_INPUT", record.run_id, "MODEL_INPUT", model.model_id)
+            self._inserts.add("inputs", [row])
+        for made in record.model_outputs:
+            row = rows.input_row("RUN_OUTPUT", record.run_id, "MODEL_OUTPUT", made.model_id, made.step)
+            self._inserts.add("inputs", [row])
+
+    def _dataset(self, experiment_id: str, used: DatasetInput) -> str:
+        """The id of a dataset of an experiment; added where the experiment does not have it yet."""
+        if experiment_id not in self._datasets:
+            self._datasets[experiment_id] = self._holdings.datasets(int(experiment_id))
+        known = self._datasets[experiment_id]
+        key = (used.dataset.name, used.dataset.digest)
+        if key not in known:
+            known[key] = rows.dataset_id(experiment_id, *key)
+            self._inserts.add("datasets", [rows.dataset_row(known[key], experiment_id, used)])
+        return known[key]
+
+    def model(self, record: RegisteredModel) -> None:
+        """Add a registered model with everything that belongs to it."""
+        for table, row in rows.model_rows(record):
+            self._inserts.add(table, [row])
+
+    def finish(self) -> None:
+        """Write what is held, and see that the next experiment gets a free id."""
+        self._inserts.flush()
+        raise_experiment_counter(self._connection)

@@ -1,0 +1,219 @@
+"""Databases that hold an MLflow store: their addresses, connections, transactions and errors."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sqlite3
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from mlmeta.errors import IncompatibleStoreError, MissingStoreError, UsageError
+from mlmeta.tracking.database_errors import missing_driver, translate
+
+SQLITE = "sqlite"
+POSTGRESQL = "postgresql"
+MYSQL = "mysql"
+KINDS = (SQLITE, POSTGRESQL, MYSQL)
+
+BUSY_SECONDS = 60
+"""How long a SQLite database may be locked by somebody else before we give up."""
+
+_DRIVERS = {POSTGRESQL: ("psycopg2", "psycopg"), MYSQL: ("MySQLdb", "pymysql")}
+_LOCK_NUMBER = 0x6D6C6D657461  # "mlmeta"
+
+
+@dataclass(frozen=True)
+class Database:
+    """The address of a database.
+
+    Args:
+        url: SQLAlchemy's form of it, with a driver that is installed.
+        kind: ``sqlite``, ``postgresql`` or ``mysql``.
+    """
+
+    url: URL
+    kind: str
+
+    def __repr__(self) -> str:
+        return f"Database({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """The address without user, password and options: fit for screens, logs and snapshots."""
+        if self.kind == SQLITE:
+            return f"sqlite:///{self.url.database}"
+        place = f"{self.url.host or ''}{f':{self.url.port}' if self.url.port else ''}"
+        return f"{self.kind}://{place}/{self.url.database or ''}"
+
+    @property
+    def path(self) -> Path:
+        """The file of a SQLite database."""
+        return Path(self.url.database or "")
+
+    def engine(self) -> Engine:
+        """An engine for writing. A SQLite file that does not exist would be created."""
+        if self.kind == SQLITE:
+            return _sqlite_engine(self.path, mode="rwc")
+        return _engine(self.url)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One read-only transaction: all that is read through it is as of one moment.
+
+        Raises:
+            MissingStoreError: the database does not exist; it is never created.
+            ConnectionFailedError: it can't be read.
+        """
+        engine = self._read_only_engine()
+        try:
+            with self.errors(), engine.connect() as connection:
+                yield _begin_reading(connection, self.kind)
+                connection.rollback()
+        finally:
+            engine.dispose()
+
+    def _read_only_engine(self) -> Engine:
+        if self.kind == SQLITE:
+            require_sqlite_file(self)
+            return _sqlite_engine(self.path, mode="ro")
+        options = {"isolation_level": "REPEATABLE READ"}
+        if self.kind == POSTGRESQL:
+            return _engine(self.url).execution_options(**options, postgresql_readonly=True)
+        return _engine(self.url).execution_options(**options)
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """What a driver raises inside becomes one of our errors, without credentials."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise translate(error, self.shown, self.url.password) from error
+        except sqlite3.Error as error:  # from the raw cursors that long histories are read with
+            raise translate(error, self.shown, None) from error
+
+
+def parse(uri: str) -> Database:
+    """The database that a tracking URI names.
+
+    Args:
+        uri: as MLflow takes it, such as ``sqlite:///mlflow.db`` or ``postgresql://user:password@host/mlflow``.
+
+    Raises:
+        UsageError: it is no such URI, or its driver is not installed.
+    """
+    try:
+        url = sa.make_url(uri)
+        kind = url.get_backend_name()
+    except (ArgumentError, ValueError):
+        raise UsageError(  # the message of SQLAlchemy would repeat the URI, password and all
+            "this is no database URI", hint="use one like sqlite:///mlflow.db or postgresql://user:password@host/mlflow"
+        ) from None
+    if kind not in KINDS:
+        raise UsageError(f"mlmeta can't use {kind} databases", hint=f"use one of {', '.join(KINDS)}")
+    if kind == SQLITE:
+        _require_file_name(url)
+        return Database(url, kind)
+    return Database(_with_driver(url, kind), kind)
+
+
+def is_database_uri(uri: str) -> bool:
+    """Whether a tracking URI names a database that mlmeta can use."""
+    return uri.split(":", 1)[0].split("+", 1)[0] in KINDS
+
+
+def _require_file_name(url: URL) -> None:
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise UsageError(
+            "a SQLite store must be a file", hint="use sqlite:///relative/path.db or sqlite:////absolute/path.db"
+        )
+
+
+def _with_driver(url: URL, kind: str) -> URL:
+    """The URL as it is where it names a driver, else with the first driver that is installed."""
+    _, plus, named = url.drivername.partition("+")
+    drivers = (named,) if plus else _DRIVERS[kind]
+    for driver in drivers:
+        module = {"mysqldb": "MySQLdb", "mysqlconnector": "mysql.connector"}.get(driver, driver)
+        if importlib.util.find_spec(module.split(".")[0]) is not None:
+            return url.set(drivername=f"{kind}+{driver.lower()}")
+    raise missing_driver(kind, drivers)
+
+
+def _engine(url: URL) -> Engine:
+    return sa.create_engine(url, poolclass=NullPool)
+
+
+def _sqlite_engine(path: Path, mode: str) -> Engine:
+    """An engine on a SQLite file.
+
+    The driver's own transactions are switched off (`isolation_level=None`): it would commit before some
+    statements. Whoever uses the engine begins with a ``BEGIN`` of the wanted kind.
+    """
+    uri = f"file:{urllib.parse.quote(str(path.absolute()))}?mode={mode}"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+
+def _begin_reading(connection: Connection, kind: str) -> Connection:
+    if kind == SQLITE:
+        connection.exec_driver_sql("BEGIN")
+        connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()  # only a read takes the lock
+    elif kind == MYSQL:
+        connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    return connection
+
+
+def require_sqlite_file(database: Database) -> None:
+    """See that a SQLite database is there and looks like one.
+
+    Raises:
+        MissingStoreError: there is no such file.
+        IncompatibleStoreError: it is something else.
+    """
+    if not database.path.exists():
+        raise MissingStoreError(
+            f"there is no database at {database.shown}", hint="check the path; mlmeta never creates a source"
+        )
+    if not database.path.is_file():
+        raise IncompatibleStoreError(f"{database.path} is no file", hint="name the SQLite file itself")
+
+
+@contextlib.contextmanager
+def writing(database: Database) -> Iterator[Connection]:
+    """One transaction for writing: committed at the end, taken back on any error.
+
+    Only one restore at a time gets in, whatever its machine; servers may go on using the database.
+
+    Raises:
+        MlmetaError: the database can't be used, or did not take what was written.
+    """
+    engine = database.engine()
+    try:
+        with database.errors(), engine.connect() as connection:
+            _begin_writing(connection, database.kind)
+            yield connection
+            connection.commit()
+    finally:
+        engine.dispose()
+
+
+def _begin_writing(connection: Connection, kind: str) -> None:
+    if kind == SQLITE:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    elif kind == POSTGRESQL:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})")
+    else:
+        connection.exec_driver_sql(f"SELECT GET_LOCK('mlmeta', {BUSY_SECONDS * 10})")
+        # MLflow's Default experiment has the id 0, which MySQL would take as "the next one"
+        connection.exec_driver_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")

@@ -1,0 +1,116 @@
+"""What drivers raise, as errors of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError
+
+from mlmeta.errors import (
+    AuthenticationError,
+    ConflictError,
+    ConnectionFailedError,
+    IncompatibleStoreError,
+    MissingStoreError,
+    MlmetaError,
+    RestoreError,
+    StorageFullError,
+    UnreachableError,
+    UsageError,
+)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """Words in a driver's message, and what they mean. Drivers have no codes that all of them share."""
+
+    words: tuple[str, ...]
+    error: type[MlmetaError]
+    hint: str
+
+
+_RULES = (
+    _Rule(
+        ("password authentication failed", "access denied for user", "no password supplied", "no pg_hba.conf entry"),
+        AuthenticationError,
+        "check user and password in the URI",
+    ),
+    _Rule(("permission denied", "command denied"), AuthenticationError, "the user needs rights on MLflow's tables"),
+    _Rule(
+        ("unknown database", 'database "'), MissingStoreError, "check the database's name, or create an empty one first"
+    ),
+    _Rule(
+        (
+            "connection refused",
+            "could not translate host name",
+            "can't connect to",
+            "timeout expired",
+            "no such file or",
+        ),
+        UnreachableError,
+        "check host and port, and that the database server runs",
+    ),
+    _Rule(
+        ("could not connect", "connection failed", "connection to server", "server closed", "lost connection"),
+        UnreachableError,
+        "check host and port, and that the database server runs",
+    ),
+    _Rule(("database is locked",), UnreachableError, "somebody else writes into it for long; try again"),
+    _Rule(("file is not a database",), IncompatibleStoreError, "name the SQLite file of an MLflow server"),
+    _Rule(
+        ("database disk image is malformed",),
+        IncompatibleStoreError,
+        "the SQLite file is damaged; restore an older copy or snapshot",
+    ),
+    _Rule(
+        ("readonly database",),
+        IncompatibleStoreError,
+        "a writer of the SQLite file crashed: open it once with `sqlite3 FILE .tables`, or make it writable",
+    ),
+    _Rule(("unable to open database",), UnreachableError, "check that the file and its folder may be read"),
+    _Rule(("disk is full", "no space left", "could not extend file"), StorageFullError, "make room, then run it again"),
+    _Rule(("no such table", "does not exist", "doesn't exist", "no such column"), IncompatibleStoreError, ""),
+)
+
+
+def translate(error: Exception, shown: str, password: str | None) -> MlmetaError:
+    """The error of ours for one of a driver or SQLAlchemy.
+
+    Args:
+        error: what was raised.
+        shown: the database's address without credentials.
+        password: taken out of the message, should a driver have put it there.
+    """
+    text = _text(error, password)
+    if isinstance(error, NoSuchModuleError):
+        return UsageError(f"{shown}: {text}", hint="check the scheme of the URI")
+    if isinstance(error, IntegrityError):
+        return ConflictError(
+            f"{shown}: {text}", hint="the database changed meanwhile, or holds other data under the same id: try again"
+        )
+    for rule in _RULES:
+        if any(word in text.lower() for word in rule.words):
+            return rule.error(f"{shown}: {text}", hint=rule.hint)
+    if isinstance(error, DBAPIError) and not error.connection_invalidated and error.statement:
+        return RestoreError(f"{shown}: {text}", hint=_STATEMENT_HINT)
+    return ConnectionFailedError(f"{shown}: {text}", hint="check the URI and the database server")
+
+
+_STATEMENT_HINT = (
+    "the database did not take it; where a value is too long or not text for it, another kind of target may"
+)
+
+
+def _text(error: Exception, password: str | None) -> str:
+    """The driver's own words on one line; SQLAlchemy would add the statement with its values."""
+    original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    text = " ".join(str(original).split()) or type(original).__name__
+    return text.replace(password, "***") if password else text
+
+
+def missing_driver(kind: str, drivers: Sequence[str]) -> MlmetaError:
+    """The error for a database whose driver is not installed."""
+    return UsageError(
+        f"no driver for {kind} is installed ({' or '.join(drivers)})", hint=f"pip install 'mlmeta[{kind}]'"
+    )

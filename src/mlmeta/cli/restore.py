@@ -10,6 +10,7 @@ import typer
 from mlmeta.cli import options
 from mlmeta.cli.render import Output
 from mlmeta.cli.run import execute
+from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
     from mlmeta.operations.result import Result
@@ -24,6 +25,54 @@ class Only(str, Enum):
     MODELS = "models"
 
 
+class Ids(str, Enum):
+    """What becomes of ids."""
+
+    KEEP = "keep"
+    NEW = "new"
+
+
+class OnConflict(str, Enum):
+    """What to do about other data under the same id or name."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    RENAME = "rename"
+
+
+IdsOption = Annotated[
+    Ids | None,
+    typer.Option(
+        "--ids",
+        envvar="MLMETA_IDS",
+        help="Keep ids and times (database targets, the default there), or take new ones (what a server gives).",
+    ),
+]
+OnConflictOption = Annotated[
+    OnConflict,
+    typer.Option(
+        "--on-conflict",
+        envvar="MLMETA_ON_CONFLICT",
+        help="Where a database has other data under the same id or name: write nothing, leave it out, or rename.",
+    ),
+]
+Rewrite = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rewrite-artifact-prefix",
+        metavar="OLD=NEW",
+        envvar="MLMETA_REWRITE_ARTIFACT_PREFIX",
+        help="For a bucket that moved: artifact locations that begin with OLD get NEW instead. Repeatable.",
+    ),
+]
+IfEmpty = Annotated[
+    bool,
+    typer.Option("--if-empty", envvar="MLMETA_IF_EMPTY", help="Do nothing, exit 0, when the target has runs already."),
+]
+AllowNone = Annotated[
+    bool,
+    typer.Option("--allow-none", envvar="MLMETA_ALLOW_NONE", help="Do nothing, exit 0, when there is no snapshot yet."),
+]
 Timestamp = Annotated[
     str,
     typer.Option(
@@ -52,6 +101,11 @@ def restore(
     storage: options.Storage = options.DEFAULT_STORAGE,
     experiment: options.Experiments = None,
     only: OnlyOption = None,
+    ids: IdsOption = None,
+    on_conflict: OnConflictOption = OnConflict.FAIL,
+    rewrite_artifact_prefix: Rewrite = None,
+    if_empty: IfEmpty = False,
+    allow_none: AllowNone = False,
     dry_run: DryRun = False,
     verify: Verify = True,
     yes: options.Yes = False,
@@ -80,6 +134,11 @@ def restore(
             selection=Selection(tuple(experiment or ()), runs=only is not Only.MODELS, models=only is not Only.RUNS),
             registry_uri=registry_uri,
             jobs=jobs,
+            ids=ids.value if ids else "",
+            on_conflict=on_conflict.value,
+            rewrite=[_pair(text) for text in rewrite_artifact_prefix or ()],
+            if_empty=if_empty,
+            allow_none=allow_none,
             dry_run=dry_run,
             verify=verify,
             confirm=None if yes else lambda plan: _confirm(output, plan),
@@ -87,6 +146,18 @@ def restore(
         )
 
     execute(output, call)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """OLD and NEW of ``OLD=NEW``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    old, equals, new = text.partition("=")
+    if not old or not equals:
+        raise UsageError(f"{text!r} is not OLD=NEW", hint="such as --rewrite-artifact-prefix gs://old=gs://new")
+    return old, new
 
 
 def _confirm(output: Output, plan: Plan) -> None:

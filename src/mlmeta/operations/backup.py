@@ -10,7 +10,7 @@ from mlmeta.errors import ExitCode, StorageError, StorageMissingError
 from mlmeta.exporter.source import Source
 from mlmeta.operations.prune import prune
 from mlmeta.operations.result import Issue, Result
-from mlmeta.operations.stores import DEFAULT_JOBS, open_source
+from mlmeta.operations.stores import DEFAULT_JOBS, Store, open_source
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import FileEntry, Selection, Skipped, Summary
 from mlmeta.snapshot.catalog import State, describe, file_sets, read_summary
@@ -104,7 +104,7 @@ def backup(
     progress = progress or Silent()
     places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(storages)]
     started = utc_now()
-    with open_source(tracking_uri, registry_uri, jobs) as source:
+    with open_source(Store(tracking_uri, registry_uri, jobs)) as source:
         _expect_as_before(source, places, tuple(experiments), progress)
         with SnapshotWriter(places, started, compress=compress) as writer:
             skipped = _read(source, writer, Selection(experiments=tuple(experiments)), progress)

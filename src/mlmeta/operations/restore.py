@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from mlmeta.errors import DamagedSnapshotError, ExitCode
+from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotNotFoundError, StorageMissingError
 from mlmeta.operations.result import Issue, Result
-from mlmeta.operations.stores import DEFAULT_JOBS, open_snapshot, open_source, open_target
+from mlmeta.operations.stores import DEFAULT_JOBS, Store, Ways, open_snapshot, open_source, open_target
 from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.target import Plan, Refusal, Report, Target
 from mlmeta.restorer.verification import Comparison, Difference, compare
@@ -15,6 +15,7 @@ from mlmeta.schema import Selection
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.snapshot.verify import verify_snapshot
+from mlmeta.tracking.address import without_secrets
 
 Confirm = Callable[[Plan], None]
 """Asked before anything is written into a target that has runs; raises to stop."""
@@ -35,19 +36,21 @@ class RestoreResult(Result):
         comparison: the target read back against the snapshot; None where that was not asked for.
         seconds: how long it took.
         dry_run: whether nothing was written.
+        untouched: why nothing was done at all: the target had runs already, or there was no snapshot.
     """
 
     timestamp: str
     storage: str
     target: str
     keeps_ids: bool
-    plan: Plan
+    plan: Plan | None = None
     created: dict[str, int] = {}
     present: dict[str, int] = {}
     refused: tuple[Refusal, ...] = ()
     comparison: Comparison | None = None
     seconds: float
     dry_run: bool = False
+    untouched: str = ""
 
     @property
     def unexplained(self) -> tuple[Difference, ...]:
@@ -81,6 +84,11 @@ def restore(
     selection: Selection | None = None,
     registry_uri: str | None = None,
     jobs: int = DEFAULT_JOBS,
+    ids: str = "",
+    on_conflict: str = "fail",
+    rewrite: Sequence[tuple[str, str]] = (),
+    if_empty: bool = False,
+    allow_none: bool = False,
     dry_run: bool = False,
     verify: bool = True,
     confirm: Confirm | None = None,
@@ -95,6 +103,11 @@ def restore(
         selection: which part of it; None: all.
         registry_uri: of the model registry; None: as MLflow resolves it.
         jobs: requests under way at once.
+        ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
+        on_conflict: for a target that keeps ids: ``fail`` (nothing is written), ``skip`` or ``rename``.
+        rewrite: prefixes of artifact locations, and what to put in their place.
+        if_empty: do nothing where the target has runs already.
+        allow_none: do nothing where there is no snapshot yet.
         dry_run: only say what would be done.
         verify: read the target back afterwards, and compare.
         confirm: asked before anything is written into a target that has other runs; raises to stop.
@@ -109,8 +122,16 @@ def restore(
     began = time.monotonic()
     progress = progress or Silent()
     selection = selection or Selection()
-    snapshot = open_snapshot(storage, timestamp)
-    with open_target(tracking_uri, registry_uri, jobs) as target:
+    store = Store(tracking_uri, registry_uri, jobs)
+    with open_target(store, Ways(ids, on_conflict, tuple(rewrite))) as target:
+        if if_empty and target.has_runs():
+            return _untouched(store, storage, "the target has runs already")
+        try:
+            snapshot = open_snapshot(storage, timestamp)
+        except (SnapshotNotFoundError, StorageMissingError):
+            if not allow_none:
+                raise
+            return _untouched(store, storage, "there is no snapshot yet")
         _must_be_sound(snapshot, progress)
         plan = target.plan(snapshot, selection, progress)
         if not dry_run and confirm is not None:
@@ -119,7 +140,7 @@ def restore(
         comparison = None
         if verify and not dry_run:
             progress.phase("reading the target back")
-            comparison = _compare(target, snapshot, selection, (tracking_uri, registry_uri, jobs))
+            comparison = _compare(target, snapshot, selection, store)
     return RestoreResult(
         timestamp=snapshot.timestamp,
         storage=snapshot.storage.location,
@@ -134,6 +155,11 @@ def restore(
         dry_run=dry_run,
         warnings=tuple(dict.fromkeys((*_warnings(snapshot), *plan.notes, *report.notes))),
     )
+
+
+def _untouched(store: Store, storage: str, why: str) -> RestoreResult:
+    target = without_secrets(store.tracking_uri)
+    return RestoreResult(timestamp="", storage=storage, target=target, keeps_ids=False, seconds=0, untouched=why)
 
 
 def _must_be_sound(snapshot: Snapshot, progress: Progress) -> None:
@@ -155,10 +181,8 @@ def _write(target: Target, snapshot: Snapshot, selection: Selection, progress: P
     return target.restore(snapshot, selection, progress)
 
 
-def _compare(
-    target: Target, snapshot: Snapshot, selection: Selection, store: tuple[str, str | None, int]
-) -> Comparison:
-    with open_source(*store) as source:
+def _compare(target: Target, snapshot: Snapshot, selection: Selection, store: Store) -> Comparison:
+    with open_source(store) as source:
         found = target.read_back(snapshot, selection, lambda part: source.read(part, Silent()))
         return compare(Selected(snapshot, selection), found, target.unkept)
 

@@ -25,7 +25,9 @@ def plan(result: Plan) -> RenderableType:
 
 def view(result: RestoreResult, *, verbose: bool) -> RenderableType:
     """What was done, and the proof."""
-    if result.dry_run:
+    if result.untouched:
+        return Text(f"Nothing to do for {result.target}: {result.untouched}.")
+    if result.dry_run and result.plan is not None:
         return Group(plan(result.plan), Text("Nothing was written (--dry-run)."))
     lines: list[RenderableType] = [
         Text.assemble(

@@ -14,6 +14,7 @@ from mlmeta.exporter.api.registry import read_models
 from mlmeta.exporter.api.runs import PAGE, read_runs
 from mlmeta.exporter.api.unsaved import read_unsaved
 from mlmeta.exporter.source import Item, SourceInfo
+from mlmeta.exporter.split import belongs
 from mlmeta.progress import Progress
 from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run, Selection, experiment_order
 from mlmeta.tracking.connection import Connection, client_version
@@ -113,11 +114,6 @@ class ApiSource:
     def close(self) -> None:
         """See `Source.close`."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-
-
-def belongs(model: RegisteredModel, run_ids: set[str]) -> bool:
-    """Whether a model has a version from one of the runs."""
-    return any(version.run_id in run_ids for version in model.versions)
 
 
 def _by_id(experiment: Experiment) -> tuple[int, int, str]:

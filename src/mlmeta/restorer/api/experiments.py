@@ -16,7 +16,7 @@ def prepare(connection: Connection, state: State, timestamp: str) -> None:
         name = place.experiment.name
         try:
             if not place.target_id:
-                _create(connection, place, timestamp)
+                _create(connection, state, place, timestamp)
                 state.created["experiments"] += 1
                 continue
             state.present["experiments"] += 1
@@ -48,7 +48,7 @@ def finish(connection: Connection, state: State) -> None:
         connection.client.restore_run(run_id)
 
 
-def _create(connection: Connection, place: Place, timestamp: str) -> None:
+def _create(connection: Connection, state: State, place: Place, timestamp: str) -> None:
     experiment = place.experiment
     tags = {
         **marks.without(experiment.tags),
@@ -57,7 +57,8 @@ def _create(connection: Connection, place: Place, timestamp: str) -> None:
     }
     if place.delete_last:
         tags[marks.TO_DELETE] = timestamp
-    place.target_id = connection.client.create_experiment(experiment.name, experiment.artifact_location, tags)
+    location = state.rewritten("experiments", experiment.artifact_location)
+    place.target_id = connection.client.create_experiment(experiment.name, location, tags)
 
 
 def _revive(connection: Connection, place: Place, timestamp: str) -> None:

@@ -28,6 +28,7 @@ def repoint(version: ModelVersion, state: State) -> Repointed:
         source = _from_run(source, state) or source
     elif source and source.startswith("models:/m-"):
         source = _from_logged_model(source, version, state) or source
+    source = state.rewritten("model versions", source)
     run_id = version.run_id
     return Repointed(source, (state.target_run(run_id) or run_id) if run_id else None)
 

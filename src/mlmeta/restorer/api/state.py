@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.target import Refusal
 from mlmeta.schema import Experiment
 
@@ -58,6 +59,7 @@ class State:
         runs: the target's runs that an earlier restore made, by their id in the snapshot.
         native: ids of all runs in the target's experiments: a run that is there under its own id was never lost.
         artifact_uris: of those runs of the snapshot that model versions refer to.
+        rewriter: for artifact locations.
         active_in_deleted: target ids of runs that are active in an experiment that will be deleted.
     """
 
@@ -65,11 +67,16 @@ class State:
     runs: dict[str, KnownRun] = field(default_factory=dict)
     native: set[str] = field(default_factory=set)
     artifact_uris: dict[str, str] = field(default_factory=dict)
+    rewriter: Rewriter = field(default_factory=lambda: Rewriter(()))
     active_in_deleted: list[str] = field(default_factory=list)
     created: Counter[str] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
     refused: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def rewritten(self, kind: str, location: str | None) -> str | None:
+        """An artifact location of a record as it goes into the target."""
+        return self.rewriter.uris(kind, location)[0]
 
     def refuse(self, kind: str, identifier: str, reason: str) -> None:
         """Note something that the target did not take."""

@@ -46,6 +46,7 @@ class ApiTarget:
     Args:
         connection: to the server; it is checked here.
         jobs: requests under way at once.
+        rewrite: prefixes of artifact locations, and what to put in their place.
 
     Raises:
         ConnectionFailedError: see `Connection.check`.
@@ -53,7 +54,7 @@ class ApiTarget:
 
     unkept = UNKEPT
 
-    def __init__(self, connection: Connection, jobs: int) -> None:
+    def __init__(self, connection: Connection, jobs: int, rewrite: Sequence[tuple[str, str]] = ()) -> None:
         connection.check()
         self._connection = connection
         self._jobs = jobs

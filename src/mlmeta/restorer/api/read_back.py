@@ -35,7 +35,8 @@ def read_back(selected: Selected, state: State, read: Readback) -> Iterator[Reco
     for place in state.places.values():
         if place.target_id:
             selection = Selection(experiments=(place.experiment.name,), models=False)
-            yield from _by_source(_translated(read(selection), place, sources))
+            location = state.rewritten("experiments", place.experiment.artifact_location)
+            yield from _by_source(_translated(read(selection), place, location, sources))
     if selected.selection.models:
         wanted = {model.name: model for model in selected.models()}
         for item in read(Selection(runs=False)):
@@ -43,10 +44,12 @@ def read_back(selected: Selected, state: State, read: Readback) -> Iterator[Reco
                 yield _model(item, wanted[item.name], state)
 
 
-def _translated(items: Iterable[Record | Skipped], place: Place, sources: dict[str, str]) -> Iterator[Record | Skipped]:
+def _translated(
+    items: Iterable[Record | Skipped], place: Place, location: str | None, sources: dict[str, str]
+) -> Iterator[Record | Skipped]:
     for item in items:
         if isinstance(item, Experiment):
-            yield _experiment(item, place)
+            yield _experiment(item, place, location)
         elif isinstance(item, Run):
             yield _run(item, place, sources)
         elif isinstance(item, MetricHistory):
@@ -55,13 +58,14 @@ def _translated(items: Iterable[Record | Skipped], place: Place, sources: dict[s
             yield item
 
 
-def _experiment(record: Experiment, place: Place) -> Experiment:
+def _experiment(record: Experiment, place: Place, location: str | None) -> Experiment:
     """Tags that only the target has don't count: a restore adds, it never removes."""
     source = place.experiment
     tags = {k: v for k, v in record.tags.items() if k in source.tags}
     update: dict[str, object] = {"experiment_id": source.experiment_id, "tags": tags}
-    if place.joined:  # it was there before, and keeps its place and state
+    if place.joined or record.artifact_location == location:
         update |= {"artifact_location": source.artifact_location}
+    if place.joined:  # it was there before, and keeps its place and state
         if not place.deleted:
             update |= {"lifecycle_stage": source.lifecycle_stage}
     return record.model_copy(update=update)

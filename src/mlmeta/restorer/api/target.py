@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from mlmeta.errors import RestoreError
@@ -14,6 +14,7 @@ from mlmeta.restorer.api.registry import ModelRestorer, find, versions_of
 from mlmeta.restorer.api.runs import RunRestorer
 from mlmeta.restorer.api.state import State
 from mlmeta.restorer.api.survey import all_runs, has_foreign_runs, settle, survey
+from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.target import Plan, Readback, Report
 from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
@@ -59,6 +60,7 @@ class ApiTarget:
         self._connection = connection
         self._jobs = jobs
         self._executor: Executor = ThreadPoolExecutor(jobs, thread_name_prefix="mlmeta-write")
+        self._rewrite = tuple(rewrite)
         self._state = State()
 
     def has_runs(self) -> bool:
@@ -79,14 +81,23 @@ class ApiTarget:
                 (present if state.is_complete(run.run_id) else create)["runs"] += 1
         for model in selected.models():
             self._plan_model(model.name, [v.version for v in model.versions], create, present)
+        self._plan_rewriting(selected, state)
         return Plan(
             target=self._connection.name,
             keeps_ids=False,
             create=dict(create),
             present=dict(present),
             target_runs=has_foreign_runs(self._connection, state),
-            notes=tuple(state.notes),
+            notes=(*state.notes, *state.rewriter.notes()),
         )
+
+    @staticmethod
+    def _plan_rewriting(selected: Selected, state: State) -> None:
+        for experiment in selected.experiments():
+            state.rewritten("experiments", experiment.artifact_location)
+        for model in selected.models():
+            for version in model.versions:
+                state.rewritten("model versions", version.source)
 
     def _plan_model(self, name: str, numbers: list[int], create: Counter[str], present: Counter[str]) -> None:
         there = find(self._connection, name) is not None
@@ -140,6 +151,7 @@ class ApiTarget:
         wanted = selected.experiments() if selected.selection.runs else snapshot.records(EXPERIMENTS)
         state = survey(self._connection, wanted, snapshot.timestamp)
         settle(state, snapshot.records(RUNS))
+        state.rewriter = Rewriter(self._rewrite)
         if not selected.selection.runs:
             state.places.clear()
         return state

@@ -8,6 +8,7 @@ import typer
 
 from mlmeta import __version__
 from mlmeta.cli.backup import backup
+from mlmeta.cli.browse import browse
 from mlmeta.cli.copy import copy
 from mlmeta.cli.demo import demo
 from mlmeta.cli.list import list_
@@ -48,6 +49,7 @@ app.command("restore")(restore)
 app.command("verify")(verify)
 app.command("prune")(prune)
 app.command("copy")(copy)
+app.command("browse")(browse)
 app.command("demo")(demo)
 
 

@@ -32,6 +32,10 @@ IfChanged = Annotated[
         help="Write nothing if the newest snapshot of this source holds the very same.",
     ),
 ]
+Drill = Annotated[
+    bool,
+    typer.Option("--drill", envvar="MLMETA_DRILL", help="Restore it into a throwaway store at once, and compare."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Read everything, write nothing.")]
 
 
@@ -48,6 +52,7 @@ def backup(
     keep_monthly: keep.Monthly = 0,
     keep_yearly: keep.Yearly = 0,
     keep_within: keep.Within = "",
+    drill: Drill = False,
     dry_run: DryRun = False,
     registry_uri: options.RegistryUri = None,
     jobs: options.Jobs = options.DEFAULT_JOBS,
@@ -84,6 +89,7 @@ def backup(
             compress=compress,
             if_changed=if_changed,
             keep=rules,
+            with_drill=drill,
             dry_run=dry_run,
             progress=progress,
         )

@@ -115,6 +115,12 @@ class Output:
             stderr.print(f"  {escaped(error.hint)}")
         return error.exit_code
 
+    def note(self, message: str) -> None:
+        """Say something on stderr while a command goes on."""
+        if self._shown is not None:
+            self._shown.pause()
+        self.stderr.print(message, markup=False)
+
     def confirm(self, plan: RenderableType, *, question: str, unasked: str, hint: str) -> None:
         """Show a plan and ask on the terminal; no is the default.
 

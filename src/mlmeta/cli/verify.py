@@ -13,11 +13,17 @@ from mlmeta.cli.run import execute
 All = Annotated[bool, typer.Option("--all", envvar="MLMETA_ALL", help="Every snapshot of the storage.")]
 Quick = Annotated[bool, typer.Option("--quick", envvar="MLMETA_QUICK", help="Only presence and sizes.")]
 
+Drill = Annotated[
+    bool,
+    typer.Option("--drill", envvar="MLMETA_DRILL", help="Restore each into a throwaway store too, and compare."),
+]
+
 
 def verify(
     selectors: options.Selectors = None,
     every: All = False,
     quick: Quick = False,
+    drill: Drill = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -33,6 +39,6 @@ def verify(
     execute(
         Output("verify", json, quiet, verbose, not no_progress),
         lambda progress: operation.verify(
-            selectors or ["latest"], storage, every=every, quick=quick, progress=progress
+            selectors or ["latest"], storage, every=every, quick=quick, with_drill=drill, progress=progress
         ),
     )

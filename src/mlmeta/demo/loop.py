@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 
 from mlmeta.demo.content import fill
-from mlmeta.demo.server import mlflow_server
 from mlmeta.errors import ExitCode
 from mlmeta.operations.backup import BackupResult, backup
 from mlmeta.operations.listing import ListResult, list_snapshots
 from mlmeta.operations.restore import RestoreResult, restore
 from mlmeta.operations.result import Issue, Result
 from mlmeta.progress import Progress
+from mlmeta.tracking.server import mlflow_server
+
+ROOT = "gs://your-bucket/artifacts"
 
 
 class DemoResult(Result):
@@ -56,14 +58,14 @@ def demo(progress: Progress) -> DemoResult:
         folder = Path(name)
         storage = str(folder / "backups")
         progress.phase("starting an MLflow server")
-        with mlflow_server(_new(folder / "first")) as uri:
+        with mlflow_server(_new(folder / "first"), ROOT) as uri:
             progress.phase("creating experiments, nested runs, metric curves, a registered model")
             fill(uri)
             saved = backup(uri, [storage], progress=progress)
         progress.phase("losing the server: its database is deleted")
         (folder / "first" / "mlflow.db").unlink()
         progress.phase("starting a new, empty MLflow server")
-        with mlflow_server(_new(folder / "second")) as uri:
+        with mlflow_server(_new(folder / "second"), ROOT) as uri:
             restored = restore(uri, "latest", storage, progress=progress)
         return DemoResult(
             backup=saved,

@@ -8,10 +8,12 @@ from datetime import datetime
 from mlmeta import __version__
 from mlmeta.errors import ExitCode, StorageError, StorageMissingError
 from mlmeta.exporter.source import Source
+from mlmeta.operations.drill import drill
 from mlmeta.operations.prune import prune
 from mlmeta.operations.result import Issue, Result
-from mlmeta.operations.stores import DEFAULT_JOBS, Store, open_source
+from mlmeta.operations.stores import DEFAULT_JOBS, Store, open_snapshot, open_source
 from mlmeta.progress import Progress, Silent
+from mlmeta.restorer.verification import Comparison
 from mlmeta.schema import FileEntry, Selection, Skipped, Summary
 from mlmeta.snapshot.catalog import State, describe, file_sets, read_summary
 from mlmeta.snapshot.retention import Rules
@@ -38,6 +40,7 @@ class BackupResult(Result):
         experiments: the names it was limited to; empty: everything.
         skipped: what the source has and the snapshot lacks.
         unchanged_since: the snapshot that holds the very same already (`if_changed`): none was written.
+        drill: what a trial restore into a throwaway database gave back; None where that was not asked for.
         pruned: timestamps that retention removed, by storage.
         unpruned: why retention failed, by storage; the new snapshot is complete all the same.
         dry_run: whether nothing was written: then there is no timestamp, and no storage.
@@ -53,6 +56,7 @@ class BackupResult(Result):
     experiments: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     unchanged_since: str = ""
+    drill: Comparison | None = None
     pruned: dict[str, tuple[str, ...]] = {}
     unpruned: dict[str, str] = {}
     dry_run: bool = False
@@ -61,11 +65,15 @@ class BackupResult(Result):
     def issues(self) -> tuple[Issue, ...]:
         """What was not saved, and where retention failed."""
         skipped = [Issue(code="not_saved", message=f"{s.kind} {s.id}: {s.reason}") for s in self.skipped]
-        return (*skipped, *(Issue(code="not_pruned", message=f"{p}: {why}") for p, why in self.unpruned.items()))
+        unpruned = [Issue(code="not_pruned", message=f"{place}: {why}") for place, why in self.unpruned.items()]
+        differences = self.drill.differences if self.drill else ()
+        return (*skipped, *unpruned, *(Issue(code="different", message=str(d)) for d in differences))
 
     @property
     def exit_code(self) -> ExitCode:
-        """`INCOMPLETE` where there are issues."""
+        """`DIFFERENT` where the drill failed, `INCOMPLETE` where there are other issues."""
+        if self.drill is not None and not self.drill.is_equal:
+            return ExitCode.DIFFERENT
         return ExitCode.INCOMPLETE if self.issues else ExitCode.DONE
 
 
@@ -79,6 +87,7 @@ def backup(
     compress: bool = False,
     if_changed: bool = False,
     keep: Rules | None = None,
+    with_drill: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> BackupResult:
@@ -93,6 +102,7 @@ def backup(
         compress: gzip the data files.
         if_changed: write nothing if the newest snapshot of the same source holds the very same, in every storage.
         keep: afterwards remove the snapshots that these rules don't keep.
+        with_drill: restore the new snapshot into a throwaway database, and compare; nothing is pruned if it differs.
         dry_run: read everything, write nothing.
         progress: told how far it is.
 
@@ -113,9 +123,12 @@ def backup(
             same = _same_as(places, summary, writer.finish()) if if_changed else ""
             done = Committed(summary, 0) if dry_run or same else writer.commit(summary)
             stats = dict(writer.stats)
-    pruned, unpruned = _prune(places, keep) if keep else ({}, {})
+    timestamp = done.summary.backup_timestamp
+    proof = drill(open_snapshot(places[0].location, timestamp), progress) if with_drill and timestamp else None
+    good = proof is None or proof.is_equal
+    pruned, unpruned = _prune(places, keep) if keep and good and not dry_run else ({}, {})
     return BackupResult(
-        timestamp=done.summary.backup_timestamp,
+        timestamp=timestamp,
         unchanged_since=same,
         source=source.info.uri,
         storages=tuple(place.location for place in places),
@@ -126,6 +139,7 @@ def backup(
         experiments=tuple(experiments),
         skipped=skipped,
         warnings=summary.warnings,
+        drill=proof,
         pruned=pruned,
         unpruned=unpruned,
         dry_run=dry_run,

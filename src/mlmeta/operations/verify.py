@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import ExitCode, MlmetaError, SnapshotNotFoundError
+from mlmeta.operations.drill import drill
 from mlmeta.operations.result import Issue, Result
 from mlmeta.progress import Progress, Silent
+from mlmeta.restorer.verification import Comparison
 from mlmeta.snapshot.catalog import State, describe, file_sets
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import Problem, verify_snapshot
@@ -24,6 +26,13 @@ class Verified(BaseModel):
     legacy: bool = False
     records: int = 0
     problems: tuple[Problem, ...] = ()
+    drill: Comparison | None = None
+
+
+def _issues(found: Verified) -> list[Issue]:
+    damaged = [Issue(code="damaged", message=problem.message) for problem in found.problems]
+    differences = found.drill.differences if found.drill else ()
+    return [*damaged, *(Issue(code="different", message=str(difference)) for difference in differences)]
 
 
 class VerifyResult(Result):
@@ -35,10 +44,8 @@ class VerifyResult(Result):
 
     @property
     def issues(self) -> tuple[Issue, ...]:
-        """All problems."""
-        return tuple(
-            Issue(code="damaged", message=problem.message) for found in self.snapshots for problem in found.problems
-        )
+        """All problems, and what a drill gave back differently."""
+        return tuple(issue for found in self.snapshots for issue in _issues(found))
 
     @property
     def exit_code(self) -> ExitCode:
@@ -52,6 +59,7 @@ def verify(
     *,
     every: bool = False,
     quick: bool = False,
+    with_drill: bool = False,
     progress: Progress | None = None,
 ) -> VerifyResult:
     """Check snapshots: sizes, SHA-256, record counts, the schema of every record, references between records.
@@ -61,6 +69,7 @@ def verify(
         storage: where they are.
         every: all committed snapshots of the storage instead.
         quick: only presence and sizes.
+        with_drill: restore each into a throwaway database as well, and compare what comes back.
         progress: told how far it is.
 
     Raises:
@@ -72,9 +81,16 @@ def verify(
         selectors = [files.timestamp for files in file_sets(place) if files.summary is not None]
         if not selectors:
             raise SnapshotNotFoundError(f"no snapshots in {place.location}", hint="make one with `mlmeta backup`")
-    check = _quick if quick else _thorough
+    check = _quick if quick else _drilled if with_drill else _thorough
     found = tuple(check(place, selector, progress or Silent()) for selector in selectors)
     return VerifyResult(storage=place.location, quick=quick, snapshots=found)
+
+
+def _drilled(place: Storage, selector: str, progress: Progress) -> Verified:
+    found = _thorough(place, selector, progress)
+    if found.problems:
+        return found
+    return found.model_copy(update={"drill": drill(open_snapshot(place, found.timestamp), progress)})
 
 
 def _thorough(place: Storage, selector: str, progress: Progress) -> Verified:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # By name, so that a command imports its own view only: start-up time.
 _VIEWS = {
     "BackupResult": "backup:view",
+    "BrowseResult": "browse:view",
     "CopyResult": "copy:view",
     "DemoResult": "demo:view",
     "ListResult": "listing:view",

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from mlmeta.cli.views import text
 from mlmeta.operations.verify import Verified, VerifyResult
+from mlmeta.restorer.verification import Comparison
 
 
 def view(result: VerifyResult, *, verbose: bool) -> RenderableType:
@@ -15,6 +16,8 @@ def view(result: VerifyResult, *, verbose: bool) -> RenderableType:
 
 
 def _line(found: Verified, *, quick: bool) -> Text:
+    if found.drill is not None:
+        return _drill(found, found.drill)
     if found.problems:
         verdict = Text(f"{text.plural(len(found.problems), 'problem')}", style="bold red")
     elif found.legacy:
@@ -23,4 +26,13 @@ def _line(found: Verified, *, quick: bool) -> Text:
         verdict = Text("all files are there, in their sizes (--quick)", style="green")
     else:
         verdict = Text(f"ok: {text.plural(found.records, 'record')}, checksums, schema and references", style="green")
+    return Text.assemble((found.timestamp, "bold"), "  ", verdict)
+
+
+def _drill(found: Verified, drill: Comparison) -> Text:
+    if not drill.is_equal:
+        verdict = Text(f"{text.plural(drill.total, 'difference')} after a trial restore", style="bold red")
+    else:
+        matching = ", ".join(text.plural(count, kind) for kind, count in drill.matching.items())
+        verdict = Text(f"ok, and restores: {matching} came back equal", style="green")
     return Text.assemble((found.timestamp, "bold"), "  ", verdict)

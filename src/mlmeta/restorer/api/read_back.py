@@ -65,9 +65,8 @@ def _experiment(record: Experiment, place: Place, location: str | None) -> Exper
     update: dict[str, object] = {"experiment_id": source.experiment_id, "tags": tags}
     if place.joined or record.artifact_location == location:
         update |= {"artifact_location": source.artifact_location}
-    if place.joined:  # it was there before, and keeps its place and state
-        if not place.deleted:
-            update |= {"lifecycle_stage": source.lifecycle_stage}
+    if place.joined and not place.deleted:  # it was there before, and keeps its state
+        update |= {"lifecycle_stage": source.lifecycle_stage}
     return record.model_copy(update=update)
 
 

@@ -50,7 +50,7 @@ class SqlTarget:
     @property
     def unkept(self) -> tuple[str, ...]:
         """The logged model that a version was made from: MLflow's registry tables have no column for it."""
-        return ("models.versions.model_id",)
+        return ("model versions.model_id",)
 
     def has_runs(self) -> bool:
         """Whether the target has any run at all."""

@@ -20,11 +20,13 @@ _PATIENCE = 90
 
 
 @contextlib.contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
+def mlflow_server(folder: Path, artifact_root: str | None = None, port: int | None = None) -> Iterator[str]:
     """Run a server whose database is `folder`/mlflow.db.
 
     Args:
         folder: exists; takes the database and the server's log.
+        artifact_root: for new experiments; None: a folder beside the database.
+        port: on the loopback interface; None: any that is free.
 
     Yields:
         Its tracking URI.
@@ -32,11 +34,15 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     Raises:
         UnreachableError: it did not start.
     """
-    port = _free_port()
+    port = port or _free_port()
     log = folder / "server.log"
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own words
-            _command(folder, port), stdout=output, stderr=output, cwd=folder, start_new_session=True
+            _command(folder, port, artifact_root or str(folder / "artifacts")),
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            start_new_session=True,
         )
     try:
         _await(process, port, log)
@@ -45,11 +51,11 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         _end(process)
 
 
-def _command(folder: Path, port: int) -> list[str]:
+def _command(folder: Path, port: int, artifact_root: str) -> list[str]:
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
-        *("--default-artifact-root", "gs://your-bucket/artifacts"),
+        *("--default-artifact-root", artifact_root),
     ]
 
 

@@ -33,6 +33,7 @@ class BackupResult(Result):
         timestamp: the snapshot's name.
         source: where it was taken from, without credentials.
         storages: where it is now.
+        failures: why it is not in the other storages, by their location.
         stats: counts by kind.
         files: the data files by kind.
         size: bytes of all files, the summary included.
@@ -49,6 +50,7 @@ class BackupResult(Result):
     timestamp: str
     source: str
     storages: tuple[str, ...]
+    failures: dict[str, Issue] = {}
     stats: dict[str, int]
     files: dict[str, FileEntry] = {}
     size: int
@@ -66,8 +68,9 @@ class BackupResult(Result):
         """What was not saved, and where retention failed."""
         skipped = [Issue(code="not_saved", message=f"{s.kind} {s.id}: {s.reason}") for s in self.skipped]
         unpruned = [Issue(code="not_pruned", message=f"{place}: {why}") for place, why in self.unpruned.items()]
+        failures = self.failures.values()
         differences = self.drill.differences if self.drill else ()
-        return (*skipped, *unpruned, *(Issue(code="different", message=str(d)) for d in differences))
+        return (*failures, *skipped, *unpruned, *(Issue(code="different", message=str(d)) for d in differences))
 
     @property
     def exit_code(self) -> ExitCode:
@@ -124,14 +127,15 @@ def backup(
             done = Committed(summary, 0) if dry_run or same else writer.commit(summary)
             stats = dict(writer.stats)
     timestamp = done.summary.backup_timestamp
-    proof = drill(open_snapshot(places[0].location, timestamp), progress) if with_drill and timestamp else None
+    proof = drill(open_snapshot(done.storages[0], timestamp), progress) if with_drill and timestamp else None
     good = proof is None or proof.is_equal
-    pruned, unpruned = _prune(places, keep) if keep and good and not dry_run else ({}, {})
+    pruned, unpruned = _prune(done.storages, keep) if keep and good and not dry_run else ({}, {})
     return BackupResult(
         timestamp=timestamp,
         unchanged_since=same,
         source=source.info.uri,
-        storages=tuple(place.location for place in places),
+        storages=done.storages,
+        failures={place: _failure(place, error, timestamp) for place, error in done.failures.items()},
         stats=stats,
         files=done.summary.files,
         size=done.size,
@@ -178,14 +182,19 @@ def _summary(source: Source, started: datetime, experiments: tuple[str, ...], sk
     )
 
 
-def _prune(places: Sequence[Storage], keep: Rules) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+def _failure(place: str, error: StorageError, timestamp: str) -> Issue:
+    hint = f"{error.hint}; then heal it with `mlmeta copy {timestamp} --from … --to {place}`"
+    return Issue(code="not_stored", message=f"{place} has no snapshot: {error}", hint=hint)
+
+
+def _prune(places: Sequence[str], keep: Rules) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     pruned, unpruned = {}, {}
     for place in places:
         try:
-            found = prune(place.location, keep)
-            pruned[place.location] = tuple(d.timestamp for d in found.snapshots if not d.keep)
+            found = prune(place, keep)
+            pruned[place] = tuple(d.timestamp for d in found.snapshots if not d.keep)
         except StorageError as error:
-            unpruned[place.location] = str(error)
+            unpruned[place] = str(error)
     return pruned, unpruned
 
 

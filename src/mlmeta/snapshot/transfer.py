@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from mlmeta.errors import DamagedSnapshotError, ObjectExistsError, StorageError, StorageMissingError
+from mlmeta.snapshot.catalog import about
 from mlmeta.snapshot.layout import SUMMARY, FileSet, file_name
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
@@ -34,11 +35,14 @@ def copy(snapshot: Snapshot, files: FileSet, target: Storage) -> int:
             continue  # not named in the summary: none of this snapshot's
         entry = snapshot.summary.files.get(kind)
         expected = Digest(entry.bytes, entry.sha256) if entry is not None and entry.sha256 else None
-        copied += _copy_file(snapshot, files.files[kind], target, expected)
+        notes = about(snapshot.summary) if kind == SUMMARY and not snapshot.is_legacy else {}
+        copied += _copy_file(snapshot, files.files[kind], target, expected, notes)
     return copied
 
 
-def _copy_file(snapshot: Snapshot, stored: StoredFile, target: Storage, expected: Digest | None) -> int:
+def _copy_file(
+    snapshot: Snapshot, stored: StoredFile, target: Storage, expected: Digest | None, notes: dict[str, str]
+) -> int:
     name = stored.name.rpartition("/")[2]
     staged = target.stage()
     try:
@@ -46,7 +50,7 @@ def _copy_file(snapshot: Snapshot, stored: StoredFile, target: Storage, expected
         if expected is not None and digest != expected:
             raise damaged(stored.name, None, "it is not what was written: its size or SHA-256 differs")
         try:
-            staged.publish(name, digest)
+            staged.publish(name, digest, notes)
         except ObjectExistsError:
             _must_be_the_same(target, name, digest)
             return 0

@@ -24,6 +24,10 @@ def open_storage(location: str) -> Storage:
         raise UsageError("--storage is empty", hint="name a folder, or gs://bucket/prefix")
     if location.startswith("file://"):
         return LocalStorage(Path(location.removeprefix("file://")))
+    if location.startswith("gs://"):
+        from mlmeta.storage.gcs import GcsStorage
+
+        return GcsStorage(location)
     if "://" in location:
         raise UsageError(f"{location} is not a storage that mlmeta knows", hint="name a folder, or gs://bucket/prefix")
     return LocalStorage(Path(location).expanduser())

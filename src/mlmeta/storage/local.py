@@ -13,7 +13,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -128,8 +128,9 @@ class LocalStagedFile:
         with _errors_named(self._path.parent):
             self._file.write(data)
 
-    def publish(self, name: str, digest: Digest) -> None:
-        """Flush the file to the disk and link it to its name."""
+    def publish(self, name: str, digest: Digest, about: Mapping[str, str] | None = None) -> None:
+        """Flush the file to the disk and link it to its name; a folder keeps nothing `about` a file."""
+        del about
         target = self._folder / name
         with _errors_named(target, name=name):
             if not self._file.closed:

@@ -170,7 +170,7 @@ class GcsStagedFile:
         }
         with spool_errors():
             self._spool.flush()
-        with gcs_errors(self._storage.location, name):
+        with gcs_errors(self._storage.location):  # not found can only mean the bucket
             try:
                 blob.upload_from_file(
                     self._spool,

@@ -52,7 +52,7 @@ def gcs_errors(location: str, name: str = "") -> Iterator[None]:
     try:
         yield
     except api.NotFound as error:
-        raise _missing(error, location, name) from error
+        raise _missing(location, name) from error
     except (api.Forbidden, api.Unauthorized, auth.InvalidOperation) as error:
         raise StorageDeniedError(f"no permission for {where}: {_short(error)}", hint=_ROLES) from error
     except (auth.DefaultCredentialsError, auth.RefreshError) as error:
@@ -66,9 +66,9 @@ def gcs_errors(location: str, name: str = "") -> Iterator[None]:
         raise StorageError(f"{where} failed: {_short(error)}", hint="check the bucket's name and settings") from error
 
 
-def _missing(error: Exception, location: str, name: str) -> StorageError:
+def _missing(location: str, name: str) -> StorageError:
     bucket = location.split("/")[2]
-    if not name or "bucket" in str(error).lower():
+    if not name:
         return StorageMissingError(
             f"there is no bucket {bucket}, or it can't be seen", hint="check its name in --storage"
         )

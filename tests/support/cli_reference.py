@@ -12,6 +12,10 @@ from mlmeta.cli.app import app
 from mlmeta.errors import ExitCode
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+_SELECTOR = (
+    "A snapshot is named by its timestamp (`20250815_232928`), the beginning of one, `latest`, `latest~1`, or an ISO "
+    "8601 time (the newest snapshot at or before it)."
+)
 _MEANINGS = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "failed",
@@ -35,8 +39,7 @@ def page() -> str:
         "# Commands and options",
         "<!-- Made by `make docs`: don't edit. -->",
         "Results go to stdout, progress and messages to stderr. Every option can be given as an environment variable.",
-        "A snapshot is named by its timestamp (`20250815_232928`), the beginning of one, `latest`, `latest~1`, or an ISO 8601 time "
-        "(the newest snapshot at or before it).",
+        _SELECTOR,
         *(_command(name, command) for name, command in commands().items()),
         _exit_codes(),
         _json(),
@@ -86,9 +89,9 @@ def _exit_codes() -> str:
 
 def _json() -> str:
     return (
-        "## `--json`\n\nOne document on stdout, and nothing else there: `mlmeta_version`, `schema` (1), `command`, `status` "
-        "(`success`, `partial` for exit code 3, `error`), `exit_code`, `data` (what the command gives, null after an error), `warnings` "
-        "(sentences), `errors` (`code`, `message`, `hint` each). Keys are only ever added."
+        "## `--json`\n\nOne document on stdout, and nothing else there: `mlmeta_version`, `schema` (1), `command`, "
+        "`status` (`success`, `partial` for exit code 3, `error`), `exit_code`, `data` (what the command gives, null "
+        "after an error), `warnings` (sentences), `errors` (`code`, `message`, `hint` each). Keys are only ever added."
     )
 
 

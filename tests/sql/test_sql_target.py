@@ -292,7 +292,7 @@ def test_what_only_other_stores_have_is_stored_as_mlflow_would(tmp_path: Path, e
     assert [m.value for m in client.get_metric_history("r", "h")] == [0.0, -1.7976931348623157e308]
     assert not target.restore(snapshot, ALL, QUIET).created
     back = list(target.read_back(snapshot, ALL, lambda _: iter(())))
-    assert [b.to_line() == r.to_line() for b, r in zip(back, records, strict=True)] == [True, True, False, True]
+    assert lines(back) == lines(records)
     assert client.search_runs(["1"])[0].info.user_id == ""
     assert client.get_model_version("m", "3").creation_timestamp == 0
 

@@ -27,6 +27,9 @@ from mlmeta.snapshot.selecting import Selected
 MOST_NAMED = 1000
 _LARGEST = 1.7976931348623157e308  # what MLflow's database stores for an infinity
 
+_READ = {"run", "metric history", "registered model"}
+"""Kinds whose `Skipped` means that something of the snapshot can't be read back."""
+
 T = TypeVar("T")
 
 
@@ -111,7 +114,7 @@ class _Comparer:
                 self._match(self._runs, item, self._run, _named_run)
             elif isinstance(item, RegisteredModel):
                 self._match(self._models, item, self._model, _named_model)
-            elif isinstance(item, Skipped):
+            elif isinstance(item, Skipped) and item.kind in _READ:
                 self._differ(Difference(kind=item.kind, id=item.id, found=f"not readable: {item.reason}"))
         self._rest(self._experiments, _named_experiment)
         self._rest(self._runs, _named_run)

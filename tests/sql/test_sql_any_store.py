@@ -72,7 +72,7 @@ def runs(draw: Any, experiment_id: str, number: int) -> list[Record]:
             params=TAGS,
             tags=TAGS,
             metrics=st.just(latest),
-            dataset_inputs=DATASETS if number == 0 else st.just(()),
+            dataset_inputs=DATASETS if number % 10 == 0 else st.just(()),
             model_inputs=st.lists(st.builds(ModelInput, model_id=NAME), max_size=2, unique_by=lambda m: m.model_id),
             model_outputs=st.lists(
                 st.builds(ModelOutput, model_id=NAME, step=STEP), max_size=2, unique_by=lambda m: m.model_id
@@ -137,8 +137,8 @@ def stores(draw: Any) -> list[Record]:
     )
     experiments.sort(key=lambda e: int(e.experiment_id))
     records: list[Record] = [*experiments]
-    for experiment in experiments:
-        found = [draw(runs(experiment.experiment_id, number)) for number in range(draw(st.integers(0, 3)))]
+    for place, experiment in enumerate(experiments):
+        found = [draw(runs(experiment.experiment_id, 10 * place + n)) for n in range(draw(st.integers(0, 3)))]
         records += [record for own in sorted(found, key=lambda own: run_order(own[0])) for record in own]
     return records + draw(MODELS)
 

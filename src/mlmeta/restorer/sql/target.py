@@ -12,7 +12,7 @@ from mlmeta.progress import Progress
 from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.sql.compare import restored
 from mlmeta.restorer.sql.holdings import Holdings
-from mlmeta.restorer.sql.new_file import NewFile
+from mlmeta.restorer.sql.new_file import NewFile, is_blank
 from mlmeta.restorer.sql.outcome import FAIL, WAYS, Nowhere, Outcome
 from mlmeta.restorer.sql.schema import State, ensure_schema, state_of
 from mlmeta.restorer.sql.walk import Part, Ways, walk
@@ -93,8 +93,8 @@ class SqlTarget:
     def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
         """Write what is missing, in one transaction.
 
-        A SQLite file that does not exist appears when it is complete. Into an empty database MLflow puts its schema
-        first, in its own transactions.
+        A SQLite file that does not exist or has no table appears when it is complete. Into an empty database on a
+        server MLflow puts its schema first, in its own transactions.
 
         Raises:
             ConflictError: something stands in the way and `on_conflict` is ``fail``; nothing was written.
@@ -102,7 +102,7 @@ class SqlTarget:
             MlmetaError: the target or the snapshot can't be used; nothing was written.
         """
         part, ways = Part(snapshot, selection), self._ways(snapshot)
-        if self._database.kind == SQLITE and not self._database.path.exists():
+        if self._database.kind == SQLITE and is_blank(self._database):
             with NewFile(self._database) as file:
                 outcome = self._write(file.connection(), part, ways, progress)
                 if file.publish():

@@ -16,7 +16,9 @@ from mlmeta.storage import StoredFile
 SUMMARY = "backup_summary"
 COMPRESSED = ".gz"
 _FORMAT = "%Y%m%d_%H%M%S"
-_NAME = re.compile(r"(?:(?P<folder>\d{8}_\d{6})/)?(?P<kind>[a-z][a-z_]*?)_(?P<timestamp>\d{8}_\d{6})\.json(?:\.gz)?")
+_NAME = re.compile(
+    r"(?:(?P<folder>\d{8}_\d{6})/)?(?P<kind>[a-z][a-z_]*?)_(?P<timestamp>\d{8}_\d{6})\.json(?:\.gz)?", re.ASCII
+)
 
 
 def file_name(kind: str, timestamp: str, *, compressed: bool = False) -> str:

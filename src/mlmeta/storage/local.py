@@ -49,9 +49,13 @@ class LocalStorage:
         """Begin a new file in the folder."""
         path = self.folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}.tmp"
         with _errors_named(self.folder):
-            if not self.folder.is_dir():
-                self.folder.mkdir(parents=True)
+            self._make()
             return LocalStagedFile(self.folder, path, path.open("xb", buffering=_BUFFER))
+
+    def _make(self) -> None:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def files(self) -> Iterator[StoredFile]:
         """The files of the folder and of its sub-folders, one level deep."""

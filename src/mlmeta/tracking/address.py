@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit, urlunsplit
 
 _SECRET = re.compile(r"pass|pwd|secret|token|key|credential", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
@@ -35,9 +35,12 @@ def without_secrets(uri: str) -> str:
 def scrubbed(message: str, uri: str) -> str:
     """A foreign error message without the secrets of `uri`, and without anybody's ``user:password@``."""
     parts = urlsplit(uri)
-    for secret in filter(None, (parts.password, unquote(parts.password or ""))):
-        message = message.replace(secret, "***")
-    return _USERINFO.sub("", message.replace(uri, without_secrets(uri)))
+    secrets = [parts.password, *(v for k, v in parse_qsl(parts.query) if _SECRET.search(k))]
+    message = message.replace(uri, without_secrets(uri))
+    for secret in filter(None, secrets):
+        for spelling in (secret, unquote(secret), quote(secret, safe=""), quote_plus(secret)):
+            message = message.replace(spelling, "***")
+    return _USERINFO.sub("", message)
 
 
 def folder_of(uri: str) -> Path:

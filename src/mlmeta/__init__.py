@@ -1,5 +1,82 @@
-"""mlmeta: back up an MLflow server's metadata as small JSON snapshots, and bring it back."""
+"""mlmeta: back up an MLflow server's metadata as small JSON snapshots, and bring it back.
+
+    import mlmeta
+
+    saved = mlmeta.backup("http://mlflow:5000", ["backups/"])
+    print(saved.timestamp, saved.stats)
+
+    snapshot = mlmeta.open_snapshot("backups/", "latest")
+    for item in snapshot.runs():
+        print(item.run.run_name, item.run.metrics)
+
+    mlmeta.restore("http://new-mlflow:5000", "latest", "backups/")
+
+Every function here is what the command of that name calls. All are typed, and imported on first use.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mlmeta.errors import MlmetaError
+    from mlmeta.operations.backup import BackupResult, backup
+    from mlmeta.operations.copy import CopyResult, copy
+    from mlmeta.operations.listing import ListResult, list_snapshots
+    from mlmeta.operations.prune import PruneResult, prune
+    from mlmeta.operations.restore import RestoreResult, restore
+    from mlmeta.operations.stores import open_snapshot
+    from mlmeta.operations.verify import VerifyResult, verify
+    from mlmeta.schema import Selection
+    from mlmeta.snapshot.reader import Snapshot
+    from mlmeta.snapshot.retention import Rules
+
+_HOMES = {
+    "BackupResult": "operations.backup",
+    "CopyResult": "operations.copy",
+    "ListResult": "operations.listing",
+    "MlmetaError": "errors",
+    "PruneResult": "operations.prune",
+    "RestoreResult": "operations.restore",
+    "Rules": "snapshot.retention",
+    "Selection": "schema",
+    "Snapshot": "snapshot.reader",
+    "VerifyResult": "operations.verify",
+    "backup": "operations.backup",
+    "copy": "operations.copy",
+    "list_snapshots": "operations.listing",
+    "open_snapshot": "operations.stores",
+    "prune": "operations.prune",
+    "restore": "operations.restore",
+    "verify": "operations.verify",
+}
+
+__all__ = [
+    "BackupResult",
+    "CopyResult",
+    "ListResult",
+    "MlmetaError",
+    "PruneResult",
+    "RestoreResult",
+    "Rules",
+    "Selection",
+    "Snapshot",
+    "VerifyResult",
+    "__version__",
+    "backup",
+    "copy",
+    "list_snapshots",
+    "open_snapshot",
+    "prune",
+    "restore",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

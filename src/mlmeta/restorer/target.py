@@ -77,6 +77,9 @@ Readback = Callable[[Selection], Iterator[Record | Skipped]]
 class Target(Protocol):
     """An MLflow store to write into."""
 
+    def has_runs(self) -> bool:
+        """Whether the target has any run at all."""
+
     def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
         """Look at the target and say what a restore would do."""
 

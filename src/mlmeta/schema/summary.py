@@ -15,7 +15,15 @@ _CHECKSUM = re.compile(rb'("checksum": ")([0-9a-f]{64})(")')
 
 
 class FileEntry(BaseModel):
-    """A data file of a snapshot: size in bytes, number of records, SHA-256 of its bytes in hex."""
+    """A data file of a snapshot.
+
+    Args:
+        name: in the storage.
+        bytes: its size.
+        records: how many it holds.
+        sha256: of its bytes, in hex.
+        content_sha256: of the JSON in it: the same as `sha256` unless the file is compressed.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -23,6 +31,7 @@ class FileEntry(BaseModel):
     bytes: int
     records: int
     sha256: str
+    content_sha256: str = ""
 
 
 class Skipped(BaseModel):

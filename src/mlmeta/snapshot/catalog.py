@@ -12,7 +12,12 @@ from mlmeta.errors import MlmetaError, ObjectMissingError, StorageError, Unsuppo
 from mlmeta.schema import SCHEMA_VERSION, Summary, summary_is_intact
 from mlmeta.snapshot import layout, legacy
 from mlmeta.snapshot.records import damaged
-from mlmeta.storage import Storage
+from mlmeta.storage import Storage, StoredFile
+
+ABOUT = "summary"
+"""Under this name a copy of the summary rides on its object's metadata, where the storage has such."""
+_ABOUT_SIZE = 6 << 10
+"""GCS takes 8 KiB of custom metadata an object (https://cloud.google.com/storage/quotas)."""
 
 
 class State(str, Enum):
@@ -41,6 +46,7 @@ class SnapshotInfo(BaseModel):
         stats: counts by kind; empty where unknown.
         size: bytes of all its files.
         age: seconds since its timestamp; None where the timestamp is no date.
+        experiments: the names it was limited to; empty: everything.
         problem: why the state is not `complete`.
     """
 
@@ -52,6 +58,7 @@ class SnapshotInfo(BaseModel):
     stats: dict[str, int] = {}
     size: int
     age: float | None = None
+    experiments: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -79,15 +86,36 @@ def describe(storage: Storage, files: layout.FileSet, now: float) -> SnapshotInf
     if files.summary is None:
         return info
     try:
-        summary = read_summary(storage, files)
+        summary = _listed(files.summary) or read_summary(storage, files)
     except UnsupportedSchemaError as error:
         return info.model_copy(update={"state": State.UNSUPPORTED, "problem": str(error)})
     except MlmetaError as error:
         return info.model_copy(update={"state": State.DAMAGED, "problem": str(error)})
     state, problem = _state(summary, files)
     return info.model_copy(
-        update={"state": state, "problem": problem, "source": summary.mlflow_uri, "stats": summary.stats}
+        update={
+            "state": state,
+            "problem": problem,
+            "source": summary.mlflow_uri,
+            "stats": summary.stats,
+            "experiments": summary.experiments,
+        }
     )
+
+
+def about(summary: Summary) -> dict[str, str]:
+    """What a bucket's listing shall tell of a snapshot, so that `list` needs no download."""
+    text = summary.model_dump_json()
+    return {ABOUT: text} if len(text.encode()) <= _ABOUT_SIZE else {}
+
+
+def _listed(stored: StoredFile) -> Summary | None:
+    """The summary as the listing itself gave it; None where it didn't."""
+    text = stored.about.get(ABOUT)
+    try:
+        return Summary.model_validate_json(text) if text else None
+    except ValidationError:  # the body is the truth, and will tell
+        return None
 
 
 def _state(summary: Summary, files: layout.FileSet) -> tuple[State, str]:

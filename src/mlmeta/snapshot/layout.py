@@ -14,13 +14,16 @@ from datetime import datetime, timedelta, timezone
 from mlmeta.storage import StoredFile
 
 SUMMARY = "backup_summary"
+COMPRESSED = ".gz"
 _FORMAT = "%Y%m%d_%H%M%S"
-_NAME = re.compile(r"(?:(?P<folder>\d{8}_\d{6})/)?(?P<kind>[a-z][a-z_]*?)_(?P<timestamp>\d{8}_\d{6})\.json(?:\.gz)?")
+_NAME = re.compile(
+    r"(?:(?P<folder>\d{8}_\d{6})/)?(?P<kind>[a-z][a-z_]*?)_(?P<timestamp>\d{8}_\d{6})\.json(?:\.gz)?", re.ASCII
+)
 
 
-def file_name(kind: str, timestamp: str) -> str:
+def file_name(kind: str, timestamp: str, *, compressed: bool = False) -> str:
     """The name of a snapshot's file of one kind."""
-    return f"{kind}_{timestamp}.json"
+    return f"{kind}_{timestamp}.json{COMPRESSED if compressed else ''}"
 
 
 def timestamp_of(moment: datetime) -> str:

@@ -25,7 +25,7 @@ from mlmeta.schema import (
     experiment_order,
     run_order,
 )
-from mlmeta.snapshot.layout import FileSet
+from mlmeta.snapshot.layout import FileSet, file_name
 from mlmeta.snapshot.records import damaged
 
 SCHEMA = "legacy"
@@ -48,13 +48,16 @@ def summary(fields: dict[str, Any], files: FileSet) -> Summary:
         mlflow_uri=str(fields.get("mlflow_uri", "")),
         note=str(fields.get("note", "")),
         stats=counts,
-        files={
-            kind: FileEntry(name=stored.name, bytes=stored.size, records=counts.get(kind, 0), sha256="")
-            for kind, stored in files.files.items()
-            if kind in KINDS
-        },
+        files={kind: _entry(kind, files, counts.get(kind, 0)) for kind in KINDS},
         source_kind="",
     )
+
+
+def _entry(kind: str, files: FileSet, records: int) -> FileEntry:
+    """A file that is missing has an entry as well, so that reading it fails instead of giving nothing."""
+    stored = files.files.get(kind)
+    name = stored.name if stored else file_name(kind, files.timestamp)
+    return FileEntry(name=name, bytes=stored.size if stored else 0, records=records, sha256="")
 
 
 def read(content: bytes, kind: str, name: str) -> list[Record]:
@@ -80,6 +83,26 @@ def _converted(array: list[dict[str, Any]], convert: Callable[[dict[str, Any]], 
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise damaged(name, None, f"record {number}, {where}: {first['msg']}") from error
+        except _MalformedError as error:
+            raise damaged(name, None, f"record {number}, {error}") from error
+
+
+class _MalformedError(Exception):
+    """A part of a record is not of the type it should be."""
+
+
+def _map(item: dict[str, Any], key: str) -> dict[str, Any]:
+    value = item.get(key) or {}
+    if not isinstance(value, dict):
+        raise _MalformedError(f"{key}: it is not an object")
+    return value
+
+
+def _versions(item: dict[str, Any]) -> list[dict[str, Any]]:
+    value = item.get("versions") or []
+    if not isinstance(value, list) or not all(isinstance(version, dict) for version in value):
+        raise _MalformedError("versions: it is not an array of objects")
+    return value
 
 
 def _experiment(item: dict[str, Any]) -> Record:
@@ -87,13 +110,13 @@ def _experiment(item: dict[str, Any]) -> Record:
 
 
 def _run(item: dict[str, Any]) -> Record:
-    metrics = {key: {"value": value} for key, value in (item.get("metrics") or {}).items() if value is not None}
-    tags = item.get("tags") or {}
+    metrics = {key: {"value": value} for key, value in _map(item, "metrics").items() if value is not None}
+    tags = _map(item, "tags")
     return Run.model_validate(
         {
             **item,
             "metrics": metrics,
-            "params": item.get("params") or {},
+            "params": _map(item, "params"),
             "tags": tags,
             "run_name": tags.get("mlflow.runName"),
             "user_id": tags.get("mlflow.user"),
@@ -102,7 +125,7 @@ def _run(item: dict[str, Any]) -> Record:
 
 
 def _model(item: dict[str, Any]) -> Record:
-    versions = [{**v, "current_stage": v.get("stage")} for v in item.get("versions") or []]
+    versions = [{**v, "current_stage": v.get("stage")} for v in _versions(item)]
     return RegisteredModel.model_validate({**item, "versions": versions})
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mlmeta.errors import DamagedSnapshotError
 from mlmeta.schema import METRICS, RUNS, FileEntry, Kind, MetricHistory, Run, Summary
@@ -15,6 +18,8 @@ from mlmeta.snapshot.catalog import file_sets, read_summary
 from mlmeta.snapshot.records import damaged, parse_lines
 from mlmeta.snapshot.selector import select
 from mlmeta.storage import Storage
+
+_BUFFER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,13 @@ class Snapshot:
             yield from self._legacy_records(entry, kind)
             return
         with self.storage.open(entry.name) as file:
-            lines = _HashedLines(file)
+            hashed = _HashedFile(file)
+            lines = io.BufferedReader(hashed, _BUFFER)
             count = 0
-            for record in parse_lines(lines, kind.record, entry.name):
+            for record in parse_lines(_content(lines, entry.name), kind.record, entry.name):
                 yield record
                 count += 1
-            lines.check(entry, count)
+            hashed.check(entry, count)
 
     def _legacy_records(self, entry: FileEntry, kind: Kind[R]) -> Iterator[R]:
         with self.storage.open(entry.name) as file:
@@ -93,19 +99,40 @@ class Snapshot:
             raise damaged(name, None, f"it has a history of run {following.run_id}, which is not where it belongs")
 
 
-class _HashedLines:
-    """The lines of a file, hashed on the way."""
+def _content(file: io.BufferedReader[_HashedFile], name: str) -> Iterator[bytes]:
+    """The lines of a file's content, unpacked where it is compressed.
+
+    Raises:
+        DamagedSnapshotError: it can't be unpacked.
+    """
+    if not name.endswith(layout.COMPRESSED):
+        yield from file
+        return
+    try:
+        yield from gzip.GzipFile(fileobj=file)
+    except (OSError, EOFError, zlib.error) as error:
+        raise damaged(name, None, f"it can't be unpacked ({error})") from error
+
+
+class _HashedFile(io.RawIOBase):
+    """A file, hashed on the way."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._sha256 = hashlib.sha256()
         self._size = 0
 
-    def __iter__(self) -> Iterator[bytes]:
-        for line in self._file:
-            self._sha256.update(line)
-            self._size += len(line)
-            yield line
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes."""
+        block = self._file.read(len(buffer))
+        self._sha256.update(block)
+        self._size += len(block)
+        buffer[: len(block)] = block
+        return len(block)
 
     def check(self, entry: FileEntry, count: int) -> None:
         """Hold what was read against the summary.
@@ -113,7 +140,7 @@ class _HashedLines:
         Raises:
             DamagedSnapshotError: it is something else.
         """
-        for _ in self:  # what stands behind the closing bracket counts too
+        while self.read(_BUFFER):  # what stands behind the closing bracket counts too
             pass
         if self._size != entry.bytes:
             raise damaged(entry.name, None, f"it has {self._size} bytes instead of {entry.bytes}")

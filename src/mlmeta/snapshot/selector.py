@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 from mlmeta.errors import AmbiguousSelectorError, SnapshotNotFoundError, UsageError
 from mlmeta.snapshot import layout
 
-_LATEST = re.compile(r"latest(?:~(\d+))?")
-_PREFIX = re.compile(r"\d{1,8}(?:_\d{0,6})?")
+_LATEST = re.compile(r"latest(?:~([0-9]+))?")
+_PREFIX = re.compile(r"[0-9]{1,8}(?:_[0-9]{0,6})?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 

@@ -3,19 +3,21 @@
 Data files are staged while records come in and published together at the end, the one of the experiments
 first: its name claims the timestamp, because creates never overwrite. Then every file is looked up again, and
 then the summary is published: only now there is a snapshot.
+
+A storage that fails is dropped, and what it has so far is taken back; the others still get a whole snapshot.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from types import TracebackType
 
-from mlmeta.errors import InternalError, ObjectExistsError, StorageError, StorageMissingError
+from mlmeta.errors import ObjectExistsError, ObjectMissingError, StorageError, StorageMissingError
 from mlmeta.schema import (
     EXPERIMENTS,
     KINDS,
@@ -27,51 +29,13 @@ from mlmeta.schema import (
     RegisteredModel,
     Run,
     Summary,
-    experiment_order,
     kind_of,
-    run_order,
 )
-from mlmeta.snapshot import layout, records
-from mlmeta.storage import Digest, StagedFile, Storage
-
-_BLOCK = 1 << 18
-
-
-class DataFile:
-    """One data file, staged in several storages at once."""
-
-    def __init__(self, staged: dict[str, StagedFile]) -> None:
-        self.staged = staged
-        self.count = 0
-        self._size = 0
-        self._sha256 = hashlib.sha256()
-        self._pending = bytearray(records.OPENING)
-
-    @property
-    def digest(self) -> Digest:
-        """Of all that was written so far."""
-        return Digest(self._size, self._sha256.hexdigest())
-
-    def add(self, record: Record) -> None:
-        """Append a record."""
-        self._pending += records.SEPARATOR if self.count else records.FIRST
-        self._pending += record.to_line()
-        self.count += 1
-        if len(self._pending) >= _BLOCK:
-            self._flush()
-
-    def finish(self) -> None:
-        """Close the array."""
-        self._pending += records.CLOSING
-        self._flush()
-
-    def _flush(self) -> None:
-        block = bytes(self._pending)
-        self._pending.clear()
-        self._sha256.update(block)
-        self._size += len(block)
-        for staged in self.staged.values():
-            staged.write(block)
+from mlmeta.snapshot import layout
+from mlmeta.snapshot.catalog import about
+from mlmeta.snapshot.order import OrderGuard
+from mlmeta.snapshot.staging import DataFile, Place
+from mlmeta.storage import Digest, Storage
 
 
 @dataclass(frozen=True)
@@ -81,10 +45,14 @@ class Committed:
     Args:
         summary: what its summary file says.
         size: bytes of all its files.
+        storages: locations where it is.
+        failures: why it is not in the other storages, by their location.
     """
 
     summary: Summary
     size: int
+    storages: tuple[str, ...] = ()
+    failures: dict[str, StorageError] = field(default_factory=dict)
 
 
 class SnapshotWriter:
@@ -93,20 +61,30 @@ class SnapshotWriter:
     A context manager: left without `commit`, nothing remains in the storages.
 
     Args:
-        storages: where the snapshot goes; the same files into each.
+        storages: where the snapshot goes; the same files into each. None: records are only counted.
         started: when the backup began; gives the snapshot its timestamp.
+        compress: whether data files are gzip (``.json.gz``).
+
+    Raises:
+        StorageError: no storage can be written.
     """
 
-    def __init__(self, storages: Sequence[Storage], started: datetime) -> None:
-        self._storages = {storage.location: storage for storage in storages}
+    def __init__(self, storages: Sequence[Storage], started: datetime, *, compress: bool = False) -> None:
+        self._places = [Place(storage) for storage in storages]
         self._started = started
+        self._compress = compress
+        self._finished = False
         self._files: dict[str, DataFile] = {}
-        self._published: list[tuple[Storage, str]] = []
-        self._order = _OrderGuard()
+        self._order = OrderGuard()
+        self.failures: dict[str, StorageError] = {}
         self.stats = Counter({"experiments": 0, "runs": 0, "models": 0, "model_versions": 0, "metric_points": 0})
-        for kind in KINDS.values():
-            if kind.always:
-                self._open(kind)
+        try:
+            for kind in KINDS.values():
+                if kind.always:
+                    self._open(kind)
+        except BaseException:
+            self._discard()
+            raise
 
     def __enter__(self) -> SnapshotWriter:
         return self
@@ -116,21 +94,45 @@ class SnapshotWriter:
     ) -> None:
         self._discard()
 
+    def _discard(self) -> None:
+        for place in self._places:
+            place.discard()
+
+    def _each(self, action: Callable[[Place], None]) -> None:
+        """Do something in each storage, and drop those where it fails.
+
+        Raises:
+            ObjectExistsError: a name is taken.
+            StorageError: none is left.
+        """
+        for place in list(self._places):
+            try:
+                action(place)
+            except ObjectExistsError:
+                raise
+            except StorageError as error:
+                self.failures[place.storage.location] = error
+                self._places.remove(place)
+                place.discard()
+                if not self._places:
+                    raise
+
     def _open(self, kind: Kind[Record]) -> DataFile:
-        staged: dict[str, StagedFile] = {}
-        file = self._files[kind.name] = DataFile(staged)
-        for location, storage in self._storages.items():
-            staged[location] = storage.stage()
+        self._each(lambda place: place.stage(kind.name))
+        file = self._files[kind.name] = DataFile(partial(self._write, kind.name), compress=self._compress)
         return file
+
+    def _write(self, kind: str, block: bytes) -> None:
+        self._each(lambda place: place.write(kind, block))
 
     def add(self, record: Record) -> None:
         """Append a record to the file of its kind.
 
-        Records come in the order of DESIGN §4; a run's histories come after the run and before the next.
+        Records come in the order of docs/snapshot-format.md; a run's histories come after the run and before the next.
 
         Raises:
             InternalError: the order is broken.
-            StorageError: it can't be written.
+            StorageError: no storage can be written any more.
         """
         kind = kind_of(record)
         self._order.check(record)
@@ -149,6 +151,21 @@ class SnapshotWriter:
             self.stats["models"] += 1
             self.stats["model_versions"] += len(record.versions)
 
+    def finish(self) -> dict[str, str]:
+        """Close the data files; no record can be added any more.
+
+        Returns:
+            The SHA-256 of each kind's content: what two snapshots of the same metadata share.
+
+        Raises:
+            StorageError: no storage can be written any more.
+        """
+        if not self._finished:
+            self._finished = True
+            for file in self._files.values():
+                file.finish()
+        return {kind: file.content_sha256 for kind, file in self._files.items()}
+
     def commit(self, summary: Summary) -> Committed:
         """Publish the files, and then the summary.
 
@@ -156,25 +173,31 @@ class SnapshotWriter:
             summary: what is known of the backup; timestamp, stats and files are filled in here.
 
         Raises:
-            StorageError: it can't be written; nothing is left behind.
+            StorageError: it could not be written into any storage; nothing is left behind.
         """
-        for file in self._files.values():
-            file.finish()
+        self.finish()
         timestamp = self._claim()
-        for kind, file in self._files.items():
+        for kind in self._files:
             if kind != EXPERIMENTS.name:
-                self._publish(file, layout.file_name(kind, timestamp))
+                self._publish(kind, timestamp)
         complete = summary.model_copy(
             update={
                 "backup_timestamp": timestamp,
                 "stats": dict(self.stats),
                 "files": dict(self._entries(timestamp)),
+                "note": summary.note.format(timestamp=timestamp),
             }
         )
         self._confirm(complete)
         size = self._publish_summary(complete)
-        self._published.clear()
-        return Committed(complete, size + sum(entry.bytes for entry in complete.files.values()))
+        for place in self._places:
+            place.keep()
+        return Committed(
+            complete,
+            size + sum(entry.bytes for entry in complete.files.values()),
+            tuple(place.storage.location for place in self._places),
+            dict(self.failures),
+        )
 
     def _entries(self, timestamp: str) -> Iterator[tuple[str, FileEntry]]:
         for kind, file in self._files.items():
@@ -182,16 +205,21 @@ class SnapshotWriter:
             yield (
                 kind,
                 FileEntry(
-                    name=layout.file_name(kind, timestamp),
+                    name=self._name(kind, timestamp),
                     bytes=digest.size,
                     records=file.count,
                     sha256=digest.sha256,
+                    content_sha256=file.content_sha256,
                 ),
             )
 
+    def _name(self, kind: str, timestamp: str) -> str:
+        return layout.file_name(kind, timestamp, compressed=self._compress)
+
     def _claim(self) -> str:
-        """Publish the experiments under the first timestamp that nobody has, and return it."""
-        taken = {files.timestamp for storage in self._storages.values() for files in _existing(storage)}
+        """Publish the experiments under the first timestamp that nobody has in any storage, and return it."""
+        taken: set[str] = set()
+        self._each(lambda place: taken.update(_timestamps(place.storage)))
         timestamp = layout.timestamp_of(self._started)
         while True:
             if timestamp not in taken and self._try_claim(timestamp):
@@ -200,98 +228,56 @@ class SnapshotWriter:
 
     def _try_claim(self, timestamp: str) -> bool:
         try:
-            self._publish(self._files[EXPERIMENTS.name], layout.file_name(EXPERIMENTS.name, timestamp))
+            self._publish(EXPERIMENTS.name, timestamp)
+            # A backup of the same second that compresses where this one doesn't: both give way.
+            self._each(partial(_must_be_alone, timestamp, compressed=not self._compress))
         except ObjectExistsError:
-            self._withdraw()  # from the storages where the name was still free
+            for place in self._places:
+                place.withdraw()
             return False
         return True
 
-    def _publish(self, file: DataFile, name: str) -> None:
-        for location, storage in self._storages.items():
-            file.staged[location].publish(name, file.digest)
-            self._published.append((storage, name))
+    def _publish(self, kind: str, timestamp: str) -> None:
+        name, digest = self._name(kind, timestamp), self._files[kind].digest
+        self._each(lambda place: place.publish(kind, name, digest))
 
     def _confirm(self, summary: Summary) -> None:
-        for storage in self._storages.values():
-            for entry in summary.files.values():
-                storage.confirm(entry.name, Digest(entry.bytes, entry.sha256))
+        for entry in summary.files.values():
+            digest = Digest(entry.bytes, entry.sha256)
+            self._each(partial(_confirm, entry.name, digest))
 
     def _publish_summary(self, summary: Summary) -> int:
         content = summary.to_bytes()
         name = layout.file_name(layout.SUMMARY, summary.backup_timestamp)
         digest = Digest(len(content), hashlib.sha256(content).hexdigest())
-        for storage in self._storages.values():
-            staged = storage.stage()
-            self._published.append((storage, name))  # before it shows: an interrupt must find it
-            try:
-                staged.write(content)
-                staged.publish(name, digest)
-            except ObjectExistsError:
-                self._published.pop()  # not ours to withdraw
-                raise
-            finally:
-                staged.discard()
+
+        def publish(place: Place) -> None:
+            place.stage(layout.SUMMARY)
+            place.write(layout.SUMMARY, content)
+            place.publish(layout.SUMMARY, name, digest, about(summary))
+
+        self._each(publish)
         return len(content)
 
-    def _discard(self) -> None:
-        self._withdraw()
-        for file in self._files.values():
-            for staged in file.staged.values():
-                staged.discard()
 
-    def _withdraw(self) -> None:
-        """Take back what was published, the summary first: without it the rest is no snapshot."""
-        while self._published:
-            storage, name = self._published[-1]
-            with contextlib.suppress(StorageError):  # leftovers: `prune` removes them later
-                storage.remove(name)
-            self._published.pop()
-
-
-def _existing(storage: Storage) -> list[layout.FileSet]:
+def _timestamps(storage: Storage) -> set[str]:
     try:
-        return layout.group(storage.files())
+        return {files.timestamp for files in layout.group(storage.files())}
     except StorageMissingError:
-        return []
+        return set()
 
 
-class _OrderGuard:
-    """Holds the records against the order that the format promises."""
+def _must_be_alone(timestamp: str, place: Place, *, compressed: bool) -> None:
+    name = layout.file_name(EXPERIMENTS.name, timestamp, compressed=compressed)
+    try:
+        place.storage.open(name).close()
+    except ObjectMissingError:
+        return
+    raise ObjectExistsError(f"{place.storage.location} has {name}", name=name)
 
-    def __init__(self) -> None:
-        self._experiment: tuple[int, int, str] | None = None
-        self._run: tuple[tuple[int, int, str], tuple[bool, int, str]] | None = None
-        self._history: tuple[str, str] = ("", "")
-        self._current = Run(run_id="", experiment_id="", status="")
-        self._model: str | None = None
-        self.replaces_latest = 0
 
-    def check(self, record: Record) -> None:
-        if isinstance(record, Experiment):
-            key = experiment_order(record.experiment_id)
-            self._must_grow("experiments", self._experiment, key)
-            self._experiment = key
-        elif isinstance(record, Run):
-            place = (experiment_order(record.experiment_id), run_order(record))
-            self._must_grow("runs", self._run, place)
-            self._run, self._current, self._history = place, record, ("", "")
-        elif isinstance(record, MetricHistory):
-            self._check_history(record)
-        elif isinstance(record, RegisteredModel):
-            self._must_grow("models", self._model, record.name)
-            self._model = record.name
-
-    def _check_history(self, record: MetricHistory) -> None:
-        if record.run_id != self._current.run_id or record.key < self._history[1]:
-            raise InternalError(f"the history of {record.key} of run {record.run_id} came out of order")
-        continues = self._history == (record.run_id, record.key)
-        self.replaces_latest = int(not continues and record.key in self._current.metrics)
-        self._history = (record.run_id, record.key)
-
-    @staticmethod
-    def _must_grow(what: str, previous: object, key: object) -> None:
-        if previous is not None and not previous < key:  # type: ignore[operator]
-            raise InternalError(f"{what} came out of order: {key} after {previous}")
+def _confirm(name: str, digest: Digest, place: Place) -> None:
+    place.storage.confirm(name, digest)
 
 
 def utc_now() -> datetime:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
 
@@ -15,11 +15,13 @@ class StoredFile:
         name: relative to the storage; older snapshots have one folder level (``TS/runs_TS.json``).
         size: bytes.
         modified: seconds since the epoch.
+        about: what was said of it when it was published, where the storage keeps that.
     """
 
     name: str
     size: int
     modified: float
+    about: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class StagedFile(Protocol):
             StorageError: it can't be written (`StorageFullError`: no space left).
         """
 
-    def publish(self, name: str, digest: Digest) -> None:
+    def publish(self, name: str, digest: Digest, about: Mapping[str, str] | None = None) -> None:
         """Make the file visible as `name`, durably, unless a file of that name exists.
 
         It may be published again under another name, until it is discarded.
@@ -48,6 +50,8 @@ class StagedFile(Protocol):
         Args:
             name: the file's name in the storage.
             digest: of all that was written; the storage holds what arrived against it.
+            about: short texts that a listing may give back (`StoredFile.about`), at most 8 KiB; a storage may forget
+                them.
 
         Raises:
             ObjectExistsError: there is another file of that name; this one is still staged.
@@ -92,6 +96,9 @@ class Storage(Protocol):
             ObjectMissingError: there is no such file.
             StorageError: it is something else.
         """
+
+    def stale(self, before: float) -> Iterator[StoredFile]:
+        """Staged files of killed processes that were last written before a time (seconds since the epoch)."""
 
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone already counts as removed."""

@@ -13,7 +13,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,9 +49,13 @@ class LocalStorage:
         """Begin a new file in the folder."""
         path = self.folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}.tmp"
         with _errors_named(self.folder):
-            if not self.folder.is_dir():
-                self.folder.mkdir(parents=True)
+            self._make()
             return LocalStagedFile(self.folder, path, path.open("xb", buffering=_BUFFER))
+
+    def _make(self) -> None:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def files(self) -> Iterator[StoredFile]:
         """The files of the folder and of its sub-folders, one level deep."""
@@ -74,6 +78,15 @@ class LocalStorage:
                         yield StoredFile(prefix + entry.name, status.st_size, status.st_mtime)
                     elif entry.is_dir() and not prefix:
                         yield from self._scan(Path(entry.path), f"{entry.name}/")
+
+    def stale(self, before: float) -> Iterator[StoredFile]:
+        """Temporary files of killed processes."""
+        with _errors_named(self.folder), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(STAGING_PREFIX) and entry.is_file():
+                    status = entry.stat()
+                    if status.st_mtime < before:
+                        yield StoredFile(entry.name, status.st_size, status.st_mtime)
 
     def open(self, name: str) -> BinaryIO:
         """A file's content."""
@@ -119,8 +132,9 @@ class LocalStagedFile:
         with _errors_named(self._path.parent):
             self._file.write(data)
 
-    def publish(self, name: str, digest: Digest) -> None:
-        """Flush the file to the disk and link it to its name."""
+    def publish(self, name: str, digest: Digest, about: Mapping[str, str] | None = None) -> None:
+        """Flush the file to the disk and link it to its name; a folder keeps nothing `about` a file."""
+        del about
         target = self._folder / name
         with _errors_named(target, name=name):
             if not self._file.closed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mlmeta.restorer.sql.rewrite import Rewriter
+from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.schema import (
     Experiment,
     LatestMetric,

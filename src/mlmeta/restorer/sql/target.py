@@ -9,11 +9,11 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.errors import UsageError
 from mlmeta.progress import Progress
+from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.sql.compare import restored
 from mlmeta.restorer.sql.holdings import Holdings
 from mlmeta.restorer.sql.new_file import NewFile, is_blank
 from mlmeta.restorer.sql.outcome import FAIL, WAYS, Nowhere, Outcome
-from mlmeta.restorer.sql.rewrite import Rewriter
 from mlmeta.restorer.sql.schema import State, ensure_schema, state_of
 from mlmeta.restorer.sql.walk import Part, Ways, walk
 from mlmeta.restorer.sql.writer import RowWriter
@@ -50,7 +50,12 @@ class SqlTarget:
     @property
     def unkept(self) -> tuple[str, ...]:
         """The logged model that a version was made from: MLflow's registry tables have no column for it."""
-        return ("models.versions.model_id",)
+        return ("model versions.model_id",)
+
+    def has_runs(self) -> bool:
+        """Whether the target has any run at all."""
+        with self._reading() as connection:
+            return bool(Holdings(connection, self._database.shown).runs)
 
     def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
         """Look at the target and say what a restore would do. Nothing is created, not even a file.

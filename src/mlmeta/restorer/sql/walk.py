@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from mlmeta.errors import UsageError
 from mlmeta.progress import Progress
+from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.sql.experiments import LARGEST_ID, ExperimentStep
 from mlmeta.restorer.sql.holdings import Holdings
 from mlmeta.restorer.sql.models import ModelStep
 from mlmeta.restorer.sql.outcome import Outcome, Sink
-from mlmeta.restorer.sql.rewrite import Rewriter
 from mlmeta.restorer.sql.runs import RunStep, run_batches, without_histories
 from mlmeta.restorer.sql.stored import StoredForm
 from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Experiment, RegisteredModel, Selection

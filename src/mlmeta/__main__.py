@@ -1,0 +1,5 @@
+"""`python -m mlmeta`."""
+
+from mlmeta.cli.app import main
+
+main()

@@ -1,0 +1,58 @@
+"""The command line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlmeta import __version__
+from mlmeta.cli.backup import backup
+from mlmeta.cli.browse import browse
+from mlmeta.cli.copy import copy
+from mlmeta.cli.demo import demo
+from mlmeta.cli.list import list_
+from mlmeta.cli.prune import prune
+from mlmeta.cli.restore import restore
+from mlmeta.cli.show import show
+from mlmeta.cli.verify import verify
+
+app = typer.Typer(
+    name="mlmeta",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Back up an MLflow server's metadata as small JSON snapshots, and bring it back.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mlmeta {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("backup")(backup)
+app.command("list")(list_)
+app.command("show")(show)
+app.command("restore")(restore)
+app.command("verify")(verify)
+app.command("prune")(prune)
+app.command("copy")(copy)
+app.command("browse")(browse)
+app.command("demo")(demo)
+
+
+def main() -> None:
+    """The entry point of the `mlmeta` command."""
+    app()

@@ -1,0 +1,97 @@
+"""`mlmeta backup`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlmeta.cli import keep, options
+from mlmeta.cli.render import Output
+from mlmeta.cli.run import execute
+
+if TYPE_CHECKING:
+    from mlmeta.operations.result import Result
+    from mlmeta.progress import Progress
+
+Storages = Annotated[
+    list[str],
+    typer.Option(
+        "--storage",
+        metavar="LOCATION",
+        envvar="MLMETA_STORAGE",
+        help="Where the snapshot goes: a folder, or gs://bucket/prefix. Repeatable.",
+    ),
+]
+Compress = Annotated[bool, typer.Option("--compress", envvar="MLMETA_COMPRESS", help="Gzip the data files (.json.gz).")]
+IfChanged = Annotated[
+    bool,
+    typer.Option(
+        "--if-changed",
+        envvar="MLMETA_IF_CHANGED",
+        help="Write nothing if the newest snapshot of this source holds the very same.",
+    ),
+]
+Drill = Annotated[
+    bool,
+    typer.Option("--drill", envvar="MLMETA_DRILL", help="Restore it into a throwaway store at once, and compare."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Read everything, write nothing.")]
+
+
+def backup(
+    tracking_uri: options.TrackingUri = "",
+    storage: Storages = [options.DEFAULT_STORAGE],  # noqa: B006 - Typer copies it
+    experiment: options.Experiments = None,
+    compress: Compress = False,
+    if_changed: IfChanged = False,
+    keep_last: keep.Last = 0,
+    keep_hourly: keep.Hourly = 0,
+    keep_daily: keep.Daily = 0,
+    keep_weekly: keep.Weekly = 0,
+    keep_monthly: keep.Monthly = 0,
+    keep_yearly: keep.Yearly = 0,
+    keep_within: keep.Within = "",
+    drill: Drill = False,
+    dry_run: DryRun = False,
+    registry_uri: options.RegistryUri = None,
+    jobs: options.Jobs = options.DEFAULT_JOBS,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_progress: options.NoProgress = False,
+) -> None:
+    """Save an MLflow store's metadata as a snapshot.
+
+    Experiments, runs, params, tags, the full history of every metric, and the model registry, deleted ones
+    included. Exit code 3: saved, but something could not be read; it is named. With --keep-… old snapshots go
+    once the new one is complete (see `mlmeta prune`).
+    """
+
+    def call(progress: Progress) -> Result:
+        from mlmeta.operations import backup as operation
+
+        rules = keep.rules(
+            last=keep_last,
+            hourly=keep_hourly,
+            daily=keep_daily,
+            weekly=keep_weekly,
+            monthly=keep_monthly,
+            yearly=keep_yearly,
+            within=keep_within,
+        )
+        return operation.backup(
+            tracking_uri,
+            storage,
+            experiments=experiment or (),
+            registry_uri=registry_uri,
+            jobs=jobs,
+            compress=compress,
+            if_changed=if_changed,
+            keep=rules,
+            with_drill=drill,
+            dry_run=dry_run,
+            progress=progress,
+        )
+
+    execute(Output("backup", json, quiet, verbose, not no_progress), call)

@@ -1,0 +1,64 @@
+"""`mlmeta browse`."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import webbrowser
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlmeta.cli import options
+from mlmeta.cli.render import Output
+from mlmeta.cli.run import execute
+
+if TYPE_CHECKING:
+    from mlmeta.operations.result import Result
+    from mlmeta.progress import Progress
+
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        min=1,
+        max=65535,
+        envvar="MLMETA_PORT",
+        show_default="any that is free",
+        help="Where the UI is served, on this machine only.",
+    ),
+]
+NoBrowser = Annotated[
+    bool, typer.Option("--no-browser", envvar="MLMETA_NO_BROWSER", help="Don't open a browser, only say where it is.")
+]
+
+
+def browse(
+    selector: options.Selector = "latest",
+    port: Port = None,
+    no_browser: NoBrowser = False,
+    storage: options.Storage = options.DEFAULT_STORAGE,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_progress: options.NoProgress = False,
+) -> None:
+    """Open a snapshot in MLflow's own UI.
+
+    It is restored into a throwaway store, which is removed at Ctrl-C.
+    """
+    output = Output("browse", json, quiet, verbose, not no_progress)
+
+    def look(timestamp: str, uri: str) -> None:
+        output.note(f"Snapshot {timestamp} is at {uri} until Ctrl-C")
+        if not no_browser:
+            webbrowser.open(uri)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+    def call(progress: Progress) -> Result:
+        from mlmeta.operations.browse import browse as operation
+
+        return operation(selector, storage, look, port=port, progress=progress)
+
+    execute(output, call)

@@ -1,0 +1,47 @@
+"""`mlmeta copy`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlmeta.cli import options
+from mlmeta.cli.render import Output
+from mlmeta.cli.run import execute
+from mlmeta.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlmeta.operations.result import Result
+    from mlmeta.progress import Progress
+
+From = Annotated[str, typer.Option("--from", metavar="LOCATION", envvar="MLMETA_FROM", help="Storage to copy from.")]
+To = Annotated[str, typer.Option("--to", metavar="LOCATION", envvar="MLMETA_TO", help="Storage to copy to.")]
+Missing = Annotated[
+    bool, typer.Option("--missing", envvar="MLMETA_MISSING", help="All snapshots that the other storage lacks.")
+]
+
+
+def copy(
+    to: To,
+    selectors: options.Selectors = None,
+    from_: From = options.DEFAULT_STORAGE,
+    missing: Missing = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_progress: options.NoProgress = False,
+) -> None:
+    """Copy snapshots from one storage to another, verified on both ends.
+
+    Interrupted and run again, it finishes.
+    """
+
+    def call(progress: Progress) -> Result:
+        from mlmeta.operations import copy as operation
+
+        if missing and selectors:
+            raise UsageError("--missing copies all that is lacking", hint="leave out the selectors, or --missing")
+        return operation.copy(selectors or ["latest"], from_, to, missing=missing, progress=progress)
+
+    execute(Output("copy", json, quiet, verbose, not no_progress), call)

@@ -1,0 +1,72 @@
+"""Options that several commands share. Each has an environment variable."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+_OUTPUT = "Output"
+_LIMIT = "Selection"
+
+DEFAULT_STORAGE = "backups"
+DEFAULT_JOBS = 8
+
+_SELECTOR = "A timestamp, the beginning of one, latest, latest~1, or an ISO 8601 time."
+Selector = Annotated[str, typer.Argument(metavar="[SELECTOR]", envvar="MLMETA_SELECTOR", help=_SELECTOR)]
+Selectors = Annotated[
+    list[str] | None, typer.Argument(metavar="[SELECTOR]...", help=f"{_SELECTOR} Without one: latest.")
+]
+Storage = Annotated[
+    str,
+    typer.Option("--storage", metavar="LOCATION", envvar="MLMETA_STORAGE", help="A folder, or gs://bucket/prefix."),
+]
+TrackingUri = Annotated[
+    str,
+    typer.Option(
+        "--tracking-uri",
+        metavar="URI",
+        envvar=["MLMETA_TRACKING_URI", "MLFLOW_TRACKING_URI"],
+        show_default=False,
+        help="The MLflow server or store.",
+    ),
+]
+RegistryUri = Annotated[
+    str | None,
+    typer.Option(
+        "--registry-uri",
+        metavar="URI",
+        envvar=["MLMETA_REGISTRY_URI", "MLFLOW_REGISTRY_URI"],
+        help="The model registry, where it is somewhere else.",
+    ),
+]
+Experiments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--experiment",
+        metavar="NAME",
+        envvar="MLMETA_EXPERIMENT",
+        help="Only this experiment, its runs, and the models with a version from them. Repeatable.",
+        rich_help_panel=_LIMIT,
+    ),
+]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, max=256, envvar="MLMETA_JOBS", help="Requests under way at once.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", envvar="MLMETA_YES", help="Don't ask, do it.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", envvar="MLMETA_JSON", help="One JSON document on stdout.", rich_help_panel=_OUTPUT),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", envvar="MLMETA_QUIET", help="Only errors and warnings.", rich_help_panel=_OUTPUT),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", envvar="MLMETA_VERBOSE", help="More detail; tracebacks of errors.", rich_help_panel=_OUTPUT
+    ),
+]
+NoProgress = Annotated[
+    bool,
+    typer.Option("--no-progress", envvar="MLMETA_NO_PROGRESS", help="No progress.", rich_help_panel=_OUTPUT),
+]

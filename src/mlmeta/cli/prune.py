@@ -1,0 +1,68 @@
+"""`mlmeta prune`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlmeta.cli import keep, options
+from mlmeta.cli.render import Output
+from mlmeta.cli.run import execute
+
+if TYPE_CHECKING:
+    from mlmeta.operations.prune import PruneResult
+    from mlmeta.operations.result import Result
+
+DryRun = Annotated[bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Say what would go, remove nothing.")]
+
+
+def prune(
+    keep_last: keep.Last = 0,
+    keep_hourly: keep.Hourly = 0,
+    keep_daily: keep.Daily = 0,
+    keep_weekly: keep.Weekly = 0,
+    keep_monthly: keep.Monthly = 0,
+    keep_yearly: keep.Yearly = 0,
+    keep_within: keep.Within = "",
+    dry_run: DryRun = False,
+    yes: options.Yes = False,
+    storage: options.Storage = options.DEFAULT_STORAGE,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_progress: options.NoProgress = False,
+) -> None:
+    """Remove old snapshots; what any rule keeps stays.
+
+    Rules count for each source by itself. The newest complete snapshot always stays; leftovers of interrupted
+    backups go once they are a day old.
+    """
+    output = Output("prune", json, quiet, verbose, not no_progress)
+
+    def call() -> Result:
+        from mlmeta.operations.prune import prune as operation
+
+        rules = keep.rules(
+            last=keep_last,
+            hourly=keep_hourly,
+            daily=keep_daily,
+            weekly=keep_weekly,
+            monthly=keep_monthly,
+            yearly=keep_yearly,
+            within=keep_within,
+        )
+        return operation(storage, rules, dry_run=dry_run, confirm=None if yes else lambda plan: _confirm(output, plan))
+
+    execute(output, lambda _: call())
+
+
+def _confirm(output: Output, plan: PruneResult) -> None:
+    from mlmeta.cli.views.prune import plan as shown
+
+    output.confirm(
+        shown(plan),
+        question="Remove them?",
+        unasked=f"snapshots in {plan.storage} would be removed, and nobody is here to be asked",
+        hint="look at the plan above; to go ahead add --yes",
+    )

@@ -1,0 +1,192 @@
+"""The only printer: results, errors and progress, for people or as one JSON document."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mlmeta import __version__
+from mlmeta.errors import ExitCode, MlmetaError, UsageError
+from mlmeta.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from mlmeta.cli.progress import Shown
+    from mlmeta.operations.result import Issue, Result
+
+SCHEMA = 1
+_ISSUES_SHOWN = 20
+_STATUS = {ExitCode.DONE: "success", ExitCode.INCOMPLETE: "partial"}
+
+
+@dataclass
+class Output:
+    """How one command shows what it does.
+
+    Args:
+        command: its name.
+        json: one JSON document on stdout, and nothing else there.
+        quiet: only errors and warnings.
+        verbose: more detail, and tracebacks.
+        show_progress: whether progress is shown on stderr.
+    """
+
+    command: str
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    show_progress: bool = True
+    _stdout: Console | None = field(default=None, repr=False)
+    _shown: Shown | None = field(default=None, repr=False)
+
+    @property
+    def stdout(self) -> Console:
+        """Where results go; made on first use."""
+        if self._stdout is None:
+            self._stdout = console(sys.stdout)
+        return self._stdout
+
+    @property
+    def stderr(self) -> Console:
+        """Where messages go."""
+        return console(sys.stderr)
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """A listener that shows progress on stderr."""
+        if self.quiet or not self.show_progress:
+            yield Silent()
+            return
+        from mlmeta.cli.progress import shown
+
+        with shown(self.stderr) as self._shown:
+            yield self._shown
+        self._shown = None
+
+    def result(self, result: Result) -> None:
+        """Show a result."""
+        if self.json:
+            self._document(_data(result), result.exit_code, result.warnings, result.issues)
+            return
+        from mlmeta.cli.views import view
+
+        shown = view(result, verbose=self.verbose)
+        if shown is not None and not (self.quiet and result.is_report):
+            self._print(shown)
+        self._messages(result)
+
+    def _print(self, shown: Any) -> None:
+        stdout = self.stdout
+        if stdout.is_terminal:
+            stdout.print(shown)
+            return
+        with stdout.capture() as captured:
+            stdout.print(shown)
+        sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+        sys.stdout.flush()
+
+    def _messages(self, result: Result) -> None:
+        stderr = self.stderr
+        for warning in result.warnings:
+            stderr.print(f"[yellow]warning:[/] {escaped(warning)}")
+        shown = result.issues if self.verbose else result.issues[:_ISSUES_SHOWN]
+        for issue in shown:
+            stderr.print(f"[red]{escaped(issue.code.replace('_', ' '))}:[/] {escaped(issue.message)}")
+            if issue.hint:
+                stderr.print(f"  {escaped(issue.hint)}")
+        if len(shown) < len(result.issues):
+            stderr.print(f"… and {len(result.issues) - len(shown)} more: --verbose or --json shows all")
+
+    def error(self, error: MlmetaError) -> int:
+        """Show an error, and return its exit code. To be called while it is handled."""
+        if self.json:
+            self._failure(error.exit_code, error.code, str(error), error.hint)
+        stderr = self.stderr
+        if self.verbose:
+            stderr.print(traceback.format_exc(), markup=False, highlight=False)
+        stderr.print(f"[bold red]error:[/] {escaped(str(error))}")
+        if error.hint:
+            stderr.print(f"  {escaped(error.hint)}")
+        return error.exit_code
+
+    def note(self, message: str) -> None:
+        """Say something on stderr while a command goes on."""
+        if self._shown is not None:
+            self._shown.pause()
+        self.stderr.print(message, markup=False)
+
+    def confirm(self, plan: RenderableType, *, question: str, unasked: str, hint: str) -> None:
+        """Show a plan and ask on the terminal; no is the default.
+
+        Args:
+            plan: what would be done.
+            question: ends with a question mark.
+            unasked: what went wrong where nobody is there to answer.
+            hint: what to do then.
+
+        Raises:
+            UsageError: the answer is no, or nobody is there to answer.
+        """
+        from rich.prompt import Confirm
+
+        if self._shown is not None:
+            self._shown.pause()
+        self.stderr.print(plan)
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(unasked, hint=hint)
+        if not Confirm.ask(question, console=self.stderr, default=False):
+            raise UsageError("nothing was changed", hint="the answer was no")
+        if self._shown is not None:
+            self._shown.resume()
+
+    def interrupted(self, code: ExitCode) -> int:
+        """Say that a signal ended the command, and return its exit code."""
+        if self.json:
+            self._failure(code, "interrupted", "interrupted; cleaned up", "")
+        self.stderr.print("interrupted; cleaned up")
+        return code
+
+    def _failure(self, code: ExitCode, word: str, message: str, hint: str) -> None:
+        from mlmeta.operations.result import Issue
+
+        self._document(None, code, (), (Issue(code=word, message=message, hint=hint),))
+
+    def _document(
+        self, data: dict[str, Any] | None, code: ExitCode, warnings: tuple[str, ...], issues: tuple[Issue, ...]
+    ) -> None:
+        document = {
+            "mlmeta_version": __version__,
+            "schema": SCHEMA,
+            "command": self.command,
+            "status": _STATUS.get(code, "error"),
+            "exit_code": int(code),
+            "data": data,
+            "warnings": list(warnings),
+            "errors": [issue.model_dump() for issue in issues],
+        }
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _data(result: Result) -> dict[str, Any]:
+    return result.model_dump(mode="json", by_alias=True, exclude={"warnings"})
+
+
+def escaped(text: str) -> str:
+    """Text that rich prints as it is."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def console(file: Any) -> Console:
+    """A console that is rich on a terminal, and plain, without folding, elsewhere."""
+    from rich.console import Console
+
+    is_terminal = file.isatty()
+    return Console(file=file, width=None if is_terminal else 10_000, highlight=False)

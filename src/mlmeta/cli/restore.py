@@ -1,0 +1,178 @@
+"""`mlmeta restore`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlmeta.cli import options
+from mlmeta.cli.render import Output
+from mlmeta.cli.run import execute
+from mlmeta.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlmeta.operations.result import Result
+    from mlmeta.progress import Progress
+    from mlmeta.restorer.target import Plan
+
+
+class Only(str, Enum):
+    """A part of a snapshot."""
+
+    RUNS = "runs"
+    MODELS = "models"
+
+
+class Ids(str, Enum):
+    """What becomes of ids."""
+
+    KEEP = "keep"
+    NEW = "new"
+
+
+class OnConflict(str, Enum):
+    """What to do about other data under the same id or name."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    RENAME = "rename"
+
+
+IdsOption = Annotated[
+    Ids | None,
+    typer.Option(
+        "--ids",
+        envvar="MLMETA_IDS",
+        help="Keep ids and times (database targets, the default there), or take new ones (what a server gives).",
+    ),
+]
+OnConflictOption = Annotated[
+    OnConflict,
+    typer.Option(
+        "--on-conflict",
+        envvar="MLMETA_ON_CONFLICT",
+        help="Where a database has other data under the same id or name: write nothing, leave it out, or rename.",
+    ),
+]
+Rewrite = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rewrite-artifact-prefix",
+        metavar="OLD=NEW",
+        envvar="MLMETA_REWRITE_ARTIFACT_PREFIX",
+        help="For a bucket that moved: artifact locations that begin with OLD get NEW instead. Repeatable.",
+    ),
+]
+IfEmpty = Annotated[
+    bool,
+    typer.Option("--if-empty", envvar="MLMETA_IF_EMPTY", help="Do nothing, exit 0, when the target has runs already."),
+]
+AllowNone = Annotated[
+    bool,
+    typer.Option("--allow-none", envvar="MLMETA_ALLOW_NONE", help="Do nothing, exit 0, when there is no snapshot yet."),
+]
+Timestamp = Annotated[
+    str,
+    typer.Option(
+        "--timestamp",
+        metavar="SELECTOR",
+        envvar="MLMETA_TIMESTAMP",
+        help="Which snapshot: a timestamp, the beginning of one, latest, latest~1, or an ISO 8601 time.",
+    ),
+]
+OnlyOption = Annotated[
+    Only | None,
+    typer.Option("--only", envvar="MLMETA_ONLY", help="Only experiments and runs, or only the model registry."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Say what would be done, write nothing.")
+]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify/--no-verify", envvar="MLMETA_VERIFY", help="Read the target back afterwards, and compare."),
+]
+
+
+def restore(
+    timestamp: Timestamp,
+    tracking_uri: options.TrackingUri = "",
+    storage: options.Storage = options.DEFAULT_STORAGE,
+    experiment: options.Experiments = None,
+    only: OnlyOption = None,
+    ids: IdsOption = None,
+    on_conflict: OnConflictOption = OnConflict.FAIL,
+    rewrite_artifact_prefix: Rewrite = None,
+    if_empty: IfEmpty = False,
+    allow_none: AllowNone = False,
+    dry_run: DryRun = False,
+    verify: Verify = True,
+    yes: options.Yes = False,
+    registry_uri: options.RegistryUri = None,
+    jobs: options.Jobs = options.DEFAULT_JOBS,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_progress: options.NoProgress = False,
+) -> None:
+    """Bring a snapshot back into an MLflow store, and prove it.
+
+    It adds; it never overwrites or deletes what the target has. Run twice, it adds nothing; interrupted and run
+    again, it finishes. Exit code 3: something could not be restored; 4: what came back differs.
+    """
+    output = Output("restore", json, quiet, verbose, not no_progress)
+
+    def call(progress: Progress) -> Result:
+        from mlmeta.operations.restore import restore as operation
+        from mlmeta.schema import Selection
+
+        return operation(
+            tracking_uri,
+            timestamp,
+            storage,
+            selection=Selection(tuple(experiment or ()), runs=only is not Only.MODELS, models=only is not Only.RUNS),
+            registry_uri=registry_uri,
+            jobs=jobs,
+            ids=ids.value if ids else "",
+            on_conflict=on_conflict.value,
+            rewrite=[_pair(text) for text in rewrite_artifact_prefix or ()],
+            if_empty=if_empty,
+            allow_none=allow_none,
+            dry_run=dry_run,
+            verify=verify,
+            confirm=None if yes else lambda plan: _confirm(output, plan),
+            progress=progress,
+        )
+
+    execute(output, call)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """OLD and NEW of ``OLD=NEW``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    old, equals, new = text.partition("=")
+    if not old or not equals:
+        raise UsageError(f"{text!r} is not OLD=NEW", hint="such as --rewrite-artifact-prefix gs://old=gs://new")
+    return old, new
+
+
+def _confirm(output: Output, plan: Plan) -> None:
+    """Ask, where the target has runs of others and something would be added.
+
+    Raises:
+        UsageError: the answer is no, or nobody is there to answer.
+    """
+    if not plan.target_runs or not any(plan.create.values()):
+        return
+    from mlmeta.cli.views.restore import plan as shown
+
+    output.confirm(
+        shown(plan),
+        question="It already has runs; nothing of them is changed. Go ahead?",
+        unasked=f"{plan.target} already has runs, and nobody is here to be asked",
+        hint="look at the plan above; to go ahead add --yes (nothing there is overwritten or deleted)",
+    )

@@ -1,0 +1,82 @@
+"""Runs a command: signals, errors, exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from mlmeta.cli.render import Output
+from mlmeta.errors import ExitCode, InternalError, MlmetaError, TerminatedError
+
+if TYPE_CHECKING:
+    from mlmeta.operations.result import Result
+    from mlmeta.progress import Progress
+
+
+def execute(output: Output, call: Callable[[Progress], Result]) -> NoReturn:
+    """Call a command's operation, show what came of it, and end the process with its exit code.
+
+    Args:
+        output: where and how results are shown.
+        call: the operation; takes a listener for its progress.
+    """
+    _prepare_process(verbose=output.verbose)
+    try:
+        code = _call(output, call)
+    except KeyboardInterrupt:
+        code = output.interrupted(ExitCode.INTERRUPTED)
+    except TerminatedError:
+        code = output.interrupted(ExitCode.TERMINATED)
+    _leave(code)
+
+
+def _call(output: Output, call: Callable[[Progress], Result]) -> int:
+    try:
+        with output.progress() as progress:
+            result = call(progress)
+        output.result(result)
+    except MlmetaError as error:
+        return output.error(error)
+    except BrokenPipeError:  # `mlmeta list | head`: the reader has seen enough
+        return ExitCode.DONE
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is reported as one, not hidden
+        message = f"unexpected {type(error).__name__}: {error}"
+        return output.error(InternalError(message, hint="this is a bug in mlmeta; --verbose shows where"))
+    return result.exit_code
+
+
+def _prepare_process(*, verbose: bool) -> None:
+    signal.signal(signal.SIGTERM, _terminate)
+    defaults = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # MLflow's 7 mean minutes before a lost server is noticed
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for results
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "INFO" if verbose else "ERROR",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    if not verbose:
+        import logging
+        import warnings
+
+        logging.disable(logging.INFO)  # MLflow's and Alembic's own, which some versions turn on by themselves
+        warnings.simplefilter("ignore")
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise TerminatedError
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without waiting for threads: they may hang on a dead server."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stderr.flush()
+    os._exit(code)

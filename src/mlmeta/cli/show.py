@@ -1,0 +1,91 @@
+"""`mlmeta show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlmeta.cli import options
+from mlmeta.cli.render import Output
+from mlmeta.cli.run import execute
+from mlmeta.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlmeta.operations.result import Result
+
+Experiment = Annotated[
+    str | None,
+    typer.Option("--experiment", metavar="NAME", envvar="MLMETA_SHOW_EXPERIMENT", help="The runs of this experiment."),
+]
+Run = Annotated[
+    str | None,
+    typer.Option("--run", metavar="ID", envvar="MLMETA_RUN", help="Everything of this run (the id may be cut short)."),
+]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="KEY",
+        envvar="MLMETA_METRIC",
+        help="This metric over the runs of --experiment, or over the steps of --run.",
+    ),
+]
+Models = Annotated[bool, typer.Option("--models", envvar="MLMETA_MODELS", help="Models, versions, stages, aliases.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="COLUMN",
+        envvar="MLMETA_COLUMN",
+        help="With --experiment: params.X, metrics.X, tags.X, or an attribute such as status. Repeatable.",
+    ),
+]
+Sort = Annotated[
+    str,
+    typer.Option("--sort", metavar="COLUMN [DESC]", envvar="MLMETA_SORT", help='Such as "metrics.loss DESC".'),
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, envvar="MLMETA_LIMIT", help="Most runs in the table.")]
+
+
+def show(
+    selector: options.Selector = "latest",
+    experiment: Experiment = None,
+    run: Run = None,
+    metric: Metric = None,
+    models: Models = False,
+    column: Columns = None,
+    sort: Sort = "",
+    limit: Limit = 100,
+    storage: options.Storage = options.DEFAULT_STORAGE,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_progress: options.NoProgress = False,
+) -> None:
+    """Look into a snapshot, without a server.
+
+    Its experiments; with --experiment its runs; with --run everything of one; with --metric the performance
+    history; with --models the model registry.
+    """
+
+    def call() -> Result:
+        from mlmeta.operations import show as operation
+
+        if models:
+            return operation.models(selector, storage)
+        if metric and run:
+            return operation.metric_over_steps(selector, storage, run, metric)
+        if metric and experiment:
+            return operation.metric_over_runs(selector, storage, experiment, metric)
+        if metric:
+            raise UsageError("--metric needs to know whose", hint="add --experiment NAME, or --run ID")
+        if run:
+            return operation.run_detail(selector, storage, run)
+        if experiment:
+            return operation.run_table(
+                selector, storage, experiment, columns=column or (), sort=sort, limit=None if json else limit
+            )
+        return operation.overview(selector, storage)
+
+    execute(Output("show", json, quiet, verbose, not no_progress), lambda _: call())

@@ -1,0 +1,44 @@
+"""`mlmeta verify`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlmeta.cli import options
+from mlmeta.cli.render import Output
+from mlmeta.cli.run import execute
+
+All = Annotated[bool, typer.Option("--all", envvar="MLMETA_ALL", help="Every snapshot of the storage.")]
+Quick = Annotated[bool, typer.Option("--quick", envvar="MLMETA_QUICK", help="Only presence and sizes.")]
+
+Drill = Annotated[
+    bool,
+    typer.Option("--drill", envvar="MLMETA_DRILL", help="Restore each into a throwaway store too, and compare."),
+]
+
+
+def verify(
+    selectors: options.Selectors = None,
+    every: All = False,
+    quick: Quick = False,
+    drill: Drill = False,
+    storage: options.Storage = options.DEFAULT_STORAGE,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_progress: options.NoProgress = False,
+) -> None:
+    """Check snapshots: sizes, SHA-256, record counts, schema, references.
+
+    Exit code 4 where anything is wrong; it is named.
+    """
+    from mlmeta.operations import verify as operation
+
+    execute(
+        Output("verify", json, quiet, verbose, not no_progress),
+        lambda progress: operation.verify(
+            selectors or ["latest"], storage, every=every, quick=quick, with_drill=drill, progress=progress
+        ),
+    )

@@ -1,0 +1,63 @@
+"""What `mlmeta restore` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from mlmeta.cli.views import text
+from mlmeta.operations.restore import RestoreResult
+from mlmeta.restorer.target import Plan
+from mlmeta.restorer.verification import Comparison
+
+
+def plan(result: Plan) -> RenderableType:
+    """What a restore would do."""
+    ids = "ids and times are kept" if result.keeps_ids else "new ids; the original ones go into tags"
+    lines = [Text(f"Restore into {result.target} ({ids}):"), Text(f"  to create: {_kinds(result.create)}")]
+    if any(result.present.values()):
+        lines.append(Text(f"  there already: {_kinds(result.present)}"))
+    lines += [Text(f"  conflict: {c.kind} {c.id}: {c.reason}", style="yellow") for c in result.conflicts]
+    return Group(*lines)
+
+
+def view(result: RestoreResult, *, verbose: bool) -> RenderableType:
+    """What was done, and the proof."""
+    if result.untouched:
+        return Text(f"Nothing to do for {result.target}: {result.untouched}.")
+    if result.dry_run and result.plan is not None:
+        return Group(plan(result.plan), Text("Nothing was written (--dry-run)."))
+    lines: list[RenderableType] = [
+        Text.assemble(
+            "Restored ", (result.timestamp, "bold green"), f" into {result.target} in {result.seconds:.1f} s"
+        ),
+        Text(f"  created: {_kinds(result.created)}"),
+    ]
+    if any(result.present.values()):
+        lines.append(Text(f"  there already: {_kinds(result.present)}"))
+    if result.comparison is not None:
+        lines.append(_proof(result.comparison, keeps_ids=result.keeps_ids, verbose=verbose))
+    return Group(*lines)
+
+
+def _proof(comparison: Comparison, *, keeps_ids: bool, verbose: bool) -> RenderableType:
+    table = text.table("READ BACK", "IN SNAPSHOT", "MATCHING", right=("IN SNAPSHOT", "MATCHING"))
+    for kind, count in comparison.compared.items():
+        matching = comparison.matching.get(kind, 0)
+        style = "green" if matching == count else "bold red"
+        table.add_row(f"{kind}s", f"{count:,}", Text(f"{matching:,}", style=style))
+    lines: list[RenderableType] = [Text(), table]
+    if comparison.unkept and keeps_ids:
+        fields = ", ".join(comparison.unkept)
+        lines.append(Text(f"Not compared, for MLflow's database has no place for it: {fields}", style="dim"))
+    elif comparison.unkept:
+        fields = ", ".join(comparison.unkept) if verbose else "creation times, artifact URIs and others; see --verbose"
+        lines.append(Text(f"Not compared, for MLflow's API can't set them: {fields}", style="dim"))
+    return Group(*lines)
+
+
+def _kinds(counts: Mapping[str, int]) -> str:
+    named = [text.plural(count, kind.removesuffix("s")) for kind, count in counts.items() if count]
+    return ", ".join(named) or "nothing"

@@ -1,0 +1,1 @@
+"""`mlmeta demo`: the whole loop on an embedded store, with real `mlflow server` processes."""

@@ -1,0 +1,104 @@
+"""MLflow's entities → records.
+
+MLflow's REST messages can't tell an empty optional text from a missing one; a snapshot says None for both, so that
+it doesn't depend on the way it was read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlmeta.schema import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    LatestMetric,
+    ModelOutput,
+    ModelVersion,
+    RegisteredModel,
+    Run,
+)
+
+
+def experiment(entity: Any) -> Experiment:
+    """From `mlflow.entities.Experiment`."""
+    return Experiment(
+        experiment_id=str(entity.experiment_id),
+        name=entity.name,
+        artifact_location=entity.artifact_location or None,
+        lifecycle_stage=entity.lifecycle_stage,
+        creation_time=entity.creation_time,
+        last_update_time=entity.last_update_time,
+        tags=dict(entity.tags),
+    )
+
+
+def run(entity: Any) -> Run:
+    """From `mlflow.entities.Run`."""
+    info, data = entity.info, entity.data
+    return Run(
+        run_id=info.run_id,
+        experiment_id=str(info.experiment_id),
+        run_name=info.run_name or None,
+        user_id=info.user_id or None,
+        status=info.status,
+        lifecycle_stage=info.lifecycle_stage,
+        start_time=info.start_time,
+        end_time=info.end_time,
+        artifact_uri=info.artifact_uri or None,
+        params=dict(data.params),
+        tags=dict(data.tags),
+        metrics={m.key: LatestMetric(value=m.value, step=m.step, timestamp=m.timestamp) for m in data._metric_objs},
+        dataset_inputs=tuple(map(_dataset_input, getattr(entity.inputs, "dataset_inputs", None) or ())),
+        model_outputs=tuple(
+            ModelOutput(model_id=o.model_id, step=o.step)
+            for o in getattr(getattr(entity, "outputs", None), "model_outputs", None) or ()
+        ),
+    )
+
+
+def _dataset_input(entity: Any) -> DatasetInput:
+    dataset = entity.dataset
+    return DatasetInput(
+        dataset=Dataset(
+            name=dataset.name,
+            digest=dataset.digest,
+            source_type=dataset.source_type or None,
+            source=dataset.source or None,
+            schema=dataset.schema or None,
+            profile=dataset.profile or None,
+        ),
+        tags={tag.key: tag.value for tag in entity.tags},
+    )
+
+
+def registered_model(entity: Any, versions: tuple[ModelVersion, ...] = ()) -> RegisteredModel:
+    """From `mlflow.entities.model_registry.RegisteredModel` and its versions."""
+    return RegisteredModel(
+        name=entity.name,
+        creation_timestamp=entity.creation_timestamp,
+        last_updated_timestamp=entity.last_updated_timestamp,
+        description=entity.description or None,
+        tags=dict(entity._tags),  # the public `tags` leaves out the tag that makes it a prompt
+        aliases={alias: int(version) for alias, version in dict(entity.aliases).items()},
+        versions=versions,
+    )
+
+
+def model_version(entity: Any) -> ModelVersion:
+    """From `mlflow.entities.model_registry.ModelVersion`."""
+    return ModelVersion(
+        version=int(entity.version),
+        creation_timestamp=entity.creation_timestamp,
+        last_updated_timestamp=entity.last_updated_timestamp,
+        user_id=entity.user_id or None,
+        current_stage=entity.current_stage or None,
+        description=entity.description or None,
+        source=entity.source or None,
+        run_id=entity.run_id or None,
+        run_link=entity.run_link or None,
+        status=entity.status or None,
+        status_message=entity.status_message or None,
+        model_id=getattr(entity, "model_id", None) or None,
+        tags=dict(entity._tags),
+    )

@@ -1,0 +1,212 @@
+"""Metric histories through the API, in bulk where the server has the endpoint for it.
+
+The endpoint ``GET /ajax-api/2.0/mlflow/metrics/get-history-bulk`` gives one metric of up to 100 runs and cuts its
+reply at 25,000 points without saying so (MLflow 2.0 to 3.17, `server/handlers.py`): a reply of that size is never
+taken for whole, but asked for again in halves, and for a single run page by page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mlmeta.schema import MetricHistory, Point, Run, Skipped, canonical, point_order, to_records
+from mlmeta.tracking.connection import Connection
+
+if TYPE_CHECKING:
+    from requests import Response
+
+BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
+BULK_RUNS = 100
+BULK_POINTS = 25_000
+_TIMEOUT = 120
+_PACK_POINTS = 20_000
+_GROUP_POINTS = 250_000
+
+Histories = dict[str, list[Point]]
+"""Points by run id."""
+
+Asked = list[tuple["Batch", Future["BatchResult"]]]
+"""Batches under way."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One request: one metric of some runs."""
+
+    key: str
+    run_ids: tuple[str, ...]
+
+
+@dataclass
+class BatchResult:
+    """What came of a batch: points by run, and what could not be read, with the reason."""
+
+    histories: Histories = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def has_bulk(connection: Connection) -> bool:
+    """Whether the server has the bulk endpoint, and lets us use it."""
+    if connection.kind != "server":
+        return False
+    response = connection.request("GET", BULK, params={"run_id": ["0" * 32], "metric_key": "mlmeta"})
+    return response.status_code == 200 and "metrics" in _json(response)
+
+
+def read_bulk(connection: Connection, batch: Batch) -> BatchResult:
+    """The histories of a batch through the bulk endpoint."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        response = connection.request(
+            "GET", BULK, timeout=_TIMEOUT, params={"run_id": list(batch.run_ids), "metric_key": batch.key}
+        )
+    except MlflowException:
+        return read_singly(connection, batch)
+    points = _json(response).get("metrics") if response.status_code == 200 else None
+    if points is None:
+        return read_singly(connection, batch)
+    if len(points) >= BULK_POINTS:
+        return _split(connection, batch)
+    result = BatchResult({run_id: [] for run_id in batch.run_ids})
+    for p in points:
+        result.histories[p["run_id"]].append((p["step"], p["timestamp"], float(p["value"])))
+    return result
+
+
+def _split(connection: Connection, batch: Batch) -> BatchResult:
+    if len(batch.run_ids) == 1:
+        return read_singly(connection, batch)
+    half = len(batch.run_ids) // 2
+    result = read_bulk(connection, Batch(batch.key, batch.run_ids[:half]))
+    other = read_bulk(connection, Batch(batch.key, batch.run_ids[half:]))
+    result.histories.update(other.histories)
+    result.failures.update(other.failures)
+    return result
+
+
+def read_singly(connection: Connection, batch: Batch) -> BatchResult:
+    """The histories of a batch, one run after the other, page by page.
+
+    Raises:
+        ConnectionFailedError: the server is gone; otherwise a run's failure is only noted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    result = BatchResult()
+    for run_id in batch.run_ids:
+        try:
+            metrics = connection.client.get_metric_history(run_id, batch.key)
+            result.histories[run_id] = [(m.step, m.timestamp, m.value) for m in metrics]
+        except MlflowException as error:
+            connection.check()
+            result.failures[run_id] = connection.reason(error)
+    return result
+
+
+def _json(response: Response) -> dict[str, Any]:
+    try:
+        content = response.json()
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+class HistoryReader:
+    """Reads histories of runs in groups, several groups ahead of the caller.
+
+    Args:
+        connection: to the store.
+        executor: for the requests.
+        bulk: whether to use the bulk endpoint.
+    """
+
+    def __init__(self, connection: Connection, executor: Executor, *, bulk: bool) -> None:
+        self._connection = connection
+        self._executor = executor
+        self._read = read_bulk if bulk else read_singly
+        self._batch_runs = BULK_RUNS if bulk else 10
+
+    def begin(self, runs: list[Run]) -> Asked:
+        """Ask for all histories of a group of runs."""
+        return [
+            (batch, self._executor.submit(self._read, self._connection, batch))
+            for batch in batches(runs, self._batch_runs)
+        ]
+
+    def finish(self, runs: list[Run], asked: Asked) -> Iterator[Run | MetricHistory | Skipped]:
+        """The runs, each with its histories, once the answers are there."""
+        found: dict[tuple[str, str], list[Point]] = {}
+        failed: dict[tuple[str, str], str] = {}
+        for batch, future in asked:
+            result = future.result()
+            found.update({(run_id, batch.key): points for run_id, points in result.histories.items()})
+            failed.update({(run_id, batch.key): reason for run_id, reason in result.failures.items()})
+        for run in runs:
+            yield run
+            for key in run.metrics:
+                if (run.run_id, key) in failed:
+                    reason = failed[run.run_id, key]
+                    yield Skipped(kind="metric history", id=f"{run.run_id}/{key}", reason=reason)
+                else:
+                    yield from history_records(run, key, found.pop((run.run_id, key)))
+
+
+def history_records(run: Run, key: str, points: list[Point]) -> Iterator[MetricHistory]:
+    """Records for a metric's points; none where the run's latest metric says it all."""
+    ordered = canonical(points)
+    latest = run.metrics[key]
+    if len(ordered) == 1 and point_order(ordered[0]) == point_order(
+        (latest.step or 0, latest.timestamp or 0, latest.value)
+    ):
+        return
+    yield from to_records(run.run_id, key, ordered)
+
+
+def expected_points(run: Run) -> int:
+    """A guess at the number of points of a run: steps usually count up from 0."""
+    return sum(expected(metric.step) for metric in run.metrics.values())
+
+
+def expected(step: int | None) -> int:
+    """A guess at the number of points of a metric whose latest step is `step`."""
+    return min(max(step or 0, 0) + 1, BULK_POINTS)
+
+
+def groups(runs: Iterable[Run]) -> Iterator[list[Run]]:
+    """Runs in groups that fit one round of requests, and memory."""
+    group: list[Run] = []
+    points = 0
+    for run in runs:
+        if group and (len(group) >= BULK_RUNS or points + expected_points(run) > _GROUP_POINTS):
+            yield group
+            group, points = [], 0
+        group.append(run)
+        points += expected_points(run)
+    if group:
+        yield group
+
+
+def batches(runs: list[Run], most_runs: int) -> list[Batch]:
+    """The requests for a group: for each metric the runs that have it, packed to stay under the server's cut."""
+    by_key: dict[str, list[Run]] = {}
+    for run in runs:
+        for key in run.metrics:
+            by_key.setdefault(key, []).append(run)
+    return [batch for key, having in by_key.items() for batch in _packed(key, having, most_runs)]
+
+
+def _packed(key: str, runs: list[Run], most_runs: int) -> Iterator[Batch]:
+    packed: list[str] = []
+    points = 0
+    for run in runs:
+        more = expected(run.metrics[key].step)
+        if packed and (len(packed) >= most_runs or points + more > _PACK_POINTS):
+            yield Batch(key, tuple(packed))
+            packed, points = [], 0
+        packed.append(run.run_id)
+        points += more
+    yield Batch(key, tuple(packed))

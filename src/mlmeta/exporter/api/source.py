@@ -1,0 +1,144 @@
+"""A source that speaks MLflow's API."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+from mlmeta.errors import ConnectionFailedError, UsageError
+from mlmeta.exporter.api import convert
+from mlmeta.exporter.api.files import passed_over
+from mlmeta.exporter.api.histories import HistoryReader, has_bulk
+from mlmeta.exporter.api.paging import pages
+from mlmeta.exporter.api.registry import read_models
+from mlmeta.exporter.api.runs import PAGE, read_runs
+from mlmeta.exporter.api.unsaved import read_unsaved
+from mlmeta.exporter.source import Item, SourceInfo
+from mlmeta.exporter.split import belongs
+from mlmeta.progress import Progress
+from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run, Selection, experiment_order
+from mlmeta.tracking.connection import Connection, client_version
+
+DEFAULT_JOBS = 8
+
+
+class ApiSource:
+    """Any store that `MlflowClient` can open.
+
+    Args:
+        connection: to the store; it is checked here.
+        jobs: requests under way at once.
+
+    Raises:
+        ConnectionFailedError: see `Connection.check`.
+    """
+
+    def __init__(self, connection: Connection, jobs: int = DEFAULT_JOBS) -> None:
+        connection.check()
+        self._connection = connection
+        self._jobs = jobs
+        self._executor: Executor = ThreadPoolExecutor(jobs, thread_name_prefix="mlmeta-read")
+        self._bulk: bool | None = None
+        self.info = SourceInfo(
+            uri=connection.name,
+            kind=connection.kind,
+            client_version=client_version(),
+            server_version=connection.server_version(),
+        )
+
+    def read(self, selection: Selection, progress: Progress) -> Iterator[Item]:
+        """See `Source.read`."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            for item in self._items(selection, progress):
+                _report(item, progress)
+                yield item
+        except MlflowException as error:
+            self._connection.check()
+            reason = self._connection.reason(error)
+            raise ConnectionFailedError(
+                f"{self.info.uri} failed while it was read: {reason}", hint="look at the server's log, and try again"
+            ) from error
+
+    def _items(self, selection: Selection, progress: Progress) -> Iterator[Item]:
+        run_ids: set[str] | None = None
+        if selection.runs or selection.experiments:
+            seen = yield from self._tracked(selection, progress)
+            run_ids = set().union(*seen.values()) if selection.experiments else None
+        if selection.models:
+            progress.phase("reading registered models")
+            yield from self._models(run_ids)
+
+    def _tracked(self, selection: Selection, progress: Progress) -> Generator[Item, None, dict[str, set[str]]]:
+        """Experiments and runs; returns the run ids by experiment, where they are needed later."""
+        progress.phase("reading experiments")
+        experiments = sorted(self._experiments(selection.experiments), key=_by_id)
+        yield from experiments if selection.runs else ()
+        progress.phase("reading runs and their metrics")
+        seen: dict[str, set[str]] = {e.experiment_id: set() for e in experiments}
+        for item in self._runs(experiments):
+            if isinstance(item, Run) and self._remembers(selection):
+                seen[item.experiment_id].add(item.run_id)
+            if selection.runs:
+                yield item
+        if self._connection.kind == "files" and not selection.experiments:
+            yield from passed_over(self._connection.uri, seen)
+        if selection.runs:
+            yield from read_unsaved(self._connection, list(seen))
+        return seen
+
+    def _remembers(self, selection: Selection) -> bool:
+        """Whether run ids are needed later. Of a whole server they are not: memory must not grow with it."""
+        return bool(selection.experiments) or self._connection.kind == "files"
+
+    def _experiments(self, names: tuple[str, ...]) -> Iterator[Experiment]:
+        from mlflow.entities import ViewType
+
+        client = self._connection.client
+        if not names:
+            found = pages(lambda token: client.search_experiments(ViewType.ALL, PAGE, page_token=token))
+            yield from map(convert.experiment, itertools.chain.from_iterable(found))
+        for name in dict.fromkeys(names):
+            entity = client.get_experiment_by_name(name)
+            if entity is None:
+                raise UsageError(f"there is no experiment {name!r} at {self.info.uri}", hint="check the spelling")
+            yield convert.experiment(entity)
+
+    def _runs(self, experiments: list[Experiment]) -> Iterator[Item]:
+        if self._bulk is None:
+            self._bulk = has_bulk(self._connection)
+        histories = HistoryReader(self._connection, self._executor, bulk=self._bulk)
+        for experiment in experiments:
+            yield from read_runs(self._connection, experiment.experiment_id, histories, self._executor)
+
+    def _models(self, run_ids: set[str] | None) -> Iterator[Item]:
+        for item in read_models(self._connection, self._executor, self._jobs):
+            if run_ids is None or not isinstance(item, RegisteredModel) or belongs(item, run_ids):
+                yield item
+
+    def warnings(self) -> tuple[str, ...]:
+        """See `Source.warnings`."""
+        if self._bulk is False and self._connection.kind == "server":
+            return ("the server has no bulk endpoint for metric histories: each one was read by itself, slowly",)
+        return ()
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _by_id(experiment: Experiment) -> tuple[int, int, str]:
+    return experiment_order(experiment.experiment_id)
+
+
+def _report(item: Item, progress: Progress) -> None:
+    if isinstance(item, Experiment):
+        progress.advance("experiments")
+    elif isinstance(item, Run):
+        progress.advance("runs")
+    elif isinstance(item, MetricHistory):
+        progress.advance("metric points", len(item.step))
+    elif isinstance(item, RegisteredModel):
+        progress.advance("models")

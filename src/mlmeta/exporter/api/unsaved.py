@@ -1,0 +1,43 @@
+"""What the store has and a snapshot does not hold yet: named, never dropped silently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mlmeta.schema import Skipped
+from mlmeta.tracking.connection import Connection
+
+_EXPERIMENTS_PER_CALL = 100
+
+
+def read_unsaved(connection: Connection, experiment_ids: list[str]) -> Iterator[Skipped]:
+    """One `Skipped` for each kind of MLflow 3 that is there. Servers and clients without the kind have none."""
+    for kind, any_of in (("logged models", _any_logged_model), ("traces", _any_trace)):
+        for start in range(0, len(experiment_ids), _EXPERIMENTS_PER_CALL):
+            if _found(any_of, connection, experiment_ids[start : start + _EXPERIMENTS_PER_CALL]):
+                reason = "the store has some, and this version of mlmeta does not save them"
+                yield Skipped(kind=kind, id="*", reason=reason)
+                break
+
+
+def _found(any_of: Callable[[Connection, list[str]], Any], connection: Connection, ids: list[str]) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return len(any_of(connection, ids)) > 0
+    except (AttributeError, NotImplementedError, MlflowException):  # this client or server doesn't know the kind
+        connection.check()
+        return False
+
+
+def _any_logged_model(connection: Connection, ids: list[str]) -> Any:
+    return connection.client.search_logged_models(experiment_ids=ids, max_results=1)
+
+
+def _any_trace(connection: Connection, ids: list[str]) -> Any:
+    search = connection.client.search_traces
+    try:
+        return search(locations=ids, max_results=1, include_spans=False)
+    except TypeError:  # MLflow before 3.3 calls them experiments
+        return search(experiment_ids=ids, max_results=1)

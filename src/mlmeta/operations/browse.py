@@ -1,0 +1,55 @@
+"""`mlmeta browse`: a snapshot in MLflow's own UI, from a throwaway store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from mlmeta.operations.result import Result
+from mlmeta.operations.stores import Store, Ways, open_snapshot, open_target
+from mlmeta.progress import Progress, Silent
+from mlmeta.schema import Selection
+from mlmeta.tracking.server import mlflow_server
+
+
+class BrowseResult(Result):
+    """What was looked at; the store is gone again."""
+
+    timestamp: str
+    storage: str
+    uri: str
+
+
+def browse(
+    selector: str,
+    storage: str,
+    look: Callable[[str, str], None],
+    *,
+    port: int | None = None,
+    progress: Progress | None = None,
+) -> BrowseResult:
+    """Restore a snapshot into a SQLite file that is thrown away, and run `mlflow server` on it.
+
+    Args:
+        selector: which snapshot.
+        storage: where it is.
+        look: called with the snapshot's timestamp and the server's URI; when it returns, the server is ended.
+        port: on the loopback interface; None: any that is free.
+        progress: told how far it is.
+
+    Raises:
+        SnapshotNotFoundError: there is no such snapshot.
+        DamagedSnapshotError: it can't be trusted.
+        UnreachableError: the server did not start.
+    """
+    progress = progress or Silent()
+    snapshot = open_snapshot(storage, selector)
+    with tempfile.TemporaryDirectory(prefix="mlmeta-browse-") as folder:
+        with open_target(Store(f"sqlite:///{Path(folder) / 'mlflow.db'}"), Ways(ids="keep")) as target:
+            target.restore(snapshot, Selection(), progress)
+        progress.phase("starting MLflow's UI")
+        with mlflow_server(Path(folder), port=port) as uri:
+            progress.phase("")
+            look(snapshot.timestamp, uri)
+    return BrowseResult(timestamp=snapshot.timestamp, storage=snapshot.storage.location, uri=uri)

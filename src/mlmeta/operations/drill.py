@@ -1,0 +1,34 @@
+"""The proof that a backup restores: into a throwaway database, read back, compared record by record."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from mlmeta.operations.stores import Store, Ways, open_source, open_target
+from mlmeta.progress import Progress, Silent
+from mlmeta.restorer.verification import Comparison, compare
+from mlmeta.schema import Selection
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.selecting import Selected
+
+
+def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
+    """Restore a whole snapshot into a SQLite file that is thrown away, and compare what a fresh read of it gives.
+
+    Args:
+        snapshot: to be tried.
+        progress: told how far it is.
+
+    Raises:
+        SnapshotError: the snapshot is damaged.
+        RestoreError: it can't be restored.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlmeta-drill-") as folder:
+        store = Store(f"sqlite:///{Path(folder) / 'drill.db'}")
+        with open_target(store, Ways(ids="keep")) as target:
+            target.restore(snapshot, Selection(), progress)
+            unkept = target.unkept
+        progress.phase("reading it back")
+        with open_source(store) as source:
+            return compare(Selected(snapshot, Selection()), source.read(Selection(), Silent()), unkept)

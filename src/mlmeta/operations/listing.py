@@ -1,0 +1,39 @@
+"""`mlmeta list`: the snapshots of a storage."""
+
+from __future__ import annotations
+
+import time
+
+from mlmeta.operations.result import Result
+from mlmeta.snapshot.catalog import SnapshotInfo, describe, file_sets
+from mlmeta.storage import open_storage
+
+
+class ListResult(Result):
+    """The snapshots of a storage, newest first, the unreadable and half-written ones included."""
+
+    storage: str
+    snapshots: tuple[SnapshotInfo, ...]
+
+    @property
+    def is_report(self) -> bool:
+        """It is what was asked for."""
+        return False
+
+
+def list_snapshots(storage: str = "backups") -> ListResult:
+    """The snapshots of a storage, newest first.
+
+    Args:
+        storage: a folder or ``gs://bucket/prefix``.
+
+    Raises:
+        StorageMissingError: there is no such storage.
+        StorageError: it can't be read.
+    """
+    place = open_storage(storage)
+    now = time.time()
+    return ListResult(
+        storage=place.location,
+        snapshots=tuple(describe(place, files, now) for files in file_sets(place)),
+    )

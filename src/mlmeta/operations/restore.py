@@ -1,0 +1,198 @@
+"""`mlmeta restore`: a snapshot back into an MLflow store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotNotFoundError, StorageMissingError
+from mlmeta.operations.result import Issue, Result
+from mlmeta.operations.stores import DEFAULT_JOBS, Store, Ways, open_snapshot, open_source, open_target
+from mlmeta.progress import Progress, Silent
+from mlmeta.restorer.target import Plan, Refusal, Report, Target
+from mlmeta.restorer.verification import Comparison, Difference, compare
+from mlmeta.schema import Selection
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.verify import verify_snapshot
+from mlmeta.storage import is_local
+from mlmeta.tracking.address import without_secrets
+
+Confirm = Callable[[Plan], None]
+"""Asked before anything is written into a target that has runs; raises to stop."""
+
+
+class RestoreResult(Result):
+    """What a restore did, and the proof of it.
+
+    Args:
+        timestamp: the snapshot's name.
+        storage: where it is.
+        target: where to, without credentials.
+        keeps_ids: whether ids and all times arrived as they were.
+        plan: what was to be done.
+        created: how many of each kind were written.
+        present: how many were there already.
+        refused: what the target did not take.
+        comparison: the target read back against the snapshot; None where that was not asked for.
+        seconds: how long it took.
+        dry_run: whether nothing was written.
+        untouched: why nothing was done at all: the target had runs already, or there was no snapshot.
+    """
+
+    timestamp: str
+    storage: str
+    target: str
+    keeps_ids: bool
+    plan: Plan | None = None
+    created: dict[str, int] = {}
+    present: dict[str, int] = {}
+    refused: tuple[Refusal, ...] = ()
+    comparison: Comparison | None = None
+    seconds: float
+    dry_run: bool = False
+    untouched: str = ""
+
+    @property
+    def unexplained(self) -> tuple[Difference, ...]:
+        """Differences that are not just what the target refused."""
+        if self.comparison is None:
+            return ()
+        known = {refusal.id.partition("@")[0] for refusal in self.refused}
+        return tuple(
+            d for d in self.comparison.differences if d.id not in known and d.id.rpartition(" version ")[0] not in known
+        )
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """What the target did not take, and what it gives back differently."""
+        refused = [Issue(code="not_restored", message=f"{r.kind} {r.id}: {r.reason}") for r in self.refused]
+        return (*refused, *(Issue(code="different", message=str(d)) for d in self.unexplained))
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """`DIFFERENT` where the proof failed, `INCOMPLETE` where the target refused something."""
+        if self.unexplained:
+            return ExitCode.DIFFERENT
+        return ExitCode.INCOMPLETE if self.refused else ExitCode.DONE
+
+
+def restore(
+    tracking_uri: str,
+    timestamp: str = "latest",
+    storage: str = "backups",
+    *,
+    selection: Selection | None = None,
+    registry_uri: str | None = None,
+    jobs: int = DEFAULT_JOBS,
+    ids: str = "",
+    on_conflict: str = "fail",
+    rewrite: Sequence[tuple[str, str]] = (),
+    if_empty: bool = False,
+    allow_none: bool = False,
+    dry_run: bool = False,
+    verify: bool = True,
+    confirm: Confirm | None = None,
+    progress: Progress | None = None,
+) -> RestoreResult:
+    """Bring a snapshot back. It adds; it never overwrites or deletes what the target has.
+
+    Args:
+        tracking_uri: the MLflow server or store to restore into.
+        timestamp: which snapshot: see `snapshot.selector.select`.
+        storage: where it is.
+        selection: which part of it; None: all.
+        registry_uri: of the model registry; None: as MLflow resolves it.
+        jobs: requests under way at once.
+        ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
+        on_conflict: for a target that keeps ids: ``fail`` (nothing is written), ``skip`` or ``rename``.
+        rewrite: prefixes of artifact locations, and what to put in their place.
+        if_empty: do nothing where the target has runs already.
+        allow_none: do nothing where there is no snapshot yet.
+        dry_run: only say what would be done.
+        verify: read the target back afterwards, and compare.
+        confirm: asked before anything is written into a target that has other runs; raises to stop.
+        progress: told how far it is.
+
+    Raises:
+        SnapshotNotFoundError: there is no such snapshot.
+        DamagedSnapshotError: it can't be trusted; nothing was written.
+        ConnectionFailedError: the target can't be used.
+        RestoreError: the target can't take it; what was written stays, and another try goes on from there.
+    """
+    began = time.monotonic()
+    progress = progress or Silent()
+    selection = selection or Selection()
+    store = Store(tracking_uri, registry_uri, jobs)
+    with open_target(store, Ways(ids, on_conflict, tuple(rewrite))) as target:
+        if if_empty and target.has_runs():
+            return _untouched(store, storage, "the target has runs already")
+        try:
+            snapshot = open_snapshot(storage, timestamp)
+        except (SnapshotNotFoundError, StorageMissingError) as error:
+            # A folder is made by the first backup; a bucket that is missing is a mistake, never "no snapshot yet".
+            if not allow_none or (isinstance(error, StorageMissingError) and not is_local(storage)):
+                raise
+            return _untouched(store, storage, "there is no snapshot yet")
+        _must_be_sound(snapshot, progress)
+        plan = target.plan(snapshot, selection, progress)
+        if not dry_run and confirm is not None:
+            confirm(plan)
+        report = Report() if dry_run else _write(target, snapshot, selection, progress)
+        comparison = None
+        if verify and not dry_run:
+            progress.phase("reading the target back")
+            comparison = _compare(target, snapshot, selection, store)
+    return RestoreResult(
+        timestamp=snapshot.timestamp,
+        storage=snapshot.storage.location,
+        target=plan.target,
+        keeps_ids=plan.keeps_ids,
+        plan=plan,
+        created=report.created,
+        present=report.present,
+        refused=report.refused,
+        comparison=comparison,
+        seconds=time.monotonic() - began,
+        dry_run=dry_run,
+        warnings=tuple(dict.fromkeys((*_warnings(snapshot), *plan.notes, *report.notes))),
+    )
+
+
+def _untouched(store: Store, storage: str, why: str) -> RestoreResult:
+    target = without_secrets(store.tracking_uri)
+    return RestoreResult(timestamp="", storage=storage, target=target, keeps_ids=False, seconds=0, untouched=why)
+
+
+def _must_be_sound(snapshot: Snapshot, progress: Progress) -> None:
+    progress.phase("verifying the snapshot")
+    problems = verify_snapshot(snapshot, lambda count: progress.advance("records", count))
+    if problems:
+        raise DamagedSnapshotError(
+            f"snapshot {snapshot.timestamp} can't be trusted, nothing was written: {problems[0].message}"
+            + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
+            hint="`mlmeta verify` names all that is wrong; `mlmeta list` has other snapshots",
+        )
+
+
+def _write(target: Target, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
+    stats = snapshot.summary.stats
+    if not selection.experiments:
+        progress.expect("runs", stats.get("runs", 0))
+        progress.expect("models", stats.get("models", 0))
+    return target.restore(snapshot, selection, progress)
+
+
+def _compare(target: Target, snapshot: Snapshot, selection: Selection, store: Store) -> Comparison:
+    with open_source(store) as source:
+        found = target.read_back(snapshot, selection, lambda part: source.read(part, Silent()))
+        return compare(Selected(snapshot, selection), found, target.unkept)
+
+
+def _warnings(snapshot: Snapshot) -> Sequence[str]:
+    summary = snapshot.summary
+    if snapshot.is_legacy:
+        return ("an older script wrote this snapshot: it has no checksums, no metric histories and no aliases",)
+    if summary.skipped:
+        return (f"{len(summary.skipped)} things could not be saved when this snapshot was made: see `mlmeta show`",)
+    return ()

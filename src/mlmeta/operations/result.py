@@ -1,0 +1,50 @@
+"""What every command gives back."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from mlmeta.errors import ExitCode
+
+
+class Issue(BaseModel):
+    """Something that did not go as it should, for people and machines.
+
+    Args:
+        code: a stable word, such as ``not_saved``.
+        message: what, and where.
+        hint: what to do about it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Result(BaseModel):
+    """Base of all results: plain data, rendered in one place.
+
+    Args:
+        warnings: what a person should know although it went well.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """What did not go as it should."""
+        return ()
+
+    @property
+    def is_report(self) -> bool:
+        """Whether it only reports what was done; if not, it is what was asked for, and shown with --quiet too."""
+        return True
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command says to its caller."""
+        return ExitCode.DONE

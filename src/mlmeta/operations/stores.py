@@ -1,0 +1,156 @@
+"""Opens the store that a URI names, so that no command asks what kind it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mlmeta.errors import UsageError
+from mlmeta.exporter.source import Source
+from mlmeta.restorer.target import Target
+from mlmeta.snapshot import reader
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.storage import open_storage
+from mlmeta.tracking.address import kind_of, without_secrets
+
+DEFAULT_JOBS = 8
+DATABASES = {"sqlite", "postgresql", "mysql"}
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store.
+
+    Args:
+        tracking_uri: as for `MlflowClient`.
+        registry_uri: of the model registry; None: as MLflow resolves it.
+        jobs: requests under way at once.
+    """
+
+    tracking_uri: str
+    registry_uri: str | None = None
+    jobs: int = DEFAULT_JOBS
+
+    @property
+    def kind(self) -> str:
+        """See `tracking.address.kind_of`."""
+        return kind_of(self.tracking_uri)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the model registry is somewhere else."""
+        return self.registry_uri not in {None, "", self.tracking_uri}
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How a restore is done.
+
+    Args:
+        ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
+        on_conflict: for a target that keeps ids: ``fail``, ``skip`` or ``rename``.
+        rewrite: prefixes of artifact locations, and what to put in their place.
+    """
+
+    ids: str = ""
+    on_conflict: str = "fail"
+    rewrite: tuple[tuple[str, str], ...] = ()
+
+
+@contextmanager
+def open_source(store: Store) -> Iterator[Source]:
+    """A source, closed at the end of the block.
+
+    Raises:
+        UsageError: there is no tracking URI.
+        ConnectionFailedError: it can't be used.
+    """
+    _must_be_given(store)
+    source = _source(store)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def _source(store: Store) -> Source:
+    if store.kind not in DATABASES:
+        from mlmeta.exporter.api import ApiSource
+        from mlmeta.tracking.connection import Connection
+
+        return ApiSource(Connection(store.tracking_uri, store.registry_uri), store.jobs)
+    from mlmeta.exporter.sql import SqlSource
+
+    runs = SqlSource(store.tracking_uri)
+    if not store.is_split or store.registry_uri is None:
+        return runs
+    from mlmeta.exporter.split import SplitSource
+
+    return SplitSource(runs, _source(Store(store.registry_uri, jobs=store.jobs)))
+
+
+@contextmanager
+def open_target(store: Store, ways: Ways) -> Iterator[Target]:
+    """A target, closed at the end of the block.
+
+    Raises:
+        UsageError: there is no tracking URI, or the target can't do it in these ways.
+        ConnectionFailedError: it can't be used.
+    """
+    _must_be_given(store)
+    target = _target(store, ways)
+    try:
+        yield target
+    finally:
+        target.close()
+
+
+def _target(store: Store, ways: Ways) -> Target:
+    if store.kind == "files":
+        raise UsageError(
+            f"{store.tracking_uri} is a file store, which mlmeta does not restore into: MLflow gives them up",
+            hint="restore into a database, such as sqlite:///mlflow.db, or a server",
+        )
+    if store.kind in DATABASES and ways.ids != "new":
+        from mlmeta.restorer.sql import SqlTarget
+
+        if store.is_split:
+            raise UsageError(
+                "a database target has its model registry inside, and --registry-uri names another place",
+                hint="restore twice, with --only runs and --only models, each with its own --tracking-uri",
+            )
+        return SqlTarget(store.tracking_uri, on_conflict=ways.on_conflict, rewrite=ways.rewrite)
+    return _api_target(store, ways)
+
+
+def _api_target(store: Store, ways: Ways) -> Target:
+    from mlmeta.restorer.api import ApiTarget
+    from mlmeta.tracking.connection import Connection
+
+    if ways.ids == "keep":
+        raise UsageError(
+            f"{without_secrets(store.tracking_uri)} can't keep ids: MLflow's API gives new ones",
+            hint="restore into the server's database to keep them, or leave out --ids keep",
+        )
+    return ApiTarget(Connection(store.tracking_uri, store.registry_uri), store.jobs, rewrite=ways.rewrite)
+
+
+def open_snapshot(storage: str = "backups", selector: str = "latest") -> Snapshot:
+    """A snapshot, to read its records.
+
+    Args:
+        storage: a folder or ``gs://bucket/prefix``.
+        selector: a timestamp, a unique prefix of one, ``latest``, ``latest~N``, or an ISO 8601 instant.
+
+    Raises:
+        SnapshotNotFoundError: there is no such snapshot.
+        SnapshotError: it can't be trusted, or a newer mlmeta wrote it.
+        StorageError: the storage can't be read.
+    """
+    return reader.open_snapshot(open_storage(storage), selector)
+
+
+def _must_be_given(store: Store) -> None:
+    if not store.tracking_uri:
+        raise UsageError("no MLflow server is named", hint="name it with --tracking-uri, or set MLFLOW_TRACKING_URI")

@@ -1,0 +1,119 @@
+"""`mlmeta verify`: can these snapshots be trusted?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from mlmeta.errors import ExitCode, MlmetaError, SnapshotNotFoundError
+from mlmeta.operations.drill import drill
+from mlmeta.operations.result import Issue, Result
+from mlmeta.progress import Progress, Silent
+from mlmeta.restorer.verification import Comparison
+from mlmeta.snapshot.catalog import State, describe, file_sets
+from mlmeta.snapshot.reader import open_snapshot
+from mlmeta.snapshot.verify import Problem, verify_snapshot
+from mlmeta.storage import Storage, open_storage
+
+
+class Verified(BaseModel):
+    """A snapshot, and what is wrong with it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    timestamp: str
+    legacy: bool = False
+    records: int = 0
+    problems: tuple[Problem, ...] = ()
+    drill: Comparison | None = None
+
+
+def _issues(found: Verified) -> list[Issue]:
+    damaged = [Issue(code="damaged", message=problem.message) for problem in found.problems]
+    differences = found.drill.differences if found.drill else ()
+    return [*damaged, *(Issue(code="different", message=str(difference)) for difference in differences)]
+
+
+class VerifyResult(Result):
+    """What was verified."""
+
+    storage: str
+    quick: bool
+    snapshots: tuple[Verified, ...]
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """All problems, and what a drill gave back differently."""
+        return tuple(issue for found in self.snapshots for issue in _issues(found))
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """`DIFFERENT` where anything is wrong."""
+        return ExitCode.DIFFERENT if self.issues else ExitCode.DONE
+
+
+def verify(
+    selectors: Sequence[str] = ("latest",),
+    storage: str = "backups",
+    *,
+    every: bool = False,
+    quick: bool = False,
+    with_drill: bool = False,
+    progress: Progress | None = None,
+) -> VerifyResult:
+    """Check snapshots: sizes, SHA-256, record counts, the schema of every record, references between records.
+
+    Args:
+        selectors: which snapshots.
+        storage: where they are.
+        every: all committed snapshots of the storage instead.
+        quick: only presence and sizes.
+        with_drill: restore each into a throwaway database as well, and compare what comes back.
+        progress: told how far it is.
+
+    Raises:
+        SnapshotNotFoundError: there is no such snapshot.
+        StorageError: the storage can't be read.
+    """
+    place = open_storage(storage)
+    if every:
+        selectors = [files.timestamp for files in file_sets(place) if files.summary is not None]
+        if not selectors:
+            raise SnapshotNotFoundError(f"no snapshots in {place.location}", hint="make one with `mlmeta backup`")
+    check = _quick if quick else _drilled if with_drill else _thorough
+    found = tuple(check(place, selector, progress or Silent()) for selector in selectors)
+    return VerifyResult(storage=place.location, quick=quick, snapshots=found)
+
+
+def _drilled(place: Storage, selector: str, progress: Progress) -> Verified:
+    found = _thorough(place, selector, progress)
+    if found.problems:
+        return found
+    return found.model_copy(update={"drill": drill(open_snapshot(place, found.timestamp), progress)})
+
+
+def _thorough(place: Storage, selector: str, progress: Progress) -> Verified:
+    progress.phase(f"verifying {selector}")
+    try:
+        snapshot = open_snapshot(place, selector)
+    except SnapshotNotFoundError:
+        raise
+    except MlmetaError as error:
+        if error.exit_code is not ExitCode.DIFFERENT:
+            raise
+        return Verified(timestamp=selector, problems=(Problem(file="", message=str(error)),))
+    problems = verify_snapshot(snapshot, lambda count: progress.advance("records", count))
+    records = sum(entry.records for entry in snapshot.summary.files.values())
+    return Verified(timestamp=snapshot.timestamp, legacy=snapshot.is_legacy, records=records, problems=tuple(problems))
+
+
+def _quick(place: Storage, selector: str, _: Progress) -> Verified:
+    from mlmeta.snapshot.selector import select
+
+    sets = file_sets(place)
+    timestamp = select(selector, [files.timestamp for files in sets if files.summary is not None])
+    info = describe(place, next(files for files in sets if files.timestamp == timestamp), 0)
+    good = info.state in {State.COMPLETE, State.PARTIAL, State.LEGACY}
+    problems = () if good else (Problem(file="", message=f"{timestamp}: {info.problem}"),)
+    return Verified(timestamp=timestamp, legacy=info.state is State.LEGACY, problems=problems)

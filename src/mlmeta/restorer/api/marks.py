@@ -1,0 +1,25 @@
+"""The tags by which a restore finds its own work again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PREFIX = "mlmeta."
+SOURCE_RUN_ID = "mlmeta.source_run_id"
+SOURCE_EXPERIMENT_ID = "mlmeta.source_experiment_id"
+SOURCE_ARTIFACT_URI = "mlmeta.source_artifact_uri"
+SOURCE_URI = "mlmeta.source_uri"
+"""On a model version whose source had to be re-pointed: what it was."""
+SNAPSHOT = "mlmeta.snapshot"
+"""On a run: it is complete, and from this snapshot. On experiments and models: they were created from it."""
+VERSION = "mlmeta.version"
+"""On a model version: the number it is for. Under another number it is a gap's filler, to be deleted."""
+TO_DELETE = "mlmeta.to_delete"
+"""On an experiment: the snapshot with this timestamp has it deleted, so the restore deletes it last."""
+
+PARENT_RUN_ID = "mlflow.parentRunId"
+
+
+def without(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without those of an earlier restore."""
+    return {key: value for key, value in tags.items() if not key.startswith(PREFIX)}

@@ -1,0 +1,157 @@
+"""Runs: first all are created, so that their new ids are known, then each is filled.
+
+A run carries the tag `marks.SNAPSHOT` once it is complete, and not before. What a killed restore left half-filled
+is found by `marks.SOURCE_RUN_ID` and filled again: the store keeps params, tags and metric points as sets, so nothing
+doubles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from typing import Any
+
+from mlmeta.parallel import ordered_map
+from mlmeta.progress import Progress
+from mlmeta.restorer.api import marks
+from mlmeta.restorer.api.batch import Batch, log
+from mlmeta.restorer.api.state import KnownRun, State
+from mlmeta.restorer.target import Refusal
+from mlmeta.schema import RUNS, DatasetInput, Run
+from mlmeta.snapshot.reader import RunHistories
+from mlmeta.snapshot.selecting import Selected
+from mlmeta.tracking.connection import Connection
+
+
+class RunRestorer:
+    """Restores runs.
+
+    Args:
+        connection: to the target.
+        state: what is known of it; its places are prepared.
+        timestamp: the snapshot's.
+        executor: for the requests.
+        jobs: requests under way at once.
+    """
+
+    def __init__(self, connection: Connection, state: State, timestamp: str, executor: Executor, jobs: int) -> None:
+        self._connection = connection
+        self._state = state
+        self._timestamp = timestamp
+        self._executor = executor
+        self._ahead = 4 * jobs
+
+    def create(self, selected: Selected) -> None:
+        """Create the runs that the target lacks."""
+        missing = (run for run in self._fillable(selected) if self._state.known(run.run_id) is None)
+        for run, outcome in ordered_map(self._executor, self._create, missing, self._ahead):
+            if isinstance(outcome, Refusal):
+                self._state.refused.append(outcome)
+            else:
+                self._state.runs[run.run_id] = KnownRun(outcome)
+
+    def _fillable(self, selected: Selected) -> Iterator[Run]:
+        for run in selected.snapshot.records(RUNS) if selected.selection.runs else ():
+            place = self._state.places.get(run.experiment_id)
+            if place is not None and place.target_id and (place.revive or not place.deleted):
+                yield run
+
+    def _create(self, run: Run) -> tuple[Run, str | Refusal]:
+        from mlflow.entities import RunTag
+        from mlflow.exceptions import MlflowException
+
+        tags = {
+            marks.SOURCE_RUN_ID: run.run_id,
+            marks.SOURCE_EXPERIMENT_ID: run.experiment_id,
+            marks.SOURCE_ARTIFACT_URI: run.artifact_uri or "",
+        }
+        try:
+            created = self._connection.tracking.create_run(
+                experiment_id=self._state.places[run.experiment_id].target_id,
+                user_id=run.user_id or "",
+                start_time=run.start_time or 0,
+                tags=[RunTag(key, value) for key, value in tags.items()],
+                run_name=run.run_name or run.tags.get("mlflow.runName") or "",
+            )
+        except MlflowException as error:
+            self._connection.check()
+            return run, Refusal(kind="run", id=run.run_id, reason=self._connection.reason(error))
+        return run, created.info.run_id
+
+    def fill(self, selected: Selected, progress: Progress) -> None:
+        """Fill the runs that are not complete."""
+        for item, refused in ordered_map(self._executor, self._fill, selected.runs(), self._ahead):
+            self._state.refused += refused
+            self._count(item)
+            progress.advance("runs")
+
+    def _count(self, item: RunHistories) -> None:
+        known = self._state.known(item.run.run_id)
+        if known is None:
+            return
+        counter = self._state.present if known.snapshot else self._state.created
+        counter["runs"] += 1
+        place = self._state.places[item.run.experiment_id]
+        if place.delete_last and item.run.lifecycle_stage == "active":
+            self._state.active_in_deleted.append(known.run_id)
+
+    def _fill(self, item: RunHistories) -> tuple[RunHistories, list[Refusal]]:
+        from mlflow.exceptions import MlflowException
+
+        run = item.run
+        known = self._state.known(run.run_id)
+        refused: list[Refusal] = []
+        if known is None or (known.snapshot and known.snapshot != self._timestamp):
+            return item, refused
+        try:
+            if not known.snapshot and not known.deleted:
+                refused += self._complete(item, known.run_id)
+            if run.lifecycle_stage == "deleted" and not known.deleted:
+                self._connection.client.delete_run(known.run_id)
+        except MlflowException as error:
+            self._connection.check()
+            refused.append(Refusal(kind="run", id=run.run_id, reason=self._connection.reason(error)))
+        return item, refused
+
+    def _complete(self, item: RunHistories, run_id: str) -> list[Refusal]:
+        run = item.run
+        store = self._connection.tracking
+        if run.status != "RUNNING" or run.end_time is not None:
+            store.update_run_info(run_id, _status(run.status), run.end_time, None)
+        if run.dataset_inputs:
+            store.log_inputs(run_id, [_dataset_input(i) for i in run.dataset_inputs])
+        refused = log(self._connection, run_id, self._batch(item), run.run_id)
+        if run.model_inputs or run.model_outputs:
+            reason = "the logged models (MLflow 3) it used or made are not restored through the API"
+            refused.append(Refusal(kind="run's logged models", id=run.run_id, reason=reason))
+        return refused
+
+    def _batch(self, item: RunHistories) -> Batch:
+        tags = marks.without(item.run.tags)
+        parent = tags.get(marks.PARENT_RUN_ID)
+        if parent is not None:
+            tags[marks.PARENT_RUN_ID] = self._state.target_run(parent) or parent
+        return Batch.of(item, tags, {marks.SNAPSHOT: self._timestamp})
+
+
+def _status(status: str) -> Any:
+    from mlflow.entities import RunStatus
+
+    return RunStatus.from_string(status)
+
+
+def _dataset_input(record: DatasetInput) -> Any:
+    from mlflow import entities
+
+    dataset = record.dataset
+    return entities.DatasetInput(
+        dataset=entities.Dataset(
+            name=dataset.name,
+            digest=dataset.digest,
+            source_type=dataset.source_type or "",
+            source=dataset.source or "",
+            schema=dataset.schema_,
+            profile=dataset.profile,
+        ),
+        tags=[entities.InputTag(key, value) for key, value in record.tags.items()],
+    )

@@ -1,0 +1,332 @@
+"""The proof of a restore: the snapshot's records against what the target gives back."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from mlmeta.schema import (
+    Experiment,
+    MetricHistory,
+    ModelVersion,
+    Record,
+    RegisteredModel,
+    Run,
+    Skipped,
+    canonical,
+    experiment_order,
+    run_order,
+)
+from mlmeta.snapshot.reader import RunHistories
+from mlmeta.snapshot.selecting import Selected
+
+MOST_NAMED = 1000
+_LARGEST = 1.7976931348623157e308  # what MLflow's database stores for an infinity
+
+_READ = {"run", "metric history", "registered model"}
+"""Kinds whose `Skipped` means that something of the snapshot can't be read back."""
+
+T = TypeVar("T")
+
+
+class Difference(BaseModel):
+    """Something that the target gives back differently, or not at all.
+
+    Args:
+        kind: ``experiment``, ``run``, ``metric history``, ``registered model`` or ``model version``.
+        id: in the snapshot.
+        field: which field; empty: the whole record is missing, or there twice.
+        expected: what the snapshot says, shortened.
+        found: what the target says, shortened.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    id: str
+    field: str = ""
+    expected: str = ""
+    found: str = ""
+
+    def __str__(self) -> str:
+        """In one line."""
+        if not self.field:
+            return f"{self.kind} {self.id}: {self.found}"
+        return f"{self.kind} {self.id}: {self.field} is {self.found} instead of {self.expected}"
+
+
+class Comparison(BaseModel):
+    """What came of it.
+
+    Args:
+        compared: records of the snapshot by kind.
+        matching: those of them that the target gives back equal.
+        differences: the first `MOST_NAMED`.
+        total: of all differences.
+        unkept: fields that were not compared, for the route can't keep them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    compared: dict[str, int]
+    matching: dict[str, int]
+    differences: tuple[Difference, ...] = ()
+    total: int = 0
+    unkept: tuple[str, ...] = ()
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether all came back."""
+        return self.total == 0
+
+
+def compare(selected: Selected, found: Iterable[Record | Skipped], unkept: tuple[str, ...]) -> Comparison:
+    """Hold what a target gives back against the snapshot.
+
+    Args:
+        selected: what was to be restored.
+        found: what the target has, in the snapshot's ids; each kind in the snapshot's order.
+        unkept: fields to leave out, such as ``runs.artifact_uri``.
+    """
+    return _Comparer(selected, unkept).compare(found)
+
+
+class _Comparer:
+    def __init__(self, selected: Selected, unkept: tuple[str, ...]) -> None:
+        self._unkept = unkept
+        self._compared: Counter[str] = Counter()
+        self._matching: Counter[str] = Counter()
+        self._differences: list[Difference] = []
+        self._total = 0
+        self._experiments = _Merge(selected.experiments(), lambda e: experiment_order(e.experiment_id))
+        self._runs = _Merge(selected.runs(), _run_key)
+        self._models = _Merge(selected.models(), lambda m: m.name)
+
+    def compare(self, found: Iterable[Record | Skipped]) -> Comparison:
+        for item in _with_histories(found):
+            if isinstance(item, Experiment):
+                self._match(self._experiments, item, self._experiment, _named_experiment)
+            elif isinstance(item, RunHistories):
+                self._match(self._runs, item, self._run, _named_run)
+            elif isinstance(item, RegisteredModel):
+                self._match(self._models, item, self._model, _named_model)
+            elif isinstance(item, Skipped) and item.kind in _READ:
+                self._differ(Difference(kind=item.kind, id=item.id, found=f"not readable: {item.reason}"))
+        self._rest(self._experiments, _named_experiment)
+        self._rest(self._runs, _named_run)
+        self._rest(self._models, _named_model)
+        return Comparison(
+            compared=dict(self._compared),
+            matching=dict(self._matching),
+            differences=tuple(self._differences),
+            total=self._total,
+            unkept=self._unkept,
+        )
+
+    def _match(
+        self, merge: _Merge[T], item: T, compare: Callable[[T, T], bool], name: Callable[[T], tuple[str, str]]
+    ) -> None:
+        missing, expected = merge.up_to(item)
+        for record in missing:
+            self._missing(*name(record))
+        kind, identifier = name(item)
+        if expected is None:
+            if merge.was_last(item):
+                self._differ(Difference(kind=kind, id=identifier, found="it is there twice"))
+            return
+        self._compared[kind] += 1
+        self._matching[kind] += compare(expected, item)
+
+    def _rest(self, merge: _Merge[T], name: Callable[[T], tuple[str, str]]) -> None:
+        for record in merge.rest():
+            self._missing(*name(record))
+
+    def _missing(self, kind: str, identifier: str) -> None:
+        self._compared[kind] += 1
+        self._matching[kind] += 0
+        self._differ(Difference(kind=kind, id=identifier, found="it is not there"))
+
+    def _differ(self, difference: Difference) -> None:
+        self._total += 1
+        if len(self._differences) < MOST_NAMED:
+            self._differences.append(difference)
+
+    def _fields(self, kind: str, plural: str, identifier: str, pair: tuple[dict[str, Any], dict[str, Any]]) -> bool:
+        expected, found = pair
+        same = True
+        for field in expected:
+            if f"{plural}.{field}" not in self._unkept and not _same(expected[field], found[field]):
+                same = False
+                for name, left, right in _parts(field, expected[field], found[field]):
+                    shown = {"expected": _short(left), "found": _short(right)}
+                    self._differ(Difference(kind=kind, id=identifier, field=name, **shown))
+        return same
+
+    def _experiment(self, expected: Experiment, found: Experiment) -> bool:
+        return self._fields("experiment", "experiments", expected.name, (dict(expected), dict(found)))
+
+    def _run(self, expected: RunHistories, found: RunHistories) -> bool:
+        wanted, actual = dict(expected.run), dict(found.run)
+        if any(metric.step is None for metric in expected.run.metrics.values()):  # older snapshots: values only
+            wanted["metrics"] = {k: m.value for k, m in wanted["metrics"].items()}
+            actual["metrics"] = {k: m.value for k, m in actual["metrics"].items()}
+        same = self._fields("run", "runs", expected.run.run_id, (wanted, actual))
+        return self._histories(expected, found) and same
+
+    def _histories(self, expected: RunHistories, found: RunHistories) -> bool:
+        """Point by point; a history of one point that is the latest metric needs no record on either side."""
+        wanted, actual = _points(expected), _points(found)
+        same = True
+        for key, points in wanted.items():
+            self._compared["metric point"] += len(points)
+            there = actual.get(key, set())
+            self._matching["metric point"] += len(points & there)
+            if points != there:
+                same = False
+                shown = {"expected": f"{len(points)} points", "found": f"{len(points & there)} of them"}
+                more = len(there - points)
+                shown["found"] += f" and {more} others" if more else ""
+                self._differ(Difference(kind="run", id=expected.run.run_id, field=f"history of {key}", **shown))
+        return same
+
+    def _model(self, expected: RegisteredModel, found: RegisteredModel) -> bool:
+        wanted, actual = dict(expected), dict(found)
+        versions = {version.version: version for version in actual.pop("versions")}
+        same = True
+        for version in wanted.pop("versions"):
+            same = self._version(expected.name, version, versions.get(version.version)) and same
+        return self._fields("registered model", "models", expected.name, (wanted, actual)) and same
+
+    def _version(self, name: str, expected: ModelVersion, found: ModelVersion | None) -> bool:
+        identifier = f"{name} version {expected.version}"
+        if found is None:
+            self._missing("model version", identifier)
+            return False
+        self._compared["model version"] += 1
+        pair = (dict(expected), dict(found))
+        same = self._fields("model version", "model versions", identifier, pair)
+        self._matching["model version"] += same
+        return same
+
+
+class _Merge(Iterator[T]):
+    """The expected records of one kind, walked alongside the found ones."""
+
+    def __init__(self, expected: Iterator[T], key: Callable[[T], Any]) -> None:
+        self._expected = expected
+        self._key = key
+        self._following = next(expected, None)
+        self._last: Any = None
+
+    def __next__(self) -> T:
+        if self._following is None:
+            raise StopIteration
+        current, self._following = self._following, next(self._expected, None)
+        self._last = self._key(current)
+        return current
+
+    def up_to(self, item: T) -> tuple[list[T], T | None]:
+        """The expected records before `item`, which are missing, and the one that `item` should equal."""
+        missing = []
+        key = self._key(item)
+        while self._following is not None and self._key(self._following) < key:
+            missing.append(next(self))
+        if self._following is not None and self._key(self._following) == key:
+            return missing, next(self)
+        return missing, None
+
+    def was_last(self, item: T) -> bool:
+        """Whether the last expected record had this key."""
+        return bool(self._key(item) == self._last)
+
+    def rest(self) -> Iterator[T]:
+        """The expected records that nothing was found for."""
+        return self
+
+
+def _with_histories(items: Iterable[Record | Skipped]) -> Iterator[Record | Skipped | RunHistories]:
+    run: Run | None = None
+    histories: list[MetricHistory] = []
+    for item in items:
+        if isinstance(item, MetricHistory):
+            histories.append(item)
+            continue
+        if run is not None:
+            yield RunHistories(run, tuple(histories))
+            run, histories = None, []
+        if isinstance(item, Run):
+            run = item
+        else:
+            yield item
+    if run is not None:
+        yield RunHistories(run, tuple(histories))
+
+
+def _points(item: RunHistories) -> dict[str, set[tuple[int, int, str]]]:
+    found: dict[str, set[tuple[int, int, str]]] = {}
+    for history in item.histories:
+        points = found.setdefault(history.key, set())
+        points.update((step, timestamp, repr(_stored(value))) for step, timestamp, value in canonical(history.points()))
+    for key, latest in item.run.metrics.items():
+        if key not in found and latest.step is not None and latest.timestamp is not None:
+            found[key] = {(latest.step, latest.timestamp, repr(_stored(latest.value)))}
+    return found
+
+
+def _stored(value: float) -> float:
+    """A value as MLflow's database keeps it."""
+    if math.isinf(value):
+        return math.copysign(_LARGEST, value)
+    return value + 0.0 if value == 0 else value  # -0.0 and 0.0 are one value there
+
+
+def _same(expected: Any, found: Any) -> bool:
+    return bool(_comparable(expected) == _comparable(found))
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, float):
+        return repr(_stored(value))
+    if isinstance(value, Record):
+        return {k: _comparable(v) for k, v in value}
+    if isinstance(value, dict):
+        return {k: _comparable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_comparable(v) for v in value]
+    return value
+
+
+def _parts(field: str, expected: Any, found: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The keys of a map that differ; anything else as a whole."""
+    if not isinstance(expected, dict) or not isinstance(found, dict):
+        yield field, expected, found
+        return
+    for key in sorted({*expected, *found}):
+        left, right = expected.get(key, "nothing"), found.get(key, "nothing")
+        if not _same(left, right):
+            yield f"{field}[{key}]", left, right
+
+
+def _short(value: Any) -> str:
+    text = value.to_line().decode() if isinstance(value, Record) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _run_key(item: RunHistories) -> Any:
+    return experiment_order(item.run.experiment_id), run_order(item.run)
+
+
+def _named_experiment(record: Experiment) -> tuple[str, str]:
+    return "experiment", record.name
+
+
+def _named_run(item: RunHistories) -> tuple[str, str]:
+    return "run", item.run.run_id
+
+
+def _named_model(record: RegisteredModel) -> tuple[str, str]:
+    return "registered model", record.name

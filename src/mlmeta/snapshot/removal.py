@@ -1,0 +1,34 @@
+"""Removes snapshots, and what interrupted backups left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mlmeta.snapshot.layout import SUMMARY, FileSet
+from mlmeta.storage import Storage, StoredFile
+
+
+def remove(storage: Storage, files: FileSet) -> None:
+    """Remove a snapshot: its summary first, so that what an interruption leaves is no snapshot.
+
+    Raises:
+        StorageError: a file can't be removed.
+    """
+    for kind in sorted(files.files, key=lambda kind: kind != SUMMARY):
+        storage.remove(files.files[kind].name)
+
+
+def leftovers(storage: Storage, sets: list[FileSet], before: float) -> Iterator[FileSet | StoredFile]:
+    """Data files without a summary, and staged files, that nobody has touched since `before`.
+
+    A backup that is still running has younger files: they are not touched.
+
+    Args:
+        storage: where to look.
+        sets: its files.
+        before: seconds since the epoch.
+    """
+    for files in sets:
+        if files.summary is None and all(file.modified < before for file in files.files.values()):
+            yield files
+    yield from storage.stale(before)

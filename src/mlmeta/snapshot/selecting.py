@@ -1,0 +1,62 @@
+"""The part of a snapshot that a selection means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mlmeta.errors import UsageError
+from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Experiment, RegisteredModel, Selection
+from mlmeta.snapshot.reader import RunHistories, Snapshot
+
+
+class Selected:
+    """A snapshot, limited to a selection.
+
+    Args:
+        snapshot: the whole.
+        selection: the part.
+
+    Raises:
+        UsageError: the snapshot has no experiment of a selected name.
+    """
+
+    def __init__(self, snapshot: Snapshot, selection: Selection) -> None:
+        self.snapshot = snapshot
+        self.selection = selection
+        self._ids = self._experiment_ids() if selection.experiments else None
+
+    def _experiment_ids(self) -> set[str]:
+        names = {e.name: e.experiment_id for e in self.snapshot.records(EXPERIMENTS)}
+        for wanted in self.selection.experiments:
+            if wanted not in names:
+                raise UsageError(
+                    f"snapshot {self.snapshot.timestamp} has no experiment {wanted!r}",
+                    hint=f"`mlmeta show {self.snapshot.timestamp}` names them",
+                )
+        return {names[name] for name in self.selection.experiments}
+
+    def experiments(self) -> Iterator[Experiment]:
+        """The experiments, by id."""
+        for experiment in self.snapshot.records(EXPERIMENTS) if self.selection.runs else ():
+            if self._ids is None or experiment.experiment_id in self._ids:
+                yield experiment
+
+    def runs(self) -> Iterator[RunHistories]:
+        """The runs with their histories, in the snapshot's order."""
+        for item in self.snapshot.runs() if self.selection.runs else ():
+            if self._ids is None or item.run.experiment_id in self._ids:
+                yield item
+
+    def models(self) -> Iterator[RegisteredModel]:
+        """The registered models, by name; of a limited selection those with a version from one of its runs."""
+        if not self.selection.models:
+            return
+        run_ids = self._run_ids()
+        for model in self.snapshot.records(MODELS):
+            if run_ids is None or any(version.run_id in run_ids for version in model.versions):
+                yield model
+
+    def _run_ids(self) -> set[str] | None:
+        if self._ids is None:
+            return None
+        return {run.run_id for run in self.snapshot.records(RUNS) if run.experiment_id in self._ids}

@@ -1,0 +1,118 @@
+"""Data files while they are written: once, into several storages."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import zlib
+from collections.abc import Callable
+
+from mlmeta.errors import ObjectExistsError, StorageError
+from mlmeta.schema import Record
+from mlmeta.snapshot import records
+from mlmeta.storage import Digest, StagedFile, Storage
+
+_BLOCK = 1 << 18
+_GZIP = 31
+"""zlib's `wbits` for the gzip format with the largest window."""
+
+
+class DataFile:
+    """The content of one data file, on its way.
+
+    Args:
+        write: takes its bytes, block by block.
+        compress: whether they are gzip: without a time in the header, so the same content gives the same bytes.
+    """
+
+    def __init__(self, write: Callable[[bytes], None], *, compress: bool) -> None:
+        self.count = 0
+        self._sink = write
+        self._size = 0
+        self._sha256 = hashlib.sha256()
+        self._content = hashlib.sha256()
+        self._compressor = zlib.compressobj(wbits=_GZIP) if compress else None
+        self._pending = bytearray(records.OPENING)
+
+    @property
+    def digest(self) -> Digest:
+        """Of all that was written so far."""
+        return Digest(self._size, self._sha256.hexdigest())
+
+    @property
+    def content_sha256(self) -> str:
+        """SHA-256 of the JSON, in hex."""
+        return self._content.hexdigest()
+
+    def add(self, record: Record) -> None:
+        """Append a record."""
+        self._pending += records.SEPARATOR if self.count else records.FIRST
+        self._pending += record.to_line()
+        self.count += 1
+        if len(self._pending) >= _BLOCK:
+            self._flush()
+
+    def finish(self) -> None:
+        """Close the array."""
+        self._pending += records.CLOSING
+        self._flush()
+        if self._compressor is not None:
+            self._write(self._compressor.flush())
+
+    def _flush(self) -> None:
+        block = bytes(self._pending)
+        self._pending.clear()
+        self._content.update(block)
+        self._write(block if self._compressor is None else self._compressor.compress(block))
+
+    def _write(self, block: bytes) -> None:
+        self._sha256.update(block)
+        self._size += len(block)
+        self._sink(block)
+
+
+class Place:
+    """What a backup has in one storage so far."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._staged: dict[str, StagedFile] = {}
+        self._published: list[str] = []
+
+    def stage(self, kind: str) -> None:
+        """Begin the file of a kind."""
+        self._staged[kind] = self.storage.stage()
+
+    def write(self, kind: str, block: bytes) -> None:
+        """Append to the file of a kind."""
+        self._staged[kind].write(block)
+
+    def publish(self, kind: str, name: str, digest: Digest, about: dict[str, str] | None = None) -> None:
+        """Give the file of a kind its name.
+
+        Raises:
+            ObjectExistsError: the name is taken.
+        """
+        self._published.append(name)  # before it shows: an interrupt must find it
+        try:
+            self._staged[kind].publish(name, digest, about)
+        except ObjectExistsError:
+            self._published.pop()  # not ours to withdraw
+            raise
+
+    def withdraw(self) -> None:
+        """Take back what was published, the latest first: without the summary the rest is no snapshot."""
+        while self._published:
+            with contextlib.suppress(StorageError):  # leftovers: `prune` removes them later
+                self.storage.remove(self._published[-1])
+            self._published.pop()
+
+    def keep(self) -> None:
+        """What was published is a snapshot now, and stays."""
+        self._published.clear()
+
+    def discard(self) -> None:
+        """Take back what was published and not kept, and forget what is staged."""
+        self.withdraw()
+        for staged in self._staged.values():
+            staged.discard()

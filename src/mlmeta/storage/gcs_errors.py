@@ -1,0 +1,80 @@
+"""Google's exceptions → ours. The only place that knows them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import tempfile
+from collections.abc import Iterator
+
+from mlmeta.errors import (
+    ObjectMissingError,
+    StorageDeniedError,
+    StorageError,
+    StorageFullError,
+    StorageMissingError,
+)
+
+_LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+_ROLES = "it takes storage.objects.list, get and create; delete to prune (docs/gcs.md names the roles)"
+
+
+@contextlib.contextmanager
+def spool_errors() -> Iterator[None]:
+    """Errors of the local temporary file that an object is staged in."""
+    try:
+        yield
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            hint = "free some space there, or set TMPDIR to another folder"
+            raise StorageFullError(f"no space left for temporary files in {folder}", hint=hint) from error
+        if type(error) is not OSError and not isinstance(error, PermissionError):
+            raise  # requests' errors are OSErrors too
+        raise StorageError(f"no temporary file in {folder}: {error}", hint="set TMPDIR to another folder") from error
+
+
+@contextlib.contextmanager
+def gcs_errors(location: str, name: str = "") -> Iterator[None]:
+    """Errors of the client.
+
+    Args:
+        location: ``gs://bucket/prefix/``.
+        name: of the object; empty: the bucket as a whole.
+    """
+    from google.api_core import exceptions as api
+    from google.auth import exceptions as auth
+    from google.cloud.exceptions import GoogleCloudError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+    from requests import RequestException
+
+    where = location + name
+    try:
+        yield
+    except api.NotFound as error:
+        raise _missing(location, name) from error
+    except (api.Forbidden, api.Unauthorized, auth.InvalidOperation) as error:
+        raise StorageDeniedError(f"no permission for {where}: {_short(error)}", hint=_ROLES) from error
+    except (auth.DefaultCredentialsError, auth.RefreshError) as error:
+        raise StorageDeniedError(f"no credentials for {where}: {_short(error)}", hint=_LOG_IN) from error
+    except (api.RetryError, auth.TransportError, RequestException, ConnectionError, TimeoutError) as error:
+        cause = getattr(error, "cause", None) or error
+        raise StorageError(
+            f"{where} can't be reached: {_short(cause)}", hint="check the network, and try again"
+        ) from error
+    except (GoogleCloudError, DataCorruption, InvalidResponse, ValueError) as error:
+        raise StorageError(f"{where} failed: {_short(error)}", hint="check the bucket's name and settings") from error
+
+
+def _missing(location: str, name: str) -> StorageError:
+    bucket = location.split("/")[2]
+    if not name:
+        return StorageMissingError(
+            f"there is no bucket {bucket}, or it can't be seen", hint="check its name in --storage"
+        )
+    return ObjectMissingError(f"{location}{name} is missing", name=name)
+
+
+def _short(error: object) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,196 @@
+"""A connection to whatever `MlflowClient` can talk to.
+
+It fails fast: before anything else one small request tells whether an MLflow server answers there and lets
+us in, where MLflow's own retries would take minutes to say so.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mlmeta.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    MissingStoreError,
+    NotMlflowError,
+    UnreachableError,
+)
+from mlmeta.tracking import address
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from requests import Response
+
+SEARCH_EXPERIMENTS = "/api/2.0/mlflow/experiments/search"
+_CHECK_TIMEOUT = 10
+"""Seconds for one try of the check; with the second try and its pause it stays under half a minute."""
+
+logger = logging.getLogger(__name__)
+
+
+class Connection:
+    """An `MlflowClient`, and requests beside it with the same credentials.
+
+    Args:
+        uri: a tracking URI that `MlflowClient` takes.
+        registry_uri: of the model registry; None: as MLflow resolves it.
+    """
+
+    def __init__(self, uri: str, registry_uri: str | None = None) -> None:
+        self.uri = uri
+        self.kind = address.kind_of(uri)
+        self.name = address.without_secrets(uri)
+        self._registry_uri = registry_uri
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the client, so that a connection can travel to another process."""
+        return {k: v for k, v in self.__dict__.items() if k != "client"}
+
+    @functools.cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's own client. Made on first use: it may create what is missing, so `check` first."""
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self._registry_uri)
+
+    @property
+    def registry(self) -> Any:
+        """The registry's store: as `MlflowClient` uses it, but prompts can be reached as well."""
+        return self.client._get_registry_client().store
+
+    @property
+    def tracking(self) -> Any:
+        """The tracking store, as `MlflowClient` uses it."""
+        return self.client._tracking_client.store
+
+    def check(self) -> None:
+        """See whether there is an MLflow store that lets us in. Creates nothing.
+
+        Raises:
+            UnreachableError: nothing answers.
+            AuthenticationError: 401 or 403.
+            NotMlflowError: something else answers.
+            MissingStoreError: there is no such database or folder.
+        """
+        if self.kind == "server":
+            self._check_server()
+        elif self.kind == "sqlite":
+            _must_exist(Path(urlsplit(self.uri).path[1:] or "."), self.name, "database file")
+        elif self.kind == "files":
+            _must_exist(address.folder_of(self.uri), self.name, "folder")
+            _allow_file_store()
+
+    def _check_server(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            response = self.request("POST", SEARCH_EXPERIMENTS, json={"max_results": 1})
+        except MlflowException as error:
+            raise UnreachableError(
+                f"no answer from {self.name}: {_cause(error, self.uri)}",
+                hint="check the address, that the server runs, and that it can be reached from here (VPN, firewall)",
+            ) from error
+        _judge(response, self.name)
+
+    def request(self, method: str, endpoint: str, *, timeout: int = _CHECK_TIMEOUT, **kwargs: Any) -> Response:
+        """A request beside `MlflowClient`, with its credentials, headers and plugins, tried twice.
+
+        Raises:
+            MlflowException: nothing answered.
+        """
+        from mlflow.utils.rest_utils import http_request
+
+        response: Response = http_request(
+            self.tracking.get_host_creds(),
+            endpoint,
+            method,
+            max_retries=1,
+            backoff_factor=1,
+            timeout=timeout,
+            raise_on_status=False,
+            **kwargs,
+        )
+        return response
+
+    def server_version(self) -> str | None:
+        """The server's MLflow version; None where it doesn't tell."""
+        from mlflow.exceptions import MlflowException
+
+        if self.kind != "server":
+            return None
+        try:
+            response = self.request("GET", "/version")
+        except MlflowException:
+            return None
+        text = response.text.strip()
+        return text if response.status_code == 200 and text[:1].isdigit() and len(text) < 40 else None
+
+    def reason(self, error: BaseException) -> str:
+        """A foreign error in one line, without secrets."""
+        return _cause(error, self.uri)
+
+
+def client_version() -> str:
+    """The version of the installed MLflow."""
+    from importlib.metadata import version
+
+    return version("mlflow")
+
+
+def _must_exist(path: Path, name: str, what: str) -> None:
+    if not path.exists():
+        raise MissingStoreError(
+            f"there is no {what} {path} (tracking URI {name})",
+            hint="check the path; mlmeta does not create a store to read from",
+        )
+
+
+def _allow_file_store() -> None:
+    """MLflow 3.7 and later refuse file stores unless told otherwise; reading one is harmless."""
+    try:
+        from mlflow.environment_variables import MLFLOW_ALLOW_FILE_STORE
+    except ImportError:  # an older MLflow, which asks no such question
+        return
+    MLFLOW_ALLOW_FILE_STORE.set(True)
+
+
+def _judge(response: Response, name: str) -> None:
+    status = response.status_code
+    if status in {401, 403}:
+        raise AuthenticationError(
+            f"{name} refuses access ({status})",
+            hint="check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+        )
+    if status >= 500 or status == 429:
+        raise UnreachableError(
+            f"{name} answers {status} ({response.reason})", hint="look at the server's log, and try again later"
+        )
+    if status != 200 or not _is_experiment_list(response):
+        raise NotMlflowError(
+            f"{name} answers ({status}), but not as an MLflow server does",
+            hint="check the address: it is the one the MLflow UI opens on, without a path behind it",
+        )
+
+
+def _is_experiment_list(response: Response) -> bool:
+    try:
+        content = json.loads(response.text)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and set(content) <= {"experiments", "next_page_token"}
+
+
+def _cause(error: BaseException, uri: str) -> str:
+    text = address.scrubbed(str(error), uri).strip()
+    for known in ("Connection refused", "Name or service not known", "timed out", "No route to host"):
+        if known in text:
+            return known.lower()
+    return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+__all__ = ["Connection", "ConnectionFailedError", "client_version"]

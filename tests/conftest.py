@@ -1,0 +1,83 @@
+"""What all tests share: a quiet MLflow, and real servers that start once a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+os.environ.update(
+    {
+        "PYTHONPATH": str(ROOT / "src"),  # processes that the tests start run elsewhere
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+        "COLUMNS": "200",
+    }
+)
+for _name in [n for n in os.environ if n.startswith("MLMETA_") or n in {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"}]:
+    del os.environ[_name]
+
+from tests.support.cli import Cli  # noqa: E402
+from tests.support.databases import Databases  # noqa: E402
+from tests.support.server import Server  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    """MLflow databases as files: an empty one, and one with something of everything."""
+    return Databases(tmp_path_factory.mktemp("databases"))
+
+
+@pytest.fixture(scope="session")
+def _running(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("server"))
+    databases.copy("empty", running.database)
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def server(_running: Server, databases: Databases) -> Server:
+    """A real `mlflow server` with an empty store. One process a session; its tables are emptied before each test."""
+    databases.load("empty", _running.database)
+    return _running
+
+
+@pytest.fixture
+def filled(server: Server, databases: Databases) -> Server:
+    """The same server, with something of everything."""
+    databases.load("filled", server.database)
+    return server
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """The command line, as processes that run in `tmp_path`."""
+    return Cli(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def snapshot_folder(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Path:
+    """A folder with one snapshot of the filled store. Not to be written to: copy it."""
+    from mlmeta import backup
+
+    folder = tmp_path_factory.mktemp("snapshot") / "backups"
+    backup(databases.uri("filled"), [str(folder)])
+    return folder
+
+
+@pytest.fixture
+def snapshots(snapshot_folder: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own, with a snapshot of the filled store."""
+    import shutil
+
+    return Path(shutil.copytree(snapshot_folder, tmp_path / "backups"))

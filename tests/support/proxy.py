@@ -1,0 +1,169 @@
+"""A small HTTP proxy in front of a server: counts requests, demands credentials, breaks on purpose."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+HOP = {"connection", "transfer-encoding", "keep-alive", "content-length", "host", "server", "date"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that arrived; `number` counts from 1."""
+
+    number: int
+    method: str
+    path: str
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def writes(self) -> bool:
+        """Whether it would change the store: MLflow's searches are POST requests, too."""
+        return self.method != "GET" and not self.path.partition("?")[0].endswith(("/search", "/search-metadata"))
+
+
+Fault = Callable[[Request], "int | None"]
+"""Called for each request before it goes on; a number is answered at once as HTTP status."""
+
+
+@dataclass
+class Proxy:
+    """A running proxy.
+
+    Args:
+        target: host and port of the server behind.
+        uri: where it listens.
+        fault: what it does to requests; may be changed at any time.
+    """
+
+    target: str
+    uri: str = ""
+    fault: Fault = lambda _: None
+    requests: list[Request] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Request:
+        with self._lock:
+            request = Request(len(self.requests) + 1, method, path, body, headers)
+            self.requests.append(request)
+        return request
+
+    @property
+    def writes(self) -> list[Request]:
+        """The requests that change something."""
+        return [r for r in self.requests if r.writes]
+
+
+@contextmanager
+def proxy(uri: str, fault: Fault = lambda _: None) -> Iterator[Proxy]:
+    """A proxy in front of the server at `uri`, for as long as the block lasts."""
+    state = Proxy(uri.removeprefix("http://"), fault=fault)
+
+    class Handler(_Handler):
+        proxy = state
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listening.daemon_threads = True
+    state.uri = f"http://127.0.0.1:{listening.server_address[1]}"
+    thread = threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        listening.shutdown()
+        listening.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    proxy: Proxy
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        request = self.proxy.note(self.command, self.path, body, dict(self.headers.items()))
+        status = self.proxy.fault(request)
+        if status is not None:
+            self._answer(status, {"Content-Type": "text/plain"}, b"no")
+            return
+        connection = http.client.HTTPConnection(self.proxy.target, timeout=60)
+        try:
+            kept = {k: v for k, v in self.headers.items() if k.lower() not in {"connection", "accept-encoding"}}
+            connection.request(self.command, self.path, body, kept)
+            reply = connection.getresponse()
+            self._answer(reply.status, dict(reply.getheaders()), reply.read())
+        finally:
+            connection.close()
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        try:
+            self.send_response(status)
+            for name, value in headers.items():
+                if name.lower() not in HOP:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+        except OSError:  # the client is gone: killed, as a test wanted it
+            self.close_connection = True
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
+
+
+def demanding(authorization: str) -> Fault:
+    """A fault that answers 401 to every request without this `Authorization` header."""
+    return lambda request: None if request.headers.get("Authorization") == authorization else 401
+
+
+def basic(user: str, password: str) -> str:
+    """The header of basic authentication."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """A server that accepts connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@contextmanager
+def static_server(status: int, content: bytes, kind: str = "text/html") -> Iterator[str]:
+    """A web server that says the same to everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def _handle(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = _handle
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listening.daemon_threads = True
+    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listening.server_address[1]}"
+    finally:
+        listening.shutdown()
+        listening.server_close()

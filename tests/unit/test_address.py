@@ -1,0 +1,52 @@
+"""Secrets in tracking URIs."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlmeta.tracking.address import kind_of, scrubbed, without_secrets
+
+URIS = [
+    ("http://ada:s3cret@mlflow:5000", "http://mlflow:5000"),
+    ("https://ada:s3%40cret@mlflow/path", "https://mlflow/path"),
+    ("postgresql://ada:s3cret@db:5432/mlflow", "postgresql://db:5432/mlflow"),
+    ("postgresql+psycopg2://ada:s3cret@db/mlflow?sslmode=require", "postgresql+psycopg2://db/mlflow?sslmode=require"),
+    ("mysql://db/mlflow?user=ada&password=s3cret", "mysql://db/mlflow?user=ada"),
+    ("http://mlflow:5000?token=s3cret&a=b", "http://mlflow:5000?a=b"),
+    ("sqlite:////srv/mlflow.db", "sqlite:////srv/mlflow.db"),
+    ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+    ("./mlruns", "./mlruns"),
+    ("databricks", "databricks"),
+]
+
+
+@pytest.mark.parametrize(("uri", "shown"), URIS)
+def test_a_uri_is_shown_without_its_secrets(uri: str, shown: str) -> None:
+    assert without_secrets(uri) == shown
+    assert without_secrets(shown) == shown
+
+
+@pytest.mark.parametrize("uri", [uri for uri, _ in URIS if "cret" in uri])
+def test_a_foreign_message_loses_them_too(uri: str) -> None:
+    for secret in ("s3@cret", "s3%40cret") if "%40" in uri else ("s3cret",):
+        found = scrubbed(f"failed: {uri}/api/2.0, password {secret}; see http://someone:else@proxy/x", uri)
+        assert "cret" not in found.replace("***", "")
+        assert "someone" not in found
+        assert found.startswith("failed: ")
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind"),
+    [
+        ("http://a", "server"),
+        ("HTTPS://a", "server"),
+        ("sqlite:///a.db", "sqlite"),
+        ("postgresql+psycopg2://a/b", "postgresql"),
+        ("postgres://a/b", "postgresql"),
+        ("mysql+pymysql://a/b", "mysql"),
+        ("./mlruns", "files"),
+        ("file:///srv/mlruns", "files"),
+    ],
+)
+def test_kinds(uri: str, kind: str) -> None:
+    assert kind_of(uri) == kind

@@ -58,6 +58,7 @@ def show(
     sort: Sort = "",
     limit: Limit = 100,
     storage: options.Storage = options.DEFAULT_STORAGE,
+    gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mlmeta.restorer.sql.rows import COLUMNS, Row
 
-ROWS_AT_ONCE = 50_000
+ROWS_AT_ONCE = 20_000
 """Rows that are held before they are written."""
 
 

@@ -7,6 +7,12 @@ import errno
 import tempfile
 from collections.abc import Iterator
 
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from requests import RequestException
+from urllib3.exceptions import HTTPError
+
 from mlmeta.errors import (
     ObjectMissingError,
     StorageDeniedError,
@@ -17,52 +23,55 @@ from mlmeta.errors import (
 
 _LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 _ROLES = "it takes storage.objects.list, get and create; delete to prune (docs/gcs.md names the roles)"
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class _Nothing(Exception):  # noqa: N818 - never raised
+    """For `passes`."""
 
 
 @contextlib.contextmanager
 def spool_errors() -> Iterator[None]:
-    """Errors of the local temporary file that an object is staged in."""
+    """Errors of the local temporary file that an object is staged in. Goes outside of `gcs_errors`."""
     try:
         yield
     except OSError as error:
-        folder = tempfile.gettempdir()
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        folder = tempfile.tempdir or "any folder for temporary files"
+        if error.errno in _NO_SPACE:
             hint = "free some space there, or set TMPDIR to another folder"
             raise StorageFullError(f"no space left for temporary files in {folder}", hint=hint) from error
-        if type(error) is not OSError and not isinstance(error, PermissionError):
-            raise  # requests' errors are OSErrors too
-        raise StorageError(f"no temporary file in {folder}: {error}", hint="set TMPDIR to another folder") from error
+        reason = error.strerror or error
+        raise StorageError(f"no temporary file in {folder}: {reason}", hint="set TMPDIR to another folder") from error
 
 
 @contextlib.contextmanager
-def gcs_errors(location: str, name: str = "") -> Iterator[None]:
+def gcs_errors(location: str, name: str = "", *, passes: type[Exception] = _Nothing) -> Iterator[None]:
     """Errors of the client.
 
     Args:
         location: ``gs://bucket/prefix/``.
         name: of the object; empty: the bucket as a whole.
+        passes: what is left as it is.
     """
-    from google.api_core import exceptions as api
-    from google.auth import exceptions as auth
-    from google.cloud.exceptions import GoogleCloudError
-    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
-    from requests import RequestException
-
     where = location + name
     try:
         yield
+    except passes:
+        raise
     except api.NotFound as error:
         raise _missing(location, name) from error
     except (api.Forbidden, api.Unauthorized, auth.InvalidOperation) as error:
         raise StorageDeniedError(f"no permission for {where}: {_short(error)}", hint=_ROLES) from error
     except (auth.DefaultCredentialsError, auth.RefreshError) as error:
         raise StorageDeniedError(f"no credentials for {where}: {_short(error)}", hint=_LOG_IN) from error
-    except (api.RetryError, auth.TransportError, RequestException, ConnectionError, TimeoutError) as error:
+    except DataCorruption as error:
+        raise StorageError(f"{where} did not arrive as it is stored: its CRC32C differs", hint="try again") from error
+    except (api.RetryError, auth.TransportError, RequestException, HTTPError, ConnectionError, TimeoutError) as error:
         cause = getattr(error, "cause", None) or error
         raise StorageError(
             f"{where} can't be reached: {_short(cause)}", hint="check the network, and try again"
         ) from error
-    except (GoogleCloudError, DataCorruption, InvalidResponse, ValueError) as error:
+    except (api.GoogleAPICallError, auth.GoogleAuthError, InvalidResponse, ValueError) as error:
         raise StorageError(f"{where} failed: {_short(error)}", hint="check the bucket's name and settings") from error
 
 

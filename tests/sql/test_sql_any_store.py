@@ -41,7 +41,9 @@ POINTS = st.lists(st.tuples(STEP, STEP, VALUE), min_size=1, max_size=12).map(can
 DATASETS = st.lists(
     st.builds(
         DatasetInput,
-        dataset=st.builds(Dataset, name=NAME, digest=NAME, source_type=TEXT, source=TEXT, schema_=MAYBE, profile=MAYBE),
+        dataset=st.builds(
+            Dataset, name=NAME, digest=NAME, source_type=MAYBE, source=MAYBE, schema_=MAYBE, profile=MAYBE
+        ),
         tags=TAGS,
     ),
     max_size=2,

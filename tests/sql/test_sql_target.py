@@ -316,3 +316,22 @@ def test_arguments_are_checked() -> None:
         SqlTarget("sqlite:///x.db", on_conflict="overwrite")
     with pytest.raises(UsageError):
         SqlTarget("sqlite:///x.db", rewrite=[("", "gs://x")])
+
+
+def test_copied_rows_fail_like_inserted_ones(tmp_path: Path, postgres: Callable[[], str]) -> None:
+    """Enough rows for PostgreSQL's COPY, with one that does not fit, and with any text that does."""
+    texts = ["a\tb\nc\\d\\N", "\\N", "\\.", "'\"", "\r", "é🚀", ""] * 30
+    runs = [
+        Run(run_id=f"{number:032}", experiment_id="1", status="FINISHED", start_time=number, params={"p": text})
+        for number, text in enumerate(texts)
+    ]
+    snapshot = snapshot_of([Experiment(experiment_id="1", name="e"), *runs], tmp_path / "a")
+    uri = postgres()
+    SqlTarget(uri).restore(snapshot, ALL, QUIET)
+    assert digests(backup(uri, tmp_path / "b")) == digests(snapshot)
+    wrong = runs[-1].model_copy(update={"params": {"p": "x" * 9000}})
+    snapshot = snapshot_of([Experiment(experiment_id="1", name="e"), *runs[:-1], wrong], tmp_path / "c")
+    other = postgres()
+    with pytest.raises(RestoreError, match="too long"):
+        SqlTarget(other).restore(snapshot, ALL, QUIET)
+    assert records_of(other) == []

@@ -55,16 +55,26 @@ class Databases:
         working.rename(path)
 
     def load(self, name: str, target: Path) -> None:
-        """Make a database that a server has open hold the same rows. Its file stays, so the server needs no restart."""
-        source = self.path(name)
-        with closing(sqlite3.connect(target, timeout=30, isolation_level=None)) as db:
-            db.execute("ATTACH ? AS source", (str(source),))
-            db.execute("BEGIN IMMEDIATE")
-            for table in _tables(db):
-                db.execute(f'DELETE FROM main."{table}"')
-                columns = ", ".join(f'"{row[1]}"' for row in db.execute(f'PRAGMA main.table_info("{table}")'))
-                db.execute(f'INSERT INTO main."{table}" ({columns}) SELECT {columns} FROM source."{table}"')
-            db.execute("COMMIT")
+        """Make a database that a server has open hold the same rows as a named one."""
+        load(self.path(name), target)
+
+
+def load(source: Path, target: Path) -> None:
+    """Give `target` the rows of `source`. Its file stays, so that a server that has it open needs no restart."""
+    with closing(sqlite3.connect(target, timeout=30, isolation_level=None)) as db:
+        db.execute("ATTACH ? AS source", (str(source),))
+        db.execute("BEGIN IMMEDIATE")
+        for table in _tables(db):
+            columns = ", ".join(f'"{row[1]}"' for row in db.execute(f'PRAGMA main.table_info("{table}")'))
+            db.execute(f'DELETE FROM main."{table}"')
+            db.execute(f'INSERT INTO main."{table}" ({columns}) SELECT {columns} FROM source."{table}"')
+        db.execute("COMMIT")
+
+
+def save(source: Path, target: Path) -> None:
+    """Copy a database that a server has open into a file."""
+    with closing(sqlite3.connect(source, timeout=30)) as one, closing(sqlite3.connect(target)) as other:
+        one.backup(other)
 
 
 def _tables(db: sqlite3.Connection) -> list[str]:

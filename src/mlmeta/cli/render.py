@@ -109,7 +109,9 @@ class Output:
             self._failure(error.exit_code, error.code, str(error), error.hint)
         stderr = self.stderr
         if self.verbose:
-            stderr.print(traceback.format_exc(), markup=False, highlight=False)
+            from mlmeta.tracking.address import without_any_secrets
+
+            stderr.print(without_any_secrets(traceback.format_exc()), markup=False, highlight=False)
         stderr.print(f"[bold red]error:[/] {escaped(str(error))}")
         if error.hint:
             stderr.print(f"  {escaped(error.hint)}")

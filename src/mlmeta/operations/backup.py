@@ -118,6 +118,7 @@ def backup(
     places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(storages)]
     started = utc_now()
     with open_source(Store(tracking_uri, registry_uri, jobs)) as source:
+        uri = source.info.uri  # a store that can't be read is told before a storage is touched
         _expect_as_before(source, places, tuple(experiments), progress)
         with SnapshotWriter(places, started, compress=compress) as writer:
             skipped = _read(source, writer, Selection(experiments=tuple(experiments)), progress)
@@ -133,7 +134,7 @@ def backup(
     return BackupResult(
         timestamp=timestamp,
         unchanged_since=same,
-        source=source.info.uri,
+        source=uri,
         storages=done.storages,
         failures={place: _failure(place, error, timestamp) for place, error in done.failures.items()},
         stats=stats,

@@ -7,7 +7,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit, urlunsplit
 
 _SECRET = re.compile(r"pass|pwd|secret|token|key|credential", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
+_USERINFO = re.compile(r"(?<=://)[^/\s]*@")
+_QUERY = re.compile(r"([?&][^?&=\s]*(?:pass|pwd|secret|token|key|credential)[^?&=\s]*=)[^&\s'\"]+", re.IGNORECASE)
 
 
 def kind_of(uri: str) -> str:
@@ -40,7 +41,12 @@ def scrubbed(message: str, uri: str) -> str:
     for secret in filter(None, secrets):
         for spelling in (secret, unquote(secret), quote(secret, safe=""), quote_plus(secret)):
             message = message.replace(spelling, "***")
-    return _USERINFO.sub("", message)
+    return without_any_secrets(message)
+
+
+def without_any_secrets(text: str) -> str:
+    """A foreign text, such as a traceback, without what looks like a secret in any URI of it."""
+    return _QUERY.sub(r"\1***", _USERINFO.sub("", text))
 
 
 def folder_of(uri: str) -> Path:

@@ -71,6 +71,13 @@ def read_bulk(connection: Connection, batch: Batch) -> BatchResult:
         return read_singly(connection, batch)
     if len(points) >= BULK_POINTS:
         return _split(connection, batch)
+    try:
+        return _by_run(batch, points)
+    except (KeyError, TypeError, ValueError):  # a point that is none: of which run, the single calls will tell
+        return read_singly(connection, batch)
+
+
+def _by_run(batch: Batch, points: list[dict[str, Any]]) -> BatchResult:
     result = BatchResult({run_id: [] for run_id in batch.run_ids})
     for p in points:
         result.histories[p["run_id"]].append((p["step"], p["timestamp"], float(p["value"])))

@@ -19,7 +19,7 @@ from mlmeta.tracking.sql.models import model_names, read_models
 from mlmeta.tracking.sql.runs import count_runs, stream_runs
 from mlmeta.tracking.sql.tables import Tables
 
-UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "models.versions.storage_location")
+UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "model versions.storage_location")
 """Fields of records that a database gives and `MlflowClient` does not (`search_runs`, `search_model_versions`)."""
 
 

@@ -65,16 +65,22 @@ class Batch:
         yield replace(parts[-1] if parts else Batch(), seal=self.seal)
 
     def halves(self) -> tuple[Batch, Batch]:
-        """The batch in two, without the seal."""
-        return (
-            Batch(_half(self.metrics, 0), _half(self.params, 0), _half(self.tags, 0)),
-            Batch(_half(self.metrics, 1), _half(self.params, 1), _half(self.tags, 1)),
+        """The batch in two, without the seal. Both are smaller, as long as there are two items."""
+        middle = (len(self) + 1) // 2
+        return self._part(0, middle), self._part(middle, len(self))
+
+    def _part(self, start: int, stop: int) -> Batch:
+        """Some of the items, counted over metrics, then params, then tags."""
+        before_tags = len(self.metrics) + len(self.params)
+        return Batch(
+            self.metrics[start:stop],
+            _between(self.params, start - len(self.metrics), stop - len(self.metrics)),
+            _between(self.tags, start - before_tags, stop - before_tags),
         )
 
 
-def _half(items: tuple[T, ...], which: int) -> tuple[T, ...]:
-    middle = (len(items) + 1) // 2
-    return items[middle:] if which else items[:middle]
+def _between(items: tuple[T, ...], start: int, stop: int) -> tuple[T, ...]:
+    return items[max(start, 0) : max(stop, 0)]
 
 
 def _points(item: RunHistories) -> Iterator[Named]:

@@ -165,19 +165,24 @@ def find(connection: Connection, name: str) -> Any:
 
 def versions_of(connection: Connection, name: str) -> list[Any]:
     """All versions of a model or prompt in the target."""
-    quote = '"' if "'" in name else "'"
     found: dict[str, Any] = {}
-    for prompts in ("", " AND tags.`mlflow.prompt.is_prompt` = 'true'"):
+    for prompts in ("", "tags.`mlflow.prompt.is_prompt` = 'true'"):
+        condition = " AND ".join(filter(None, (_name_filter(name), prompts)))
         token = None
         for _ in itertools.count():
-            page = connection.registry.search_model_versions(
-                f"name = {quote}{name}{quote}{prompts}", _PAGE, None, token
-            )
-            found.update({entity.version: entity for entity in page})
+            page = connection.registry.search_model_versions(condition, _PAGE, None, token)
+            found.update({entity.version: entity for entity in page if entity.name == name})
             token = page.token
             if not token:
                 break
     return list(found.values())
+
+
+def _name_filter(name: str) -> str:
+    """A filter for a name. MLflow's filters know no escapes: a name with both kinds of quotes is looked for in all."""
+    if "'" not in name:
+        return f"name = '{name}'"
+    return f'name = "{name}"' if '"' not in name else ""
 
 
 def _is_same(entity: Any, wanted: Repointed) -> bool:

@@ -116,11 +116,15 @@ class RunRestorer:
     def _complete(self, item: RunHistories, run_id: str) -> list[Refusal]:
         run = item.run
         store = self._connection.tracking
+        status = _status(run.status)
         if run.status != "RUNNING" or run.end_time is not None:
-            store.update_run_info(run_id, _status(run.status), run.end_time, None)
+            store.update_run_info(run_id, status, run.end_time, None)
         if run.dataset_inputs:
             store.log_inputs(run_id, [_dataset_input(i) for i in run.dataset_inputs])
         refused = log(self._connection, run_id, self._batch(item), run.run_id)
+        if status is None:
+            reason = f"MLflow knows no status {run.status!r}; the run stays RUNNING"
+            refused.append(Refusal(kind="run's status", id=run.run_id, reason=reason))
         if run.model_inputs or run.model_outputs:
             reason = "the logged models (MLflow 3) it used or made are not restored through the API"
             refused.append(Refusal(kind="run's logged models", id=run.run_id, reason=reason))
@@ -135,9 +139,11 @@ class RunRestorer:
 
 
 def _status(status: str) -> Any:
+    """MLflow's number of a status; None, which leaves a run as it is, where it knows none of that name."""
     from mlflow.entities import RunStatus
 
-    return RunStatus.from_string(status)
+    known = {RunStatus.to_string(number): number for number in RunStatus.all_status()}
+    return known.get(status)
 
 
 def _dataset_input(record: DatasetInput) -> Any:

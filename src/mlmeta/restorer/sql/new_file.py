@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from mlmeta.restorer.sql.schema import create_schema
 from mlmeta.tracking.database import Database, writing
 
-_CACHE_KIB = 64 * 1024
+_CACHE_KIB = 32 * 1024
 
 
 class NewFile:

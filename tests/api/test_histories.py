@@ -1,0 +1,124 @@
+"""Whole histories of metrics, however long and odd."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+
+from mlmeta import backup, open_snapshot
+from mlmeta.exporter.api.histories import BULK
+from mlmeta.schema import METRICS, Point
+from tests.support.points import add_history
+from tests.support.proxy import Request, proxy
+from tests.support.reading import data_files
+from tests.support.server import Server
+
+
+def _new_runs(server: Server, count: int) -> list[str]:
+    client = MlflowClient(server.uri)
+    experiment = client.create_experiment("long", "gs://bucket/long")
+    return [client.create_run(experiment, start_time=number).info.run_id for number in range(count)]
+
+
+def _read(folder: Path) -> dict[tuple[str, str], list[Point]]:
+    found: dict[tuple[str, str], list[Point]] = {}
+    for history in open_snapshot(str(folder)).records(METRICS):
+        found.setdefault((history.run_id, history.key), []).extend(history.points())
+    return found
+
+
+def _steps(count: int, first: int = 0) -> list[Point]:
+    return [(step, 1000 + step, float(step)) for step in range(first, first + count)]
+
+
+def test_more_points_than_one_reply_or_page_holds(server: Server, tmp_path: Path) -> None:
+    """Of one run; just the number at which a bulk reply is cut; and of several runs together."""
+    sizes = [60_001, 25_000, 25_001, 12_500, 12_500, 9_000, 9_000, 9_000, 1]
+    runs = _new_runs(server, len(sizes))
+    wanted = {
+        (run, "loss"): add_history(server.database, run, "loss", _steps(size))
+        for run, size in zip(runs, sizes, strict=True)
+    }
+    result = backup(server.uri, [str(tmp_path)])
+    assert result.stats["metric_points"] == sum(sizes)
+    found = _read(tmp_path)
+    del wanted[runs[-1], "loss"]  # the one point is the run's latest metric
+    assert found == wanted
+
+
+def test_steps_that_do_not_tell_the_length(server: Server, tmp_path: Path) -> None:
+    """The latest step is 0 or below, so nothing warns that the replies will be cut."""
+    runs = _new_runs(server, 3)
+    wanted = {
+        (run, "loss"): add_history(server.database, run, "loss", [(-step, step, 1.0) for step in range(20_000)])
+        for run in runs
+    }
+    backup(server.uri, [str(tmp_path)])
+    assert _read(tmp_path) == wanted
+
+
+def test_bulk_and_single_reading_give_the_same_bytes(filled: Server, tmp_path: Path) -> None:
+    runs = _new_runs(filled, 2)
+    points = [*_steps(500), *((step % 7 - 3, step % 3, math.nan) for step in range(30))]
+    random.Random(1).shuffle(points)
+    for run in runs:
+        add_history(filled.database, run, "odd", points)
+
+    def without_bulk(request: Request) -> int | None:
+        return 404 if request.path.startswith(BULK) else None
+
+    with proxy(filled.uri) as plain, proxy(filled.uri, without_bulk) as older:
+        with_bulk = backup(plain.uri, [str(tmp_path / "bulk")])
+        singly = backup(older.uri, [str(tmp_path / "single")])
+    assert any(r.path.startswith(BULK) for r in plain.requests)
+    assert data_files(tmp_path / "bulk") == data_files(tmp_path / "single")
+    assert with_bulk.warnings == ()
+    assert "bulk" in singly.warnings[0]
+
+
+_STEPS = st.one_of(st.integers(-3, 3), st.sampled_from([2**62, -(2**62)]))
+_FLOATS = st.one_of(st.floats(allow_infinity=False), st.sampled_from([0.0, 1.0]))
+_POINTS = st.lists(st.tuples(_STEPS, st.integers(0, 3), _FLOATS), min_size=1, max_size=6)
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(histories=st.lists(_POINTS, min_size=1, max_size=4))
+def test_odd_points_come_back_as_mlflow_itself_tells_them(
+    server: Server, tmp_path_factory: pytest.TempPathFactory, histories: list[list[Point]]
+) -> None:
+    """NaN, repeated, unordered and negative steps, logged through the API."""
+    from mlflow.entities import Metric
+
+    client = MlflowClient(server.uri)
+    experiment = client.get_experiment_by_name("odd")
+    experiment_id = experiment.experiment_id if experiment else client.create_experiment("odd", "gs://bucket/odd")
+    wanted = {}
+    for points in histories:
+        run = client.create_run(experiment_id).info.run_id
+        client.log_batch(run, [Metric("m", value, timestamp, step) for step, timestamp, value in points])
+        told = client.get_metric_history(run, "m")
+        wanted[run] = sorted({repr((m.step, m.timestamp, m.value + 0.0)) for m in told})
+    folder = tmp_path_factory.mktemp("odd")
+    backup(server.uri, [str(folder)], experiments=["odd"])
+    snapshot = open_snapshot(str(folder))
+    found: dict[str, list[str]] = {}
+    for item in snapshot.runs():
+        latest = item.run.metrics["m"]
+        points = [p for history in item.histories for p in history.points()]
+        points = points or [(latest.step or 0, latest.timestamp or 0, latest.value)]
+        found[item.run.run_id] = sorted(repr((s, t, v + 0.0)) for s, t, v in points)
+    assert {run: found[run] for run in wanted} == wanted
+
+
+def test_infinities_are_what_the_server_keeps_of_them(filled: Server, tmp_path: Path) -> None:
+    backup(filled.uri, [str(tmp_path)])
+    values = [[p[2] for p in points] for (_, key), points in _read(tmp_path).items() if key == "infinite"]
+    assert values == [[1.7976931348623157e308, -1.7976931348623157e308]]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlmeta.storage import Storage, open_storage
+from tests.support.fault_proxy import Plan, fault_proxy
 from tests.support.gcs import Emulator, running_emulator
 
 
@@ -45,6 +46,16 @@ def gcs(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     """The emulator, as the one that the client talks to."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.uri)
     return emulator
+
+
+@pytest.fixture
+def faults(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
+    """A proxy in front of the emulator that the client talks to."""
+    # Newer clients ask for the bucket's properties in a thread of their own: the requests would not be countable.
+    monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+    with fault_proxy(emulator.address) as running:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.uri)
+        yield running
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from mlmeta.errors import ObjectExistsError, ObjectMissingError, StorageError, UsageError
+from mlmeta.errors import ObjectMissingError, StorageError, UsageError
 from mlmeta.storage.base import Digest, StoredFile
-from mlmeta.storage.gcs_errors import gcs_errors, spool_errors
+from mlmeta.storage.gcs_errors import gcs_errors, object_exists, object_missing, spool_errors
 
 SCHEME = "gs://"
 PATIENCE = 60.0
@@ -33,6 +33,10 @@ TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two bytes of a reply."""
 _IN_MEMORY = 8 << 20
 _BLOCK = 1 << 20
+_PAGE = 1000
+"""The most that GCS lists in one reply (https://cloud.google.com/storage/docs/json_api/v1/objects/list)."""
+_CHUNK = 16 << 20
+"""What is uploaded in one request, and held in memory, of a file that is too big (8 MiB) for a single one."""
 _SHA256 = "mlmeta-sha256"
 _TOKEN = "mlmeta-token"  # noqa: S105 - no secret
 _ABOUT = "mlmeta-about-"
@@ -91,11 +95,12 @@ class GcsStorage:
             return GcsStagedFile(self, tempfile.TemporaryFile(prefix="mlmeta-"))
 
     def files(self) -> Iterator[StoredFile]:
-        """The objects below the prefix, one folder deep, 1,000 a request."""
+        """The objects below the prefix, one folder deep."""
         with gcs_errors(self.location):
             for blob in self.bucket.client.list_blobs(
                 self.bucket,
                 prefix=self._prefix,
+                page_size=_PAGE,
                 fields="items(name,size,updated,metadata),nextPageToken",
                 **self.calls,
             ):
@@ -113,13 +118,15 @@ class GcsStorage:
         spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, prefix="mlmeta-")  # noqa: SIM115
         try:
             with spool_errors(), gcs_errors(self.location, name):
-                self._download(name, spool)
+                self.calls["retry"](self._download)(name, spool)  # a broken error message is not tried again within
         except BaseException:
             spool.close()
             raise
         return cast("BinaryIO", spool)
 
     def _download(self, name: str, spool: IO[bytes]) -> None:
+        spool.seek(0)
+        spool.truncate()
         blob = self.blob(name)
         blob.download_to_file(spool, raw_download=True, **self.calls)
         if blob.crc32c is None:  # the reply to a resumed download need not tell it
@@ -137,7 +144,7 @@ class GcsStorage:
         """
         blob = self.look_up(name)
         if blob is None:
-            raise ObjectMissingError(f"{self.location}{name} is missing", name=name)
+            raise object_missing(self.location, name)
         written, crc32c = self.uploaded.get(name, (None, None))
         if written is None:
             written, crc32c = self._digest(name), blob.crc32c
@@ -171,6 +178,7 @@ class GcsStagedFile:
         self._size = 0
         self._crc32c = 0
         self._token = secrets.token_hex(16)
+        self._generations: dict[str, int] = {}
 
     def write(self, data: bytes) -> None:
         """Append `data`."""
@@ -184,50 +192,61 @@ class GcsStagedFile:
         where = self._storage.location + name
         if self._size != digest.size:
             raise StorageError(f"{where} was not written in full", hint="this is a bug in mlmeta: please report it")
-        try:
-            blob = self._upload(name, digest, about or {})
-        except PreconditionFailed as error:
-            blob = self._storage.look_up(name)
-            if blob is None or not self._is_ours(blob):
-                raise ObjectExistsError(f"{where} exists already", name=name) from error
+        blob = self._create(name, digest, about or {})
         if blob.crc32c != _encoded(self._crc32c):
             raise StorageError(f"{where} did not arrive as it was written: its CRC32C differs", hint="try again")
         self._storage.uploaded[name] = (digest, blob.crc32c)
 
-    def _upload(self, name: str, digest: Digest, about: Mapping[str, str]) -> storage.Blob:
-        """Raises PreconditionFailed where there is an object of that name."""
-        with spool_errors(), gcs_errors(self._storage.location, passes=PreconditionFailed):
+    def _create(self, name: str, digest: Digest, about: Mapping[str, str]) -> storage.Blob:
+        with spool_errors(), gcs_errors(self._storage.location):  # where it says "not found", that is the bucket
             blob = self._storage.blob(name)
             blob.metadata = {
                 _SHA256: digest.sha256,
                 _TOKEN: self._token,
                 **{_ABOUT + key: value for key, value in about.items()},
             }
-            blob.upload_from_file(
-                self._spool,
-                rewind=True,
-                size=digest.size,
-                content_type="application/gzip" if name.endswith(".gz") else "application/json",
-                if_generation_match=0,
-                checksum="crc32c",
-                **self._storage.calls,
-            )
-            return blob
+            try:
+                self._upload(blob, digest.size)
+            except (PreconditionFailed, NotFound) as error:  # the latter: an upload session that is over
+                ours = self._ours(name)
+                if ours is None and isinstance(error, PreconditionFailed):
+                    raise object_exists(self._storage.location, name) from error
+                if ours is None:
+                    raise
+                blob = ours
+        self._generations[name] = blob.generation
+        return blob
 
-    def _is_ours(self, blob: storage.Blob) -> bool:
-        """Whether the object is of this very staged file: perhaps by an earlier try whose reply was lost."""
-        return bool((blob.metadata or {}).get(_TOKEN) == self._token)
+    def _upload(self, blob: storage.Blob, size: int) -> None:
+        blob.chunk_size = _CHUNK
+        blob.upload_from_file(
+            self._spool,
+            rewind=True,
+            size=size,
+            content_type="application/gzip" if blob.name.endswith(".gz") else "application/json",
+            if_generation_match=0,
+            checksum="crc32c",
+            **self._storage.calls,
+        )
+
+    def _ours(self, name: str) -> storage.Blob | None:
+        """The object of that name, if this very staged file made it: by a try whose reply was lost."""
+        blob = self._storage.look_up(name)
+        return blob if blob is not None and (blob.metadata or {}).get(_TOKEN) == self._token else None
 
     def withdraw(self, name: str) -> None:
-        """Delete the object, if it is of this very staged file."""
-        blob = self._storage.look_up(name)
-        if blob is None or not self._is_ours(blob):
-            return
+        """Delete the object, if this very staged file made it."""
+        generation = self._generations.get(name)
+        if generation is None:
+            blob = self._ours(name)
+            if blob is None:
+                return
+            generation = blob.generation
         with (
             gcs_errors(self._storage.location, name),
             contextlib.suppress(NotFound, PreconditionFailed),  # gone, or another's by now
         ):
-            blob.delete(if_generation_match=blob.generation, **self._storage.calls)
+            self._storage.blob(name).delete(if_generation_match=generation, **self._storage.calls)
 
     def discard(self) -> None:
         """Remove the temporary file."""

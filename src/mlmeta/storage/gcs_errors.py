@@ -14,6 +14,7 @@ from requests import RequestException
 from urllib3.exceptions import HTTPError
 
 from mlmeta.errors import (
+    ObjectExistsError,
     ObjectMissingError,
     StorageDeniedError,
     StorageError,
@@ -24,10 +25,6 @@ from mlmeta.errors import (
 _LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 _ROLES = "it takes storage.objects.list, get and create; delete to prune (docs/gcs.md names the roles)"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class _Nothing(Exception):  # noqa: N818 - never raised
-    """For `passes`."""
 
 
 @contextlib.contextmanager
@@ -45,19 +42,16 @@ def spool_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def gcs_errors(location: str, name: str = "", *, passes: type[Exception] = _Nothing) -> Iterator[None]:
+def gcs_errors(location: str, name: str = "") -> Iterator[None]:
     """Errors of the client.
 
     Args:
         location: ``gs://bucket/prefix/``.
         name: of the object; empty: the bucket as a whole.
-        passes: what is left as it is.
     """
     where = location + name
     try:
         yield
-    except passes:
-        raise
     except api.NotFound as error:
         raise _missing(location, name) from error
     except (api.Forbidden, api.Unauthorized, auth.InvalidOperation) as error:
@@ -81,7 +75,21 @@ def _missing(location: str, name: str) -> StorageError:
         return StorageMissingError(
             f"there is no bucket {bucket}, or it can't be seen", hint="check its name in --storage"
         )
-    return ObjectMissingError(f"{location}{name} is missing", name=name)
+    return object_missing(location, name)
+
+
+def object_exists(location: str, name: str) -> ObjectExistsError:
+    """There is an object of that name, and it is somebody else's."""
+    return ObjectExistsError(
+        f"{location}{name} exists already", name=name, hint="somebody else writes there too: try again"
+    )
+
+
+def object_missing(location: str, name: str) -> ObjectMissingError:
+    """There is no object of that name."""
+    return ObjectMissingError(
+        f"{location}{name} is missing", name=name, hint="somebody removed it: `mlmeta list` shows what is whole"
+    )
 
 
 def _short(error: object) -> str:

@@ -197,9 +197,11 @@ def _errors_named(path: Path, name: str = "") -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        raise ObjectExistsError(f"{path} exists already", name=name) from error
+        hint = "somebody else writes there too: try again"
+        raise ObjectExistsError(f"{path} exists already", name=name, hint=hint) from error
     except FileNotFoundError as error:
-        raise ObjectMissingError(f"{path} is missing", name=name) from error
+        hint = "somebody removed it: `mlmeta list` shows what is whole"
+        raise ObjectMissingError(f"{path} is missing", name=name, hint=hint) from error
     except OSError as error:
         raise _named(error, path) from error
 

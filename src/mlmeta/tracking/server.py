@@ -15,6 +15,10 @@ from pathlib import Path
 
 from mlmeta.errors import UnreachableError
 
+_ENVIRONMENT = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # five more processes, which nobody here needs
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 _PATIENCE = 90
 """Seconds until a server that does not answer is given up."""
 
@@ -39,6 +43,7 @@ def mlflow_server(folder: Path, artifact_root: str | None = None, port: int | No
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own words
             _command(folder, port, artifact_root or str(folder / "artifacts")),
+            env={**os.environ, **_ENVIRONMENT},
             stdout=output,
             stderr=output,
             cwd=folder,

@@ -20,7 +20,7 @@ from mlmeta.errors import (
 from mlmeta.snapshot.catalog import State
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import Problem, verify_snapshot
-from mlmeta.storage.gcs import GcsStorage
+from tests.storage.faulty import Direct, New, every, hasty
 from tests.support import fault_proxy as fault
 from tests.support.fault_proxy import RETRIED, Fault, Plan
 from tests.support.gcs import Emulator
@@ -48,45 +48,6 @@ BIG = random.Random(1).randbytes((8 << 20) + 5)
 """Just too big for one request."""
 SESSION = random.Random(2).randbytes(100_000)
 """Too big for one request, where `sessions` makes it so."""
-
-
-def hasty(location: str, patience: float = 3, wait: float = 0.4) -> GcsStorage:
-    """A storage that tries again as often as others, only faster."""
-    storage = GcsStorage(location, patience=patience, timeout=(1, wait))
-    storage.calls["retry"] = storage.calls["retry"].with_delay(initial=0.01, maximum=0.05)
-    return storage
-
-
-@pytest.fixture
-def direct(emulator: Emulator, faults: Plan) -> Callable[[str], GcsStorage]:
-    """Opens a storage that no fault can reach."""
-
-    def opened(location: str) -> GcsStorage:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("STORAGE_EMULATOR_HOST", emulator.uri)
-            storage = GcsStorage(location)
-            assert storage.bucket.name  # makes the client
-        return storage
-
-    return opened
-
-
-@pytest.fixture
-def new(emulator: Emulator) -> Callable[[], str]:
-    """The location of a new, empty storage."""
-    return lambda: f"gs://{emulator.new_bucket()}/p/"
-
-
-Direct = Callable[[str], GcsStorage]
-New = Callable[[], str]
-
-
-def every(faults: Plan, act: Callable[[], object]) -> list[int]:
-    """The numbers of all requests that an action takes when nothing breaks."""
-    faults.heal()
-    act()
-    assert len(faults.requests) > 3
-    return list(range(1, len(faults.requests) + 1))
 
 
 def failure(act: Callable[[], object]) -> MlmetaError | None:

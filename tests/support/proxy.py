@@ -31,8 +31,10 @@ class Request:
         return self.method != "GET" and not self.path.partition("?")[0].endswith(("/search", "/search-metadata"))
 
 
+LOST = 0
 Fault = Callable[[Request], "int | None"]
-"""Called for each request before it goes on; a number is answered at once as HTTP status."""
+"""Called for each request before it goes on. A number is answered at once as HTTP status; `LOST`: the request goes
+on, but its reply is lost."""
 
 
 @dataclass
@@ -95,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         request = self.proxy.note(self.command, self.path, body, dict(self.headers.items()))
         status = self.proxy.fault(request)
-        if status is not None:
+        if status:
             self._answer(status, {"Content-Type": "text/plain"}, b"no")
             return
         connection = http.client.HTTPConnection(self.proxy.target, timeout=60)
@@ -103,7 +105,11 @@ class _Handler(BaseHTTPRequestHandler):
             kept = {k: v for k, v in self.headers.items() if k.lower() not in {"connection", "accept-encoding"}}
             connection.request(self.command, self.path, body, kept)
             reply = connection.getresponse()
-            self._answer(reply.status, dict(reply.getheaders()), reply.read())
+            content = reply.read()
+            if status == LOST:
+                self.close_connection = True
+            else:
+                self._answer(reply.status, dict(reply.getheaders()), content)
         finally:
             connection.close()
 

@@ -78,7 +78,7 @@ def read(content: bytes, kind: str, name: str) -> list[Record]:
 def _converted(array: list[dict[str, Any]], convert: Callable[[dict[str, Any]], Record], name: str) -> Iterable[Record]:
     for number, item in enumerate(array, start=1):
         try:
-            yield convert(item)
+            yield convert(_without_empty(item))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -89,6 +89,11 @@ def _converted(array: list[dict[str, Any]], convert: Callable[[dict[str, Any]], 
 
 class _MalformedError(Exception):
     """A part of a record is not of the type it should be."""
+
+
+def _without_empty(item: dict[str, Any]) -> dict[str, Any]:
+    """Empty texts as missing ones, which today's records don't tell apart: see `exporter.api.convert`."""
+    return {key: None if value == "" else value for key, value in item.items()}
 
 
 def _map(item: dict[str, Any], key: str) -> dict[str, Any]:
@@ -125,7 +130,7 @@ def _run(item: dict[str, Any]) -> Record:
 
 
 def _model(item: dict[str, Any]) -> Record:
-    versions = [{**v, "current_stage": v.get("stage")} for v in _versions(item)]
+    versions = [{**_without_empty(v), "current_stage": v.get("stage")} for v in _versions(item)]
     return RegisteredModel.model_validate({**item, "versions": versions})
 
 

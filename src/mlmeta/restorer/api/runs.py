@@ -92,7 +92,8 @@ class RunRestorer:
         counter = self._state.present if known.snapshot else self._state.created
         counter["runs"] += 1
         place = self._state.places[item.run.experiment_id]
-        if place.delete_last and item.run.lifecycle_stage == "active":
+        cut_short = place.was_deleted_last and known.deleted  # an earlier restore was killed before its last requests
+        if item.run.lifecycle_stage == "active" and (place.delete_last or cut_short):
             self._state.active_in_deleted.append(known.run_id)
 
     def _fill(self, item: RunHistories) -> tuple[RunHistories, list[Refusal]]:

@@ -30,6 +30,12 @@ class Place:
     revive: bool = False
     delete_last: bool = False
 
+    @property
+    def was_deleted_last(self) -> bool:
+        """Whether an earlier restore made and filled it, and deleted it at the end, as the snapshot has it."""
+        ours = not self.joined and self.experiment.lifecycle_stage == "deleted"
+        return ours and self.deleted and not self.revive
+
 
 NATIVE = "native"
 """In place of a snapshot: the run was not restored, it is the original."""

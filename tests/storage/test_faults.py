@@ -13,6 +13,7 @@ import pytest
 
 from mlmeta.errors import (
     MlmetaError,
+    ObjectExistsError,
     StorageDeniedError,
     StorageError,
     StorageMissingError,
@@ -151,6 +152,34 @@ class TestBackup:
         with pytest.raises(StorageError, match="can't be reached"):
             write_snapshot(hasty(location, patience=0.2))
         assert read(direct(location), name) == b"theirs"
+
+
+class TestWithoutThePermissionToDelete:
+    """To overwrite takes that permission: what exists may be called forbidden, before the precondition is looked at."""
+
+    def test_a_lost_reply(self, faults: Plan, new: New, direct: Direct) -> None:
+        location = new()
+        faults.break_at(1, fault.drop_after, then=forbidden_upload)
+        publish(hasty(location), "a.json", b"ours")
+        assert len(faults.requests) == 3
+        assert read(direct(location), "a.json") == b"ours"
+
+    def test_a_taken_name(self, faults: Plan, new: New, direct: Direct) -> None:
+        location = new()
+        publish(direct(location), "a.json", b"theirs")
+        faults.break_at(1, forbidden_upload, then=forbidden_upload)
+        with pytest.raises(ObjectExistsError):
+            publish(hasty(location), "a.json", b"ours")
+
+    def test_no_permission_to_create(self, faults: Plan, new: New) -> None:
+        faults.break_at(1, forbidden_upload, then=forbidden_upload)
+        with pytest.raises(StorageDeniedError, match="no permission"):
+            publish(hasty(new()), "a.json", b"ours")
+
+
+def forbidden_upload(exchange: fault.Exchange) -> None:
+    """Only reading is allowed."""
+    (fault.none if exchange.request.method == "GET" else fault.status(403))(exchange)
 
 
 class TestLargeFile:

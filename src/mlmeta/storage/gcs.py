@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import IO, Any, BinaryIO, cast
 
 import google_crc32c
-from google.api_core.exceptions import NotFound, PreconditionFailed
+from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -207,13 +207,8 @@ class GcsStagedFile:
             }
             try:
                 self._upload(blob, digest.size)
-            except (PreconditionFailed, NotFound) as error:  # the latter: an upload session that is over
-                ours = self._ours(name)
-                if ours is None and isinstance(error, PreconditionFailed):
-                    raise object_exists(self._storage.location, name) from error
-                if ours is None:
-                    raise
-                blob = ours
+            except (PreconditionFailed, Forbidden, NotFound) as error:
+                blob = self._found(name, error)
         self._generations[name] = blob.generation
         return blob
 
@@ -229,17 +224,28 @@ class GcsStagedFile:
             **self._storage.calls,
         )
 
-    def _ours(self, name: str) -> storage.Blob | None:
-        """The object of that name, if this very staged file made it: by a try whose reply was lost."""
+    def _found(self, name: str, error: Exception) -> storage.Blob:
+        """The object that an earlier try made, whose reply was lost; raises `error` where that is not why it failed.
+
+        To overwrite takes the permission to delete: without it the name of an existing object may be "forbidden".
+        "Not found" is the bucket, or an upload session that is over.
+        """
         blob = self._storage.look_up(name)
-        return blob if blob is not None and (blob.metadata or {}).get(_TOKEN) == self._token else None
+        if self._is_ours(blob):
+            return blob
+        if isinstance(error, PreconditionFailed) or (isinstance(error, Forbidden) and blob is not None):
+            raise object_exists(self._storage.location, name) from error
+        raise error
+
+    def _is_ours(self, blob: storage.Blob | None) -> bool:
+        return blob is not None and (blob.metadata or {}).get(_TOKEN) == self._token
 
     def withdraw(self, name: str) -> None:
         """Delete the object, if this very staged file made it."""
         generation = self._generations.get(name)
         if generation is None:
-            blob = self._ours(name)
-            if blob is None:
+            blob = self._storage.look_up(name)
+            if blob is None or not self._is_ours(blob):
                 return
             generation = blob.generation
         with (

@@ -302,6 +302,37 @@ class TestReading:
             publish(direct(location), f"runs_{STAMP}.json", b"")
 
 
+class TestWithoutChecksums:
+    """What the server does not tell is found out by reading."""
+
+    def test_a_snapshot(self, faults: Plan, new: New, direct: Direct) -> None:
+        location = new()
+        faults.fault_for = lambda _: fault.without_checksums
+        write_snapshot(hasty(location))
+        assert_whole(hasty(location))
+        assert_whole(direct(location))
+
+    def test_a_file_that_is_not_what_was_written(self, faults: Plan, new: New, emulator: Emulator) -> None:
+        storage = hasty(new())
+        faults.fault_for = lambda _: fault.without_checksums
+        written = publish(storage, "a.json", b"hello")
+        storage.confirm("a.json", written)
+        _, _, bucket, prefix, _ = storage.location.split("/")
+        emulator.put(bucket, {f"{prefix}/a.json": b"jello"})
+        with pytest.raises(StorageError, match="does not hold"):
+            storage.confirm("a.json", written)
+
+
+def test_what_a_backup_costs(faults: Plan, new: New) -> None:
+    """Of requests by price class, as docs/gcs.md counts them."""
+    write_snapshot(hasty(new()))
+    lists = [r for r in faults.requests if r.method == "GET" and "/o?" in r.path]
+    creates = [r for r in faults.requests if r.method == "POST"]
+    gets = [r for r in faults.requests if r.method == "GET" and "/o/" in r.path]
+    assert (len(lists), len(creates), len(gets)) == (1, 5, 5)
+    assert len(faults.requests) == 11
+
+
 @pytest.mark.parametrize(
     ("code", "expected"),
     [(401, StorageDeniedError), (403, StorageDeniedError), (404, StorageMissingError), (400, StorageError)],

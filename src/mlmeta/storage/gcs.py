@@ -131,7 +131,8 @@ class GcsStorage:
         blob.download_to_file(spool, raw_download=True, **self.calls)
         if blob.crc32c is None:  # the reply to a resumed download need not tell it
             blob.reload(**self.calls)
-        if _crc32c_of(spool) != blob.crc32c:  # the client does not check a download that was cut and resumed
+        # The client does not check a download that was cut and resumed.
+        if blob.crc32c not in {None, _crc32c_of(spool)}:
             raise StorageError(
                 f"{self.location}{name} did not arrive as it is stored: its CRC32C differs", hint="try again"
             )
@@ -146,7 +147,7 @@ class GcsStorage:
         if blob is None:
             raise object_missing(self.location, name)
         written, crc32c = self.uploaded.get(name, (None, None))
-        if written is None:
+        if written is None or blob.crc32c is None:
             written, crc32c = self._digest(name), blob.crc32c
         if digest != written or (blob.size, blob.crc32c) != (written.size, crc32c):
             raise StorageError(
@@ -193,9 +194,10 @@ class GcsStagedFile:
         if self._size != digest.size:
             raise StorageError(f"{where} was not written in full", hint="this is a bug in mlmeta: please report it")
         blob = self._create(name, digest, about or {})
-        if blob.crc32c != _encoded(self._crc32c):
+        crc32c = _encoded(self._crc32c)
+        if blob.crc32c not in {None, crc32c}:  # None: `confirm` will look
             raise StorageError(f"{where} did not arrive as it was written: its CRC32C differs", hint="try again")
-        self._storage.uploaded[name] = (digest, blob.crc32c)
+        self._storage.uploaded[name] = (digest, crc32c)
 
     def _create(self, name: str, digest: Digest, about: Mapping[str, str]) -> storage.Blob:
         with spool_errors(), gcs_errors(self._storage.location):  # where it says "not found", that is the bucket

@@ -187,6 +187,15 @@ class TestFileSystemWithoutHardLinks:
         assert_whole(storage)
         assert len(list(storage.folder.iterdir())) == 10
 
+    def test_full(self, storage: LocalStorage) -> None:
+        content = bytes(3 << 20)
+        file = staged(storage, content)
+        with no_file_beyond(1 << 20), pytest.raises(StorageFullError):
+            file.publish("a.json", digest(content))
+        file.withdraw("a.json")
+        file.discard()
+        assert list(storage.folder.iterdir()) == []
+
     def test_only_ones_own_is_taken_back(self, storage: LocalStorage) -> None:
         publish(storage, "a.json", b"theirs")
         file = staged(storage, b"ours")

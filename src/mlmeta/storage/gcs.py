@@ -74,11 +74,8 @@ class GcsStorage:
     def bucket(self) -> storage.Bucket:
         """The client's bucket. No request is made yet."""
         with gcs_errors(self.location):
-            try:
-                client = storage.Client()
-            except OSError:  # no project is known; none is needed to read and write objects
-                client = storage.Client(project=None)
-            return client.bucket(self._bucket_name)
+            # No project is needed to read and write objects.
+            return storage.Client(project=None).bucket(self._bucket_name)
 
     def blob(self, name: str) -> storage.Blob:
         """The object of a file. No request is made."""

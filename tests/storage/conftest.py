@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from mlmeta.storage import Storage, open_storage
+from mlmeta.storage.gcs import GcsStorage
+from tests.storage.faulty import Direct, New
+from tests.support.databases import Databases
 from tests.support.fault_proxy import Plan, fault_proxy
 from tests.support.gcs import Emulator, running_emulator
 
@@ -101,3 +104,29 @@ def ground(request: pytest.FixtureRequest) -> Ground:
 def storage(ground: Ground) -> Storage:
     """A storage of each kind, empty."""
     return ground.open()
+
+
+@pytest.fixture
+def direct(emulator: Emulator, faults: Plan) -> Direct:
+    """Opens a storage that no fault can reach."""
+
+    def opened(location: str) -> GcsStorage:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("STORAGE_EMULATOR_HOST", emulator.uri)
+            storage = GcsStorage(location)
+            assert storage.bucket.name  # makes the client
+        return storage
+
+    return opened
+
+
+@pytest.fixture
+def new(emulator: Emulator) -> New:
+    """The location of a new, empty storage."""
+    return lambda: f"gs://{emulator.new_bucket()}/p/"
+
+
+@pytest.fixture
+def databases_uri(databases: Databases) -> Callable[[], str]:
+    """The URI of a database with something of everything."""
+    return lambda: databases.uri("filled")

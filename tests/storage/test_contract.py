@@ -107,6 +107,7 @@ class TestStaged:
         file = staged(storage, written)
         with pytest.raises(StorageError):
             file.publish("a.json", digest(b"hello"))
+        assert names(storage) == []
         file.withdraw("a.json")
         file.discard()
         assert names(storage) == []

@@ -13,6 +13,7 @@ import pytest
 
 from mlmeta.errors import (
     MlmetaError,
+    ObjectExistsError,
     StorageDeniedError,
     StorageError,
     StorageMissingError,
@@ -20,7 +21,7 @@ from mlmeta.errors import (
 from mlmeta.snapshot.catalog import State
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import Problem, verify_snapshot
-from mlmeta.storage.gcs import GcsStorage
+from tests.storage.faulty import Direct, New, every, hasty
 from tests.support import fault_proxy as fault
 from tests.support.fault_proxy import RETRIED, Fault, Plan
 from tests.support.gcs import Emulator
@@ -48,45 +49,6 @@ BIG = random.Random(1).randbytes((8 << 20) + 5)
 """Just too big for one request."""
 SESSION = random.Random(2).randbytes(100_000)
 """Too big for one request, where `sessions` makes it so."""
-
-
-def hasty(location: str, patience: float = 3, wait: float = 0.4) -> GcsStorage:
-    """A storage that tries again as often as others, only faster."""
-    storage = GcsStorage(location, patience=patience, timeout=(1, wait))
-    storage.calls["retry"] = storage.calls["retry"].with_delay(initial=0.01, maximum=0.05)
-    return storage
-
-
-@pytest.fixture
-def direct(emulator: Emulator, faults: Plan) -> Callable[[str], GcsStorage]:
-    """Opens a storage that no fault can reach."""
-
-    def opened(location: str) -> GcsStorage:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("STORAGE_EMULATOR_HOST", emulator.uri)
-            storage = GcsStorage(location)
-            assert storage.bucket.name  # makes the client
-        return storage
-
-    return opened
-
-
-@pytest.fixture
-def new(emulator: Emulator) -> Callable[[], str]:
-    """The location of a new, empty storage."""
-    return lambda: f"gs://{emulator.new_bucket()}/p/"
-
-
-Direct = Callable[[str], GcsStorage]
-New = Callable[[], str]
-
-
-def every(faults: Plan, act: Callable[[], object]) -> list[int]:
-    """The numbers of all requests that an action takes when nothing breaks."""
-    faults.heal()
-    act()
-    assert len(faults.requests) > 3
-    return list(range(1, len(faults.requests) + 1))
 
 
 def failure(act: Callable[[], object]) -> MlmetaError | None:
@@ -190,6 +152,34 @@ class TestBackup:
         with pytest.raises(StorageError, match="can't be reached"):
             write_snapshot(hasty(location, patience=0.2))
         assert read(direct(location), name) == b"theirs"
+
+
+class TestWithoutThePermissionToDelete:
+    """To overwrite takes that permission: what exists may be called forbidden, before the precondition is looked at."""
+
+    def test_a_lost_reply(self, faults: Plan, new: New, direct: Direct) -> None:
+        location = new()
+        faults.break_at(1, fault.drop_after, then=forbidden_upload)
+        publish(hasty(location), "a.json", b"ours")
+        assert len(faults.requests) == 3
+        assert read(direct(location), "a.json") == b"ours"
+
+    def test_a_taken_name(self, faults: Plan, new: New, direct: Direct) -> None:
+        location = new()
+        publish(direct(location), "a.json", b"theirs")
+        faults.break_at(1, forbidden_upload, then=forbidden_upload)
+        with pytest.raises(ObjectExistsError):
+            publish(hasty(location), "a.json", b"ours")
+
+    def test_no_permission_to_create(self, faults: Plan, new: New) -> None:
+        faults.break_at(1, forbidden_upload, then=forbidden_upload)
+        with pytest.raises(StorageDeniedError, match="no permission"):
+            publish(hasty(new()), "a.json", b"ours")
+
+
+def forbidden_upload(exchange: fault.Exchange) -> None:
+    """Only reading is allowed."""
+    (fault.none if exchange.request.method == "GET" else fault.status(403))(exchange)
 
 
 class TestLargeFile:
@@ -310,6 +300,37 @@ class TestReading:
             hasty(location).remove(f"runs_{STAMP}.json")
             assert f"runs_{STAMP}.json" not in {file.name for file in direct(location).files()}
             publish(direct(location), f"runs_{STAMP}.json", b"")
+
+
+class TestWithoutChecksums:
+    """What the server does not tell is found out by reading."""
+
+    def test_a_snapshot(self, faults: Plan, new: New, direct: Direct) -> None:
+        location = new()
+        faults.fault_for = lambda _: fault.without_checksums
+        write_snapshot(hasty(location))
+        assert_whole(hasty(location))
+        assert_whole(direct(location))
+
+    def test_a_file_that_is_not_what_was_written(self, faults: Plan, new: New, emulator: Emulator) -> None:
+        storage = hasty(new())
+        faults.fault_for = lambda _: fault.without_checksums
+        written = publish(storage, "a.json", b"hello")
+        storage.confirm("a.json", written)
+        _, _, bucket, prefix, _ = storage.location.split("/")
+        emulator.put(bucket, {f"{prefix}/a.json": b"jello"})
+        with pytest.raises(StorageError, match="does not hold"):
+            storage.confirm("a.json", written)
+
+
+def test_what_a_backup_costs(faults: Plan, new: New) -> None:
+    """Of requests by price class, as docs/gcs.md counts them."""
+    write_snapshot(hasty(new()))
+    lists = [r for r in faults.requests if r.method == "GET" and "/o?" in r.path]
+    creates = [r for r in faults.requests if r.method == "POST"]
+    gets = [r for r in faults.requests if r.method == "GET" and "/o/" in r.path]
+    assert (len(lists), len(creates), len(gets)) == (1, 5, 5)
+    assert len(faults.requests) == 11
 
 
 @pytest.mark.parametrize(

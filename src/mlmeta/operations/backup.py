@@ -209,7 +209,10 @@ def _expect_as_before(
     """A server doesn't say how much it has: expect what the newest snapshot of it holds."""
     if isinstance(progress, Silent) or not places:
         return
-    before = newest(places[0], source.info.uri, experiments)
+    try:
+        before = newest(places[0], source.info.uri, experiments)
+    except StorageError:  # writing will fail there too, and be named
+        return
     for unit, stat in (("runs", "runs"), ("metric points", "metric_points"), ("models", "models")):
         if before is not None and before.stats.get(stat):
             progress.expect(unit, before.stats[stat])
@@ -219,7 +222,10 @@ def _same_as(places: Sequence[Storage], summary: Summary, content: dict[str, str
     """The newest snapshot of the same source, where it holds the very same content; empty: something changed."""
     timestamp = ""
     for place in places:
-        before = newest(place, summary.mlflow_uri, summary.experiments)
+        try:
+            before = newest(place, summary.mlflow_uri, summary.experiments)
+        except StorageError:  # writing will fail there too, and be named; the others get a snapshot
+            return ""
         if before is None or before.skipped != summary.skipped:
             return ""
         if {kind: entry.content_sha256 for kind, entry in before.files.items()} != content:

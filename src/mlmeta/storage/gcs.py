@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import IO, Any, BinaryIO, cast
 
 import google_crc32c
-from google.api_core.exceptions import NotFound, PreconditionFailed
+from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -74,11 +74,8 @@ class GcsStorage:
     def bucket(self) -> storage.Bucket:
         """The client's bucket. No request is made yet."""
         with gcs_errors(self.location):
-            try:
-                client = storage.Client()
-            except OSError:  # no project is known; none is needed to read and write objects
-                client = storage.Client(project=None)
-            return client.bucket(self._bucket_name)
+            # No project is needed to read and write objects.
+            return storage.Client(project=None).bucket(self._bucket_name)
 
     def blob(self, name: str) -> storage.Blob:
         """The object of a file. No request is made."""
@@ -131,7 +128,8 @@ class GcsStorage:
         blob.download_to_file(spool, raw_download=True, **self.calls)
         if blob.crc32c is None:  # the reply to a resumed download need not tell it
             blob.reload(**self.calls)
-        if _crc32c_of(spool) != blob.crc32c:  # the client does not check a download that was cut and resumed
+        # The client does not check a download that was cut and resumed.
+        if blob.crc32c not in {None, _crc32c_of(spool)}:
             raise StorageError(
                 f"{self.location}{name} did not arrive as it is stored: its CRC32C differs", hint="try again"
             )
@@ -146,7 +144,7 @@ class GcsStorage:
         if blob is None:
             raise object_missing(self.location, name)
         written, crc32c = self.uploaded.get(name, (None, None))
-        if written is None:
+        if written is None or blob.crc32c is None:
             written, crc32c = self._digest(name), blob.crc32c
         if digest != written or (blob.size, blob.crc32c) != (written.size, crc32c):
             raise StorageError(
@@ -193,9 +191,10 @@ class GcsStagedFile:
         if self._size != digest.size:
             raise StorageError(f"{where} was not written in full", hint="this is a bug in mlmeta: please report it")
         blob = self._create(name, digest, about or {})
-        if blob.crc32c != _encoded(self._crc32c):
+        crc32c = _encoded(self._crc32c)
+        if blob.crc32c not in {None, crc32c}:  # None: `confirm` will look
             raise StorageError(f"{where} did not arrive as it was written: its CRC32C differs", hint="try again")
-        self._storage.uploaded[name] = (digest, blob.crc32c)
+        self._storage.uploaded[name] = (digest, crc32c)
 
     def _create(self, name: str, digest: Digest, about: Mapping[str, str]) -> storage.Blob:
         with spool_errors(), gcs_errors(self._storage.location):  # where it says "not found", that is the bucket
@@ -207,13 +206,8 @@ class GcsStagedFile:
             }
             try:
                 self._upload(blob, digest.size)
-            except (PreconditionFailed, NotFound) as error:  # the latter: an upload session that is over
-                ours = self._ours(name)
-                if ours is None and isinstance(error, PreconditionFailed):
-                    raise object_exists(self._storage.location, name) from error
-                if ours is None:
-                    raise
-                blob = ours
+            except (PreconditionFailed, Forbidden, NotFound) as error:
+                blob = self._found(name, error)
         self._generations[name] = blob.generation
         return blob
 
@@ -229,17 +223,28 @@ class GcsStagedFile:
             **self._storage.calls,
         )
 
-    def _ours(self, name: str) -> storage.Blob | None:
-        """The object of that name, if this very staged file made it: by a try whose reply was lost."""
+    def _found(self, name: str, error: Exception) -> storage.Blob:
+        """The object that an earlier try made, whose reply was lost; raises `error` where that is not why it failed.
+
+        To overwrite takes the permission to delete: without it the name of an existing object may be "forbidden".
+        "Not found" is the bucket, or an upload session that is over.
+        """
         blob = self._storage.look_up(name)
-        return blob if blob is not None and (blob.metadata or {}).get(_TOKEN) == self._token else None
+        if self._is_ours(blob):
+            return blob
+        if isinstance(error, PreconditionFailed) or (isinstance(error, Forbidden) and blob is not None):
+            raise object_exists(self._storage.location, name) from error
+        raise error
+
+    def _is_ours(self, blob: storage.Blob | None) -> bool:
+        return blob is not None and (blob.metadata or {}).get(_TOKEN) == self._token
 
     def withdraw(self, name: str) -> None:
         """Delete the object, if this very staged file made it."""
         generation = self._generations.get(name)
         if generation is None:
-            blob = self._ours(name)
-            if blob is None:
+            blob = self._storage.look_up(name)
+            if blob is None or not self._is_ours(blob):
                 return
             generation = blob.generation
         with (

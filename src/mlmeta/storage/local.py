@@ -126,6 +126,7 @@ class LocalStagedFile:
         self._folder = folder
         self._path = path
         self._file = file
+        self._copy = path.with_suffix(".copy")
         self._claimed: set[Path] = set()
 
     def write(self, data: bytes) -> None:
@@ -162,9 +163,8 @@ class LocalStagedFile:
                 raise
             target.open("xb").close()
             self._claimed.add(target)
-            copy = self._path.with_suffix(".copy")
-            shutil.copyfile(self._path, copy)
-            copy.replace(target)
+            shutil.copyfile(self._path, self._copy)
+            self._copy.replace(target)
 
     def withdraw(self, name: str) -> None:
         """Unlink the name, if it leads to this file."""
@@ -179,8 +179,9 @@ class LocalStagedFile:
         """Remove the temporary file."""
         with contextlib.suppress(OSError):  # flushing a full disk fails again on closing
             self._file.close()
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+        for path in (self._path, self._copy):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:

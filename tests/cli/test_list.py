@@ -98,3 +98,13 @@ def test_a_folder_without_snapshots_is_an_empty_list(cli: Cli) -> None:
 def test_a_file_instead_of_a_folder(cli: Cli) -> None:
     (cli.folder / "backups").write_text("")
     assert cli("list").code in {1, 5}
+
+
+def test_a_newer_major_version_is_refused_by_name(snapshots: Path, cli: Cli) -> None:
+    (path,) = snapshots.glob("backup_summary_*")
+    path.write_text('{"schema_version": "2.0", "anything": 1}')
+    for command in (("show",), ("restore", "--timestamp", "latest", "--tracking-uri", "sqlite:///new.db")):
+        done = cli(*command, "--json").ended(1)
+        assert done.document["errors"][0]["code"] == "unsupported_schema"
+        assert "2.0" in done.err
+        assert "newer mlmeta" in done.err

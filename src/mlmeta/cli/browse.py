@@ -38,6 +38,7 @@ def browse(
     port: Port = None,
     no_browser: NoBrowser = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
+    gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

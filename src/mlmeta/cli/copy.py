@@ -27,6 +27,7 @@ def copy(
     selectors: options.Selectors = None,
     from_: From = options.DEFAULT_STORAGE,
     missing: Missing = False,
+    gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

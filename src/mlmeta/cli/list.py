@@ -9,6 +9,7 @@ from mlmeta.cli.run import execute
 
 def list_(
     storage: options.Storage = options.DEFAULT_STORAGE,
+    gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -20,6 +21,25 @@ Selectors = Annotated[
 Storage = Annotated[
     str,
     typer.Option("--storage", metavar="LOCATION", envvar="MLMETA_STORAGE", help="A folder, or gs://bucket/prefix."),
+]
+
+
+def _use_project(project: str | None) -> str | None:
+    """Tell Google's client, which reads it from the environment."""
+    if project:
+        os.environ["GOOGLE_CLOUD_PROJECT"] = project
+    return project
+
+
+GcsProject = Annotated[
+    str | None,
+    typer.Option(
+        "--gcs-project",
+        metavar="PROJECT",
+        envvar="MLMETA_GCS_PROJECT",
+        callback=_use_project,
+        help="Google Cloud project, where the credentials name none.",
+    ),
 ]
 TrackingUri = Annotated[
     str,

@@ -28,6 +28,7 @@ def prune(
     dry_run: DryRun = False,
     yes: options.Yes = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
+    gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

@@ -62,8 +62,10 @@ def _prepare_process(*, verbose: bool) -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     if not verbose:
+        import logging
         import warnings
 
+        logging.disable(logging.INFO)  # MLflow's and Alembic's own, which some versions turn on by themselves
         warnings.simplefilter("ignore")
 
 

@@ -58,6 +58,7 @@ def show(
     sort: Sort = "",
     limit: Limit = 100,
     storage: options.Storage = options.DEFAULT_STORAGE,
+    gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -71,19 +72,20 @@ def show(
 
     def call() -> Result:
         from mlmeta.operations import show as operation
+        from mlmeta.operations import show_runs
 
         if models:
             return operation.models(selector, storage)
         if metric and run:
-            return operation.metric_over_steps(selector, storage, run, metric)
+            return show_runs.metric_over_steps(selector, storage, run, metric)
         if metric and experiment:
-            return operation.metric_over_runs(selector, storage, experiment, metric)
+            return show_runs.metric_over_runs(selector, storage, experiment, metric)
         if metric:
             raise UsageError("--metric needs to know whose", hint="add --experiment NAME, or --run ID")
         if run:
-            return operation.run_detail(selector, storage, run)
+            return show_runs.run_detail(selector, storage, run)
         if experiment:
-            return operation.run_table(
+            return show_runs.run_table(
                 selector, storage, experiment, columns=column or (), sort=sort, limit=None if json else limit
             )
         return operation.overview(selector, storage)

@@ -25,6 +25,7 @@ def verify(
     quick: Quick = False,
     drill: Drill = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
+    gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

@@ -13,7 +13,7 @@ from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.verification import Comparison
 from mlmeta.snapshot.catalog import State, describe, file_sets
 from mlmeta.snapshot.reader import open_snapshot
-from mlmeta.snapshot.verify import Problem, verify_snapshot
+from mlmeta.snapshot.verify import Problem, strangers, verify_snapshot
 from mlmeta.storage import Storage, open_storage
 
 
@@ -104,6 +104,8 @@ def _thorough(place: Storage, selector: str, progress: Progress) -> Verified:
             raise
         return Verified(timestamp=selector, problems=(Problem(file="", message=str(error)),))
     problems = verify_snapshot(snapshot, lambda count: progress.advance("records", count))
+    files = next(files for files in file_sets(place) if files.timestamp == snapshot.timestamp)
+    problems += strangers(snapshot, files)
     records = sum(entry.records for entry in snapshot.summary.files.values())
     return Verified(timestamp=snapshot.timestamp, legacy=snapshot.is_legacy, records=records, problems=tuple(problems))
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from mlmeta.restorer import equality
+from mlmeta.restorer.walking import Merge, with_histories
 from mlmeta.schema import (
     Experiment,
-    MetricHistory,
     ModelVersion,
     Record,
     RegisteredModel,
-    Run,
     Skipped,
-    canonical,
     experiment_order,
     run_order,
 )
@@ -25,7 +23,9 @@ from mlmeta.snapshot.reader import RunHistories
 from mlmeta.snapshot.selecting import Selected
 
 MOST_NAMED = 1000
-_LARGEST = 1.7976931348623157e308  # what MLflow's database stores for an infinity
+
+_READ = {"run", "metric history", "registered model"}
+"""Kinds whose `Skipped` means that something of the snapshot can't be read back."""
 
 T = TypeVar("T")
 
@@ -99,19 +99,19 @@ class _Comparer:
         self._matching: Counter[str] = Counter()
         self._differences: list[Difference] = []
         self._total = 0
-        self._experiments = _Merge(selected.experiments(), lambda e: experiment_order(e.experiment_id))
-        self._runs = _Merge(selected.runs(), _run_key)
-        self._models = _Merge(selected.models(), lambda m: m.name)
+        self._experiments = Merge(selected.experiments(), lambda e: experiment_order(e.experiment_id))
+        self._runs = Merge(selected.runs(), _run_key)
+        self._models = Merge(selected.models(), lambda m: m.name)
 
     def compare(self, found: Iterable[Record | Skipped]) -> Comparison:
-        for item in _with_histories(found):
+        for item in with_histories(found):
             if isinstance(item, Experiment):
                 self._match(self._experiments, item, self._experiment, _named_experiment)
             elif isinstance(item, RunHistories):
                 self._match(self._runs, item, self._run, _named_run)
             elif isinstance(item, RegisteredModel):
                 self._match(self._models, item, self._model, _named_model)
-            elif isinstance(item, Skipped):
+            elif isinstance(item, Skipped) and item.kind in _READ:
                 self._differ(Difference(kind=item.kind, id=item.id, found=f"not readable: {item.reason}"))
         self._rest(self._experiments, _named_experiment)
         self._rest(self._runs, _named_run)
@@ -125,7 +125,7 @@ class _Comparer:
         )
 
     def _match(
-        self, merge: _Merge[T], item: T, compare: Callable[[T, T], bool], name: Callable[[T], tuple[str, str]]
+        self, merge: Merge[T], item: T, compare: Callable[[T, T], bool], name: Callable[[T], tuple[str, str]]
     ) -> None:
         missing, expected = merge.up_to(item)
         for record in missing:
@@ -138,7 +138,7 @@ class _Comparer:
         self._compared[kind] += 1
         self._matching[kind] += compare(expected, item)
 
-    def _rest(self, merge: _Merge[T], name: Callable[[T], tuple[str, str]]) -> None:
+    def _rest(self, merge: Merge[T], name: Callable[[T], tuple[str, str]]) -> None:
         for record in merge.rest():
             self._missing(*name(record))
 
@@ -156,10 +156,10 @@ class _Comparer:
         expected, found = pair
         same = True
         for field in expected:
-            if f"{plural}.{field}" not in self._unkept and not _same(expected[field], found[field]):
+            if f"{plural}.{field}" not in self._unkept and not equality.same(expected[field], found[field]):
                 same = False
-                for name, left, right in _parts(field, expected[field], found[field]):
-                    shown = {"expected": _short(left), "found": _short(right)}
+                for name, left, right in equality.parts(field, expected[field], found[field]):
+                    shown = {"expected": equality.short(left), "found": equality.short(right)}
                     self._differ(Difference(kind=kind, id=identifier, field=name, **shown))
         return same
 
@@ -176,7 +176,10 @@ class _Comparer:
 
     def _histories(self, expected: RunHistories, found: RunHistories) -> bool:
         """Point by point; a history of one point that is the latest metric needs no record on either side."""
-        wanted, actual = _points(expected), _points(found)
+        if expected.run.metrics == found.run.metrics and equality.columns(expected) == equality.columns(found):
+            self._count_points(expected)
+            return True
+        wanted, actual = equality.points(expected), equality.points(found)
         same = True
         for key, points in wanted.items():
             self._compared["metric point"] += len(points)
@@ -189,6 +192,12 @@ class _Comparer:
                 shown["found"] += f" and {more} others" if more else ""
                 self._differ(Difference(kind="run", id=expected.run.run_id, field=f"history of {key}", **shown))
         return same
+
+    def _count_points(self, item: RunHistories) -> None:
+        with_history = {history.key for history in item.histories}
+        count = sum(len(history.step) for history in item.histories) + len(item.run.metrics.keys() - with_history)
+        self._compared["metric point"] += count
+        self._matching["metric point"] += count
 
     def _model(self, expected: RegisteredModel, found: RegisteredModel) -> bool:
         wanted, actual = dict(expected), dict(found)
@@ -208,109 +217,6 @@ class _Comparer:
         same = self._fields("model version", "model versions", identifier, pair)
         self._matching["model version"] += same
         return same
-
-
-class _Merge(Iterator[T]):
-    """The expected records of one kind, walked alongside the found ones."""
-
-    def __init__(self, expected: Iterator[T], key: Callable[[T], Any]) -> None:
-        self._expected = expected
-        self._key = key
-        self._following = next(expected, None)
-        self._last: Any = None
-
-    def __next__(self) -> T:
-        if self._following is None:
-            raise StopIteration
-        current, self._following = self._following, next(self._expected, None)
-        self._last = self._key(current)
-        return current
-
-    def up_to(self, item: T) -> tuple[list[T], T | None]:
-        """The expected records before `item`, which are missing, and the one that `item` should equal."""
-        missing = []
-        key = self._key(item)
-        while self._following is not None and self._key(self._following) < key:
-            missing.append(next(self))
-        if self._following is not None and self._key(self._following) == key:
-            return missing, next(self)
-        return missing, None
-
-    def was_last(self, item: T) -> bool:
-        """Whether the last expected record had this key."""
-        return bool(self._key(item) == self._last)
-
-    def rest(self) -> Iterator[T]:
-        """The expected records that nothing was found for."""
-        return self
-
-
-def _with_histories(items: Iterable[Record | Skipped]) -> Iterator[Record | Skipped | RunHistories]:
-    run: Run | None = None
-    histories: list[MetricHistory] = []
-    for item in items:
-        if isinstance(item, MetricHistory):
-            histories.append(item)
-            continue
-        if run is not None:
-            yield RunHistories(run, tuple(histories))
-            run, histories = None, []
-        if isinstance(item, Run):
-            run = item
-        else:
-            yield item
-    if run is not None:
-        yield RunHistories(run, tuple(histories))
-
-
-def _points(item: RunHistories) -> dict[str, set[tuple[int, int, str]]]:
-    found: dict[str, set[tuple[int, int, str]]] = {}
-    for history in item.histories:
-        points = found.setdefault(history.key, set())
-        points.update((step, timestamp, repr(_stored(value))) for step, timestamp, value in canonical(history.points()))
-    for key, latest in item.run.metrics.items():
-        if key not in found and latest.step is not None and latest.timestamp is not None:
-            found[key] = {(latest.step, latest.timestamp, repr(_stored(latest.value)))}
-    return found
-
-
-def _stored(value: float) -> float:
-    """A value as MLflow's database keeps it."""
-    if math.isinf(value):
-        return math.copysign(_LARGEST, value)
-    return value + 0.0 if value == 0 else value  # -0.0 and 0.0 are one value there
-
-
-def _same(expected: Any, found: Any) -> bool:
-    return bool(_comparable(expected) == _comparable(found))
-
-
-def _comparable(value: Any) -> Any:
-    if isinstance(value, float):
-        return repr(_stored(value))
-    if isinstance(value, Record):
-        return {k: _comparable(v) for k, v in value}
-    if isinstance(value, dict):
-        return {k: _comparable(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_comparable(v) for v in value]
-    return value
-
-
-def _parts(field: str, expected: Any, found: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The keys of a map that differ; anything else as a whole."""
-    if not isinstance(expected, dict) or not isinstance(found, dict):
-        yield field, expected, found
-        return
-    for key in sorted({*expected, *found}):
-        left, right = expected.get(key, "nothing"), found.get(key, "nothing")
-        if not _same(left, right):
-            yield f"{field}[{key}]", left, right
-
-
-def _short(value: Any) -> str:
-    text = value.to_line().decode() if isinstance(value, Record) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _run_key(item: RunHistories) -> Any:

@@ -110,12 +110,13 @@ def about(summary: Summary) -> dict[str, str]:
 
 
 def _listed(stored: StoredFile) -> Summary | None:
-    """The summary as the listing itself gave it; None where it didn't."""
+    """The summary as the listing itself gave it; None where it didn't, or where the body has to tell what is wrong."""
     text = stored.about.get(ABOUT)
     try:
-        return Summary.model_validate_json(text) if text else None
-    except ValidationError:  # the body is the truth, and will tell
+        summary = Summary.model_validate_json(text) if text else None
+    except ValidationError:
         return None
+    return None if summary is None or _major(summary.schema_version) > _major(SCHEMA_VERSION) else summary
 
 
 def _state(summary: Summary, files: layout.FileSet) -> tuple[State, str]:

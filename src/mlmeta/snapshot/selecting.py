@@ -41,9 +41,12 @@ class Selected:
             if self._ids is None or experiment.experiment_id in self._ids:
                 yield experiment
 
-    def runs(self) -> Iterator[RunHistories]:
-        """The runs with their histories, in the snapshot's order."""
-        for item in self.snapshot.runs() if self.selection.runs else ():
+    def runs(self, *, histories: bool = True) -> Iterator[RunHistories]:
+        """The runs, with their histories where these are wanted, in the snapshot's order."""
+        if not self.selection.runs:
+            return
+        items = self.snapshot.runs() if histories else (RunHistories(r, ()) for r in self.snapshot.records(RUNS))
+        for item in items:
             if self._ids is None or item.run.experiment_id in self._ids:
                 yield item
 

@@ -7,7 +7,7 @@ import hashlib
 import zlib
 from collections.abc import Callable
 
-from mlmeta.errors import ObjectExistsError, StorageError, TerminatedError
+from mlmeta.errors import StorageError, TerminatedError
 from mlmeta.schema import Record
 from mlmeta.snapshot import records
 from mlmeta.storage import Digest, StagedFile, Storage
@@ -77,7 +77,7 @@ class Place:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self._staged: dict[str, StagedFile] = {}
-        self._published: list[str] = []
+        self._published: list[tuple[StagedFile, str]] = []
 
     def stage(self, kind: str) -> None:
         """Begin the file of a kind."""
@@ -93,19 +93,22 @@ class Place:
         Raises:
             ObjectExistsError: the name is taken.
         """
-        self._published.append(name)  # before it shows: an interrupt must find it
-        try:
-            self._staged[kind].publish(name, digest, about)
-        except ObjectExistsError:
-            self._published.pop()  # not ours to withdraw
-            raise
+        staged = self._staged[kind]
+        self._published.append((staged, name))  # before it shows: an interrupt must find it
+        staged.publish(name, digest, about)
 
     def withdraw(self) -> None:
-        """Take back what was published, the latest first: without the summary the rest is no snapshot."""
-        while self._published:
-            with contextlib.suppress(StorageError):  # leftovers: `prune` removes them later
-                self.storage.remove(self._published[-1])
-            self._published.pop()
+        """Take back what was published, the latest first: without the summary the rest is no snapshot.
+
+        Where one file can't be taken back, what was published before it stays too: a whole snapshot too many
+        is better than a damaged one, and data files without a summary are leftovers that `prune` removes later.
+        """
+        with contextlib.suppress(StorageError):
+            while self._published:
+                staged, name = self._published[-1]
+                staged.withdraw(name)
+                self._published.pop()  # only now: an interrupt must find it
+        self._published.clear()
 
     def keep(self) -> None:
         """What was published is a snapshot now, and stays."""

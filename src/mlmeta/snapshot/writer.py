@@ -98,22 +98,26 @@ class SnapshotWriter:
         for place in self._places:
             place.discard()
 
-    def _each(self, action: Callable[[Place], None]) -> None:
+    def _each(self, action: Callable[[Place], None], *, claims: bool = False) -> None:
         """Do something in each storage, and drop those where it fails.
 
+        Args:
+            action: what is done.
+            claims: whether it claims the timestamp: then a name that is taken is no failure.
+
         Raises:
-            ObjectExistsError: a name is taken.
+            ObjectExistsError: a name is taken, and `claims`.
             StorageError: none is left.
         """
         for place in list(self._places):
             try:
                 action(place)
-            except ObjectExistsError:
-                raise
             except StorageError as error:
+                if claims and isinstance(error, ObjectExistsError):
+                    raise
                 self.failures[place.storage.location] = error
-                self._places.remove(place)
                 place.discard()
+                self._places.remove(place)
                 if not self._places:
                     raise
 
@@ -228,18 +232,18 @@ class SnapshotWriter:
 
     def _try_claim(self, timestamp: str) -> bool:
         try:
-            self._publish(EXPERIMENTS.name, timestamp)
+            self._publish(EXPERIMENTS.name, timestamp, claims=True)
             # A backup of the same second that compresses where this one doesn't: both give way.
-            self._each(partial(_must_be_alone, timestamp, compressed=not self._compress))
+            self._each(partial(_must_be_alone, timestamp, compressed=not self._compress), claims=True)
         except ObjectExistsError:
             for place in self._places:
                 place.withdraw()
             return False
         return True
 
-    def _publish(self, kind: str, timestamp: str) -> None:
+    def _publish(self, kind: str, timestamp: str, *, claims: bool = False) -> None:
         name, digest = self._name(kind, timestamp), self._files[kind].digest
-        self._each(lambda place: place.publish(kind, name, digest))
+        self._each(lambda place: place.publish(kind, name, digest), claims=claims)
 
     def _confirm(self, summary: Summary) -> None:
         for entry in summary.files.values():

@@ -8,7 +8,12 @@ from mlmeta.errors import UsageError
 from mlmeta.storage.base import Digest, StagedFile, Storage, StoredFile
 from mlmeta.storage.local import LocalStorage
 
-__all__ = ["Digest", "LocalStorage", "StagedFile", "Storage", "StoredFile", "open_storage"]
+__all__ = ["Digest", "LocalStorage", "StagedFile", "Storage", "StoredFile", "is_local", "open_storage"]
+
+
+def is_local(location: str) -> bool:
+    """Whether `location` names a folder."""
+    return location.startswith("file://") or "://" not in location
 
 
 def open_storage(location: str) -> Storage:
@@ -22,12 +27,10 @@ def open_storage(location: str) -> Storage:
     """
     if not location:
         raise UsageError("--storage is empty", hint="name a folder, or gs://bucket/prefix")
-    if location.startswith("file://"):
-        return LocalStorage(Path(location.removeprefix("file://")))
+    if is_local(location):
+        return LocalStorage(Path(location.removeprefix("file://")).expanduser())
     if location.startswith("gs://"):
         from mlmeta.storage.gcs import GcsStorage
 
         return GcsStorage(location)
-    if "://" in location:
-        raise UsageError(f"{location} is not a storage that mlmeta knows", hint="name a folder, or gs://bucket/prefix")
-    return LocalStorage(Path(location).expanduser())
+    raise UsageError(f"{location} is not a storage that mlmeta knows", hint="name a folder, or gs://bucket/prefix")

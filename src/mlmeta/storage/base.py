@@ -58,6 +58,15 @@ class StagedFile(Protocol):
             StorageError: it can't be written.
         """
 
+    def withdraw(self, name: str) -> None:
+        """Take back what was published as `name`; another's file of that name, or none, is left as it is.
+
+        To be called before `discard`, also where `publish` failed and nobody knows how far it came.
+
+        Raises:
+            StorageError: it can't be taken back.
+        """
+
     def discard(self) -> None:
         """Forget the staged file; what was published stays. To be called in every case."""
 

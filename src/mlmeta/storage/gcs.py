@@ -1,4 +1,4 @@
-"""A Google Cloud Storage bucket as storage.
+"""A Google Cloud Storage bucket as storage. Imported only when one is opened: the client takes its time to load.
 
 Creating an object is atomic, and listing and reading are strongly consistent
 (https://cloud.google.com/storage/docs/consistency). A create carries the precondition "generation 0", so it never
@@ -15,14 +15,16 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
-from mlmeta.errors import ObjectExistsError, ObjectMissingError, StorageError, UsageError
+import google_crc32c
+from google.api_core.exceptions import NotFound, PreconditionFailed
+from google.cloud import storage
+from google.cloud.storage.retry import DEFAULT_RETRY
+
+from mlmeta.errors import ObjectMissingError, StorageError, UsageError
 from mlmeta.storage.base import Digest, StoredFile
-from mlmeta.storage.gcs_errors import gcs_errors, spool_errors
-
-if TYPE_CHECKING:
-    from google.cloud import storage
+from mlmeta.storage.gcs_errors import gcs_errors, object_exists, object_missing, spool_errors
 
 SCHEME = "gs://"
 PATIENCE = 60.0
@@ -31,13 +33,17 @@ TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two bytes of a reply."""
 _IN_MEMORY = 8 << 20
 _BLOCK = 1 << 20
+_PAGE = 1000
+"""The most that GCS lists in one reply (https://cloud.google.com/storage/docs/json_api/v1/objects/list)."""
+_CHUNK = 16 << 20
+"""What is uploaded in one request, and held in memory, of a file that is too big (8 MiB) for a single one."""
 _SHA256 = "mlmeta-sha256"
 _TOKEN = "mlmeta-token"  # noqa: S105 - no secret
 _ABOUT = "mlmeta-about-"
 
 
 class GcsStorage:
-    """A prefix in a bucket. Credentials are the application's default ones.
+    """A prefix in a bucket. Credentials are the application's default ones. Threads may share it.
 
     Args:
         location: ``gs://bucket/prefix``.
@@ -54,8 +60,10 @@ class GcsStorage:
             raise UsageError(f"{location!r} names no bucket", hint="write gs://bucket/prefix")
         self._bucket_name = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._patience = patience
-        self._timeout = timeout
+        self.calls: dict[str, Any] = {"timeout": timeout, "retry": DEFAULT_RETRY.with_timeout(patience)}
+        """What every call gets."""
+        self.uploaded: dict[str, tuple[Digest, str]] = {}
+        """What was published from here, by name: digest and CRC32C of the bytes as they were written."""
 
     @property
     def location(self) -> str:
@@ -65,8 +73,6 @@ class GcsStorage:
     @cached_property
     def bucket(self) -> storage.Bucket:
         """The client's bucket. No request is made yet."""
-        from google.cloud import storage
-
         with gcs_errors(self.location):
             try:
                 client = storage.Client()
@@ -74,16 +80,14 @@ class GcsStorage:
                 client = storage.Client(project=None)
             return client.bucket(self._bucket_name)
 
-    @property
-    def calls(self) -> dict[str, Any]:
-        """What every call gets: timeout, and retries with back-off, bounded in time."""
-        from google.cloud.storage.retry import DEFAULT_RETRY
-
-        return {"timeout": self._timeout, "retry": DEFAULT_RETRY.with_timeout(self._patience)}
-
     def blob(self, name: str) -> storage.Blob:
-        """The object of a file."""
+        """The object of a file. No request is made."""
         return self.bucket.blob(self._prefix + name)
+
+    def look_up(self, name: str) -> storage.Blob | None:
+        """The object of a file with its properties; None where there is none."""
+        with gcs_errors(self.location, name):
+            return self.bucket.get_blob(self._prefix + name, **self.calls)
 
     def stage(self) -> GcsStagedFile:
         """Begin a new file, in a local temporary file."""
@@ -91,11 +95,12 @@ class GcsStorage:
             return GcsStagedFile(self, tempfile.TemporaryFile(prefix="mlmeta-"))
 
     def files(self) -> Iterator[StoredFile]:
-        """The objects below the prefix, one folder deep, 1,000 a request."""
+        """The objects below the prefix, one folder deep."""
         with gcs_errors(self.location):
             for blob in self.bucket.client.list_blobs(
                 self.bucket,
                 prefix=self._prefix,
+                page_size=_PAGE,
                 fields="items(name,size,updated,metadata),nextPageToken",
                 **self.calls,
             ):
@@ -110,34 +115,53 @@ class GcsStorage:
 
     def open(self, name: str) -> BinaryIO:
         """A file's content, downloaded whole and held against the object's CRC32C."""
-        blob = self.blob(name)
         spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, prefix="mlmeta-")  # noqa: SIM115
         try:
             with spool_errors(), gcs_errors(self.location, name):
-                blob.download_to_file(spool, raw_download=True, **self.calls)
-            _must_have_arrived(spool, blob, self.location + name)
+                self.calls["retry"](self._download)(name, spool)  # a broken error message is not tried again within
         except BaseException:
             spool.close()
             raise
-        spool.seek(0)
         return cast("BinaryIO", spool)
 
-    def confirm(self, name: str, digest: Digest) -> None:
-        """Look at the object's size and recorded SHA-256; where none is recorded, download it."""
-        with gcs_errors(self.location, name):
-            blob = self.bucket.get_blob(self._prefix + name, **self.calls)
-        if blob is None:
-            raise ObjectMissingError(f"{self.location}{name} is missing", name=name)
-        recorded = (blob.metadata or {}).get(_SHA256) or self._sha256(name)
-        if Digest(blob.size or 0, recorded) != digest:
-            raise StorageError(f"{self.location}{name} does not hold what was written into it")
+    def _download(self, name: str, spool: IO[bytes]) -> None:
+        spool.seek(0)
+        spool.truncate()
+        blob = self.blob(name)
+        blob.download_to_file(spool, raw_download=True, **self.calls)
+        if blob.crc32c is None:  # the reply to a resumed download need not tell it
+            blob.reload(**self.calls)
+        if _crc32c_of(spool) != blob.crc32c:  # the client does not check a download that was cut and resumed
+            raise StorageError(
+                f"{self.location}{name} did not arrive as it is stored: its CRC32C differs", hint="try again"
+            )
+        spool.seek(0)
 
-    def _sha256(self, name: str) -> str:
+    def confirm(self, name: str, digest: Digest) -> None:
+        """Hold size and CRC32C, as the server has them, against what was uploaded from here.
+
+        What was uploaded elsewhere is downloaded: the SHA-256 in its metadata is only what somebody said.
+        """
+        blob = self.look_up(name)
+        if blob is None:
+            raise object_missing(self.location, name)
+        written, crc32c = self.uploaded.get(name, (None, None))
+        if written is None:
+            written, crc32c = self._digest(name), blob.crc32c
+        if digest != written or (blob.size, blob.crc32c) != (written.size, crc32c):
+            raise StorageError(
+                f"{self.location}{name} does not hold what was written into it",
+                hint="somebody else writes there, or it was altered on the way: try again",
+            )
+
+    def _digest(self, name: str) -> Digest:
         with self.open(name) as file:
             sha256 = hashlib.sha256()
+            size = 0
             while block := file.read(_BLOCK):
                 sha256.update(block)
-            return sha256.hexdigest()
+                size += len(block)
+            return Digest(size, sha256.hexdigest())
 
     def remove(self, name: str) -> None:
         """Delete the object; one that is gone, also by a try whose reply was lost, counts as removed."""
@@ -151,44 +175,78 @@ class GcsStagedFile:
     def __init__(self, storage: GcsStorage, spool: IO[bytes]) -> None:
         self._storage = storage
         self._spool = spool
+        self._size = 0
+        self._crc32c = 0
         self._token = secrets.token_hex(16)
+        self._generations: dict[str, int] = {}
 
     def write(self, data: bytes) -> None:
         """Append `data`."""
         with spool_errors():
             self._spool.write(data)
+        self._size += len(data)
+        self._crc32c = _extend(self._crc32c, data)
 
     def publish(self, name: str, digest: Digest, about: Mapping[str, str] | None = None) -> None:
-        """Upload, unless an object of that name exists. The server holds it against the client's checksum."""
-        from google.api_core.exceptions import PreconditionFailed
+        """Upload, unless an object of that name exists; what the server has is held against what was written."""
+        where = self._storage.location + name
+        if self._size != digest.size:
+            raise StorageError(f"{where} was not written in full", hint="this is a bug in mlmeta: please report it")
+        blob = self._create(name, digest, about or {})
+        if blob.crc32c != _encoded(self._crc32c):
+            raise StorageError(f"{where} did not arrive as it was written: its CRC32C differs", hint="try again")
+        self._storage.uploaded[name] = (digest, blob.crc32c)
 
-        blob = self._storage.blob(name)
-        blob.metadata = {
-            _SHA256: digest.sha256,
-            _TOKEN: self._token,
-            **{_ABOUT + key: value for key, value in (about or {}).items()},
-        }
-        with spool_errors():
-            self._spool.flush()
-        with gcs_errors(self._storage.location):  # not found can only mean the bucket
+    def _create(self, name: str, digest: Digest, about: Mapping[str, str]) -> storage.Blob:
+        with spool_errors(), gcs_errors(self._storage.location):  # where it says "not found", that is the bucket
+            blob = self._storage.blob(name)
+            blob.metadata = {
+                _SHA256: digest.sha256,
+                _TOKEN: self._token,
+                **{_ABOUT + key: value for key, value in about.items()},
+            }
             try:
-                blob.upload_from_file(
-                    self._spool,
-                    rewind=True,
-                    size=digest.size,
-                    content_type="application/gzip" if name.endswith(".gz") else "application/json",
-                    if_generation_match=0,
-                    checksum="crc32c",
-                    **self._storage.calls,
-                )
-            except PreconditionFailed as error:
-                if not self._is_ours(blob):
-                    raise ObjectExistsError(f"{self._storage.location}{name} exists already", name=name) from error
+                self._upload(blob, digest.size)
+            except (PreconditionFailed, NotFound) as error:  # the latter: an upload session that is over
+                ours = self._ours(name)
+                if ours is None and isinstance(error, PreconditionFailed):
+                    raise object_exists(self._storage.location, name) from error
+                if ours is None:
+                    raise
+                blob = ours
+        self._generations[name] = blob.generation
+        return blob
 
-    def _is_ours(self, blob: storage.Blob) -> bool:
-        """Whether the object is of this very staged file: then an earlier try made it, and only its reply was lost."""
-        found = blob.bucket.get_blob(blob.name, **self._storage.calls)
-        return found is not None and (found.metadata or {}).get(_TOKEN) == self._token
+    def _upload(self, blob: storage.Blob, size: int) -> None:
+        blob.chunk_size = _CHUNK
+        blob.upload_from_file(
+            self._spool,
+            rewind=True,
+            size=size,
+            content_type="application/gzip" if blob.name.endswith(".gz") else "application/json",
+            if_generation_match=0,
+            checksum="crc32c",
+            **self._storage.calls,
+        )
+
+    def _ours(self, name: str) -> storage.Blob | None:
+        """The object of that name, if this very staged file made it: by a try whose reply was lost."""
+        blob = self._storage.look_up(name)
+        return blob if blob is not None and (blob.metadata or {}).get(_TOKEN) == self._token else None
+
+    def withdraw(self, name: str) -> None:
+        """Delete the object, if this very staged file made it."""
+        generation = self._generations.get(name)
+        if generation is None:
+            blob = self._ours(name)
+            if blob is None:
+                return
+            generation = blob.generation
+        with (
+            gcs_errors(self._storage.location, name),
+            contextlib.suppress(NotFound, PreconditionFailed),  # gone, or another's by now
+        ):
+            self._storage.blob(name).delete(if_generation_match=generation, **self._storage.calls)
 
     def discard(self) -> None:
         """Remove the temporary file."""
@@ -200,20 +258,17 @@ def _about(metadata: Mapping[str, str] | None) -> dict[str, str]:
     return {k.removeprefix(_ABOUT): v for k, v in (metadata or {}).items() if k.startswith(_ABOUT)}
 
 
-def _must_have_arrived(spool: IO[bytes], blob: storage.Blob, where: str) -> None:
-    """Hold a download against the checksum that came with it. The client does not, where it was cut and resumed.
+_extend: Callable[[int, bytes], int] = google_crc32c.extend
 
-    Raises:
-        StorageError: something else arrived.
-    """
-    import google_crc32c
 
-    if blob.crc32c is None:
-        return
-    extend: Callable[[int, bytes], int] = google_crc32c.extend
-    crc = 0
+def _crc32c_of(spool: IO[bytes]) -> str:
+    crc32c = 0
     spool.seek(0)
     while block := spool.read(_BLOCK):
-        crc = extend(crc, block)
-    if crc != int.from_bytes(base64.b64decode(blob.crc32c), "big"):
-        raise StorageError(f"{where} did not arrive as it is stored: its checksum differs", hint="try again")
+        crc32c = _extend(crc32c, block)
+    return _encoded(crc32c)
+
+
+def _encoded(crc32c: int) -> str:
+    """As GCS writes it: base64 of four bytes, the highest first."""
+    return base64.b64encode(crc32c.to_bytes(4, "big")).decode()

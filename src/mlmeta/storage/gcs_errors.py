@@ -7,7 +7,14 @@ import errno
 import tempfile
 from collections.abc import Iterator
 
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from requests import RequestException
+from urllib3.exceptions import HTTPError
+
 from mlmeta.errors import (
+    ObjectExistsError,
     ObjectMissingError,
     StorageDeniedError,
     StorageError,
@@ -17,21 +24,21 @@ from mlmeta.errors import (
 
 _LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 _ROLES = "it takes storage.objects.list, get and create; delete to prune (docs/gcs.md names the roles)"
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextlib.contextmanager
 def spool_errors() -> Iterator[None]:
-    """Errors of the local temporary file that an object is staged in."""
+    """Errors of the local temporary file that an object is staged in. Goes outside of `gcs_errors`."""
     try:
         yield
     except OSError as error:
-        folder = tempfile.gettempdir()
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        folder = tempfile.tempdir or "any folder for temporary files"
+        if error.errno in _NO_SPACE:
             hint = "free some space there, or set TMPDIR to another folder"
             raise StorageFullError(f"no space left for temporary files in {folder}", hint=hint) from error
-        if type(error) is not OSError and not isinstance(error, PermissionError):
-            raise  # requests' errors are OSErrors too
-        raise StorageError(f"no temporary file in {folder}: {error}", hint="set TMPDIR to another folder") from error
+        reason = error.strerror or error
+        raise StorageError(f"no temporary file in {folder}: {reason}", hint="set TMPDIR to another folder") from error
 
 
 @contextlib.contextmanager
@@ -42,37 +49,47 @@ def gcs_errors(location: str, name: str = "") -> Iterator[None]:
         location: ``gs://bucket/prefix/``.
         name: of the object; empty: the bucket as a whole.
     """
-    from google.api_core import exceptions as api
-    from google.auth import exceptions as auth
-    from google.cloud.exceptions import GoogleCloudError
-    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
-    from requests import RequestException
-
     where = location + name
     try:
         yield
     except api.NotFound as error:
-        raise _missing(error, location, name) from error
+        raise _missing(location, name) from error
     except (api.Forbidden, api.Unauthorized, auth.InvalidOperation) as error:
         raise StorageDeniedError(f"no permission for {where}: {_short(error)}", hint=_ROLES) from error
     except (auth.DefaultCredentialsError, auth.RefreshError) as error:
         raise StorageDeniedError(f"no credentials for {where}: {_short(error)}", hint=_LOG_IN) from error
-    except (api.RetryError, auth.TransportError, RequestException, ConnectionError, TimeoutError) as error:
+    except DataCorruption as error:
+        raise StorageError(f"{where} did not arrive as it is stored: its CRC32C differs", hint="try again") from error
+    except (api.RetryError, auth.TransportError, RequestException, HTTPError, ConnectionError, TimeoutError) as error:
         cause = getattr(error, "cause", None) or error
         raise StorageError(
             f"{where} can't be reached: {_short(cause)}", hint="check the network, and try again"
         ) from error
-    except (GoogleCloudError, DataCorruption, InvalidResponse, ValueError) as error:
+    except (api.GoogleAPICallError, auth.GoogleAuthError, InvalidResponse, ValueError) as error:
         raise StorageError(f"{where} failed: {_short(error)}", hint="check the bucket's name and settings") from error
 
 
-def _missing(error: Exception, location: str, name: str) -> StorageError:
+def _missing(location: str, name: str) -> StorageError:
     bucket = location.split("/")[2]
-    if not name or "bucket" in str(error).lower():
+    if not name:
         return StorageMissingError(
             f"there is no bucket {bucket}, or it can't be seen", hint="check its name in --storage"
         )
-    return ObjectMissingError(f"{location}{name} is missing", name=name)
+    return object_missing(location, name)
+
+
+def object_exists(location: str, name: str) -> ObjectExistsError:
+    """There is an object of that name, and it is somebody else's."""
+    return ObjectExistsError(
+        f"{location}{name} exists already", name=name, hint="somebody else writes there too: try again"
+    )
+
+
+def object_missing(location: str, name: str) -> ObjectMissingError:
+    """There is no object of that name."""
+    return ObjectMissingError(
+        f"{location}{name} is missing", name=name, hint="somebody removed it: `mlmeta list` shows what is whole"
+    )
 
 
 def _short(error: object) -> str:

@@ -130,6 +130,7 @@ class LocalStagedFile:
         self._folder = folder
         self._path = path
         self._file = file
+        self._claimed: set[Path] = set()
 
     def write(self, data: bytes) -> None:
         """Append `data`."""
@@ -147,8 +148,36 @@ class LocalStagedFile:
                 self._file.close()
             if self._path.stat().st_size != digest.size:
                 raise StorageError(f"{target} was not written in full", hint="check the disk")
-            _link(self._path, target)
+            self._link(target)
             _flush_folder(self._folder)
+
+    def _link(self, target: Path) -> None:
+        """Give the file a second name, which must be new.
+
+        Some file systems (FUSE mounts, exFAT) have no hard links. There the name is claimed by an empty
+        file, which is then replaced: create-only too, but a crash in between leaves the empty file.
+        """
+        try:
+            os.link(self._path, target)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            target.open("xb").close()
+            self._claimed.add(target)
+            copy = self._path.with_suffix(".copy")
+            shutil.copyfile(self._path, copy)
+            copy.replace(target)
+
+    def withdraw(self, name: str) -> None:
+        """Unlink the name, if it leads to this file."""
+        target = self._folder / name
+        with _errors_named(target, name=name), contextlib.suppress(FileNotFoundError):
+            if target in self._claimed or target.samefile(self._path):
+                target.unlink()
+                self._claimed.discard(target)
+                _flush_folder(self._folder)
 
     def discard(self) -> None:
         """Remove the temporary file."""
@@ -156,25 +185,6 @@ class LocalStagedFile:
             self._file.close()
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give a file a second name, which must be new.
-
-    Some file systems (FUSE mounts, exFAT) have no hard links. There the name is claimed by an empty
-    file, which is then replaced: create-only too, but a crash in between leaves the empty file.
-    """
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        target.open("xb").close()
-        copy = source.with_suffix(".copy")
-        shutil.copyfile(source, copy)
-        copy.replace(target)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -191,9 +201,11 @@ def _errors_named(path: Path, name: str = "") -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        raise ObjectExistsError(f"{path} exists already", name=name) from error
+        hint = "somebody else writes there too: try again"
+        raise ObjectExistsError(f"{path} exists already", name=name, hint=hint) from error
     except FileNotFoundError as error:
-        raise ObjectMissingError(f"{path} is missing", name=name) from error
+        hint = "somebody removed it: `mlmeta list` shows what is whole"
+        raise ObjectMissingError(f"{path} is missing", name=name, hint=hint) from error
     except OSError as error:
         raise _named(error, path) from error
 

@@ -38,18 +38,21 @@ def view(result: RestoreResult, *, verbose: bool) -> RenderableType:
     if any(result.present.values()):
         lines.append(Text(f"  there already: {_kinds(result.present)}"))
     if result.comparison is not None:
-        lines.append(_proof(result.comparison, verbose=verbose))
+        lines.append(_proof(result.comparison, keeps_ids=result.keeps_ids, verbose=verbose))
     return Group(*lines)
 
 
-def _proof(comparison: Comparison, *, verbose: bool) -> RenderableType:
+def _proof(comparison: Comparison, *, keeps_ids: bool, verbose: bool) -> RenderableType:
     table = text.table("READ BACK", "IN SNAPSHOT", "MATCHING", right=("IN SNAPSHOT", "MATCHING"))
     for kind, count in comparison.compared.items():
         matching = comparison.matching.get(kind, 0)
         style = "green" if matching == count else "bold red"
         table.add_row(f"{kind}s", f"{count:,}", Text(f"{matching:,}", style=style))
     lines: list[RenderableType] = [Text(), table]
-    if comparison.unkept:
+    if comparison.unkept and keeps_ids:
+        fields = ", ".join(comparison.unkept)
+        lines.append(Text(f"Not compared, for MLflow's database has no place for it: {fields}", style="dim"))
+    elif comparison.unkept:
         fields = ", ".join(comparison.unkept) if verbose else "creation times, artifact URIs and others; see --verbose"
         lines.append(Text(f"Not compared, for MLflow's API can't set them: {fields}", style="dim"))
     return Group(*lines)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlmeta.cli.views import text
-from mlmeta.operations.show import (
+from mlmeta.operations.shown import (
     MetricOverRuns,
     MetricOverSteps,
     ModelList,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from mlmeta.errors import ConnectionFailedError, UsageError
 from mlmeta.exporter.api import convert
+from mlmeta.exporter.api.files import passed_over
 from mlmeta.exporter.api.histories import HistoryReader, has_bulk
 from mlmeta.exporter.api.paging import pages
 from mlmeta.exporter.api.registry import read_models
@@ -62,23 +63,35 @@ class ApiSource:
             ) from error
 
     def _items(self, selection: Selection, progress: Progress) -> Iterator[Item]:
-        experiments: list[Experiment] = []
-        run_ids: set[str] | None = set() if selection.experiments else None
+        run_ids: set[str] | None = None
         if selection.runs or selection.experiments:
-            progress.phase("reading experiments")
-            experiments = sorted(self._experiments(selection.experiments), key=_by_id)
-            yield from experiments if selection.runs else ()
-            progress.phase("reading runs and their metrics")
-            for item in self._runs(experiments):
-                if run_ids is not None and isinstance(item, Run):
-                    run_ids.add(item.run_id)
-                if selection.runs:
-                    yield item
+            seen = yield from self._tracked(selection, progress)
+            run_ids = set().union(*seen.values()) if selection.experiments else None
         if selection.models:
             progress.phase("reading registered models")
             yield from self._models(run_ids)
+
+    def _tracked(self, selection: Selection, progress: Progress) -> Generator[Item, None, dict[str, set[str]]]:
+        """Experiments and runs; returns the run ids by experiment, where they are needed later."""
+        progress.phase("reading experiments")
+        experiments = sorted(self._experiments(selection.experiments), key=_by_id)
+        yield from experiments if selection.runs else ()
+        progress.phase("reading runs and their metrics")
+        seen: dict[str, set[str]] = {e.experiment_id: set() for e in experiments}
+        for item in self._runs(experiments):
+            if isinstance(item, Run) and self._remembers(selection):
+                seen[item.experiment_id].add(item.run_id)
+            if selection.runs:
+                yield item
+        if self._connection.kind == "files" and not selection.experiments:
+            yield from passed_over(self._connection.uri, seen)
         if selection.runs:
-            yield from read_unsaved(self._connection, [e.experiment_id for e in experiments])
+            yield from read_unsaved(self._connection, list(seen))
+        return seen
+
+    def _remembers(self, selection: Selection) -> bool:
+        """Whether run ids are needed later. Of a whole server they are not: memory must not grow with it."""
+        return bool(selection.experiments) or self._connection.kind == "files"
 
     def _experiments(self, names: tuple[str, ...]) -> Iterator[Experiment]:
         from mlflow.entities import ViewType

@@ -19,7 +19,7 @@ from mlmeta.tracking.sql.models import model_names, read_models
 from mlmeta.tracking.sql.runs import count_runs, stream_runs
 from mlmeta.tracking.sql.tables import Tables
 
-UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "models.versions.storage_location")
+UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "model versions.storage_location")
 """Fields of records that a database gives and `MlflowClient` does not (`search_runs`, `search_model_versions`)."""
 
 
@@ -35,7 +35,6 @@ class SqlSource:
 
     def __init__(self, uri: str) -> None:
         self._database = parse(uri)
-        self._warnings: tuple[str, ...] = ()
 
     @cached_property
     def info(self) -> SourceInfo:
@@ -62,7 +61,6 @@ class SqlSource:
         """
         with self._database.reading() as connection:
             tables = Tables(connection, self._database.shown)
-            self._warnings = tuple(left_out(connection, tables))
             names = experiment_names(connection, tables)
             ids = self._selected(names, selection)
             limited = ids if selection.experiments else None
@@ -71,6 +69,8 @@ class SqlSource:
                 yield from _runs(connection, tables, limited, progress)
             if selection.models:
                 yield from _models(connection, tables, limited, progress)
+            if selection.runs:
+                yield from left_out(connection, tables, limited)
 
     def _selected(self, names: dict[int, str], selection: Selection) -> list[int]:
         if not selection.experiments:
@@ -83,8 +83,8 @@ class SqlSource:
         return [experiment_id for experiment_id, name in names.items() if name in selection.experiments]
 
     def warnings(self) -> tuple[str, ...]:
-        """What the last `read` left out, counted."""
-        return self._warnings
+        """None: what is left out comes as `Skipped`."""
+        return ()
 
     def close(self) -> None:
         """Nothing is kept open between reads."""

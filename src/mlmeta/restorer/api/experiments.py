@@ -21,7 +21,7 @@ def prepare(connection: Connection, state: State, timestamp: str) -> None:
                 continue
             state.present["experiments"] += 1
             if place.revive:
-                _revive(connection, place, timestamp)
+                _revive(connection, state, place, timestamp)
                 if not place.delete_last:
                     state.notes.append(
                         f"experiment {name!r} was deleted in the target and is active again; its own runs stay deleted"
@@ -61,16 +61,17 @@ def _create(connection: Connection, state: State, place: Place, timestamp: str) 
     place.target_id = connection.client.create_experiment(experiment.name, location, tags)
 
 
-def _revive(connection: Connection, place: Place, timestamp: str) -> None:
+def _revive(connection: Connection, state: State, place: Place, timestamp: str) -> None:
     """Make a deleted experiment active. The server makes all its runs active too: those are deleted again."""
-    runs = [
-        run.info.run_id for run in search_runs(connection, [place.target_id]) if run.info.lifecycle_stage == "deleted"
-    ]
+    runs = list(search_runs(connection, [place.target_id]))
     connection.client.restore_experiment(place.target_id)
     if place.delete_last:
         connection.client.set_experiment_tag(place.target_id, marks.TO_DELETE, timestamp)
-    for run_id in runs:
-        connection.client.delete_run(run_id)
+    for run in runs:
+        if run.info.lifecycle_stage == "deleted":
+            connection.client.delete_run(run.info.run_id)
+        elif place.delete_last:
+            state.active_in_deleted.append(run.info.run_id)
 
 
 def _add_tags(connection: Connection, place: Place) -> None:

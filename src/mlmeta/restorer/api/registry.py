@@ -186,9 +186,7 @@ def _name_filter(name: str) -> str:
 
 
 def _is_same(entity: Any, wanted: Repointed) -> bool:
-    """Whether the target's version is the snapshot's: made by a restore, or of the same source and run."""
-    if marks.VERSION in entity._tags:
-        return True
+    """Whether the target's version is the snapshot's: of the same source and run."""
     return (entity.source or None) == wanted.source and (entity.run_id or None) == wanted.run_id
 
 

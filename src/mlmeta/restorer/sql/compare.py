@@ -8,13 +8,14 @@ from mlmeta.restorer.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings
 from mlmeta.restorer.sql.outcome import RENAME
 from mlmeta.restorer.sql.runs import run_batches
 from mlmeta.restorer.sql.stored import StoredForm, same
-from mlmeta.restorer.sql.walk import Part, Ways
+from mlmeta.restorer.sql.walk import Ways
 from mlmeta.schema import Experiment, MetricHistory, Record, RegisteredModel, Run
 from mlmeta.snapshot.reader import RunHistories
+from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.sql.batches import batches
 
 
-def restored(part: Part, holdings: Holdings, ways: Ways) -> Iterator[Record]:
+def restored(part: Selected, holdings: Holdings, ways: Ways) -> Iterator[Record]:
     """What the target holds of a part of a snapshot, in the snapshot's order.
 
     A record that is just as a restore leaves it is given as the snapshot has it; one that differs, as the target

@@ -75,7 +75,7 @@ class Holdings:
             return {}
         table = self._tables["datasets"].c
         query = sa.select(table.name, table.digest, table.dataset_uuid).where(table.experiment_id == experiment_id)
-        return {(name, digest): found for name, digest, found in self._connection.execute(query).tuples()}
+        return {(name, digest): found for name, digest, found in self._connection.execute(query)}
 
     def default_is_untouched(self) -> bool:
         """Whether the Default experiment is the placeholder that MLflow makes in every new database."""

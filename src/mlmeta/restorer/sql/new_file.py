@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 
 from mlmeta.restorer.sql.schema import create_schema
-from mlmeta.tracking.database import Database
+from mlmeta.tracking.database import Database, writing
 
-_CACHE_KIB = 64 * 1024
+_CACHE_KIB = 32 * 1024
 
 
 class NewFile:
@@ -23,12 +24,13 @@ class NewFile:
     A context manager: left without `publish`, nothing remains. As nobody else sees the file, it needs no journal.
 
     Args:
-        database: whose file does not exist yet; its folder is made where it is missing, as MLflow does.
+        database: whose file does not exist yet, or has no table; a missing folder is made, as MLflow does.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._path = database.path.with_name(f".{database.path.name}.{uuid.uuid4().hex}.tmp")
+        self._final = database.path.resolve()  # a link stays a link
+        self._path = self._final.with_name(f".{self._final.name}.{uuid.uuid4().hex}.tmp")
         self._open: Connection | None = None
 
     def __enter__(self) -> NewFile:
@@ -55,7 +57,7 @@ class NewFile:
                 self._open.commit()
         self._close()
         _sync(self._path)
-        if not _take_name(self._path, self._database.path):
+        if not (_replace_blank(self._path, self._final, self._database) or _take_name(self._path, self._final)):
             return False
         _sync(self._path.parent)
         return True
@@ -79,6 +81,36 @@ def _hasty_engine(path: Path) -> Engine:
         cursor.close()
 
     return engine
+
+
+def is_blank(database: Database) -> bool:
+    """Whether a SQLite database does not exist yet, or has no table.
+
+    Raises:
+        ConnectionFailedError: it is there and can't be read, or is something else.
+    """
+    if not database.path.exists():
+        return True
+    with database.reading() as connection:
+        return _has_no_table(connection)
+
+
+def _has_no_table(connection: Connection) -> bool:
+    return not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+
+
+def _replace_blank(temporary: Path, path: Path, database: Database) -> bool:
+    """Put a file over a database without a table. False where there is none, or it has got one meanwhile."""
+    if not path.exists():
+        return False
+    before = path.stat().st_ino
+    with writing(database) as connection:
+        # The lock is on the file that was opened: it counts only while that file still has the name.
+        if path.stat().st_ino != before or not _has_no_table(connection):
+            return False
+        shutil.copymode(path, temporary)
+        temporary.replace(path)
+    return True
 
 
 def _take_name(temporary: Path, path: Path) -> bool:

@@ -1,4 +1,8 @@
-"""Records as rows of MLflow's tables, by MLflow's own table definitions."""
+"""Records as rows of MLflow's tables, by MLflow's own table definitions.
+
+Where a record has no user or no artifact location, the row has an empty text: over NULL there, MLflow's entities and
+protobuf messages stumble, and the whole experiment can't be listed any more (tried with 3.17).
+"""
 
 from __future__ import annotations
 
@@ -91,7 +95,7 @@ def experiment_row(record: Experiment) -> Row:
     return (
         int(record.experiment_id),
         record.name,
-        record.artifact_location,
+        record.artifact_location or "",
         record.lifecycle_stage,
         record.creation_time,
         record.last_update_time,
@@ -110,7 +114,7 @@ def run_row(record: Run) -> Row:
         record.run_id,
         int(record.experiment_id),
         record.run_name,
-        record.user_id,
+        record.user_id or "",
         record.status,
         record.lifecycle_stage,
         record.start_time,

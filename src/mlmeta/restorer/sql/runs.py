@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from mlmeta.restorer.sql.holdings import Holdings
 from mlmeta.restorer.sql.outcome import Outcome, Sink
 from mlmeta.restorer.sql.stored import StoredForm, same
-from mlmeta.schema import MetricHistory, Record, Run
+from mlmeta.schema import Record, Run
 from mlmeta.snapshot.reader import RunHistories
 from mlmeta.tracking.sql.batches import BATCH
 from mlmeta.tracking.sql.histories import POINTS_AT_ONCE
@@ -86,9 +86,3 @@ def run_batches(items: Iterable[RunHistories]) -> Iterator[list[RunHistories]]:
             batch, points = [], 0
     if batch:
         yield batch
-
-
-def without_histories(runs: Iterable[Run]) -> Iterator[RunHistories]:
-    """Runs alone, for a plan that has nothing to compare."""
-    nothing: tuple[MetricHistory, ...] = ()
-    return (RunHistories(run, nothing) for run in runs)

@@ -85,25 +85,34 @@ def ensure_schema(database: Database) -> None:
         IncompatibleStoreError: see `state_of`.
         MlmetaError: the database can't be used.
     """
-    with writing(database) as connection:  # the lock lets one restore in at a time
-        empty = state_of(connection, database.shown) is State.EMPTY
-        if empty and database.kind != SQLITE:  # another connection may write beside this one
-            create_schema(database.engine())
-    if empty and database.kind == SQLITE:
-        create_schema(sa.create_engine(database.url, poolclass=sa.NullPool))
+    with database.errors():
+        if database.kind == SQLITE:  # a lock in the database would keep MLflow out as well: it has one of its own
+            if _state(database) is State.EMPTY:
+                create_schema(sa.create_engine(database.url, poolclass=sa.NullPool), locked=True)
+            return
+        with writing(database):  # lets one restore in at a time; it must not read: MLflow alters tables beside it
+            if _state(database) is State.EMPTY:
+                create_schema(database.engine())
 
 
-def create_schema(engine: Engine) -> None:
+def _state(database: Database) -> State:
+    with database.reading() as connection:
+        return state_of(connection, database.shown)
+
+
+def create_schema(engine: Engine, *, locked: bool = False) -> None:
     """Have MLflow make all its tables; without the Default experiment, which MLflow adds when it starts.
 
     Args:
         engine: on a database without MLflow's tables; disposed of.
+        locked: whether others may be doing the same at this moment.
     """
     from mlflow.store.db import utils
 
+    create = utils._safe_initialize_tables if locked else utils._initialize_tables
     try:
         with _quiet():
-            utils._initialize_tables(engine)
+            create(engine)
     finally:
         engine.dispose()
 

@@ -28,6 +28,9 @@ LARGEST = 1.7976931348623157e308
 class StoredForm:
     """Turns records into what the database will hold for them.
 
+    A run without a start time and a version without a creation time get 0, as over REST, a version without stage or
+    status MLflow's defaults: MLflow can't show them otherwise.
+
     Args:
         rewriter: for artifact locations.
     """
@@ -46,7 +49,8 @@ class StoredForm:
         if any(_needs_care(metric) for metric in metrics.values()):
             metrics = {key: _stored_metric(metric, record) for key, metric in metrics.items()}
         (artifact_uri,) = self._rewriter.uris("runs", record.artifact_uri)
-        return record.model_copy(update={"artifact_uri": artifact_uri, "metrics": metrics})
+        changes = {"artifact_uri": artifact_uri, "metrics": metrics, "start_time": record.start_time or 0}
+        return record.model_copy(update=changes)
 
     def histories(self, records: Sequence[MetricHistory]) -> list[MetricHistory]:
         """With infinities as MLflow stores them."""
@@ -58,8 +62,16 @@ class StoredForm:
 
     def _version(self, record: ModelVersion) -> ModelVersion:
         source, location = self._rewriter.uris("model versions", record.source, record.storage_location)
-        # MLflow's database has no column for the id of a logged model
-        return record.model_copy(update={"source": source, "storage_location": location, "model_id": None})
+        return record.model_copy(
+            update={
+                "source": source,
+                "storage_location": location,
+                "creation_timestamp": record.creation_timestamp or 0,
+                "current_stage": record.current_stage or "None",
+                "status": record.status or "READY",
+                "model_id": None,  # MLflow's database has no column for the id of a logged model
+            }
+        )
 
 
 def stored_history(record: MetricHistory) -> Sequence[MetricHistory]:

@@ -12,14 +12,15 @@ from mlmeta.progress import Progress
 from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.sql.compare import restored
 from mlmeta.restorer.sql.holdings import Holdings
-from mlmeta.restorer.sql.new_file import NewFile
+from mlmeta.restorer.sql.new_file import NewFile, is_blank
 from mlmeta.restorer.sql.outcome import FAIL, WAYS, Nowhere, Outcome
 from mlmeta.restorer.sql.schema import State, ensure_schema, state_of
-from mlmeta.restorer.sql.walk import Part, Ways, walk
+from mlmeta.restorer.sql.walk import Ways, walk
 from mlmeta.restorer.sql.writer import RowWriter
 from mlmeta.restorer.target import Plan, Readback, Report
 from mlmeta.schema import Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.database import SQLITE, parse, writing
 
 
@@ -68,7 +69,7 @@ class SqlTarget:
             holdings = Holdings(connection, self._database.shown)
             compare = bool(holdings.runs)
             outcome = walk(
-                Part(snapshot, selection), holdings, Nowhere(), self._ways(snapshot), progress, compare=compare
+                Selected(snapshot, selection), holdings, Nowhere(), self._ways(snapshot), progress, compare=compare
             )
         return Plan(
             target=self._database.shown,
@@ -93,16 +94,16 @@ class SqlTarget:
     def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
         """Write what is missing, in one transaction.
 
-        A SQLite file that does not exist appears when it is complete. Into an empty database MLflow puts its schema
-        first, in its own transactions.
+        A SQLite file that does not exist or has no table appears when it is complete. Into an empty database on a
+        server MLflow puts its schema first, in its own transactions.
 
         Raises:
             ConflictError: something stands in the way and `on_conflict` is ``fail``; nothing was written.
             IncompatibleStoreError: the target's schema is not the installed MLflow's.
             MlmetaError: the target or the snapshot can't be used; nothing was written.
         """
-        part, ways = Part(snapshot, selection), self._ways(snapshot)
-        if self._database.kind == SQLITE and not self._database.path.exists():
+        part, ways = Selected(snapshot, selection), self._ways(snapshot)
+        if self._database.kind == SQLITE and is_blank(self._database):
             with NewFile(self._database) as file:
                 outcome = self._write(file.connection(), part, ways, progress)
                 if file.publish():
@@ -111,7 +112,7 @@ class SqlTarget:
         with writing(self._database) as connection:
             return _report(self._write(connection, part, ways, progress))
 
-    def _write(self, connection: Connection, part: Part, ways: Ways, progress: Progress) -> Outcome:
+    def _write(self, connection: Connection, part: Selected, ways: Ways, progress: Progress) -> Outcome:
         with self._database.errors():
             holdings = Holdings(connection, self._database.shown)
             writer = RowWriter(connection, holdings)
@@ -136,7 +137,7 @@ class SqlTarget:
         del read
         with self._reading() as connection:
             holdings = Holdings(connection, self._database.shown)
-            yield from restored(Part(snapshot, selection), holdings, self._ways(snapshot))
+            yield from restored(Selected(snapshot, selection), holdings, self._ways(snapshot))
 
     def _ways(self, snapshot: Snapshot) -> Ways:
         suffix = f" (restored {snapshot.timestamp})"

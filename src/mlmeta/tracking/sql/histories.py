@@ -57,7 +57,7 @@ def _counts(connection: Connection, tables: Tables, ids: Sequence[str]) -> Count
         .order_by(by_bytes(table.c.run_uuid, dialect), by_bytes(table.c.key, dialect))
     )
     counts: Counts = {}
-    for run_id, key, count in connection.execute(query).tuples():
+    for run_id, key, count in connection.execute(query):
         counts.setdefault(run_id, []).append((key, count))
     return counts
 

@@ -63,8 +63,8 @@ def _dataset_input(row: Sequence[Any], tags: list[Any]) -> DatasetInput:
             "dataset": {
                 "name": name,
                 "digest": digest,
-                "source_type": source_type,
-                "source": source,
+                "source_type": source_type or None,
+                "source": source or None,
                 "schema": schema or None,
                 "profile": profile or None,
             },

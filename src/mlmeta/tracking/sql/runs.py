@@ -114,7 +114,7 @@ def _pairs(connection: Connection, tables: Tables, name: str, ids: Sequence[str]
     table = tables[name]
     query = sa.select(table.c.run_uuid, table.c.key, table.c.value).where(table.c.run_uuid.in_(ids))
     found: dict[str, dict[str, str]] = {run_id: {} for run_id in ids}
-    for run_id, key, value in connection.execute(query).tuples():
+    for run_id, key, value in connection.execute(query):
         found[run_id][key] = value or ""
     return found
 
@@ -125,6 +125,6 @@ def _latest(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[
     found: dict[str, dict[str, LatestMetric]] = {run_id: {} for run_id in ids}
     for run_id, key, value, step, timestamp, nan in connection.execute(
         sa.select(*columns).where(table.c.run_uuid.in_(ids))
-    ).tuples():
+    ):
         found[run_id][key] = LatestMetric.model_construct(value=_NAN if nan else value, step=step, timestamp=timestamp)
     return found

@@ -1,0 +1,65 @@
+"""Two streams of records, walked side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from mlmeta.schema import MetricHistory, Record, Run, Skipped
+from mlmeta.snapshot.reader import RunHistories
+
+T = TypeVar("T")
+
+
+class Merge(Iterator[T]):
+    """The expected records of one kind, walked alongside the found ones."""
+
+    def __init__(self, expected: Iterator[T], key: Callable[[T], Any]) -> None:
+        self._expected = expected
+        self._key = key
+        self._following = next(expected, None)
+        self._last: Any = None
+
+    def __next__(self) -> T:
+        if self._following is None:
+            raise StopIteration
+        current, self._following = self._following, next(self._expected, None)
+        self._last = self._key(current)
+        return current
+
+    def up_to(self, item: T) -> tuple[list[T], T | None]:
+        """The expected records before `item`, which are missing, and the one that `item` should equal."""
+        missing = []
+        key = self._key(item)
+        while self._following is not None and self._key(self._following) < key:
+            missing.append(next(self))
+        if self._following is not None and self._key(self._following) == key:
+            return missing, next(self)
+        return missing, None
+
+    def was_last(self, item: T) -> bool:
+        """Whether the last expected record had this key."""
+        return bool(self._key(item) == self._last)
+
+    def rest(self) -> Iterator[T]:
+        """The expected records that nothing was found for."""
+        return self
+
+
+def with_histories(items: Iterable[Record | Skipped]) -> Iterator[Record | Skipped | RunHistories]:
+    """Each run together with the histories that follow it; anything else as it comes."""
+    run: Run | None = None
+    histories: list[MetricHistory] = []
+    for item in items:
+        if isinstance(item, MetricHistory):
+            histories.append(item)
+            continue
+        if run is not None:
+            yield RunHistories(run, tuple(histories))
+            run, histories = None, []
+        if isinstance(item, Run):
+            run = item
+        else:
+            yield item
+    if run is not None:
+        yield RunHistories(run, tuple(histories))

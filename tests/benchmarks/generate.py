@@ -1,0 +1,128 @@
+"""Makes a snapshot of a given size, fast and always the same: `python -m tests.benchmarks.generate M FOLDER`."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from mlmeta.schema import (
+    Experiment,
+    LatestMetric,
+    MetricHistory,
+    ModelVersion,
+    Record,
+    RegisteredModel,
+    Run,
+    Summary,
+)
+from mlmeta.snapshot.writer import SnapshotWriter
+from mlmeta.storage import open_storage
+
+_START = 1_700_000_000_000
+_RUNS_PER_EXPERIMENT = 500
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much: runs, metric keys of each, points of each key."""
+
+    runs: int
+    keys: int
+    steps: int
+
+
+SIZES = {"S": Size(100, 10, 20), "M": Size(1_000, 10, 100), "L": Size(10_000, 20, 50), "X": Size(1_000_000, 1, 1)}
+
+
+def records(size: Size) -> Iterator[Record]:
+    """All records, in a snapshot's order."""
+    experiments = math.ceil(size.runs / _RUNS_PER_EXPERIMENT)
+    for number in range(experiments + 1):
+        yield Experiment(
+            experiment_id=str(number),
+            name=f"experiment {number}" if number else "Default",
+            artifact_location=f"gs://bucket/artifacts/{number}",
+            creation_time=_START,
+            last_update_time=_START,
+            tags={"team": "growth"} if number else {},
+        )
+    for number in range(size.runs):
+        yield from _run(number, size)
+    for number in range(max(1, size.runs // 100)):
+        yield _model(number)
+
+
+def _run(number: int, size: Size) -> Iterator[Record]:
+    experiment = number // _RUNS_PER_EXPERIMENT + 1
+    run_id = f"{number:032x}"
+    start = _START + number * 1000
+    columns = {f"metric_{key:02d}": _column(number, key, size.steps) for key in range(size.keys)}
+    yield Run(
+        run_id=run_id,
+        experiment_id=str(experiment),
+        run_name=f"run-{number}",
+        user_id="ada",
+        status="FINISHED",
+        start_time=start,
+        end_time=start + 900,
+        artifact_uri=f"gs://bucket/artifacts/{experiment}/{run_id}/artifacts",
+        params={f"param_{i}": str(number * i) for i in range(10)},
+        tags={
+            "mlflow.user": "ada",
+            "mlflow.runName": f"run-{number}",
+            "mlflow.source.name": "train.py",
+            "mlflow.source.type": "LOCAL",
+            "stage": "bench",
+        },
+        metrics={
+            key: LatestMetric(value=values[-1], step=size.steps - 1, timestamp=start + size.steps - 1)
+            for key, values in columns.items()
+        },
+    )
+    if size.steps > 1:
+        for key, values in columns.items():
+            steps = list(range(size.steps))
+            yield MetricHistory(run_id=run_id, key=key, step=steps, timestamp=[start + s for s in steps], value=values)
+
+
+def _column(number: int, key: int, steps: int) -> list[float]:
+    return [math.exp(-step / steps) + key + number / 7 for step in range(steps)]
+
+
+def _model(number: int) -> RegisteredModel:
+    return RegisteredModel(
+        name=f"model-{number:05d}",
+        creation_timestamp=_START,
+        last_updated_timestamp=_START,
+        aliases={"champion": 3},
+        versions=tuple(
+            ModelVersion(
+                version=version,
+                creation_timestamp=_START,
+                last_updated_timestamp=_START,
+                current_stage="None",
+                source=f"gs://bucket/artifacts/1/{number:032x}/artifacts/model",
+                run_id=f"{number:032x}",
+                status="READY",
+            )
+            for version in (1, 2, 3)
+        ),
+    )
+
+
+def write(size: Size, folder: Path) -> str:
+    """Write the snapshot, and return its timestamp."""
+    started = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    with SnapshotWriter([open_storage(str(folder))], started) as writer:
+        for record in records(size):
+            writer.add(record)
+        blank = Summary(backup_timestamp="", backup_date="", mlflow_uri="benchmark", stats={}, files={}, note="made up")
+        return writer.commit(blank).summary.backup_timestamp
+
+
+if __name__ == "__main__":
+    print(write(SIZES[sys.argv[1]], Path(sys.argv[2])))  # noqa: T201

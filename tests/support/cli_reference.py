@@ -1,0 +1,99 @@
+"""Writes docs/cli.md from the commands themselves: `make docs`. A test holds the file against this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from mlmeta.cli.app import app
+from mlmeta.errors import ExitCode
+
+PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+_SELECTOR = (
+    "A snapshot is named by its timestamp (`20250815_232928`), the beginning of one, `latest`, `latest~1`, or an ISO "
+    "8601 time (the newest snapshot at or before it)."
+)
+_MEANINGS = {
+    ExitCode.DONE: "done",
+    ExitCode.FAILED: "failed",
+    ExitCode.USAGE: "wrong usage, or nobody there to answer a question",
+    ExitCode.INCOMPLETE: "done but incomplete: something could not be read or written, and is named",
+    ExitCode.DIFFERENT: "verification or comparison found a difference",
+    ExitCode.NOT_FOUND: "no such snapshot or storage",
+    ExitCode.INTERRUPTED: "interrupted (Ctrl-C); cleaned up",
+    ExitCode.TERMINATED: "terminated (SIGTERM); cleaned up",
+}
+
+
+def commands() -> dict[str, Any]:
+    """The commands, by name."""
+    return dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [
+        "# Commands and options",
+        "<!-- Made by `make docs`: don't edit. -->",
+        "Results go to stdout, progress and messages to stderr. Every option can be given as an environment variable.",
+        _SELECTOR,
+        *(_command(name, command) for name, command in commands().items()),
+        _exit_codes(),
+        _json(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _command(name: str, command: Any) -> str:
+    text = " ".join((command.help or "").split("\n"))
+    rows = "\n".join(_rows(command))
+    return f"## mlmeta {name}\n\n{_clean(text)}\n\n| option | environment | meaning |\n|---|---|---|\n{rows}"
+
+
+def _rows(command: Any) -> Iterator[str]:
+    for parameter in command.params:
+        if parameter.name == "help":
+            continue
+        names = [*parameter.opts, *parameter.secondary_opts]
+        is_option = parameter.opts[0].startswith("-")
+        metavar = parameter.metavar or ""
+        shown = ", ".join(f"`{n}`" for n in names) if is_option else f"`{metavar}`"
+        value = f" `{metavar}`" if is_option and metavar else ""
+        yield f"| {shown}{value} | {_variables(parameter)} | {_clean(parameter.help or '')}{_default(parameter)} |"
+
+
+def _variables(parameter: Any) -> str:
+    found = parameter.envvar or ()
+    return ", ".join(f"`{v}`" for v in ([found] if isinstance(found, str) else found))
+
+
+def _default(parameter: Any) -> str:
+    default = parameter.default
+    if callable(default) or default in (None, "", False, (), [], 0) or isinstance(default, bool):
+        return ""
+    value = default[0] if isinstance(default, (list, tuple)) else getattr(default, "value", default)
+    return f" Default: `{value}`."
+
+
+def _clean(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _exit_codes() -> str:
+    rows = "\n".join(f"| {int(code)} | {_MEANINGS[code]} |" for code in ExitCode)
+    return f"## Exit codes\n\n| code | meaning |\n|---|---|\n{rows}"
+
+
+def _json() -> str:
+    return (
+        "## `--json`\n\nOne document on stdout, and nothing else there: `mlmeta_version`, `schema` (1), `command`, "
+        "`status` (`success`, `partial` for exit code 3, `error`), `exit_code`, `data` (what the command gives, null "
+        "after an error), `warnings` (sentences), `errors` (`code`, `message`, `hint` each). Keys are only ever added."
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -110,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             else:
                 self._answer(reply.status, dict(reply.getheaders()), content)
+        except (OSError, http.client.HTTPException):  # the server behind is gone
+            self.close_connection = True
         finally:
             connection.close()
 

@@ -79,7 +79,8 @@ def make(uri: str, plan: PlannedStore) -> None:
     deleted = []
     for name, (gone, tags, planned) in plan.experiments.items():
         experiment = client.create_experiment(name, f"gs://bucket/{len(deleted)}", tags)
-        runs += [_run(client, experiment, run, runs) for run in planned]
+        for run in planned:
+            runs.append(_run(client, experiment, run, runs))
         deleted += [experiment] if gone else []
     for name, (tags, versions) in plan.models.items():
         client.create_registered_model(name, tags)

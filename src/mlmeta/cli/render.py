@@ -176,7 +176,9 @@ class Output:
 
 
 def _data(result: Result) -> dict[str, Any]:
-    return result.model_dump(mode="json", by_alias=True, exclude={"warnings"})
+    # by way of text: `model_dump` would leave NaN and infinities as floats, which JSON does not know
+    data: dict[str, Any] = json.loads(result.model_dump_json(by_alias=True, exclude={"warnings"}))
+    return data
 
 
 def escaped(text: str) -> str:

@@ -51,6 +51,7 @@ def _call(output: Output, call: Callable[[Progress], Result]) -> int:
 
 def _prepare_process(*, verbose: bool) -> None:
     signal.signal(signal.SIGTERM, _terminate)
+    _open_closed_streams()
     defaults = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # MLflow's 7 mean minutes before a lost server is noticed
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -66,6 +67,12 @@ def _prepare_process(*, verbose: bool) -> None:
 
         logging.disable(logging.INFO)  # MLflow's and Alembic's own, which some versions turn on by themselves
         warnings.simplefilter("ignore")
+
+
+def _open_closed_streams() -> None:
+    """A stream that the caller has closed (`>&-`) is None to Python."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - for the life of the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

@@ -30,7 +30,7 @@ class Result(BaseModel):
         warnings: what a person should know although it went well.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     warnings: tuple[str, ...] = ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from mlmeta.errors import UsageError
 from mlmeta.exporter.source import Source
@@ -154,3 +155,7 @@ def open_snapshot(storage: str = "backups", selector: str = "latest") -> Snapsho
 def _must_be_given(store: Store) -> None:
     if not store.tracking_uri:
         raise UsageError("no MLflow server is named", hint="name it with --tracking-uri, or set MLFLOW_TRACKING_URI")
+    try:
+        urlsplit(store.tracking_uri)
+    except ValueError as error:
+        raise UsageError(f"the tracking URI is none: {error}", hint="such as http://mlflow:5000") from error

@@ -7,7 +7,7 @@ import hashlib
 import zlib
 from collections.abc import Callable
 
-from mlmeta.errors import StorageError
+from mlmeta.errors import StorageError, TerminatedError
 from mlmeta.schema import Record
 from mlmeta.snapshot import records
 from mlmeta.storage import Digest, StagedFile, Storage
@@ -117,5 +117,15 @@ class Place:
     def discard(self) -> None:
         """Take back what was published and not kept, and forget what is staged."""
         self.withdraw()
-        for staged in self._staged.values():
-            staged.discard()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Discard what is staged: all of it, also when a signal comes in between."""
+        while self._staged:
+            kind, staged = next(iter(self._staged.items()))
+            try:
+                staged.discard()
+            except (KeyboardInterrupt, TerminatedError):
+                self._forget()
+                raise
+            self._staged.pop(kind)

@@ -55,7 +55,11 @@ class LocalStorage:
     def _make(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # such as below /proc
+            hint = "check the path given with --storage"
+            raise StorageError(f"the folder {self.folder} can't be made", hint=hint) from error
 
     def files(self) -> Iterator[StoredFile]:
         """The files of the folder and of its sub-folders, one level deep."""

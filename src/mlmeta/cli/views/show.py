@@ -145,9 +145,9 @@ def _bars(values: Sequence[float]) -> list[RenderableType]:
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
     if 0 <= low <= high / 2:
         low = 0.0
-    span = high - low
+    span = high / 2 - low / 2  # halves: from -1.8e308 to 1.8e308 is more than a float holds
     return [
-        Bar(1, 0, max((v - low) / span if span else 1, 0.01), width=_BAR) if math.isfinite(v) else Text("")
+        Bar(1, 0, max((v / 2 - low / 2) / span if span else 1, 0.01), width=_BAR) if math.isfinite(v) else Text("")
         for v in values
     ]
 

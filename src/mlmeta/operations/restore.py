@@ -58,9 +58,10 @@ class RestoreResult(Result):
         """Differences that are not just what the target refused."""
         if self.comparison is None:
             return ()
-        known = {refusal.id.partition("@")[0] for refusal in self.refused}
         return tuple(
-            d for d in self.comparison.differences if d.id not in known and d.id.rpartition(" version ")[0] not in known
+            difference
+            for difference in self.comparison.differences
+            if not any(r.explains(difference.kind, difference.id, difference.field) for r in self.refused)
         )
 
     @property

@@ -19,6 +19,7 @@ class Refusal(BaseModel):
         kind: of record, such as ``run`` or ``model version``.
         id: its id or name in the snapshot.
         reason: why, and the way out.
+        field: the only field of the record that is concerned, as a comparison names it; empty: the record as a whole.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,6 +27,22 @@ class Refusal(BaseModel):
     kind: str
     id: str
     reason: str
+    field: str = ""
+
+    def explains(self, kind: str, identifier: str, field: str) -> bool:
+        """Whether a difference that a comparison finds is what this refusal told already.
+
+        Args:
+            kind: of the record that differs.
+            identifier: of that record.
+            field: that differs; empty: the record is missing.
+        """
+        if self.field.startswith("aliases["):
+            return (self.id.rpartition("@")[0], self.field) == (identifier, field)
+        if self.id == identifier:
+            history = f"history of {self.field.removeprefix('metrics[').removesuffix(']')}"
+            return not self.field or field in {self.field, history}
+        return not self.field and kind == "model version" and identifier.rpartition(" version ")[0] == self.id
 
 
 class Plan(BaseModel):

@@ -131,6 +131,7 @@ class LocalStagedFile:
         self._path = path
         self._file = file
         self._copy = path.with_suffix(".copy")
+        self._temporary = [path]
         self._claimed: set[Path] = set()
 
     def write(self, data: bytes) -> None:
@@ -167,6 +168,7 @@ class LocalStagedFile:
                 raise
             target.open("xb").close()
             self._claimed.add(target)
+            self._temporary.append(self._copy)
             shutil.copyfile(self._path, self._copy)
             self._copy.replace(target)
 
@@ -180,10 +182,10 @@ class LocalStagedFile:
                 _flush_folder(self._folder)
 
     def discard(self) -> None:
-        """Remove the temporary file."""
+        """Remove the temporary files."""
         with contextlib.suppress(OSError):  # flushing a full disk fails again on closing
             self._file.close()
-        for path in (self._path, self._copy):
+        for path in self._temporary:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 

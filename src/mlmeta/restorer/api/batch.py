@@ -119,7 +119,8 @@ def _log(connection: Connection, run_id: str, batch: Batch, name: str) -> list[R
     except MlflowException as error:
         connection.check()
         if len(batch) == 1 and not batch.seal:
-            return [Refusal(kind=_what(batch), id=name, reason=connection.reason(error))]
+            kind, field = _what(batch)
+            return [Refusal(kind=kind, id=name, reason=connection.reason(error), field=field)]
         if not len(batch):
             raise
     else:
@@ -142,8 +143,10 @@ def _send(connection: Connection, run_id: str, batch: Batch) -> None:
     )
 
 
-def _what(batch: Batch) -> str:
+def _what(batch: Batch) -> tuple[str, str]:
+    """A single item, in words, and as a comparison names it."""
     if batch.metrics:
         key, (step, timestamp, value) = batch.metrics[0]
-        return f"metric {key} (step {step}, timestamp {timestamp}, value {value})"
-    return f"param {batch.params[0][0]}" if batch.params else f"tag {batch.tags[0][0]}"
+        return f"metric {key} (step {step}, timestamp {timestamp}, value {value})", f"metrics[{key}]"
+    kind, (key, _) = ("param", batch.params[0]) if batch.params else ("tag", batch.tags[0])
+    return f"{kind} {key}", f"{kind}s[{key}]"

@@ -43,7 +43,9 @@ def finish(connection: Connection, state: State) -> None:
                 connection.client.delete_experiment(place.target_id)
             except MlflowException as error:
                 connection.check()
-                state.refuse("experiment", place.experiment.name, f"not deleted: {connection.reason(error)}")
+                state.refuse(
+                    "experiment", place.experiment.name, f"not deleted: {connection.reason(error)}", "lifecycle_stage"
+                )
     for run_id in state.active_in_deleted:
         connection.client.restore_run(run_id)
 

@@ -138,17 +138,19 @@ class ModelRestorer:
         from mlflow.exceptions import MlflowException
 
         for alias, number in model.aliases.items():
-            where = f"{model.name}@{alias}"
+            refused = ""
             try:
                 if alias not in there and number in ours:
                     self._connection.registry.set_registered_model_alias(model.name, alias, str(number))
                 elif alias not in there:
-                    self._state.refuse("alias", where, f"version {number} is not in the target")
+                    refused = f"version {number} is not in the target"
                 elif int(there[alias]) != number:
-                    self._state.refuse("alias", where, f"it names version {there[alias]} there, and stays as it is")
+                    refused = f"it names version {there[alias]} there, and stays as it is"
             except MlflowException as error:
                 self._connection.check()
-                self._state.refuse("alias", where, self._connection.reason(error))
+                refused = self._connection.reason(error)
+            if refused:
+                self._state.refuse("alias", f"{model.name}@{alias}", refused, f"aliases[{alias}]")
 
 
 def find(connection: Connection, name: str) -> Any:

@@ -125,10 +125,10 @@ class RunRestorer:
         refused = log(self._connection, run_id, self._batch(item), run.run_id)
         if status is None:
             reason = f"MLflow knows no status {run.status!r}; the run stays RUNNING"
-            refused.append(Refusal(kind="run's status", id=run.run_id, reason=reason))
+            refused.append(Refusal(kind="run's status", id=run.run_id, reason=reason, field="status"))
         if run.model_inputs or run.model_outputs:
             reason = "the logged models (MLflow 3) it used or made are not restored through the API"
-            refused.append(Refusal(kind="run's logged models", id=run.run_id, reason=reason))
+            refused.append(Refusal(kind="run's logged models", id=run.run_id, reason=reason, field="model_outputs"))
         return refused
 
     def _batch(self, item: RunHistories) -> Batch:

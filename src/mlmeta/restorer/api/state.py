@@ -84,9 +84,9 @@ class State:
         """An artifact location of a record as it goes into the target."""
         return self.rewriter.uris(kind, location)[0]
 
-    def refuse(self, kind: str, identifier: str, reason: str) -> None:
+    def refuse(self, kind: str, identifier: str, reason: str, field: str = "") -> None:
         """Note something that the target did not take."""
-        self.refused.append(Refusal(kind=kind, id=identifier, reason=reason))
+        self.refused.append(Refusal(kind=kind, id=identifier, reason=reason, field=field))
 
     def known(self, run_id: str) -> KnownRun | None:
         """The target's run for a run of the snapshot; None where it has none."""

@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,12 +46,15 @@ class Emulator:
     def put(self, bucket: str, contents: dict[str, bytes]) -> None:
         """Objects that somebody else wrote, by name."""
 
-        def one(item: tuple[str, bytes]) -> None:
-            target = f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(item[0], safe='')}"
-            self._call("POST", target, item[1])
+        def some(items: Sequence[tuple[str, bytes]]) -> None:
+            with self._connected() as connection:
+                for name, content in items:
+                    target = f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(name, safe='')}"
+                    _call(connection, "POST", target, content)
 
+        items = list(contents.items())
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(one, contents.items()))
+            list(pool.map(some, (items[start::4] for start in range(4))))
 
     def names(self, bucket: str) -> set[str]:
         """All objects of a bucket."""
@@ -67,15 +70,24 @@ class Emulator:
         return list(listing.get("items", []))
 
     def _call(self, method: str, target: str, body: bytes = b"") -> bytes:
+        with self._connected() as connection:
+            return _call(connection, method, target, body)
+
+    @contextmanager
+    def _connected(self) -> Iterator[http.client.HTTPConnection]:
         connection = http.client.HTTPConnection(self.address, timeout=30)
         try:
-            connection.request(method, target, body, {"Content-Type": "application/json"})
-            reply = connection.getresponse()
-            content = reply.read()
+            yield connection
         finally:
             connection.close()
-        assert reply.status < 300, f"{method} {target}: {reply.status} {content!r}"
-        return content
+
+
+def _call(connection: http.client.HTTPConnection, method: str, target: str, body: bytes) -> bytes:
+    connection.request(method, target, body, {"Content-Type": "application/json"})
+    reply = connection.getresponse()
+    content = reply.read()
+    assert reply.status < 300, f"{method} {target}: {reply.status} {content!r}"
+    return content
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from tests.storage.faulty import Direct, New, every, hasty
 from tests.support import fault_proxy as fault
 from tests.support.fault_proxy import Fault, Plan
 from tests.support.gcs import Emulator
-from tests.support.stored import NOW, RECORDS, STAMP, assert_whole, listed, names, publish, write_snapshot
+from tests.support.stored import NOW, RECORDS, STAMP, assert_whole, listed, names, publish, read, write_snapshot
 
 BREAKS = {"drops": fault.drop_before, "drops after": fault.drop_after, "denies": fault.status(403)}
 
@@ -87,6 +87,45 @@ def test_a_folder_that_goes_while_records_come(ground: Ground, tmp_path: Path) -
     assert_whole(good)
     assert len(ground.names()) == 5
     assert not (tmp_path / "bad").exists()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_name_taken_after_the_timestamp_was_claimed(
+    faults: Plan, new: New, direct: Direct, tmp_path: Path, order: int
+) -> None:
+    """That is no other backup, which would have claimed the timestamp first."""
+    good, location, name = LocalStorage(tmp_path), new(), f"runs_{STAMP}.json"
+
+    def takes(request: fault.Request) -> Fault:
+        if request.method == "POST" and name.encode() in request.body and name not in names(direct(location)):
+            publish(direct(location), name, b"theirs")
+        return fault.none
+
+    faults.fault_for = takes
+    done = write_snapshot([good, hasty(location)][::order])
+    assert_whole(good, STAMP)
+    assert name in str(done.failures[location])
+    assert names(direct(location)) == [name]
+    assert read(direct(location), name) == b"theirs"
+
+
+def test_what_is_altered_before_the_summary_is_written(
+    faults: Plan, new: New, direct: Direct, emulator: Emulator, tmp_path: Path
+) -> None:
+    good, location, name = LocalStorage(tmp_path), new(), f"runs_{STAMP}.json"
+    _, _, bucket, prefix, _ = location.split("/")
+
+    def alters(request: fault.Request) -> Fault:
+        if request.method == "GET" and name in request.path:
+            emulator.put(bucket, {f"{prefix}/{name}": b"altered"})
+        return fault.none
+
+    faults.fault_for = alters
+    done = write_snapshot([good, hasty(location)])
+    assert_whole(good, STAMP)
+    assert "does not hold what was written" in str(done.failures[location])
+    assert State.COMPLETE not in [info.state for info in listed(direct(location))]
+    assert f"backup_summary_{STAMP}.json" not in names(direct(location))
 
 
 class TestOneTimestampEverywhere:

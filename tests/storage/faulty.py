@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mlmeta.errors import MlmetaError
 from mlmeta.storage.gcs import GcsStorage
+from tests.support import fault_proxy as fault
 from tests.support.fault_proxy import Plan
 
 
@@ -27,3 +29,22 @@ def every(faults: Plan, act: Callable[[], object]) -> list[int]:
     act()
     assert len(faults.requests) > 3
     return list(range(1, len(faults.requests) + 1))
+
+
+PASSING = {
+    "drop before": fault.drop_before,
+    "drop after": fault.drop_after,
+    "503 after": fault.unavailable_after,
+    "cut": fault.cut,
+    "silence": fault.silence,
+}
+"""Faults that the client gets over by asking again."""
+
+
+def failure(act: Callable[[], object]) -> MlmetaError | None:
+    """How an action fails, if it does."""
+    try:
+        act()
+    except MlmetaError as error:
+        return error
+    return None

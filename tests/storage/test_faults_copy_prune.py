@@ -11,17 +11,11 @@ from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.removal import remove
 from mlmeta.storage import LocalStorage, Storage
 from tests.storage.conftest import Ground
-from tests.storage.faulty import Direct, New, every, hasty
+from tests.storage.faulty import PASSING, Direct, New, every, hasty
 from tests.support import fault_proxy as fault
 from tests.support.fault_proxy import Fault, Plan
 from tests.support.stored import assert_whole, listed, names, write_snapshot
 
-PASSING = {
-    "drop before": fault.drop_before,
-    "drop after": fault.drop_after,
-    "503 after": fault.unavailable_after,
-    "cut": fault.cut,
-}
 DYING = {"drops": fault.drop_before, "drops after": fault.drop_after, "denies": fault.status(403)}
 
 

@@ -16,6 +16,8 @@ from mlmeta.storage import Storage, StoredFile
 
 ABOUT = "summary"
 """Under this name a copy of the summary rides on its object's metadata, where the storage has such."""
+_NEVER_LEGACY = {"checksum", "mlmeta_version"}
+"""Keys of a summary that the older script never wrote."""
 _ABOUT_SIZE = 6 << 10
 """GCS takes 8 KiB of custom metadata an object (https://cloud.google.com/storage/quotas)."""
 
@@ -156,6 +158,8 @@ def read_summary(storage: Storage, files: layout.FileSet) -> Summary:
     if not isinstance(fields, dict):
         raise damaged(name, None, "it is not a JSON object")
     if "schema_version" not in fields:
+        if not _NEVER_LEGACY.isdisjoint(fields):  # one altered byte in that key must not make it an older snapshot
+            raise damaged(name, None, "it is not what was written: it names no schema version")
         return legacy.summary(fields, files)
     return _checked(fields, content, name)
 

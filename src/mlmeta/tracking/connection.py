@@ -132,7 +132,7 @@ class Connection:
 
     def reason(self, error: BaseException) -> str:
         """A foreign error in one line, without secrets."""
-        return _cause(error, self.uri)
+        return _first_line(error, self.uri)
 
 
 def client_version() -> str:
@@ -186,10 +186,15 @@ def _is_experiment_list(response: Response) -> bool:
 
 
 def _cause(error: BaseException, uri: str) -> str:
-    text = address.scrubbed(str(error), uri).strip()
+    text = _first_line(error, uri)
     for known in ("Connection refused", "Name or service not known", "timed out", "No route to host"):
         if known in text:
             return known.lower()
+    return text
+
+
+def _first_line(error: BaseException, uri: str) -> str:
+    text = address.scrubbed(str(error), uri).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__
 
 

@@ -22,6 +22,10 @@ from mlmeta.snapshot.reader import RunHistories
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.connection import Connection
 
+_WHOLE_RUN = "run"
+_TRIED_AGAIN = 100
+"""Most runs that are kept in memory for a second try."""
+
 
 class RunRestorer:
     """Restores runs.
@@ -79,11 +83,20 @@ class RunRestorer:
         return run, created.info.run_id
 
     def fill(self, selected: Selected, progress: Progress) -> None:
-        """Fill the runs that are not complete."""
+        """Fill the runs that are not complete. What fails in the crowd is tried once more, by itself, at the end."""
+        again: list[RunHistories] = []
         for item, refused in ordered_map(self._executor, self._fill, selected.runs(), self._ahead):
-            self._state.refused += refused
-            self._count(item)
-            progress.advance("runs")
+            if any(refusal.kind == _WHOLE_RUN for refusal in refused) and len(again) < _TRIED_AGAIN:
+                again.append(item)
+                continue
+            self._finished(item, refused, progress)
+        for item in again:
+            self._finished(*self._fill(item), progress)
+
+    def _finished(self, item: RunHistories, refused: list[Refusal], progress: Progress) -> None:
+        self._state.refused += refused
+        self._count(item)
+        progress.advance("runs")
 
     def _count(self, item: RunHistories) -> None:
         known = self._state.known(item.run.run_id)
@@ -111,7 +124,7 @@ class RunRestorer:
                 self._connection.client.delete_run(known.run_id)
         except MlflowException as error:
             self._connection.check()
-            refused.append(Refusal(kind="run", id=run.run_id, reason=self._connection.reason(error)))
+            refused.append(Refusal(kind=_WHOLE_RUN, id=run.run_id, reason=self._connection.reason(error)))
         return item, refused
 
     def _complete(self, item: RunHistories, run_id: str) -> list[Refusal]:

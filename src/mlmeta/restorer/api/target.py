@@ -21,6 +21,10 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.connection import Connection
 
+_WRITERS = 6
+"""Most requests that write at once. MLflow's store holds two database connections for each (`log_batch` opens a session
+within a session), and SQLAlchemy's pool has 15: with more, they wait for each other until the pool gives up."""
+
 UNKEPT = (
     "experiments.creation_time",
     "experiments.last_update_time",
@@ -46,7 +50,7 @@ class ApiTarget:
 
     Args:
         connection: to the server; it is checked here.
-        jobs: requests under way at once.
+        jobs: requests under way at once; of those that write never more than 6.
         rewrite: prefixes of artifact locations, and what to put in their place.
 
     Raises:
@@ -58,8 +62,8 @@ class ApiTarget:
     def __init__(self, connection: Connection, jobs: int, rewrite: Sequence[tuple[str, str]] = ()) -> None:
         connection.check()
         self._connection = connection
-        self._jobs = jobs
-        self._executor: Executor = ThreadPoolExecutor(jobs, thread_name_prefix="mlmeta-write")
+        self._jobs = min(jobs, _WRITERS)
+        self._executor: Executor = ThreadPoolExecutor(self._jobs, thread_name_prefix="mlmeta-write")
         self._rewrite = tuple(rewrite)
         self._state = State()
 

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.errors import UsageError
-from mlmeta.operations.result import Result
+from mlmeta.errors import ExitCode, UsageError
+from mlmeta.operations.result import Issue, Result
 from mlmeta.progress import Progress, Silent
 from mlmeta.snapshot import transfer
-from mlmeta.snapshot.catalog import describe, file_sets
-from mlmeta.snapshot.reader import open_snapshot
+from mlmeta.snapshot.catalog import describe, file_sets, read_summary
+from mlmeta.snapshot.layout import FileSet
+from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
+from mlmeta.snapshot.selector import select
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.storage import Storage, open_storage
 
@@ -27,11 +29,33 @@ class Copied(BaseModel):
 
 
 class CopyResult(Result):
-    """What was copied."""
+    """What was copied.
+
+    Args:
+        source: where from.
+        target: where to.
+        snapshots: that the target has now.
+        left_out: that the target lacks still, and why, where all missing ones were asked for.
+    """
 
     source: str
     target: str
     snapshots: tuple[Copied, ...]
+    left_out: dict[str, str] = {}
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """The snapshots that can't be copied."""
+        hint = "`mlmeta verify` says more; nothing of it was touched"
+        return tuple(
+            Issue(code="not_copied", message=f"{timestamp} was not copied: {why}", hint=hint)
+            for timestamp, why in self.left_out.items()
+        )
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """`INCOMPLETE` where the target lacks something still."""
+        return ExitCode.INCOMPLETE if self.left_out else ExitCode.DONE
 
 
 def copy(
@@ -48,7 +72,7 @@ def copy(
         selectors: which snapshots.
         source: storage to read from.
         target: storage to write to.
-        missing: all usable snapshots that the target lacks, instead of `selectors`.
+        missing: all that the target lacks, instead of `selectors`; those that are not usable are named in the result.
         progress: told how far it is.
 
     Raises:
@@ -61,16 +85,25 @@ def copy(
     origin, destination = open_storage(source), open_storage(target)
     if origin.location == destination.location:
         raise UsageError("--from and --to are the same storage", hint="name two different ones")
+    sets = file_sets(origin)
+    left_out: dict[str, str] = {}
     if missing:
-        selectors = _missing(origin, destination)
-    copied = [_copy(origin, destination, selector, progress) for selector in selectors]
-    return CopyResult(source=origin.location, target=destination.location, snapshots=tuple(copied))
+        chosen, left_out = _missing(origin, sets, destination)
+    else:
+        chosen = [_selected(sets, selector) for selector in selectors]
+    copied = [_copy(origin, destination, files, progress) for files in chosen]
+    return CopyResult(source=origin.location, target=destination.location, snapshots=tuple(copied), left_out=left_out)
 
 
-def _copy(origin: Storage, destination: Storage, selector: str, progress: Progress) -> Copied:
-    progress.phase(f"copying {selector}")
-    snapshot = open_snapshot(origin, selector)
-    files = next(files for files in file_sets(origin) if files.timestamp == snapshot.timestamp)
+def _selected(sets: Sequence[FileSet], selector: str) -> FileSet:
+    committed = [files.timestamp for files in sets if files.summary is not None]
+    timestamp = select(selector, committed, leftovers=[files.timestamp for files in sets if files.summary is None])
+    return next(files for files in sets if files.timestamp == timestamp)
+
+
+def _copy(origin: Storage, destination: Storage, files: FileSet, progress: Progress) -> Copied:
+    progress.phase(f"copying {files.timestamp}")
+    snapshot = Snapshot(origin, read_summary(origin, files))
     if snapshot.is_legacy:  # it has no checksums to hold the copy against
         for problem in verify_snapshot(snapshot):
             raise damaged(problem.file, None, problem.message)
@@ -79,7 +112,21 @@ def _copy(origin: Storage, destination: Storage, selector: str, progress: Progre
     return Copied(timestamp=snapshot.timestamp, size=size)
 
 
-def _missing(origin: Storage, destination: Storage) -> list[str]:
-    """Oldest first, so that an interrupted copy leaves no gap behind it."""
-    usable = [files.timestamp for files in file_sets(origin) if describe(origin, files, 0).state.restorable]
-    return [timestamp for timestamp in reversed(usable) if not transfer.has_snapshot(destination, timestamp)]
+def _missing(origin: Storage, sets: Sequence[FileSet], destination: Storage) -> tuple[list[FileSet], dict[str, str]]:
+    """What the destination lacks: the usable snapshots, oldest first, so that an interrupted copy leaves no gap behind.
+
+    Returns:
+        Their files; and of those that can't be copied, the timestamps and why.
+    """
+    there = transfer.committed(destination)
+    usable: list[FileSet] = []
+    left_out: dict[str, str] = {}
+    for files in reversed(sets):
+        if files.summary is None or files.timestamp in there:
+            continue
+        info = describe(origin, files, 0)
+        if info.state.restorable:
+            usable.append(files)
+        else:
+            left_out[files.timestamp] = info.problem
+    return usable, left_out

@@ -105,7 +105,7 @@ def _plan(
     gone = {item.timestamp for item in stale if isinstance(item, FileSet)}
     decisions = tuple(_decision(info, reasons.get(info.timestamp)) for info in infos if info.timestamp not in gone)
     freed = sum(d.size for d in decisions if not d.keep) + sum(item.size for item in stale)
-    names = [file.name for item in stale for file in (item.files.values() if isinstance(item, FileSet) else (item,))]
+    names = [file.name for item in stale for file in (item.all if isinstance(item, FileSet) else (item,))]
     return PruneResult(
         storage=place.location, snapshots=decisions, leftovers=tuple(sorted(names)), freed=freed, dry_run=dry_run
     )

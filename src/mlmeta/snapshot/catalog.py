@@ -125,9 +125,9 @@ def _state(summary: Summary, files: layout.FileSet) -> tuple[State, str]:
     if legacy.is_legacy(summary):
         missing = [kind for kind in legacy.KINDS if kind not in files.files]
         return (State.DAMAGED, f"missing: {', '.join(missing)}") if missing else (State.LEGACY, "")
-    for kind, entry in summary.files.items():
-        stored = files.files.get(kind)
-        if stored is None or not stored.name.endswith(entry.name):
+    for entry in summary.files.values():
+        stored = files.find(entry.name)
+        if stored is None:
             return State.DAMAGED, f"{entry.name} is missing"
         if stored.size != entry.bytes:
             return State.DAMAGED, f"{entry.name} has {stored.size} bytes instead of {entry.bytes}"

@@ -54,10 +54,12 @@ class FileSet:
     Args:
         timestamp: ``YYYYMMDD_HHMMSS``.
         files: the stored files by kind; the summary's kind is `SUMMARY`.
+        doubles: further files of these kinds: in the older layout, or compressed beside one that is not.
     """
 
     timestamp: str
     files: dict[str, StoredFile] = field(default_factory=dict)
+    doubles: list[StoredFile] = field(default_factory=list)
 
     @property
     def summary(self) -> StoredFile | None:
@@ -67,17 +69,30 @@ class FileSet:
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(file.size for file in self.files.values())
+        return sum(file.size for file in self.all)
+
+    @property
+    def all(self) -> list[StoredFile]:
+        """Every file, the summary first if there is one."""
+        data = [file for kind, file in self.files.items() if kind != SUMMARY]
+        return [*([self.summary] if self.summary else []), *data, *self.doubles]
+
+    def find(self, name: str) -> StoredFile | None:
+        """The file of this very name."""
+        return next((file for file in self.all if file.name == name), None)
 
 
 def group(files: Iterable[StoredFile]) -> list[FileSet]:
-    """Files by timestamp, newest first. Files with other names are none of ours and are left out."""
+    """Files by timestamp, newest first. Files with other names are none of ours and are left out.
+
+    Of several files of a kind, flat names win over the older layout, and plain ones over compressed ones.
+    """
     sets: dict[str, FileSet] = {}
-    for file in files:
+    for file in sorted(files, key=lambda file: ("/" in file.name, file.name)):
         match = _NAME.fullmatch(file.name)
         if match is None or match["folder"] not in {None, match["timestamp"]}:
             continue
         found = sets.setdefault(match["timestamp"], FileSet(match["timestamp"]))
-        if match["kind"] not in found.files or not match["folder"]:  # flat names win over the older layout
-            found.files[match["kind"]] = file
+        if found.files.setdefault(match["kind"], file) is not file:
+            found.doubles.append(file)
     return sorted(sets.values(), key=lambda s: s.timestamp, reverse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlmeta.snapshot.layout import SUMMARY, FileSet
+from mlmeta.snapshot.layout import FileSet
 from mlmeta.storage import Storage, StoredFile
 
 
@@ -14,8 +14,8 @@ def remove(storage: Storage, files: FileSet) -> None:
     Raises:
         StorageError: a file can't be removed.
     """
-    for kind in sorted(files.files, key=lambda kind: kind != SUMMARY):
-        storage.remove(files.files[kind].name)
+    for file in files.all:
+        storage.remove(file.name)
 
 
 def leftovers(storage: Storage, sets: list[FileSet], before: float) -> Iterator[FileSet | StoredFile]:
@@ -29,6 +29,6 @@ def leftovers(storage: Storage, sets: list[FileSet], before: float) -> Iterator[
         before: seconds since the epoch.
     """
     for files in sets:
-        if files.summary is None and all(file.modified < before for file in files.files.values()):
+        if files.summary is None and all(file.modified < before for file in files.all):
             yield files
     yield from storage.stale(before)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator, Mapping
 
-from mlmeta.errors import DamagedSnapshotError, ObjectExistsError, StorageError, StorageMissingError
-from mlmeta.snapshot.catalog import about
-from mlmeta.snapshot.layout import SUMMARY, FileSet, file_name
+from mlmeta.errors import (
+    DamagedSnapshotError,
+    ObjectExistsError,
+    ObjectMissingError,
+    StorageError,
+    StorageMissingError,
+)
+from mlmeta.schema import FileEntry, summary_is_intact
+from mlmeta.snapshot.catalog import about, file_sets
+from mlmeta.snapshot.layout import COMPRESSED, SUMMARY, FileSet, file_name
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
-from mlmeta.storage import Digest, StagedFile, Storage, StoredFile
+from mlmeta.storage import Digest, StagedFile, Storage
 
 _BLOCK = 1 << 20
 
@@ -27,37 +36,79 @@ def copy(snapshot: Snapshot, files: FileSet, target: Storage) -> int:
 
     Raises:
         DamagedSnapshotError: a file is not what the summary says; the target has no snapshot then.
-        StorageError: the target has another file of that name, or a storage failed.
+        ObjectMissingError: a file is missing; likewise.
+        StorageError: the target has another snapshot of that timestamp, which stays as it is, or a storage failed.
     """
-    copied = 0
-    for kind in sorted(files.files, key=lambda kind: kind == SUMMARY):
-        if kind != SUMMARY and kind not in snapshot.summary.files:
-            continue  # not named in the summary: none of this snapshot's
-        entry = snapshot.summary.files.get(kind)
-        expected = Digest(entry.bytes, entry.sha256) if entry is not None and entry.sha256 else None
-        notes = about(snapshot.summary) if kind == SUMMARY and not snapshot.is_legacy else {}
-        copied += _copy_file(snapshot, files.files[kind], target, expected, notes)
-    return copied
+    content = _summary(snapshot, files)
+    _must_be_free(target, snapshot, content)
+    copied = sum(_copy_file(snapshot, entry, target) for entry in snapshot.summary.files.values())
+    notes = {} if snapshot.is_legacy else about(snapshot.summary)
+    with _staged(target) as staged:
+        staged.write(content)
+        return copied + _publish(staged, target, file_name(SUMMARY, snapshot.timestamp), _digest(content), notes)
 
 
-def _copy_file(
-    snapshot: Snapshot, stored: StoredFile, target: Storage, expected: Digest | None, notes: dict[str, str]
+def _summary(snapshot: Snapshot, files: FileSet) -> bytes:
+    if files.summary is None:
+        raise damaged(file_name(SUMMARY, files.timestamp), None, "it is missing")
+    with snapshot.storage.open(files.summary.name) as file:
+        content = file.read()
+    if not snapshot.is_legacy and not summary_is_intact(content):
+        raise damaged(files.summary.name, None, "it is not what was written: its checksum differs")
+    return content
+
+
+def _must_be_free(target: Storage, snapshot: Snapshot, content: bytes) -> None:
+    """Before anything is written: a file beside those of another snapshot would be taken for one of them."""
+    summary = file_name(SUMMARY, snapshot.timestamp)
+    with contextlib.suppress(ObjectMissingError), target.open(summary) as file:
+        if file.read() != content:
+            raise _conflict(target, summary)
+    for entry in snapshot.summary.files.values():
+        other = _packed_otherwise(_flat(entry.name))
+        with contextlib.suppress(ObjectMissingError), target.open(other):
+            raise _conflict(target, other)
+
+
+def _packed_otherwise(name: str) -> str:
+    return name.removesuffix(COMPRESSED) if name.endswith(COMPRESSED) else name + COMPRESSED
+
+
+def _flat(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _copy_file(snapshot: Snapshot, entry: FileEntry, target: Storage) -> int:
+    with _staged(target) as staged:
+        digest = _fill(staged, snapshot, entry.name)
+        if entry.sha256 and digest != Digest(entry.bytes, entry.sha256):
+            raise damaged(entry.name, None, "it is not what was written: its size or SHA-256 differs")
+        return _publish(staged, target, _flat(entry.name), digest)
+
+
+def _publish(
+    staged: StagedFile, target: Storage, name: str, digest: Digest, notes: Mapping[str, str] | None = None
 ) -> int:
-    name = stored.name.rpartition("/")[2]
+    try:
+        staged.publish(name, digest, notes)
+    except ObjectExistsError:
+        _must_be_the_same(target, name, digest)
+        return 0
+    target.confirm(name, digest)
+    return digest.size
+
+
+@contextlib.contextmanager
+def _staged(target: Storage) -> Iterator[StagedFile]:
     staged = target.stage()
     try:
-        digest = _fill(staged, snapshot, stored.name)
-        if expected is not None and digest != expected:
-            raise damaged(stored.name, None, "it is not what was written: its size or SHA-256 differs")
-        try:
-            staged.publish(name, digest, notes)
-        except ObjectExistsError:
-            _must_be_the_same(target, name, digest)
-            return 0
-        target.confirm(name, digest)
-        return digest.size
+        yield staged
     finally:
         staged.discard()
+
+
+def _digest(content: bytes) -> Digest:
+    return Digest(len(content), hashlib.sha256(content).hexdigest())
 
 
 def _fill(staged: StagedFile, snapshot: Snapshot, name: str) -> Digest:
@@ -75,19 +126,22 @@ def _must_be_the_same(target: Storage, name: str, digest: Digest) -> None:
     try:
         target.confirm(name, digest)
     except StorageError as error:
-        raise StorageError(
-            f"{target.location} has another {name}: two snapshots share a timestamp",
-            hint="nothing of it was changed; copy this snapshot into another storage",
-        ) from error
+        raise _conflict(target, name) from error
 
 
-def has_snapshot(target: Storage, timestamp: str) -> bool:
-    """Whether a storage has a committed snapshot of that timestamp."""
-    name = file_name(SUMMARY, timestamp)
+def _conflict(target: Storage, name: str) -> StorageError:
+    return StorageError(
+        f"{target.location} has another {name}: two snapshots share a timestamp",
+        hint="nothing of it was changed; copy this snapshot into another storage",
+    )
+
+
+def committed(target: Storage) -> set[str]:
+    """The timestamps that a storage has a summary for; none where there is no storage yet."""
     try:
-        return any(file.name.rpartition("/")[2].removesuffix(".gz") == name for file in target.files())
+        return {files.timestamp for files in file_sets(target) if files.summary is not None}
     except StorageMissingError:
-        return False
+        return set()
 
 
-__all__ = ["DamagedSnapshotError", "copy", "has_snapshot"]
+__all__ = ["DamagedSnapshotError", "committed", "copy"]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import MlmetaError, ObjectMissingError
 from mlmeta.schema import EXPERIMENTS, KINDS, METRICS, RUNS, Kind, Record
-from mlmeta.snapshot.layout import SUMMARY, FileSet
+from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import Digest
 
@@ -53,8 +53,8 @@ def strangers(snapshot: Snapshot, files: FileSet) -> list[Problem]:
     named = {entry.name for entry in snapshot.summary.files.values()}
     return [
         Problem(file=stored.name, message=f"{stored.name} is not named in the snapshot's summary")
-        for kind, stored in sorted(files.files.items())
-        if kind != SUMMARY and stored.name.rpartition("/")[2] not in {name.rpartition("/")[2] for name in named}
+        for stored in sorted(files.all, key=lambda stored: stored.name)
+        if stored != files.summary and stored.name not in named
     ]
 
 

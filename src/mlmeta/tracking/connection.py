@@ -186,11 +186,11 @@ def _is_experiment_list(response: Response) -> bool:
 
 
 def _cause(error: BaseException, uri: str) -> str:
-    text = _first_line(error, uri)
+    text = str(error)
     for known in ("Connection refused", "Name or service not known", "timed out", "No route to host"):
         if known in text:
             return known.lower()
-    return text
+    return _first_line(error, uri)
 
 
 def _first_line(error: BaseException, uri: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -11,13 +12,16 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from mlmeta.restorer.sql.rows import COLUMNS, Row
+from mlmeta.tracking.database import SQLITE
 
 ROWS_AT_ONCE = 20_000
 """Rows that are held before they are written."""
 
-
 ROWS_TO_COPY = 100
 """From so many rows on, PostgreSQL gets them by COPY (psycopg 3 only)."""
+
+PARAMETERS = 999
+"""Parameters that any build of SQLite takes in one statement (SQLITE_MAX_VARIABLE_NUMBER before 3.32)."""
 
 
 class Inserts:
@@ -29,7 +33,8 @@ class Inserts:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._tables = {name: _Table(connection, name) for name in COLUMNS if name in _definitions()}
+        there = set(sa.inspect(connection).get_table_names())
+        self._tables = {name: _Table(connection, name) for name in COLUMNS if name in there}
         self._rows: dict[str, list[Row]] = {name: [] for name in self._tables}
         self._held = 0
 
@@ -58,21 +63,35 @@ class _Table:
     """
 
     def __init__(self, connection: Connection, name: str) -> None:
-        definition = _definitions()[name]
-        kept = [i for i, column in enumerate(COLUMNS[name]) if column in definition.c]
+        there = {column["name"] for column in sa.inspect(connection).get_columns(name)}
+        kept = [i for i, column in enumerate(COLUMNS[name]) if column in there]
         self._pick = itemgetter(*kept) if len(kept) < len(COLUMNS[name]) else None
         quote = connection.dialect.identifier_preparer.quote
         columns = ", ".join(quote(COLUMNS[name][i]) for i in kept)
         mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-        self._copy_sql = f"COPY {quote(name)} ({columns}) FROM STDIN"
-        self._sql = f"INSERT INTO {quote(name)} ({columns}) VALUES ({', '.join([mark] * len(kept))})"  # noqa: S608
+        into, row = f"{quote(name)} ({columns})", f"({', '.join([mark] * len(kept))})"
+        self._copy_sql = f"COPY {into} FROM STDIN"
+        self._sql = f"INSERT INTO {into} VALUES {row}"  # noqa: S608
+        self._block = PARAMETERS // len(kept)
+        self._block_sql = f"INSERT INTO {into} VALUES {', '.join([row] * self._block)}"  # noqa: S608
 
     def write(self, connection: Connection, rows: list[Row]) -> None:
         picked = [self._pick(row) for row in rows] if self._pick else rows
         if connection.dialect.driver == "psycopg" and len(rows) >= ROWS_TO_COPY:
             self._copy(connection, picked)
+        elif connection.dialect.name == SQLITE:
+            self._in_blocks(connection, picked)
         else:
             connection.exec_driver_sql(self._sql, picked)
+
+    def _in_blocks(self, connection: Connection, rows: list[Row]) -> None:
+        """Many rows a statement: for SQLite twice as fast as one by one."""
+        whole = len(rows) - len(rows) % self._block
+        blocks = [tuple(chain.from_iterable(rows[i : i + self._block])) for i in range(0, whole, self._block)]
+        if blocks:
+            connection.exec_driver_sql(self._block_sql, blocks)
+        if rows[whole:]:
+            connection.exec_driver_sql(self._sql, rows[whole:])
 
     def _copy(self, connection: Connection, rows: list[Row]) -> None:
         """PostgreSQL's own bulk path, three times as fast as inserts; SQLAlchemy does not know it."""
@@ -84,15 +103,6 @@ class _Table:
                     copy.write_row(row)
         except errors as error:
             raise DBAPIError.instance(self._copy_sql, None, error, errors) from error
-
-
-def _definitions() -> dict[str, Any]:
-    """MLflow's table definitions by name."""
-    import mlflow.store.model_registry.dbmodels.models
-    import mlflow.store.tracking.dbmodels.models  # noqa: F401
-    from mlflow.store.db.base_sql_model import Base
-
-    return dict(Base.metadata.tables)
 
 
 def raise_experiment_counter(connection: Connection) -> None:

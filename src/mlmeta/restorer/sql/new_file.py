@@ -9,13 +9,10 @@ import uuid
 from pathlib import Path
 from types import TracebackType
 
-import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine import Connection
 
-from mlmeta.restorer.sql.schema import create_schema
+from mlmeta.restorer.sql.schema import begin_store, hasty_engine
 from mlmeta.tracking.database import Database, writing
-
-_CACHE_KIB = 32 * 1024
 
 
 class NewFile:
@@ -46,8 +43,8 @@ class NewFile:
     def connection(self) -> Connection:
         """A connection to the new store: MLflow's tables, without a row."""
         with self._database.errors():
-            create_schema(_hasty_engine(self._path))
-            self._open = _hasty_engine(self._path).connect()
+            begin_store(self._path)
+            self._open = hasty_engine(self._path).connect()
             return self._open
 
     def publish(self) -> bool:
@@ -67,20 +64,6 @@ class NewFile:
             self._open.close()
             self._open.engine.dispose()
             self._open = None
-
-
-def _hasty_engine(path: Path) -> Engine:
-    engine = sa.create_engine(URL.create("sqlite", database=str(path)), poolclass=sa.NullPool)
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = OFF")
-        cursor.execute("PRAGMA synchronous = OFF")
-        cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        cursor.close()
-
-    return engine
 
 
 def is_blank(database: Database) -> bool:

@@ -6,12 +6,16 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from enum import Enum
+from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import URL, Connection, Engine
 
 from mlmeta.errors import IncompatibleStoreError
+from mlmeta.restorer.sql.blank import blank_store, copy_to, revision_of
 from mlmeta.tracking.database import SQLITE, Database, writing
+
+_CACHE_KIB = 32 * 1024
 
 
 class State(Enum):
@@ -51,9 +55,8 @@ def _without_revision(connection: Connection, shown: str, names: set[str]) -> St
 
 
 def _check_revision(found: str, shown: str) -> None:
-    from mlflow.store.db import utils
-
-    newest = utils._get_latest_schema_revision()
+    with blank_store(_make_blank) as blank:
+        newest = revision_of(blank)
     if found == newest:
         return
     if _is_known(found):
@@ -98,6 +101,35 @@ def ensure_schema(database: Database) -> None:
 def _state(database: Database) -> State:
     with database.reading() as connection:
         return state_of(connection, database.shown)
+
+
+def begin_store(path: Path) -> None:
+    """Make a SQLite file with all of MLflow's tables, without a row.
+
+    Raises:
+        FileExistsError: it is there.
+    """
+    with blank_store(_make_blank) as blank:
+        copy_to(blank, path)
+
+
+def _make_blank(path: Path) -> None:
+    create_schema(hasty_engine(path))
+
+
+def hasty_engine(path: Path) -> Engine:
+    """An engine for a SQLite file that nobody else sees yet: it needs no journal, and no waiting for the disk."""
+    engine = sa.create_engine(URL.create("sqlite", database=str(path)), poolclass=sa.NullPool)
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = OFF")
+        cursor.execute("PRAGMA synchronous = OFF")
+        cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        cursor.close()
+
+    return engine
 
 
 def create_schema(engine: Engine, *, locked: bool = False) -> None:

@@ -1,0 +1,100 @@
+"""MLflow's schema, made by MLflow once and kept: a blank SQLite store for each installed MLflow.
+
+Importing MLflow and running its fifty migrations takes three seconds, which is longer than restoring most stores.
+The file is made by MLflow itself and named after everything that decides its content, so it can't be out of date.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import shutil
+import sqlite3
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from mlmeta.errors import InternalError
+
+CACHE = Path("~/.cache/mlmeta")
+"""Where blank stores are kept. It may be removed at any time; where it can't be written, each use makes its own."""
+
+_CONTENT = ("store/db_migrations", "store/tracking/dbmodels", "store/model_registry/dbmodels")
+"""The parts of MLflow that say what its schema is."""
+
+
+@contextlib.contextmanager
+def blank_store(make: Callable[[Path], None], cache: Path = CACHE) -> Iterator[Path]:
+    """A SQLite store with MLflow's tables and no row, to be copied and not to be changed.
+
+    Args:
+        make: has MLflow make it.
+        cache: the folder it is kept in.
+    """
+    name = f"blank-{_fingerprint()}"
+    try:
+        folder = cache.expanduser()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = _intact(folder, name) or _keep(make, folder, name)
+    except (OSError, RuntimeError):  # read-only, full, or a user without a home
+        found = None
+    if found is not None:
+        yield found
+        return
+    with tempfile.TemporaryDirectory(prefix="mlmeta-") as once:
+        path = Path(once) / "blank.db"
+        make(path)
+        yield path
+
+
+def _intact(folder: Path, name: str) -> Path | None:
+    """The blank store of that name, where its content still has the checksum that its name ends with."""
+    for path in folder.glob(f"{name}-*.db"):
+        if path.stem.endswith(_checksum(path)):
+            return path
+        path.unlink()
+    return None
+
+
+def _keep(make: Callable[[Path], None], folder: Path, name: str) -> Path:
+    temporary = folder / f".{uuid.uuid4().hex}.tmp"
+    try:
+        make(temporary)
+        path = folder / f"{name}-{_checksum(temporary)}.db"
+        temporary.replace(path)
+        return path
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _fingerprint() -> str:
+    """Of all that decides what MLflow's schema looks like; MLflow itself is not imported."""
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in ("mlflow", "sqlalchemy", "alembic")]
+    spec = importlib.util.find_spec("mlflow")
+    if spec is None or not spec.submodule_search_locations:
+        raise InternalError("the package mlflow is not installed")
+    root = Path(spec.submodule_search_locations[0])
+    files = sorted(path for part in _CONTENT for path in (root / part).rglob("*.py"))
+    sizes = [f"{path.relative_to(root)} {path.stat().st_size}" for path in files]
+    text = "\n".join((*versions, sqlite3.sqlite_version, *sizes))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def revision_of(path: Path) -> str:
+    """The schema revision (alembic) of a blank store."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+def copy_to(blank: Path, path: Path) -> None:
+    """Begin a new store as a copy of a blank one."""
+    with path.open("xb") as target, blank.open("rb") as source:
+        shutil.copyfileobj(source, target)

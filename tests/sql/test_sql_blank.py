@@ -1,0 +1,67 @@
+"""The blank stores that are kept: MLflow's own schema, whatever happens to the folder."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from mlflow.store.db import utils
+
+from mlmeta.restorer.sql import blank as module
+from mlmeta.restorer.sql import schema
+from mlmeta.restorer.sql.blank import blank_store, revision_of
+
+
+def definitions(path: Path) -> list[tuple[str, str, list[str]]]:
+    """What the schema says, whatever the order of constraints, which MLflow's migrations leave to chance."""
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master ORDER BY type, name")
+        return [(kind, name, sorted(re.split(r",\s*|\n", sql))) for kind, name, sql in found]
+
+
+def revisions(path: Path) -> str:
+    with blank_store(schema._make_blank, path) as found:
+        return revision_of(found)
+
+
+def test_the_schema_is_what_mlflow_makes(blank: Path, tmp_path: Path) -> None:
+    schema.begin_store(tmp_path / "new.db")
+    assert definitions(tmp_path / "new.db") == definitions(blank)
+    assert revisions(tmp_path / "cache") == utils._get_latest_schema_revision()
+
+
+def test_it_is_made_once(tmp_path: Path) -> None:
+    revisions(tmp_path)
+
+    def again(path: Path) -> None:
+        raise AssertionError(path)
+
+    with blank_store(again, tmp_path) as found:
+        assert found.parent == tmp_path
+
+
+def test_a_damaged_one_is_made_again(tmp_path: Path) -> None:
+    revisions(tmp_path)
+    (kept,) = tmp_path.iterdir()
+    content = kept.read_bytes()
+    kept.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with blank_store(schema._make_blank, tmp_path) as found:
+        assert definitions(found)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_another_mlflow_gets_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    revisions(tmp_path)
+    real = module.importlib.metadata.version
+    monkeypatch.setattr(module.importlib.metadata, "version", lambda name: real(name) + ".1")
+    revisions(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert revisions(tmp_path / "file" / "cache") == utils._get_latest_schema_revision()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

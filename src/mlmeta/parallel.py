@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -37,3 +38,30 @@ def ordered_map(executor: Executor, function: Callable[[T], U], items: Iterable[
     finally:
         for future in waiting:
             future.cancel()
+
+
+def read_ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+    """The items of an iterator, read in a thread of its own.
+
+    Worth its while where reading mostly waits, for a database server, say.
+
+    Args:
+        items: used by that thread alone from now on.
+        depth: how many are read ahead of the caller, at most.
+
+    Raises:
+        Exception: what the iterator raised, when its turn comes.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="mlmeta-ahead") as reader:
+
+        def ask() -> Future[list[T]]:
+            return reader.submit(lambda: list(islice(items, 1)))
+
+        waiting = deque(ask() for _ in range(depth))
+        try:
+            while found := waiting.popleft().result():
+                waiting.append(ask())
+                yield found[0]
+        finally:
+            for future in waiting:
+                future.cancel()

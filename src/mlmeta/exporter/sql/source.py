@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 
 from sqlalchemy.engine import Connection
 
 from mlmeta.errors import UsageError
 from mlmeta.exporter.source import Item, SourceInfo
+from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
-from mlmeta.schema import MetricHistory, Selection
-from mlmeta.tracking.database import parse
+from mlmeta.schema import MetricHistory, Run, Selection
+from mlmeta.tracking.database import SQLITE, parse
 from mlmeta.tracking.sql.experiments import experiment_names, read_experiments
 from mlmeta.tracking.sql.histories import with_histories
 from mlmeta.tracking.sql.left_out import left_out
@@ -101,13 +103,18 @@ def _experiments(connection: Connection, tables: Tables, ids: list[int], progres
 def _runs(connection: Connection, tables: Tables, ids: list[int] | None, progress: Progress) -> Iterator[Item]:
     progress.phase("reading runs")
     progress.expect("runs", count_runs(connection, tables, ids))
-    for runs in stream_runs(connection, tables, ids):
-        for record in with_histories(connection, tables, runs):
-            yield record
-            if isinstance(record, MetricHistory):
-                progress.advance("metric points", len(record.step))
-            else:
-                progress.advance("runs")
+    batches = stream_runs(connection, tables, ids)
+    found: Iterator[Sequence[Run | MetricHistory]] = chain.from_iterable(
+        with_histories(connection, tables, runs) for runs in batches
+    )
+    if connection.dialect.name != SQLITE:  # a server works while we write
+        found = read_ahead(found, depth=2)
+    for record in chain.from_iterable(found):
+        yield record
+        if isinstance(record, MetricHistory):
+            progress.advance("metric points", len(record.step))
+        else:
+            progress.advance("runs")
 
 
 def _models(connection: Connection, tables: Tables, ids: list[int] | None, progress: Progress) -> Iterator[Item]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -54,7 +55,7 @@ class Holdings:
         for batch in batches(ids):
             found = runs_by_id(self._connection, self._tables, batch)
             runs = [found[run_id] for run_id in batch if run_id in found]
-            yield from with_histories(self._connection, self._tables, runs)
+            yield from chain.from_iterable(with_histories(self._connection, self._tables, runs))
 
     def existing_runs(self, ids: Sequence[str]) -> set[str]:
         """Those of these ids that are taken. At most a batch of them."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 from operator import itemgetter
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
 
 from mlmeta.restorer.sql.rows import COLUMNS, Row
 from mlmeta.tracking.database import SQLITE
+from mlmeta.tracking.sql.postgres import driver_errors, psycopg_of
 
 ROWS_AT_ONCE = 20_000
 """Rows that are held before they are written."""
@@ -95,14 +94,13 @@ class _Table:
 
     def _copy(self, connection: Connection, rows: list[Row]) -> None:
         """PostgreSQL's own bulk path, three times as fast as inserts; SQLAlchemy does not know it."""
-        driver: Any = connection.connection.driver_connection
-        errors = connection.dialect.loaded_dbapi.Error
-        try:
-            with driver.cursor() as cursor, cursor.copy(self._copy_sql) as copy:
-                for row in rows:
-                    copy.write_row(row)
-        except errors as error:
-            raise DBAPIError.instance(self._copy_sql, None, error, errors) from error
+        with (
+            driver_errors(connection, self._copy_sql),
+            psycopg_of(connection).cursor() as cursor,
+            cursor.copy(self._copy_sql) as copy,
+        ):
+            for row in rows:
+                copy.write_row(row)
 
 
 def raise_experiment_counter(connection: Connection) -> None:

@@ -1,7 +1,8 @@
 """Metric histories, read from MLflow's `metrics` table: the bulk of most stores, so kept off Python's slow paths.
 
-The points of each run and key are counted first, from the index alone. Then only the four columns of the points
-are read, in order, and cut by those counts into columns: no Python code runs for a single point.
+The points of runs are counted first, from the index alone, so that runs can be read together without filling memory.
+Then the points of each run and key are counted, and only their four columns are read, in order, and cut by those
+counts into columns: no Python code runs for a single point. PostgreSQL makes the columns itself.
 """
 
 from __future__ import annotations
@@ -15,59 +16,56 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.schema import MetricHistory, Run
-from mlmeta.schema.metrics import POINTS_PER_RECORD, canonical, to_records
+from mlmeta.schema.metrics import POINTS_PER_RECORD, Point, canonical, to_records
+from mlmeta.tracking.sql.postgres import history_columns
 from mlmeta.tracking.sql.tables import Tables, by_bytes
 
 POINTS_AT_ONCE = 50_000
 """Points that one query reads, unless a single run has more."""
 
 _NAN = float("nan")
-Counts = dict[str, list[tuple[str, int]]]
-"""The number of points by key, in the order of keys, of each run."""
 
 
-def with_histories(connection: Connection, tables: Tables, runs: Sequence[Run]) -> Iterator[Run | MetricHistory]:
+def with_histories(
+    connection: Connection, tables: Tables, runs: Sequence[Run]
+) -> Iterator[Sequence[Run | MetricHistory]]:
     """Each of a batch of runs, followed by those of its histories that are more than a latest metric.
 
     Args:
         connection: in a transaction.
         tables: of that database.
         runs: at most `BATCH` of them.
+
+    Yields:
+        Consecutive records, with at most `POINTS_AT_ONCE` points together.
     """
-    counts = _counts(connection, tables, [run.run_id for run in runs])
-    for chunk in _chunks(runs, counts):
+    sizes = _sizes(connection, tables, [run.run_id for run in runs])
+    for chunk in _chunks(runs, sizes):
+        having = {run.run_id: run for run in chunk if run.run_id in sizes}
         if len(chunk) == 1:  # may be any number of points: never all in memory
-            yield chunk[0]
-            yield from _histories(connection, tables, chunk, counts)
+            yield chunk
+            yield from ([history] for history in _histories(connection, tables, having))
             continue
         histories: dict[str, list[MetricHistory]] = {}
-        for history in _histories(connection, tables, chunk, counts):
+        read = _from_columns if connection.dialect.name == "postgresql" else _histories
+        for history in read(connection, tables, having):
             histories.setdefault(history.run_id, []).append(history)
-        for run in chunk:
-            yield run
-            yield from histories.get(run.run_id, ())
+        yield [record for run in chunk for record in (run, *histories.get(run.run_id, ()))]
 
 
-def _counts(connection: Connection, tables: Tables, ids: Sequence[str]) -> Counts:
-    table, dialect = tables["metrics"], connection.dialect.name
-    query = (
-        sa.select(table.c.run_uuid, table.c.key, sa.func.count())
-        .where(table.c.run_uuid.in_(ids))
-        .group_by(table.c.run_uuid, table.c.key)
-        .order_by(by_bytes(table.c.run_uuid, dialect), by_bytes(table.c.key, dialect))
-    )
-    counts: Counts = {}
-    for run_id, key, count in connection.execute(query):
-        counts.setdefault(run_id, []).append((key, count))
-    return counts
+def _sizes(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[str, int]:
+    """The number of points of each run that has any."""
+    table = tables["metrics"].c
+    query = sa.select(table.run_uuid, sa.func.count()).where(table.run_uuid.in_(ids)).group_by(table.run_uuid)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def _chunks(runs: Iterable[Run], counts: Counts) -> Iterator[list[Run]]:
+def _chunks(runs: Iterable[Run], sizes: dict[str, int]) -> Iterator[list[Run]]:
     """Consecutive runs with at most `POINTS_AT_ONCE` points together, or a single one with more."""
     chunk: list[Run] = []
     points = 0
     for run in runs:
-        own = sum(count for _, count in counts.get(run.run_id, ()))
+        own = sizes.get(run.run_id, 0)
         if chunk and points + own > POINTS_AT_ONCE:
             yield chunk
             chunk, points = [], 0
@@ -77,15 +75,21 @@ def _chunks(runs: Iterable[Run], counts: Counts) -> Iterator[list[Run]]:
         yield chunk
 
 
-def _histories(connection: Connection, tables: Tables, runs: Sequence[Run], counts: Counts) -> Iterator[MetricHistory]:
-    """The histories of a chunk of runs, by run id and key."""
-    wanted = {run.run_id: run for run in runs if run.run_id in counts}
-    if not wanted:
+def _histories(connection: Connection, tables: Tables, runs: dict[str, Run]) -> Iterator[MetricHistory]:
+    """The histories of a chunk of runs that have points, by run id and key."""
+    if not runs:
         return
-    rows = _points(connection, tables, sorted(wanted))
-    for run_id in sorted(wanted):
-        for key, count in counts[run_id]:
-            yield from _history(wanted[run_id], key, count, rows)
+    rows = _points(connection, tables, list(runs))
+    for run_id, key, count in _counts(connection, tables, list(runs)):
+        yield from _history(runs[run_id], key, count, rows)
+
+
+def _counts(connection: Connection, tables: Tables, ids: Sequence[str]) -> Sequence[Any]:
+    """Run id, key and the number of points of each history, in order."""
+    table, dialect = tables["metrics"].c, connection.dialect.name
+    query = sa.select(table.run_uuid, table.key, sa.func.count()).where(table.run_uuid.in_(ids))
+    query = query.group_by(table.run_uuid, table.key)
+    return connection.execute(query.order_by(by_bytes(table.run_uuid, dialect), by_bytes(table.key, dialect))).all()
 
 
 def _points(connection: Connection, tables: Tables, ids: Sequence[str]) -> Iterator[Any]:
@@ -118,18 +122,32 @@ def _history(run: Run, key: str, count: int, rows: Iterator[Any]) -> Iterator[Me
     for start in range(0, count, POINTS_PER_RECORD):
         points = islice(rows, min(POINTS_PER_RECORD, count - start))
         step, timestamp, value, nan = (list(column) for column in zip(*points, strict=True))
-        if count == 1 and _is_latest(run, key, (step[0], timestamp[0], value[0], nan[0])):
-            return
         if any(nan):
             value = [_NAN if flag else number for number, flag in zip(value, nan, strict=True)]
-            yield from to_records(run.run_id, key, canonical(zip(step, timestamp, value, strict=True)))
-        else:
-            yield MetricHistory.model_construct(run_id=run.run_id, key=key, step=step, timestamp=timestamp, value=value)
+        if count > 1 or not _is_latest(run, key, (step[0], timestamp[0], value[0])):
+            yield from _records(run, key, step, timestamp, value)
 
 
-def _is_latest(run: Run, key: str, point: tuple[int, int, float, bool]) -> bool:
-    step, timestamp, value, nan = point
+def _from_columns(connection: Connection, tables: Tables, runs: dict[str, Run]) -> Iterator[MetricHistory]:
+    """Like `_histories`, where the database itself makes the columns."""
+    for run_id, key, step, timestamp, value in history_columns(connection, tables, list(runs)) if runs else ():
+        run = runs[run_id]
+        if len(step) > 1 or not _is_latest(run, key, (step[0], timestamp[0], value[0])):
+            for start in range(0, len(step), POINTS_PER_RECORD):
+                part = slice(start, start + POINTS_PER_RECORD)
+                yield from _records(run, key, step[part], timestamp[part], value[part])
+
+
+def _records(run: Run, key: str, step: list[int], timestamp: list[int], value: list[float]) -> Iterator[MetricHistory]:
+    """Points that the database put in order, but for those that are not a number."""
+    if any(map(math.isnan, value)):
+        yield from to_records(run.run_id, key, canonical(zip(step, timestamp, value, strict=True)))
+    else:
+        yield MetricHistory.model_construct(run_id=run.run_id, key=key, step=step, timestamp=timestamp, value=value)
+
+
+def _is_latest(run: Run, key: str, point: Point) -> bool:
     latest = run.metrics.get(key)
-    if latest is None or (latest.step, latest.timestamp) != (step, timestamp):
+    if latest is None or (latest.step, latest.timestamp) != point[:2]:
         return False
-    return latest.value == value or bool(nan and math.isnan(latest.value))
+    return latest.value == point[2] or (math.isnan(point[2]) and math.isnan(latest.value))

@@ -13,25 +13,6 @@ from mlmeta.errors import IncompatibleStoreError
 DEFAULT_WORKSPACE = "default"
 """The workspace of a server without workspaces (MLflow 3.10 on)."""
 
-READ = (
-    "experiments",
-    "experiment_tags",
-    "runs",
-    "params",
-    "tags",
-    "metrics",
-    "latest_metrics",
-    "datasets",
-    "inputs",
-    "input_tags",
-    "registered_models",
-    "registered_model_tags",
-    "registered_model_aliases",
-    "model_versions",
-    "model_version_tags",
-)
-"""The tables that make up a snapshot."""
-
 _REQUIRED = {"alembic_version", "experiments", "runs", "metrics", "latest_metrics", "params", "tags"}
 
 
@@ -54,17 +35,17 @@ class Tables:
                 f"{shown} holds no MLflow store: it has no table {', '.join(sorted(missing))}",
                 hint="name the database of an MLflow server (1.0 or newer)",
             )
-        self._tables = {
-            name: sa.table(name, *(sa.column(found["name"]) for found in inspector.get_columns(name)))
-            for name in READ
-            if name in self.names
-        }
+        self._inspector = inspector
+        self._tables: dict[str, sa.TableClause] = {}
         self.revision: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._tables
+        return name in self.names
 
     def __getitem__(self, name: str) -> sa.TableClause:
+        if name not in self._tables:  # looked up when it is needed: a server takes its time for each
+            found = self._inspector.get_columns(name)
+            self._tables[name] = sa.table(name, *(sa.column(column["name"]) for column in found))
         return self._tables[name]
 
     def columns(self, table: str, *names: str) -> list[ColumnElement[Any]]:

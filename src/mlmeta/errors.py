@@ -17,6 +17,7 @@
     │   └── ObjectExistsError               1   create-only write met an existing file
     ├── SnapshotError                       4   a snapshot can't be trusted
     │   ├── DamagedSnapshotError            4   cut, altered, missing, or not JSON
+    │   ├── BaseSnapshotError               4   the one that a backup builds on can't be read
     │   └── UnsupportedSchemaError          1   written by a newer major version
     ├── SnapshotNotFoundError               5   no snapshot answers to that name
     ├── RestoreError                        1   the target could not take the snapshot
@@ -154,6 +155,10 @@ class SnapshotError(MlmetaError):
 
 class DamagedSnapshotError(SnapshotError):
     """A file of a snapshot is cut, altered, missing, or not what its name says."""
+
+
+class BaseSnapshotError(SnapshotError):
+    """An earlier snapshot, which a backup takes unchanged histories from, can't be read to its end."""
 
 
 class UnsupportedSchemaError(SnapshotError):

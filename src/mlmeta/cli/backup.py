@@ -32,6 +32,23 @@ IfChanged = Annotated[
         help="Write nothing if the newest snapshot of this source holds the very same.",
     ),
 ]
+Incremental = Annotated[
+    bool,
+    typer.Option(
+        "--incremental",
+        envvar="MLMETA_INCREMENTAL",
+        help="Take metric histories that can't have changed from the newest snapshot of this source.",
+    ),
+]
+FullEvery = Annotated[
+    str,
+    typer.Option(
+        "--full-every",
+        metavar="DURATION",
+        envvar="MLMETA_FULL_EVERY",
+        help="With --incremental: read all of them where that was longer ago: 7d, 12h.",
+    ),
+]
 Drill = Annotated[
     bool,
     typer.Option("--drill", envvar="MLMETA_DRILL", help="Restore it into a throwaway store at once, and compare."),
@@ -45,6 +62,8 @@ def backup(
     experiment: options.Experiments = None,
     compress: Compress = False,
     if_changed: IfChanged = False,
+    incremental: Incremental = False,
+    full_every: FullEvery = "7d",
     keep_last: keep.Last = 0,
     keep_hourly: keep.Hourly = 0,
     keep_daily: keep.Daily = 0,
@@ -71,6 +90,7 @@ def backup(
 
     def call(progress: Progress) -> Result:
         from mlmeta.operations import backup as operation
+        from mlmeta.snapshot.retention import parse_within
 
         rules = keep.rules(
             last=keep_last,
@@ -89,6 +109,8 @@ def backup(
             jobs=jobs,
             compress=compress,
             if_changed=if_changed,
+            incremental=incremental,
+            full_every=parse_within(full_every),
             keep=rules,
             with_drill=drill,
             dry_run=dry_run,

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from mlmeta.exporter.earlier import Earlier
 from mlmeta.progress import Progress
-from mlmeta.schema import Record, Selection, Skipped
+from mlmeta.schema import Line, Selection, Skipped
 
-Item = Record | Skipped
+Item = Line | Skipped
 """A record, or the name of something that could not be read."""
 
 
@@ -39,8 +40,14 @@ class Source(Protocol):
     def info(self) -> SourceInfo:
         """What it says of itself."""
 
-    def read(self, selection: Selection, progress: Progress) -> Iterator[Item]:
+    def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
         """All records of the selection, as a stream.
+
+        Args:
+            selection: what to read.
+            progress: told how far it is.
+            earlier: a snapshot of the same source and selection: metric histories that are the same as there come
+                from there, as its lines. Afterwards `earlier.finish` says whether it was sound.
 
         The order is the one of `snapshot.writer.SnapshotWriter.add`: experiments by id; runs by experiment, start
         time and run id, each followed by its metric histories by key; models by name. What can't be read comes as

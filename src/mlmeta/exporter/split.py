@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import Item, Source
 from mlmeta.progress import Progress
 from mlmeta.schema import RegisteredModel, Run, Selection
@@ -23,11 +24,11 @@ class SplitSource:
         self._models = models
         self.info = replace(runs.info, point_in_time=False)
 
-    def read(self, selection: Selection, progress: Progress) -> Iterator[Item]:
+    def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
         """See `Source.read`."""
         run_ids: set[str] | None = set() if selection.experiments else None
         if selection.runs or run_ids is not None:
-            for item in self._runs.read(replace(selection, runs=True, models=False), progress):
+            for item in self._runs.read(replace(selection, runs=True, models=False), progress, earlier):
                 if run_ids is not None and isinstance(item, Run):
                     run_ids.add(item.run_id)
                 if selection.runs:

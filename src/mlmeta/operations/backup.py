@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import timedelta
 
-from mlmeta import __version__
-from mlmeta.errors import ExitCode, StorageError, StorageMissingError
-from mlmeta.exporter.source import Source
+from mlmeta.errors import ExitCode, StorageError
 from mlmeta.operations.drill import drill
+from mlmeta.operations.incremental import FULL_EVERY, base_of
 from mlmeta.operations.prune import prune
 from mlmeta.operations.result import Issue, Result
+from mlmeta.operations.saving import Wish, expect_as_before, save
 from mlmeta.operations.stores import DEFAULT_JOBS, Store, open_snapshot, open_source
 from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.verification import Comparison
-from mlmeta.schema import FileEntry, Selection, Skipped, Summary
-from mlmeta.snapshot.catalog import State, describe, file_sets, read_summary
+from mlmeta.schema import FileEntry, Skipped
 from mlmeta.snapshot.retention import Rules
-from mlmeta.snapshot.writer import Committed, SnapshotWriter, utc_now
-from mlmeta.storage import Storage, open_storage
-
-NOTE = (
-    "Metadata of an MLflow server: experiments, runs, metrics, params, tags, model registry. "
-    "Artifacts and model files are not in here. Restore it with `mlmeta restore --timestamp {timestamp}`."
-)
+from mlmeta.snapshot.writer import utc_now
+from mlmeta.storage import open_storage
 
 
 class BackupResult(Result):
@@ -45,6 +39,7 @@ class BackupResult(Result):
         pruned: timestamps that retention removed, by storage.
         unpruned: why retention failed, by storage; the new snapshot is complete all the same.
         dry_run: whether nothing was written: then there is no timestamp, and no storage.
+        incremental_base: the snapshot that unchanged metric histories were taken from; empty: all were read.
     """
 
     timestamp: str
@@ -62,6 +57,7 @@ class BackupResult(Result):
     pruned: dict[str, tuple[str, ...]] = {}
     unpruned: dict[str, str] = {}
     dry_run: bool = False
+    incremental_base: str = ""
 
     @property
     def issues(self) -> tuple[Issue, ...]:
@@ -89,6 +85,8 @@ def backup(
     jobs: int = DEFAULT_JOBS,
     compress: bool = False,
     if_changed: bool = False,
+    incremental: bool = False,
+    full_every: timedelta = FULL_EVERY,
     keep: Rules | None = None,
     with_drill: bool = False,
     dry_run: bool = False,
@@ -104,6 +102,8 @@ def backup(
         jobs: requests under way at once.
         compress: gzip the data files.
         if_changed: write nothing if the newest snapshot of the same source holds the very same, in every storage.
+        incremental: take metric histories that can't have changed from the newest snapshot of the same source.
+        full_every: read all of them all the same where that was longer ago.
         keep: afterwards remove the snapshots that these rules don't keep.
         with_drill: restore the new snapshot into a throwaway database, and compare; nothing is pruned if it differs.
         dry_run: read everything, write nothing.
@@ -116,70 +116,35 @@ def backup(
     """
     progress = progress or Silent()
     places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(storages)]
-    started = utc_now()
+    wish = Wish(utc_now(), tuple(experiments), compress, if_changed, dry_run)
     with open_source(Store(tracking_uri, registry_uri, jobs)) as source:
         uri = source.info.uri  # a store that can't be read is told before a storage is touched
-        _expect_as_before(source, places, tuple(experiments), progress)
-        with SnapshotWriter(places, started, compress=compress) as writer:
-            skipped = _read(source, writer, Selection(experiments=tuple(experiments)), progress)
-            summary = _summary(source, started, tuple(experiments), skipped)
-            progress.phase("writing the snapshot")
-            same = _same_as(places, summary, writer.finish()) if if_changed else ""
-            done = Committed(summary, 0) if dry_run or same else writer.commit(summary)
-            stats = dict(writer.stats)
+        expect_as_before(source, places, wish.experiments, progress)
+        base = base_of(places, uri, wish.experiments, wish.started, full_every) if incremental else None
+        saved = save(source, places, wish, base, progress)
+    done = saved.committed
     timestamp = done.summary.backup_timestamp
     proof = drill(open_snapshot(done.storages[0], timestamp), progress) if with_drill and timestamp else None
     good = proof is None or proof.is_equal
     pruned, unpruned = _prune(done.storages, keep) if keep and good and not dry_run else ({}, {})
     return BackupResult(
         timestamp=timestamp,
-        unchanged_since=same,
+        unchanged_since=saved.unchanged_since,
         source=uri,
         storages=done.storages,
         failures={place: _failure(place, error, timestamp) for place, error in done.failures.items()},
-        stats=stats,
+        stats=saved.stats,
         files=done.summary.files,
         size=done.size,
-        seconds=(utc_now() - started).total_seconds(),
-        experiments=tuple(experiments),
-        skipped=skipped,
-        warnings=summary.warnings,
+        seconds=(utc_now() - wish.started).total_seconds(),
+        experiments=wish.experiments,
+        skipped=done.summary.skipped,
+        warnings=done.summary.warnings,
         drill=proof,
         pruned=pruned,
         unpruned=unpruned,
         dry_run=dry_run,
-    )
-
-
-def _read(source: Source, writer: SnapshotWriter, selection: Selection, progress: Progress) -> tuple[Skipped, ...]:
-    skipped = []
-    for item in source.read(selection, progress):
-        if isinstance(item, Skipped):
-            skipped.append(item)
-        else:
-            writer.add(item)
-    return tuple(skipped)
-
-
-def _summary(source: Source, started: datetime, experiments: tuple[str, ...], skipped: tuple[Skipped, ...]) -> Summary:
-    info = source.info
-    return Summary(
-        backup_timestamp="",
-        backup_date=started.isoformat(timespec="seconds"),
-        mlflow_uri=info.uri,
-        stats={},
-        files={},
-        note=NOTE,
-        mlmeta_version=__version__,
-        mlflow_client_version=info.client_version,
-        mlflow_server_version=info.server_version,
-        source_kind=info.kind,
-        started=_milliseconds(started),
-        finished=_milliseconds(utc_now()),
-        point_in_time=info.point_in_time,
-        experiments=experiments,
-        warnings=source.warnings(),
-        skipped=skipped,
+        incremental_base=done.summary.incremental_base,
     )
 
 
@@ -197,57 +162,3 @@ def _prune(places: Sequence[str], keep: Rules) -> tuple[dict[str, tuple[str, ...
         except StorageError as error:
             unpruned[place] = str(error)
     return pruned, unpruned
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
-
-
-def _expect_as_before(
-    source: Source, places: Sequence[Storage], experiments: tuple[str, ...], progress: Progress
-) -> None:
-    """A server doesn't say how much it has: expect what the newest snapshot of it holds."""
-    if isinstance(progress, Silent) or not places:
-        return
-    try:
-        before = newest(places[0], source.info.uri, experiments)
-    except StorageError:  # writing will fail there too, and be named
-        return
-    for unit, stat in (("runs", "runs"), ("metric points", "metric_points"), ("models", "models")):
-        if before is not None and before.stats.get(stat):
-            progress.expect(unit, before.stats[stat])
-
-
-def _same_as(places: Sequence[Storage], summary: Summary, content: dict[str, str]) -> str:
-    """The newest snapshot of the same source, where it holds the very same content; empty: something changed."""
-    timestamp = ""
-    for place in places:
-        try:
-            before = newest(place, summary.mlflow_uri, summary.experiments)
-        except StorageError:  # writing will fail there too, and be named; the others get a snapshot
-            return ""
-        if before is None or before.skipped != summary.skipped:
-            return ""
-        if {kind: entry.content_sha256 for kind, entry in before.files.items()} != content:
-            return ""
-        timestamp = before.backup_timestamp
-    return timestamp
-
-
-def newest(storage: Storage, source: str, experiments: tuple[str, ...]) -> Summary | None:
-    """The summary of the newest usable snapshot of a source; None where there is none.
-
-    Args:
-        storage: where to look.
-        source: URI without credentials.
-        experiments: what it was limited to.
-    """
-    try:
-        sets = file_sets(storage)
-    except StorageMissingError:
-        return None
-    for files in sets:
-        info = describe(storage, files, 0)
-        if (info.source, info.experiments) == (source, experiments) and info.state in {State.COMPLETE, State.PARTIAL}:
-            return read_summary(storage, files)
-    return None

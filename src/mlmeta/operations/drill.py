@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from mlmeta.operations.stores import Store, Ways, open_source, open_target
-from mlmeta.progress import Progress, Silent
+from mlmeta.operations.stores import Store, Ways, open_source, open_target, records
+from mlmeta.progress import Progress
 from mlmeta.restorer.verification import Comparison, compare
 from mlmeta.schema import Selection
 from mlmeta.snapshot.reader import Snapshot
@@ -31,4 +31,4 @@ def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
             unkept = target.unkept
         progress.phase("reading it back")
         with open_source(store) as source:
-            return compare(Selected(snapshot, Selection()), source.read(Selection(), Silent()), unkept)
+            return compare(Selected(snapshot, Selection()), records(source, Selection()), unkept)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotNotFoundError, StorageMissingError
 from mlmeta.operations.result import Issue, Result
-from mlmeta.operations.stores import DEFAULT_JOBS, Store, Ways, open_snapshot, open_source, open_target
+from mlmeta.operations.stores import DEFAULT_JOBS, Store, Ways, open_snapshot, open_source, open_target, records
 from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.target import Plan, Refusal, Report, Target
 from mlmeta.restorer.verification import Comparison, Difference, compare
@@ -186,7 +186,7 @@ def _write(target: Target, snapshot: Snapshot, selection: Selection, progress: P
 
 def _compare(target: Target, snapshot: Snapshot, selection: Selection, store: Store) -> Comparison:
     with open_source(store) as source:
-        found = target.read_back(snapshot, selection, lambda part: source.read(part, Silent()))
+        found = target.read_back(snapshot, selection, lambda part: records(source, part))
         return compare(Selected(snapshot, selection), found, target.unkept)
 
 

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from mlmeta.errors import UsageError
 from mlmeta.exporter.source import Source
+from mlmeta.progress import Silent
 from mlmeta.restorer.target import Target
+from mlmeta.schema import HistoryLine, Record, Selection, Skipped
 from mlmeta.snapshot import reader
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import open_storage
@@ -73,6 +75,11 @@ def open_source(store: Store) -> Iterator[Source]:
         yield source
     finally:
         source.close()
+
+
+def records(source: Source, selection: Selection) -> Iterator[Record | Skipped]:
+    """All that a source has now."""
+    return (item for item in source.read(selection, Silent()) if not isinstance(item, HistoryLine))
 
 
 def _source(store: Store) -> Source:

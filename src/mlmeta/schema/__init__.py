@@ -2,10 +2,10 @@
 
 from mlmeta.schema.base import Record
 from mlmeta.schema.experiments import Experiment, experiment_order
-from mlmeta.schema.kinds import EXPERIMENTS, KINDS, METRICS, MODELS, RUNS, Kind, kind_of
-from mlmeta.schema.metrics import MetricHistory, Point, canonical, point_order, to_records
+from mlmeta.schema.kinds import EXPERIMENTS, KINDS, METRICS, MODELS, RUNS, Kind, Line, kind_of
+from mlmeta.schema.metrics import HistoryLine, MetricHistory, Point, canonical, point_order, to_records
 from mlmeta.schema.models import ModelVersion, RegisteredModel
-from mlmeta.schema.runs import Dataset, DatasetInput, LatestMetric, ModelInput, ModelOutput, Run, run_order
+from mlmeta.schema.runs import Dataset, DatasetInput, LatestMetric, ModelInput, ModelOutput, Run, run_order, same_point
 from mlmeta.schema.selection import Selection
 from mlmeta.schema.summary import SCHEMA_VERSION, FileEntry, Skipped, Summary, summary_is_intact
 
@@ -20,8 +20,10 @@ __all__ = [
     "DatasetInput",
     "Experiment",
     "FileEntry",
+    "HistoryLine",
     "Kind",
     "LatestMetric",
+    "Line",
     "MetricHistory",
     "ModelInput",
     "ModelOutput",
@@ -38,6 +40,7 @@ __all__ = [
     "kind_of",
     "point_order",
     "run_order",
+    "same_point",
     "summary_is_intact",
     "to_records",
 ]

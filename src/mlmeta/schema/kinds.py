@@ -7,11 +7,14 @@ from typing import Generic, TypeVar
 
 from mlmeta.schema.base import Record
 from mlmeta.schema.experiments import Experiment
-from mlmeta.schema.metrics import MetricHistory
+from mlmeta.schema.metrics import HistoryLine, MetricHistory
 from mlmeta.schema.models import RegisteredModel
 from mlmeta.schema.runs import Run
 
 R = TypeVar("R", bound=Record)
+
+Line = Record | HistoryLine
+"""What can be written as a line of a snapshot."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,10 @@ KINDS: dict[str, Kind[Record]] = {
 }
 """All kinds, in the order in which a snapshot's files are published and read."""
 
-_BY_RECORD = {kind.record: kind for kind in KINDS.values()}
+_BY_RECORD: dict[type, Kind[Record]] = {kind.record: kind for kind in KINDS.values()}
+_BY_RECORD[HistoryLine] = KINDS[METRICS.name]
 
 
-def kind_of(record: Record) -> Kind[Record]:
+def kind_of(record: Line) -> Kind[Record]:
     """The kind that a record is of."""
     return _BY_RECORD[type(record)]

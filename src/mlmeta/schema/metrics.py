@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from pydantic import model_validator
 
@@ -31,9 +34,52 @@ class MetricHistory(Record):
             raise ValueError("the columns step, timestamp and value must be equally long, and not empty")
         return self
 
+    @property
+    def size(self) -> int:
+        """The number of points."""
+        return len(self.step)
+
     def points(self) -> Iterator[Point]:
         """The points, one by one."""
         return zip(self.step, self.timestamp, self.value, strict=True)
+
+
+_LINE = re.compile(rb'\{"run_id":"([^"\\]*)","key":("(?:[^"\\]|\\.)*"),"step":\[([^\]]*)\],')
+
+
+@dataclass(frozen=True)
+class HistoryLine:
+    """A metric history as the line that a snapshot has of it, its columns not taken apart.
+
+    Args:
+        run_id: of its run.
+        key: the metric.
+        size: the number of points.
+        line: JSON, as `MetricHistory.to_line` gives it.
+    """
+
+    run_id: str
+    key: str
+    size: int
+    line: bytes
+
+    @staticmethod
+    def of(line: bytes) -> HistoryLine:
+        """From a line of a snapshot.
+
+        Raises:
+            ValueError: it is no metric history.
+        """
+        found = _LINE.match(line)
+        if found is None:  # valid JSON of another make: write it as we do
+            record = MetricHistory.model_validate_json(line)
+            return HistoryLine(record.run_id, record.key, record.size, record.to_line())
+        run_id, key, steps = found.groups()
+        return HistoryLine(run_id.decode(), json.loads(key), steps.count(b",") + 1, line)
+
+    def to_line(self) -> bytes:
+        """The line."""
+        return self.line
 
 
 def point_order(point: Point) -> tuple[int, int, bool, float, bool]:

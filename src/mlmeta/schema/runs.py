@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from mlmeta.schema.base import Record, SortedMap
+from mlmeta.schema.metrics import point_order
 
 
 class LatestMetric(Record):
@@ -15,6 +16,15 @@ class LatestMetric(Record):
     value: float
     step: int | None = None
     timestamp: int | None = None
+
+
+def same_point(one: LatestMetric, other: LatestMetric | None) -> bool:
+    """Whether two latest metrics are the same point; NaN is NaN here."""
+    return other is not None and _order(one) == _order(other)
+
+
+def _order(metric: LatestMetric) -> tuple[int, int, bool, float, bool]:
+    return point_order((metric.step or 0, metric.timestamp or 0, metric.value))
 
 
 class Dataset(Record):

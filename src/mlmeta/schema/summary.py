@@ -58,6 +58,8 @@ class Summary(BaseModel):
         finished: when reading ended, milliseconds since the epoch.
         point_in_time: whether the read saw one point in time.
         experiments: the names the backup was limited to; empty: everything.
+        incremental_base: timestamp of the snapshot that unchanged histories were taken from; empty: all were read.
+        fully_read: when all histories were last read, here or in a base; milliseconds since the epoch, 0 if unknown.
         checksum: SHA-256 of this very file with the checksum's digits replaced by zeros.
     """
 
@@ -78,6 +80,8 @@ class Summary(BaseModel):
     finished: int = 0
     point_in_time: bool = False
     experiments: tuple[str, ...] = ()
+    incremental_base: str = ""
+    fully_read: int = 0
     warnings: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     checksum: str = _NO_CHECKSUM.decode()

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from mlmeta.errors import InternalError
-from mlmeta.schema import Experiment, MetricHistory, Record, RegisteredModel, Run, experiment_order, run_order
+from mlmeta.schema import (
+    Experiment,
+    HistoryLine,
+    Line,
+    MetricHistory,
+    RegisteredModel,
+    Run,
+    experiment_order,
+    run_order,
+)
 
 
 class OrderGuard:
@@ -20,7 +29,7 @@ class OrderGuard:
         self._model: str | None = None
         self.replaces_latest = 0
 
-    def check(self, record: Record) -> None:
+    def check(self, record: Line) -> None:
         """Take the next record.
 
         Raises:
@@ -34,13 +43,13 @@ class OrderGuard:
             place = (experiment_order(record.experiment_id), run_order(record))
             self._must_grow("runs", self._run, place)
             self._run, self._current, self._history = place, record, ("", "")
-        elif isinstance(record, MetricHistory):
+        elif isinstance(record, MetricHistory | HistoryLine):
             self._check_history(record)
         elif isinstance(record, RegisteredModel):
             self._must_grow("models", self._model, record.name)
             self._model = record.name
 
-    def _check_history(self, record: MetricHistory) -> None:
+    def _check_history(self, record: MetricHistory | HistoryLine) -> None:
         if record.run_id != self._current.run_id or record.key < self._history[1]:
             raise InternalError(f"the history of {record.key} of run {record.run_id} came out of order")
         continues = self._history == (record.run_id, record.key)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import ValidationError
 
 from mlmeta.errors import DamagedSnapshotError
+from mlmeta.schema import HistoryLine
 from mlmeta.schema.kinds import R
 
 OPENING = b"["
@@ -30,6 +31,20 @@ def parse_lines(lines: Iterable[bytes], record: type[R], name: str) -> Iterator[
     Raises:
         DamagedSnapshotError: the file is cut, or a line is no such record.
     """
+    for number, text in record_lines(lines, name):
+        yield parse_record(text, record, f"{name}, line {number}")
+
+
+def record_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes]]:
+    """The JSON of each record of a data file, with the number of its line.
+
+    Args:
+        lines: the file's lines.
+        name: the file's name, for errors.
+
+    Raises:
+        DamagedSnapshotError: the file is cut.
+    """
     numbered = enumerate(lines, start=1)
     if next(numbered, (0, b""))[1].strip() != OPENING:
         raise damaged(name, 1, "the opening bracket is missing")
@@ -38,8 +53,25 @@ def parse_lines(lines: Iterable[bytes], record: type[R], name: str) -> Iterator[
         if text == b"]":
             return
         if text:
-            yield parse_record(text.removesuffix(b","), record, f"{name}, line {number}")
+            yield number, text.removesuffix(b",")
     raise damaged(name, None, "the file is cut: its closing bracket is missing")
+
+
+def parse_history_lines(lines: Iterable[bytes], name: str) -> Iterator[HistoryLine]:
+    """The metric histories of a data file, not taken apart.
+
+    Args:
+        lines: the file's lines.
+        name: the file's name, for errors.
+
+    Raises:
+        DamagedSnapshotError: the file is cut, or a line is no metric history.
+    """
+    for number, text in record_lines(lines, name):
+        try:
+            yield HistoryLine.of(text)
+        except ValueError as error:
+            raise damaged(name, number, "it is no metric history") from error
 
 
 def parse_record(text: bytes, record: type[R], where: str) -> R:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 
 from mlmeta.errors import StorageError, TerminatedError
-from mlmeta.schema import Record
+from mlmeta.schema import Line
 from mlmeta.snapshot import records
 from mlmeta.storage import Digest, StagedFile, Storage
 
@@ -44,7 +44,7 @@ class DataFile:
         """SHA-256 of the JSON, in hex."""
         return self._content.hexdigest()
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Line) -> None:
         """Append a record."""
         self._pending += records.SEPARATOR if self.count else records.FIRST
         self._pending += record.to_line()

@@ -23,7 +23,9 @@ from mlmeta.schema import (
     KINDS,
     Experiment,
     FileEntry,
+    HistoryLine,
     Kind,
+    Line,
     MetricHistory,
     Record,
     RegisteredModel,
@@ -129,7 +131,7 @@ class SnapshotWriter:
     def _write(self, kind: str, block: bytes) -> None:
         self._each(lambda place: place.write(kind, block))
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Line) -> None:
         """Append a record to the file of its kind.
 
         Records come in the order of docs/snapshot-format.md; a run's histories come after the run and before the next.
@@ -143,14 +145,14 @@ class SnapshotWriter:
         (self._files.get(kind.name) or self._open(kind)).add(record)
         self._count(record)
 
-    def _count(self, record: Record) -> None:
+    def _count(self, record: Line) -> None:
         if isinstance(record, Experiment):
             self.stats["experiments"] += 1
         elif isinstance(record, Run):
             self.stats["runs"] += 1
             self.stats["metric_points"] += len(record.metrics)
-        elif isinstance(record, MetricHistory):
-            self.stats["metric_points"] += len(record.step) - self._order.replaces_latest
+        elif isinstance(record, MetricHistory | HistoryLine):
+            self.stats["metric_points"] += record.size - self._order.replaces_latest
         elif isinstance(record, RegisteredModel):
             self.stats["models"] += 1
             self.stats["model_versions"] += len(record.versions)

@@ -21,6 +21,8 @@ def view(result: BackupResult, *, verbose: bool) -> RenderableType:
             Text.assemble("Snapshot ", (result.timestamp, "bold green"), f", {text.size(result.size)}, in {place}")
         )
         lines.append(Text(f"Bring it back with: {_restore(result)}"))
+    if result.incremental_base:
+        lines.append(Text(f"Metric histories that can't have changed came from snapshot {result.incremental_base}"))
     if result.drill is not None and result.drill.is_equal:
         lines.append(Text("A trial restore into a throwaway store gave back the same."))
     for storage, gone in result.pruned.items():

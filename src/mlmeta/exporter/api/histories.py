@@ -7,12 +7,14 @@ taken for whole, but asked for again in halves, and for a single run page by pag
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlmeta.schema import MetricHistory, Point, Run, Skipped, canonical, point_order, to_records
+from mlmeta.exporter.earlier import Earlier
+from mlmeta.schema import HistoryLine, MetricHistory, Point, Run, Skipped, canonical, point_order, to_records
 from mlmeta.tracking.connection import Connection
 
 if TYPE_CHECKING:
@@ -129,22 +131,29 @@ class HistoryReader:
         connection: to the store.
         executor: for the requests.
         bulk: whether to use the bulk endpoint.
+        earlier: a snapshot whose histories need not be read again where nothing can have been added.
     """
 
-    def __init__(self, connection: Connection, executor: Executor, *, bulk: bool) -> None:
+    def __init__(
+        self, connection: Connection, executor: Executor, *, bulk: bool, earlier: Earlier | None = None
+    ) -> None:
+        self._earlier = earlier
+        self._kept: dict[str, set[str]] = {}
         self._connection = connection
         self._executor = executor
         self._read = read_bulk if bulk else read_singly
         self._batch_runs = BULK_RUNS if bulk else 10
 
     def begin(self, runs: list[Run]) -> Asked:
-        """Ask for all histories of a group of runs."""
+        """Ask for the histories of a group of runs."""
+        if self._earlier is not None:
+            self._kept.update({run.run_id: self._earlier.ended_keys(run) for run in runs})
         return [
             (batch, self._executor.submit(self._read, self._connection, batch))
-            for batch in batches(runs, self._batch_runs)
+            for batch in batches(runs, self._batch_runs, self._kept)
         ]
 
-    def finish(self, runs: list[Run], asked: Asked) -> Iterator[Run | MetricHistory | Skipped]:
+    def finish(self, runs: list[Run], asked: Asked) -> Iterator[Run | MetricHistory | HistoryLine | Skipped]:
         """The runs, each with its histories, once the answers are there."""
         found: dict[tuple[str, str], list[Point]] = {}
         failed: dict[tuple[str, str], str] = {}
@@ -154,12 +163,32 @@ class HistoryReader:
             failed.update({(run_id, batch.key): reason for run_id, reason in result.failures.items()})
         for run in runs:
             yield run
+            kept = _KeptLines(self._earlier, run, self._kept.pop(run.run_id, set()))
             for key in run.metrics:
-                if (run.run_id, key) in failed:
+                if key in kept.keys:
+                    yield from kept.of(key)
+                elif (run.run_id, key) in failed:
                     reason = failed[run.run_id, key]
                     yield Skipped(kind="metric history", id=f"{run.run_id}/{key}", reason=reason)
                 else:
                     yield from history_records(run, key, found.pop((run.run_id, key)))
+
+
+class _KeptLines:
+    """The histories of a run that an earlier snapshot has, by key, in the order of keys."""
+
+    def __init__(self, earlier: Earlier | None, run: Run, keys: set[str]) -> None:
+        self.keys = keys
+        lines = earlier.lines(run) if earlier is not None and keys else iter(())
+        self._groups = itertools.groupby(lines, key=lambda line: line.key)
+        self._next = next(self._groups, None)
+
+    def of(self, key: str) -> Iterator[HistoryLine]:
+        """Those of a key; none where its latest point is its whole history."""
+        while self._next is not None and self._next[0] < key:
+            self._next = next(self._groups, None)
+        if self._next is not None and self._next[0] == key:
+            yield from self._next[1]
 
 
 def history_records(run: Run, key: str, points: list[Point]) -> Iterator[MetricHistory]:
@@ -197,11 +226,17 @@ def groups(runs: Iterable[Run]) -> Iterator[list[Run]]:
         yield group
 
 
-def batches(runs: list[Run], most_runs: int) -> list[Batch]:
-    """The requests for a group: for each metric the runs that have it, packed to stay under the server's cut."""
+def batches(runs: list[Run], most_runs: int, kept: dict[str, set[str]]) -> list[Batch]:
+    """The requests for a group: for each metric the runs that have it, packed to stay under the server's cut.
+
+    Args:
+        runs: the group.
+        most_runs: of one request.
+        kept: by run id, the keys that need not be asked for.
+    """
     by_key: dict[str, list[Run]] = {}
     for run in runs:
-        for key in run.metrics:
+        for key in run.metrics.keys() - kept.get(run.run_id, set()):
             by_key.setdefault(key, []).append(run)
     return [batch for key, having in by_key.items() for batch in _packed(key, having, most_runs)]
 

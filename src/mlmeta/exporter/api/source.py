@@ -14,10 +14,11 @@ from mlmeta.exporter.api.paging import pages
 from mlmeta.exporter.api.registry import read_models
 from mlmeta.exporter.api.runs import PAGE, read_runs
 from mlmeta.exporter.api.unsaved import read_unsaved
+from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import Item, SourceInfo
 from mlmeta.exporter.split import belongs
 from mlmeta.progress import Progress
-from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run, Selection, experiment_order
+from mlmeta.schema import Experiment, HistoryLine, MetricHistory, RegisteredModel, Run, Selection, experiment_order
 from mlmeta.tracking.connection import Connection, client_version
 
 DEFAULT_JOBS = 8
@@ -47,12 +48,12 @@ class ApiSource:
             server_version=connection.server_version(),
         )
 
-    def read(self, selection: Selection, progress: Progress) -> Iterator[Item]:
+    def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
         """See `Source.read`."""
         from mlflow.exceptions import MlflowException
 
         try:
-            for item in self._items(selection, progress):
+            for item in self._items(selection, progress, earlier):
                 _report(item, progress)
                 yield item
         except MlflowException as error:
@@ -62,23 +63,25 @@ class ApiSource:
                 f"{self.info.uri} failed while it was read: {reason}", hint="look at the server's log, and try again"
             ) from error
 
-    def _items(self, selection: Selection, progress: Progress) -> Iterator[Item]:
+    def _items(self, selection: Selection, progress: Progress, earlier: Earlier | None) -> Iterator[Item]:
         run_ids: set[str] | None = None
         if selection.runs or selection.experiments:
-            seen = yield from self._tracked(selection, progress)
+            seen = yield from self._tracked(selection, progress, earlier)
             run_ids = set().union(*seen.values()) if selection.experiments else None
         if selection.models:
             progress.phase("reading registered models")
             yield from self._models(run_ids)
 
-    def _tracked(self, selection: Selection, progress: Progress) -> Generator[Item, None, dict[str, set[str]]]:
+    def _tracked(
+        self, selection: Selection, progress: Progress, earlier: Earlier | None
+    ) -> Generator[Item, None, dict[str, set[str]]]:
         """Experiments and runs; returns the run ids by experiment, where they are needed later."""
         progress.phase("reading experiments")
         experiments = sorted(self._experiments(selection.experiments), key=_by_id)
         yield from experiments if selection.runs else ()
         progress.phase("reading runs and their metrics")
         seen: dict[str, set[str]] = {e.experiment_id: set() for e in experiments}
-        for item in self._runs(experiments):
+        for item in self._runs(experiments, earlier):
             if isinstance(item, Run) and self._remembers(selection):
                 seen[item.experiment_id].add(item.run_id)
             if selection.runs:
@@ -106,10 +109,10 @@ class ApiSource:
                 raise UsageError(f"there is no experiment {name!r} at {self.info.uri}", hint="check the spelling")
             yield convert.experiment(entity)
 
-    def _runs(self, experiments: list[Experiment]) -> Iterator[Item]:
+    def _runs(self, experiments: list[Experiment], earlier: Earlier | None) -> Iterator[Item]:
         if self._bulk is None:
             self._bulk = has_bulk(self._connection)
-        histories = HistoryReader(self._connection, self._executor, bulk=self._bulk)
+        histories = HistoryReader(self._connection, self._executor, bulk=self._bulk, earlier=earlier)
         for experiment in experiments:
             yield from read_runs(self._connection, experiment.experiment_id, histories, self._executor)
 
@@ -138,7 +141,7 @@ def _report(item: Item, progress: Progress) -> None:
         progress.advance("experiments")
     elif isinstance(item, Run):
         progress.advance("runs")
-    elif isinstance(item, MetricHistory):
-        progress.advance("metric points", len(item.step))
+    elif isinstance(item, MetricHistory | HistoryLine):
+        progress.advance("metric points", item.size)
     elif isinstance(item, RegisteredModel):
         progress.advance("models")

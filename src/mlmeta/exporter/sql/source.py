@@ -9,10 +9,11 @@ from itertools import chain
 from sqlalchemy.engine import Connection
 
 from mlmeta.errors import UsageError
+from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import Item, SourceInfo
 from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
-from mlmeta.schema import MetricHistory, Run, Selection
+from mlmeta.schema import HistoryLine, MetricHistory, Run, Selection
 from mlmeta.tracking.database import SQLITE, parse
 from mlmeta.tracking.sql.experiments import experiment_names, read_experiments
 from mlmeta.tracking.sql.histories import with_histories
@@ -54,7 +55,7 @@ class SqlSource:
             point_in_time=True,
         )
 
-    def read(self, selection: Selection, progress: Progress) -> Iterator[Item]:
+    def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
         """All records of the selection as of one moment, in the order of `Source.read`.
 
         Raises:
@@ -68,7 +69,7 @@ class SqlSource:
             limited = ids if selection.experiments else None
             if selection.runs:
                 yield from _experiments(connection, tables, ids, progress)
-                yield from _runs(connection, tables, limited, progress)
+                yield from _runs(connection, tables, limited, progress, earlier)
             if selection.models:
                 yield from _models(connection, tables, limited, progress)
             if selection.runs:
@@ -100,19 +101,21 @@ def _experiments(connection: Connection, tables: Tables, ids: list[int], progres
         progress.advance("experiments")
 
 
-def _runs(connection: Connection, tables: Tables, ids: list[int] | None, progress: Progress) -> Iterator[Item]:
+def _runs(
+    connection: Connection, tables: Tables, ids: list[int] | None, progress: Progress, earlier: Earlier | None
+) -> Iterator[Item]:
     progress.phase("reading runs")
     progress.expect("runs", count_runs(connection, tables, ids))
     batches = stream_runs(connection, tables, ids)
-    found: Iterator[Sequence[Run | MetricHistory]] = chain.from_iterable(
-        with_histories(connection, tables, runs) for runs in batches
+    found: Iterator[Sequence[Run | MetricHistory | HistoryLine]] = chain.from_iterable(
+        with_histories(connection, tables, runs, earlier) for runs in batches
     )
     if connection.dialect.name != SQLITE:  # a server works while we write
         found = read_ahead(found, depth=2)
     for record in chain.from_iterable(found):
         yield record
-        if isinstance(record, MetricHistory):
-            progress.advance("metric points", len(record.step))
+        if isinstance(record, MetricHistory | HistoryLine):
+            progress.advance("metric points", record.size)
         else:
             progress.advance("runs")
 

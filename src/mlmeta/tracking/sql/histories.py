@@ -15,10 +15,11 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.schema import MetricHistory, Run
+from mlmeta.schema import HistoryLine, MetricHistory, Run
 from mlmeta.schema.metrics import POINTS_PER_RECORD, Point, canonical, to_records
 from mlmeta.tracking.sql.postgres import history_columns
 from mlmeta.tracking.sql.tables import Tables, by_bytes
+from mlmeta.tracking.sql.unchanged import Known, unchanged
 
 POINTS_AT_ONCE = 50_000
 """Points that one query reads, unless a single run has more."""
@@ -27,14 +28,15 @@ _NAN = float("nan")
 
 
 def with_histories(
-    connection: Connection, tables: Tables, runs: Sequence[Run]
-) -> Iterator[Sequence[Run | MetricHistory]]:
+    connection: Connection, tables: Tables, runs: Sequence[Run], known: Known | None = None
+) -> Iterator[Sequence[Run | MetricHistory | HistoryLine]]:
     """Each of a batch of runs, followed by those of its histories that are more than a latest metric.
 
     Args:
         connection: in a transaction.
         tables: of that database.
         runs: at most `BATCH` of them.
+        known: has histories that need not be read where the points of each key are as many as there.
 
     Yields:
         Consecutive records, with at most `POINTS_AT_ONCE` points together.
@@ -46,9 +48,12 @@ def with_histories(
             yield chunk
             yield from ([history] for history in _histories(connection, tables, having))
             continue
-        histories: dict[str, list[MetricHistory]] = {}
+        histories: dict[str, list[MetricHistory | HistoryLine]] = {}
+        if known is not None and having:
+            for run_id, lines in unchanged(known, having, _counts(connection, tables, list(having))):
+                histories[run_id] = [*lines]
         read = _from_columns if connection.dialect.name == "postgresql" else _histories
-        for history in read(connection, tables, having):
+        for history in read(connection, tables, {key: having[key] for key in having.keys() - histories.keys()}):
             histories.setdefault(history.run_id, []).append(history)
         yield [record for run in chunk for record in (run, *histories.get(run.run_id, ()))]
 

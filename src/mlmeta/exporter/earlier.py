@@ -1,0 +1,132 @@
+"""What an earlier snapshot of the same source knows, for a backup that reads only what may have changed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import TypeVar
+
+from mlmeta.errors import BaseSnapshotError, SnapshotError, StorageError
+from mlmeta.schema import (
+    RUNS,
+    HistoryLine,
+    Run,
+    experiment_order,
+    run_order,
+    same_point,
+)
+from mlmeta.snapshot.reader import Snapshot
+
+T = TypeVar("T")
+
+_ENDED = {"FINISHED", "FAILED", "KILLED"}
+
+
+class Earlier:
+    """An earlier snapshot, walked through side by side with the runs of a store.
+
+    Two places in it move forward on their own, so that nothing has to be kept in memory: that of `run`, for runs that
+    are just coming in, and that of `lines`, for runs that are written.
+
+    Args:
+        snapshot: a complete one of the same source. Its files are checked as they are read, and `finish` says
+            whether all was as it should be.
+
+    Raises:
+        BaseSnapshotError: here and in all that follows: the snapshot can't be read. Nothing that came from it may be
+            kept then.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.timestamp = snapshot.timestamp
+        self._summary = snapshot.summary
+        self._runs = _read(snapshot, snapshot.records(RUNS))
+        self._lines = _read(snapshot, snapshot.history_lines())
+        self._run = next(self._runs, None)
+        self._line = next(self._lines, None)
+        self._passed: deque[str] = deque()
+        self._current = ""
+        self._unread = {skipped.id for skipped in snapshot.summary.skipped if skipped.kind == "metric history"}
+
+    def run(self, now: Run) -> Run | None:
+        """The run as the snapshot has it; None where it is new.
+
+        Args:
+            now: the run as it is now. Runs come in a snapshot's order.
+        """
+        while self._run is not None and _order(self._run) <= _order(now):
+            found = self._run
+            self._pass()
+            if found.run_id == now.run_id:
+                return found
+        return None
+
+    def _pass(self) -> None:
+        if self._run is not None:
+            self._passed.append(self._run.run_id)
+        self._run = next(self._runs, None)
+
+    def lines(self, run: Run) -> Iterator[HistoryLine]:
+        """The histories that the snapshot has of a run, by key.
+
+        Args:
+            run: one that `run` found. Runs come in the same order here.
+        """
+        self._drop(self._current)
+        while (passed := self._passed.popleft()) != run.run_id:
+            self._drop(passed)
+        self._current = run.run_id
+        while self._line is not None and self._line.run_id == run.run_id:
+            yield self._line
+            self._line = next(self._lines, None)
+
+    def _drop(self, run_id: str) -> None:
+        while self._line is not None and self._line.run_id == run_id:
+            self._line = next(self._lines, None)
+
+    def ended_keys(self, run: Run) -> set[str]:
+        """The metrics of a run whose histories the snapshot has, and that nobody adds to any more.
+
+        That is so where the run had ended before the snapshot was begun, and the latest point is still the same.
+        What escapes this are points that were added later, through the API, behind the latest step of an ended run.
+        """
+        before = self.run(run)
+        if before is None or not self._had_ended(before) or _end(before) != _end(run):
+            return set()
+        same = {key for key, latest in run.metrics.items() if same_point(latest, before.metrics.get(key))}
+        return {key for key in same if f"{run.run_id}/{key}" not in self._unread}
+
+    def _had_ended(self, run: Run) -> bool:
+        return run.status in _ENDED and run.end_time is not None and run.end_time < self._summary.started
+
+    def finish(self) -> None:
+        """See that all that was used was as the snapshot's summary says.
+
+        Raises:
+            BaseSnapshotError: it was not.
+        """
+        while self._run is not None:
+            self._pass()
+        for passed in (self._current, *self._passed):
+            self._drop(passed)
+        if self._line is not None:
+            raise _unusable(self.timestamp, f"it has a history of a run that it does not have: {self._line.run_id}")
+
+
+def _read(snapshot: Snapshot, items: Iterator[T]) -> Iterator[T]:
+    try:
+        yield from items
+    except (SnapshotError, StorageError) as error:
+        raise _unusable(snapshot.timestamp, str(error)) from error
+
+
+def _unusable(timestamp: str, why: str) -> BaseSnapshotError:
+    return BaseSnapshotError(f"snapshot {timestamp} can't be built on: {why}", hint="back up without --incremental")
+
+
+def _order(run: Run) -> tuple[tuple[int, int, str], tuple[bool, int, str]]:
+    return (experiment_order(run.experiment_id), run_order(run))
+
+
+def _end(run: Run) -> tuple[str, int | None]:
+    return (run.status, run.end_time)

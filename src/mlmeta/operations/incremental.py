@@ -1,0 +1,66 @@
+"""Which earlier snapshot a backup may take unchanged metric histories from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from mlmeta.errors import StorageError, StorageMissingError
+from mlmeta.schema import SCHEMA_VERSION, Summary
+from mlmeta.snapshot.catalog import State, describe, file_sets, read_summary
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.storage import Storage
+
+FULL_EVERY = timedelta(days=7)
+"""So often all histories are read, whatever is known of them."""
+
+
+def base_of(
+    places: Sequence[Storage], source: str, experiments: tuple[str, ...], now: datetime, full_every: timedelta
+) -> Snapshot | None:
+    """The newest snapshot of the same source; None where all histories have to be read.
+
+    Args:
+        places: where to look: the first one that has such a snapshot.
+        source: URI without credentials.
+        experiments: what the backup is limited to.
+        now: when it begins.
+        full_every: how old the last full read may be.
+    """
+    for place in places:
+        try:
+            before = newest(place, source, experiments)
+        except StorageError:  # writing will fail there too, and be named
+            continue
+        if before is not None:
+            return Snapshot(place, before) if _serves(before, now, full_every) else None
+    return None
+
+
+def _serves(before: Summary, now: datetime, full_every: timedelta) -> bool:
+    oldest = (now - full_every).timestamp() * 1000
+    return before.schema_version == SCHEMA_VERSION and oldest < fully_read(before) <= now.timestamp() * 1000
+
+
+def fully_read(summary: Summary) -> int:
+    """When all histories of a snapshot were last read, milliseconds since the epoch."""
+    return summary.fully_read or (0 if summary.incremental_base else summary.started)
+
+
+def newest(storage: Storage, source: str, experiments: tuple[str, ...]) -> Summary | None:
+    """The summary of the newest usable snapshot of a source; None where there is none.
+
+    Args:
+        storage: where to look.
+        source: URI without credentials.
+        experiments: what it was limited to.
+    """
+    try:
+        sets = file_sets(storage)
+    except StorageMissingError:
+        return None
+    for files in sets:
+        info = describe(storage, files, 0)
+        if (info.source, info.experiments) == (source, experiments) and info.state in {State.COMPLETE, State.PARTIAL}:
+            return read_summary(storage, files)
+    return None

@@ -1,0 +1,173 @@
+"""Reads a source and writes the snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlmeta import __version__
+from mlmeta.errors import BaseSnapshotError, StorageError
+from mlmeta.exporter.earlier import Earlier
+from mlmeta.exporter.source import Source
+from mlmeta.operations.incremental import fully_read, newest
+from mlmeta.progress import Progress, Silent
+from mlmeta.schema import Selection, Skipped, Summary
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.writer import Committed, SnapshotWriter, utc_now
+from mlmeta.storage import Storage
+
+NOTE = (
+    "Metadata of an MLflow server: experiments, runs, metrics, params, tags, model registry. "
+    "Artifacts and model files are not in here. Restore it with `mlmeta restore --timestamp {timestamp}`."
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be saved, and how.
+
+    Args:
+        started: when the backup began.
+        experiments: names to limit it to; none: everything.
+        compress: gzip the data files.
+        if_changed: write nothing if the newest snapshots hold the very same.
+        dry_run: read everything, write nothing.
+    """
+
+    started: datetime
+    experiments: tuple[str, ...]
+    compress: bool
+    if_changed: bool
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What came of it.
+
+    Args:
+        committed: the summary, and where it is; without a timestamp where nothing was written.
+        stats: counts by kind.
+        unchanged_since: the snapshot that holds the very same already.
+    """
+
+    committed: Committed
+    stats: dict[str, int]
+    unchanged_since: str = ""
+
+
+def save(source: Source, places: Sequence[Storage], wish: Wish, base: Snapshot | None, progress: Progress) -> Saved:
+    """Read a source into new snapshots.
+
+    Args:
+        source: the store.
+        places: where the snapshot goes.
+        wish: what is to be saved.
+        base: an earlier snapshot to take unchanged histories from. Where it can't be read, all is read again.
+        progress: told how far it is.
+
+    Raises:
+        MlmetaError: nothing was saved, and nothing is left behind.
+    """
+    if base is None:
+        return _save(source, places, wish, None, (), progress)
+    try:
+        return _save(source, places, wish, base, (), progress)
+    except BaseSnapshotError as error:
+        return _save(source, places, wish, None, (f"{error}; all histories were read",), progress)
+
+
+def _save(
+    source: Source,
+    places: Sequence[Storage],
+    wish: Wish,
+    base: Snapshot | None,
+    warnings: tuple[str, ...],
+    progress: Progress,
+) -> Saved:
+    with SnapshotWriter(places, wish.started, compress=wish.compress) as writer:
+        skipped = _read(source, writer, Selection(experiments=wish.experiments), base, progress)
+        summary = _summary(source, wish, base, skipped, warnings)
+        progress.phase("writing the snapshot")
+        same = _same_as(places, summary, writer.finish()) if wish.if_changed else ""
+        done = Committed(summary, 0) if wish.dry_run or same else writer.commit(summary)
+        return Saved(done, dict(writer.stats), same)
+
+
+def _read(
+    source: Source, writer: SnapshotWriter, selection: Selection, base: Snapshot | None, progress: Progress
+) -> tuple[Skipped, ...]:
+    skipped = []
+    earlier = Earlier(base) if base is not None else None
+    for item in source.read(selection, progress, earlier):
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        else:
+            writer.add(item)
+    if earlier is not None:
+        earlier.finish()
+    return tuple(skipped)
+
+
+def _summary(
+    source: Source, wish: Wish, base: Snapshot | None, skipped: tuple[Skipped, ...], warnings: tuple[str, ...]
+) -> Summary:
+    info = source.info
+    started = milliseconds(wish.started)
+    return Summary(
+        backup_timestamp="",
+        backup_date=wish.started.isoformat(timespec="seconds"),
+        mlflow_uri=info.uri,
+        stats={},
+        files={},
+        note=NOTE,
+        mlmeta_version=__version__,
+        mlflow_client_version=info.client_version,
+        mlflow_server_version=info.server_version,
+        source_kind=info.kind,
+        started=started,
+        finished=milliseconds(utc_now()),
+        point_in_time=info.point_in_time,
+        experiments=wish.experiments,
+        incremental_base=base.timestamp if base is not None else "",
+        fully_read=fully_read(base.summary) if base is not None else started,
+        warnings=(*warnings, *source.warnings()),
+        skipped=skipped,
+    )
+
+
+def milliseconds(moment: datetime) -> int:
+    """A moment as MLflow counts, since the epoch."""
+    return int(moment.timestamp() * 1000)
+
+
+def expect_as_before(
+    source: Source, places: Sequence[Storage], experiments: tuple[str, ...], progress: Progress
+) -> None:
+    """A server doesn't say how much it has: expect what the newest snapshot of it holds."""
+    if isinstance(progress, Silent) or not places:
+        return
+    try:
+        before = newest(places[0], source.info.uri, experiments)
+    except StorageError:  # writing will fail there too, and be named
+        return
+    for unit, stat in (("runs", "runs"), ("metric points", "metric_points"), ("models", "models")):
+        if before is not None and before.stats.get(stat):
+            progress.expect(unit, before.stats[stat])
+
+
+def _same_as(places: Sequence[Storage], summary: Summary, content: dict[str, str]) -> str:
+    """The newest snapshot of the same source, where it holds the very same content; empty: something changed."""
+    timestamp = ""
+    for place in places:
+        try:
+            before = newest(place, summary.mlflow_uri, summary.experiments)
+        except StorageError:  # writing will fail there too, and be named; the others get a snapshot
+            return ""
+        if before is None or before.skipped != summary.skipped:
+            return ""
+        if {kind: entry.content_sha256 for kind, entry in before.files.items()} != content:
+            return ""
+        timestamp = before.backup_timestamp
+    return timestamp

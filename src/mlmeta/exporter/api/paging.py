@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import Any
 
 
@@ -23,8 +23,11 @@ def pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
 
 
 def pages_ahead(search: Callable[[str | None], Any], executor: Executor) -> Iterator[Any]:
-    """Like `pages`, but the next page is under way while the caller works on this one."""
-    future = executor.submit(search, None)
+    """Like `pages`, but the first page is asked for at once, and the next one while the caller works on this one."""
+    return _from(executor.submit(search, None), search, executor)
+
+
+def _from(future: Future[Any], search: Callable[[str | None], Any], executor: Executor) -> Iterator[Any]:
     while True:
         page = future.result()
         if page.token:

@@ -19,19 +19,36 @@ from mlmeta.tracking.connection import Connection
 
 PAGE = 1000
 _GROUPS_AHEAD = 3
+_EXPERIMENTS_AHEAD = 4
 
 
 def read_runs(
-    connection: Connection, experiment_id: str, histories: HistoryReader, executor: Executor
+    connection: Connection, experiment_ids: Iterable[str], histories: HistoryReader, executor: Executor
 ) -> Iterator[Item]:
-    """All runs of an experiment, deleted ones included, each followed by its metric histories.
+    """All runs of some experiments, deleted ones included, each followed by its metric histories.
+
+    The first page of several experiments is asked for ahead: most are small, and waiting adds up.
 
     Raises:
         ConnectionFailedError: the server is gone.
     """
+    begun: deque[Iterator[Item]] = deque()
+    for experiment_id in experiment_ids:
+        begun.append(_begin(connection, experiment_id, histories, executor))
+        if len(begun) > _EXPERIMENTS_AHEAD:
+            yield from begun.popleft()
+    while begun:
+        yield from begun.popleft()
+
+
+def _begin(connection: Connection, experiment_id: str, histories: HistoryReader, executor: Executor) -> Iterator[Item]:
     skipped: list[Skipped] = []
-    search = RunSearch(connection, experiment_id, skipped)
-    entities = itertools.chain.from_iterable(pages_ahead(search, executor))
+    found = pages_ahead(RunSearch(connection, experiment_id, skipped), executor)
+    return _runs_of(found, histories, skipped)
+
+
+def _runs_of(found: Iterator[Any], histories: HistoryReader, skipped: list[Skipped]) -> Iterator[Item]:
+    entities = itertools.chain.from_iterable(found)
     waiting: deque[tuple[list[Run], Asked]] = deque()
     for group in groups(in_order(convert.run(entity) for entity in entities)):
         waiting.append((group, histories.begin(group)))

@@ -113,8 +113,8 @@ class ApiSource:
         if self._bulk is None:
             self._bulk = has_bulk(self._connection)
         histories = HistoryReader(self._connection, self._executor, bulk=self._bulk, earlier=earlier)
-        for experiment in experiments:
-            yield from read_runs(self._connection, experiment.experiment_id, histories, self._executor)
+        ids = (experiment.experiment_id for experiment in experiments)
+        yield from read_runs(self._connection, ids, histories, self._executor)
 
     def _models(self, run_ids: set[str] | None) -> Iterator[Item]:
         for item in read_models(self._connection, self._executor, self._jobs):

@@ -10,7 +10,8 @@
     │   ├── MissingStoreError               1   a database or folder that does not exist
     │   └── IncompatibleStoreError          1   a store this MLflow can't work with
     ├── StorageError                        1   a place for snapshots could not be used
-    │   ├── StorageMissingError             5   there is no such storage
+    │   ├── StorageMissingError             5   there is no such folder (yet)
+    │   ├── BucketMissingError              1   there is no such bucket
     │   ├── StorageDeniedError              1   no permission
     │   ├── StorageFullError                1   no space left
     │   ├── ObjectMissingError              4   a file that should be there is not
@@ -106,9 +107,13 @@ class StorageError(MlmetaError):
 
 
 class StorageMissingError(StorageError):
-    """There is no such storage."""
+    """There is no such folder. The first backup makes it."""
 
     exit_code = ExitCode.NOT_FOUND
+
+
+class BucketMissingError(StorageError):
+    """There is no such bucket. mlmeta makes none: its name is a mistake, and says nothing about snapshots."""
 
 
 class StorageDeniedError(StorageError):

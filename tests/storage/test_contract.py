@@ -216,6 +216,12 @@ class TestListing:
         storage.remove("20250101_000000/runs.json")
         assert ground.names() == {"20250101_000000/models.json"}
 
+    def test_what_is_gone_with_its_folder_can_be_removed_again(self, ground: Ground) -> None:
+        ground.put({"20250101_000000/runs.json": b"1"})
+        for _ in range(2):
+            ground.open().remove("20250101_000000/runs.json")
+            assert ground.names() == set()
+
     def test_thousands(self, ground: Ground) -> None:
         ground.put({f"{i:05}.json": b"" for i in range(2500)})
         assert names(ground.open()) == [f"{i:05}.json" for i in range(2500)]

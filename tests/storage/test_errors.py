@@ -17,6 +17,7 @@ import pytest
 
 from mlmeta import list_snapshots
 from mlmeta.errors import (
+    BucketMissingError,
     ExitCode,
     StorageDeniedError,
     StorageError,
@@ -42,9 +43,9 @@ ACTS: dict[str, Act] = {
 
 @pytest.mark.parametrize("act", ["files", "publish"])
 def test_a_bucket_that_is_not_there(gcs: Emulator, act: str) -> None:
-    with pytest.raises(StorageMissingError, match="no-such-bucket") as caught:
+    with pytest.raises(BucketMissingError, match="no-such-bucket") as caught:
         ACTS[act](open_storage("gs://no-such-bucket/p"))
-    assert caught.value.exit_code == ExitCode.NOT_FOUND
+    assert caught.value.exit_code == ExitCode.FAILED
     assert caught.value.hint
 
 
@@ -55,13 +56,13 @@ def test_a_bucket_that_vanishes(gcs: Emulator, act: str) -> None:
     publish(storage, "b.json", b"")
     storage.remove("b.json")
     gcs.drop_bucket(bucket)
-    with pytest.raises(StorageMissingError, match=bucket):
+    with pytest.raises(BucketMissingError, match=bucket):
         ACTS[act](storage)
 
 
 @pytest.mark.parametrize("size", [1, 9 << 20])
 def test_a_bucket_that_is_not_there_and_a_file_of_any_size(gcs: Emulator, size: int) -> None:
-    with pytest.raises(StorageMissingError):
+    with pytest.raises(BucketMissingError):
         publish(open_storage("gs://no-such-bucket/p"), "a.json", b"x" * size)
 
 
@@ -142,6 +143,14 @@ class TestFull:
         assert break_even > 100
         write_snapshot(ground.open())
         assert_whole(ground.open())
+
+    def test_while_reading_from_a_bucket(self, gcs_ground: Ground) -> None:
+        """What is downloaded goes through a temporary file, once it is too big for memory."""
+        publish(gcs_ground.open(), "a.json", b"x" * (9 << 20))
+        with no_file_beyond(1 << 20), pytest.raises(StorageFullError) as caught:
+            gcs_ground.open().open("a.json")
+        assert tempfile.gettempdir() in str(caught.value)
+        assert "TMPDIR" in caught.value.hint
 
     def test_while_writing(self, ground: Ground) -> None:
         file = ground.open().stage()

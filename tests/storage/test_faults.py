@@ -219,3 +219,28 @@ class TestLargeFile:
         faults.break_at(1, fault.cut, times=5)
         assert read(hasty(location), "a.json") == BIG
         assert len(faults.requests) == 6
+
+
+class TestConditions:
+    """What the emulator does not enforce, the real service does: so the requests themselves are looked at."""
+
+    def test_creates_never_overwrite(self, faults: Plan, new: New) -> None:
+        write_snapshot(hasty(new()))
+        publish(hasty(new()), "big.json", BIG)
+        creates = [r for r in faults.requests if r.method == "POST" and "/upload/" in r.path]
+        assert len(creates) > 5
+        assert all("ifGenerationMatch=0" in r.path for r in creates)
+
+    @pytest.mark.parametrize("told", [True, False])
+    def test_only_what_we_made_is_taken_back(self, faults: Plan, new: New, direct: Direct, told: bool) -> None:
+        """Also where the reply that told the generation was lost: then it is looked up."""
+        location = new()
+        file = staged(hasty(location, patience=0.3), b"x")
+        if not told:
+            faults.break_at(1, fault.drop_after, times=1000)
+        assert (failure(lambda: file.publish("a.json", digest(b"x"))) is None) == told
+        faults.heal()
+        (blob,) = direct(location).bucket.list_blobs()
+        file.withdraw("a.json")
+        (delete,) = [r for r in faults.requests if r.method == "DELETE"]
+        assert f"ifGenerationMatch={blob.generation}" in delete.path

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from mlmeta.errors import (
+    BucketMissingError,
     StorageDeniedError,
     StorageError,
-    StorageMissingError,
 )
 from mlmeta.snapshot.catalog import State
 from mlmeta.snapshot.reader import open_snapshot
@@ -119,7 +119,7 @@ def test_what_a_backup_costs(faults: Plan, new: New) -> None:
 
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [(401, StorageDeniedError), (403, StorageDeniedError), (404, StorageMissingError), (400, StorageError)],
+    [(401, StorageDeniedError), (403, StorageDeniedError), (404, BucketMissingError), (400, StorageError)],
 )
 def test_what_a_refusal_is_called(faults: Plan, new: New, code: int, expected: type[StorageError]) -> None:
     location = new()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlmeta import backup
-from mlmeta.errors import ExitCode, StorageError, StorageMissingError
+from mlmeta.errors import BucketMissingError, ExitCode, StorageError
 from mlmeta.schema import Summary
 from mlmeta.snapshot.catalog import State
 from mlmeta.snapshot.writer import SnapshotWriter
@@ -72,7 +72,7 @@ def test_a_bucket_that_does_not_exist(gcs: Emulator, tmp_path: Path) -> None:
     good, bad = LocalStorage(tmp_path / "good"), open_storage("gs://no-such-bucket/p")
     done = write_snapshot([bad, good])
     assert_whole(good)
-    assert isinstance(done.failures[bad.location], StorageMissingError)
+    assert isinstance(done.failures[bad.location], BucketMissingError)
 
 
 def test_a_folder_that_goes_while_records_come(ground: Ground, tmp_path: Path) -> None:

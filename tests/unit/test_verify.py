@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,11 @@ import pytest
 from mlmeta import open_snapshot, verify
 from mlmeta.errors import MlmetaError
 from mlmeta.operations.listing import list_snapshots
+from mlmeta.schema import Experiment, MetricHistory, ModelVersion, RegisteredModel, Run, Summary
 from mlmeta.snapshot.catalog import State
+from mlmeta.storage import LocalStorage
 from tests.support import damage
+from tests.support.stored import write_snapshot
 
 KINDS = ("experiments", "runs", "metrics", "models", "backup_summary")
 
@@ -62,7 +67,8 @@ def test_a_damaged_file_is_found_and_named(snapshots: Path, kind: str, how: str)
 
 def test_two_swapped_files_are_found(snapshots: Path) -> None:
     damage.swapped_with(lambda _: _file(snapshots, "models"))(_file(snapshots, "experiments"))
-    assert len(_problems(snapshots)) == 2
+    found = verify(storage=str(snapshots)).snapshots[0].problems
+    assert {problem.file.partition("_")[0] for problem in found} == {"models", "experiments"}
 
 
 def test_quick_finds_what_sizes_tell(snapshots: Path) -> None:
@@ -95,3 +101,74 @@ def test_a_damaged_summary_is_found_by_all_who_read_it(snapshots: Path, how: str
         open_snapshot(str(snapshots), timestamp)
     assert caught.value.exit_code in {4, 5}
     assert caught.value.hint
+
+
+def _records(kind: str, count: int) -> list[Run]:
+    return [Run(run_id=f"{kind}{n:04}", experiment_id="1", status="FINISHED", start_time=n) for n in range(count)]
+
+
+def _spoiled(folder: Path, lines: set[int]) -> Path:
+    """A snapshot of many runs, some of whose lines are no records any more."""
+    write_snapshot(LocalStorage(folder), [Experiment(experiment_id="1", name="a"), *_records("r", 3000)])
+    path = _file(folder, "runs")
+    content = path.read_bytes().split(b"\n")
+    for number in lines:  # the first line is the bracket
+        content[number - 1] = content[number - 1].replace(b'"status"', b'"stadus"')
+    path.write_bytes(b"\n".join(content))
+    return path
+
+
+def test_every_bad_record_is_named(tmp_path: Path) -> None:
+    path = _spoiled(tmp_path, {2, 17, 18, 3001})
+    found = _problems(tmp_path)
+    for number in (2, 17, 18, 3001):
+        assert [message for message in found if f"{path.name}, line {number} " in message]
+    assert len(found) == 5  # and the file as a whole: it is not what was written
+    assert "SHA-256" in found[-1]
+
+
+def test_of_very_many_bad_records_the_rest_is_counted(tmp_path: Path) -> None:
+    _spoiled(tmp_path, set(range(2, 2502)))
+    found = _problems(tmp_path)
+    assert len(found) == 1002
+    assert any("1,500 more bad records" in message for message in found)
+
+
+def test_every_reference_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    columns = {"step": [1, 2], "timestamp": [1, 2], "value": [0.5, 1.5]}
+    runs = _records("r", 4)
+    lost = [run.model_copy(update={"experiment_id": "7"}) for run in _records("s", 2)]
+    histories = [MetricHistory(run_id=run.run_id, key="loss", **columns) for run in runs]
+    records = [Experiment(experiment_id="1", name="a"), Experiment(experiment_id="7", name="b")]
+    records += [record for run, history in zip(runs, histories, strict=True) for record in (run, history)]
+    write_snapshot(LocalStorage(tmp_path), [*records, *lost])
+    _rewrite(tmp_path, "experiments", lambda lines: [line for line in lines if b'"7"' not in line])
+    _rewrite(tmp_path, "runs", lambda lines: [line for line in lines if b"r0001" not in line and b"r0003" not in line])
+    found = _problems(tmp_path)
+    assert len(found) == 4
+    for words in ("run s0000 is in experiment 7", "run s0001", "of run r0001", "of run r0003"):
+        assert [message for message in found if words in message], words
+
+
+def test_what_a_version_refers_to_may_be_gone_and_is_told(tmp_path: Path) -> None:
+    versions = (ModelVersion(version=1, run_id="r0000"), ModelVersion(version=3, run_id="purged"))
+    model = RegisteredModel(name="churn", versions=versions, aliases={"champion": 2, "best": 3})
+    write_snapshot(LocalStorage(tmp_path), [Experiment(experiment_id="1", name="a"), *_records("r", 1), model])
+    result = verify(storage=str(tmp_path))
+    assert result.exit_code == 0
+    assert len(result.warnings) == 2
+    assert any("'churn' version 3 is of run purged" in warning for warning in result.warnings)
+    assert any("'champion'" in warning and "version 2" in warning for warning in result.warnings)
+
+
+def _rewrite(folder: Path, kind: str, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    """Change a data file and all checksums with it: what is left to find are the references."""
+    path, summary = _file(folder, kind), _file(folder, "backup_summary")
+    lines = change(path.read_bytes().removeprefix(b"[\n").removesuffix(b"\n]\n").split(b",\n"))
+    content = b"[\n" + b",\n".join(lines) + b"\n]\n"
+    path.write_bytes(content)
+    found = Summary.model_validate_json(summary.read_bytes())
+    entry = found.files[kind].model_copy(
+        update={"bytes": len(content), "records": len(lines), "sha256": hashlib.sha256(content).hexdigest()}
+    )
+    summary.write_bytes(found.model_copy(update={"files": {**found.files, kind: entry}}).to_bytes())

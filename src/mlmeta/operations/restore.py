@@ -15,7 +15,6 @@ from mlmeta.schema import Selection
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.snapshot.verify import verify_snapshot
-from mlmeta.storage import is_local
 from mlmeta.tracking.address import without_secrets
 
 Confirm = Callable[[Plan], None]
@@ -130,9 +129,8 @@ def restore(
             return _untouched(store, storage, "the target has runs already")
         try:
             snapshot = open_snapshot(storage, timestamp)
-        except (SnapshotNotFoundError, StorageMissingError) as error:
-            # A folder is made by the first backup; a bucket that is missing is a mistake, never "no snapshot yet".
-            if not allow_none or (isinstance(error, StorageMissingError) and not is_local(storage)):
+        except (SnapshotNotFoundError, StorageMissingError):
+            if not allow_none:
                 raise
             return _untouched(store, storage, "there is no snapshot yet")
         _must_be_sound(snapshot, progress)

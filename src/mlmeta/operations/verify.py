@@ -13,12 +13,21 @@ from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.verification import Comparison
 from mlmeta.snapshot.catalog import State, describe, file_sets
 from mlmeta.snapshot.reader import open_snapshot
-from mlmeta.snapshot.verify import Problem, strangers, verify_snapshot
+from mlmeta.snapshot.verify import Problem, dangling, strangers, verify_snapshot
 from mlmeta.storage import Storage, open_storage
 
 
 class Verified(BaseModel):
-    """A snapshot, and what is wrong with it."""
+    """A snapshot, and what is wrong with it.
+
+    Args:
+        timestamp: its name; what was asked for where it can't be read at all.
+        legacy: whether an older script wrote it.
+        records: how many it holds.
+        problems: what is wrong.
+        notices: references that lead nowhere, and may: a model version can outlive its run.
+        drill: what a trial restore gave back; None where that was not asked for.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,6 +35,7 @@ class Verified(BaseModel):
     legacy: bool = False
     records: int = 0
     problems: tuple[Problem, ...] = ()
+    notices: tuple[str, ...] = ()
     drill: Comparison | None = None
 
 
@@ -83,7 +93,8 @@ def verify(
             raise SnapshotNotFoundError(f"no snapshots in {place.location}", hint="make one with `mlmeta backup`")
     check = _quick if quick else _drilled if with_drill else _thorough
     found = tuple(check(place, selector, progress or Silent()) for selector in selectors)
-    return VerifyResult(storage=place.location, quick=quick, snapshots=found)
+    warnings = tuple(f"{one.timestamp}: {notice}" for one in found for notice in one.notices)
+    return VerifyResult(storage=place.location, quick=quick, snapshots=found, warnings=warnings)
 
 
 def _drilled(place: Storage, selector: str, progress: Progress) -> Verified:
@@ -107,7 +118,13 @@ def _thorough(place: Storage, selector: str, progress: Progress) -> Verified:
     files = next(files for files in file_sets(place) if files.timestamp == snapshot.timestamp)
     problems += strangers(snapshot, files)
     records = sum(entry.records for entry in snapshot.summary.files.values())
-    return Verified(timestamp=snapshot.timestamp, legacy=snapshot.is_legacy, records=records, problems=tuple(problems))
+    return Verified(
+        timestamp=snapshot.timestamp,
+        legacy=snapshot.is_legacy,
+        records=records,
+        problems=tuple(problems),
+        notices=() if problems else tuple(dangling(snapshot)),
+    )
 
 
 def _quick(place: Storage, selector: str, _: Progress) -> Verified:

@@ -15,7 +15,7 @@ from mlmeta.schema import METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHis
 from mlmeta.schema.kinds import R
 from mlmeta.snapshot import layout, legacy
 from mlmeta.snapshot.catalog import file_sets, read_summary
-from mlmeta.snapshot.records import damaged, parse_history_lines, parse_lines
+from mlmeta.snapshot.records import damaged, inspect_lines, parse_history_lines, parse_lines
 from mlmeta.snapshot.selector import select
 from mlmeta.storage import Storage
 
@@ -68,6 +68,18 @@ class Snapshot:
             yield from self._legacy_records(entry, kind)
             return
         yield from self._checked(entry, lambda lines: parse_lines(lines, kind.record, entry.name))
+
+    def inspect(self, kind: Kind[R]) -> Iterator[R | DamagedSnapshotError]:
+        """Like `records`, but each bad record comes as an error in its place.
+
+        Raises:
+            DamagedSnapshotError: of the file as a whole; at its end, if it still has the shape of a data file.
+        """
+        entry = self.summary.files.get(kind.name)
+        if entry is None or self.is_legacy:
+            yield from self.records(kind)
+        else:
+            yield from self._checked(entry, lambda lines: inspect_lines(lines, kind.record, entry.name))
 
     def history_lines(self) -> Iterator[HistoryLine]:
         """All metric histories, in order, not taken apart: ten times as fast as `records`.

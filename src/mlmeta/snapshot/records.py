@@ -35,6 +35,19 @@ def parse_lines(lines: Iterable[bytes], record: type[R], name: str) -> Iterator[
         yield parse_record(text, record, f"{name}, line {number}")
 
 
+def inspect_lines(lines: Iterable[bytes], record: type[R], name: str) -> Iterator[R | DamagedSnapshotError]:
+    """Like `parse_lines`, but a line that is no such record comes as the error it is, and the next one follows.
+
+    Raises:
+        DamagedSnapshotError: the file is cut.
+    """
+    for number, text in record_lines(lines, name):
+        try:
+            yield parse_record(text, record, f"{name}, line {number}")
+        except DamagedSnapshotError as error:
+            yield error
+
+
 def record_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes]]:
     """The JSON of each record of a data file, with the number of its line.
 

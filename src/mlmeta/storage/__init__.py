@@ -8,10 +8,10 @@ from mlmeta.errors import UsageError
 from mlmeta.storage.base import Digest, StagedFile, Storage, StoredFile
 from mlmeta.storage.local import LocalStorage
 
-__all__ = ["Digest", "LocalStorage", "StagedFile", "Storage", "StoredFile", "is_local", "open_storage"]
+__all__ = ["Digest", "LocalStorage", "StagedFile", "Storage", "StoredFile", "open_storage"]
 
 
-def is_local(location: str) -> bool:
+def _is_local(location: str) -> bool:
     """Whether `location` names a folder."""
     return location.startswith("file://") or "://" not in location
 
@@ -27,7 +27,7 @@ def open_storage(location: str) -> Storage:
     """
     if not location:
         raise UsageError("--storage is empty", hint="name a folder, or gs://bucket/prefix")
-    if is_local(location):
+    if _is_local(location):
         return LocalStorage(Path(location.removeprefix("file://")).expanduser())
     if location.startswith("gs://"):
         from mlmeta.storage.gcs import GcsStorage

@@ -14,12 +14,12 @@ from requests import RequestException
 from urllib3.exceptions import HTTPError
 
 from mlmeta.errors import (
+    BucketMissingError,
     ObjectExistsError,
     ObjectMissingError,
     StorageDeniedError,
     StorageError,
     StorageFullError,
-    StorageMissingError,
 )
 
 _LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
@@ -72,7 +72,7 @@ def gcs_errors(location: str, name: str = "") -> Iterator[None]:
 def _missing(location: str, name: str) -> StorageError:
     bucket = location.split("/")[2]
     if not name:
-        return StorageMissingError(
+        return BucketMissingError(
             f"there is no bucket {bucket}, or it can't be seen", hint="check its name in --storage"
         )
     return object_missing(location, name)

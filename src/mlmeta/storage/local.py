@@ -117,7 +117,8 @@ class LocalStorage:
         path = self.folder / name
         with _errors_named(path):
             path.unlink(missing_ok=True)
-            _flush_folder(path.parent)
+            with contextlib.suppress(FileNotFoundError):  # the sub-folder went with its last file
+                _flush_folder(path.parent)
             if path.parent != self.folder:
                 with contextlib.suppress(OSError):  # not empty
                     path.parent.rmdir()

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
@@ -49,6 +50,11 @@ def snapshot_of(records: list[Any], folder: Path) -> Snapshot:
 
 def backup(uri: str, folder: Path, selection: Selection = ALL) -> Snapshot:
     return snapshot_of(records_of(uri, selection), folder)
+
+
+def tables(uri: str) -> list[str]:
+    """The tables of a database."""
+    return sa.inspect(sa.create_engine(uri, poolclass=sa.NullPool)).get_table_names()
 
 
 def digests(snapshot: Snapshot) -> dict[str, str]:

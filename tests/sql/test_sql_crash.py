@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sql_helpers import ALL, QUIET, backup, digests, dump, lines, records_of
+from sql_helpers import ALL, QUIET, backup, digests, dump, lines, records_of, tables
 
 from mlmeta.restorer.sql import SqlTarget, inserts
 from mlmeta.restorer.sql.schema import ensure_schema
@@ -102,13 +102,16 @@ def test_killed_at_any_statement_postgresql_is_as_it_was(
     assert digests(backup(uri, tmp_path / "b")) == digests(snapshot)
 
 
-def test_killed_while_mlflow_makes_its_schema_the_next_restore_finishes(
+def test_killed_at_any_statement_an_empty_postgresql_stays_empty(
     snapshot: Snapshot, tmp_path: Path, postgres: Callable[[], str]
 ) -> None:
     uri = postgres()
-    for statement in (30, 200):
-        assert restore_killed_at(uri, snapshot, statement) == -signal.SIGKILL
-    SqlTarget(uri).restore(snapshot, ALL, QUIET)
+    statement = 1
+    while (code := restore_killed_at(uri, snapshot, statement)) == -signal.SIGKILL:
+        assert tables(uri) == []
+        statement += 60
+    assert code == 0
+    assert statement > 300
     assert digests(backup(uri, tmp_path / "b")) == digests(snapshot)
 
 

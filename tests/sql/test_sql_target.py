@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from mlflow import MlflowClient
-from sql_helpers import ALL, QUIET, backup, digests, dump, lines, records_of, snapshot_of
+from sql_helpers import ALL, QUIET, backup, digests, dump, lines, records_of, snapshot_of, tables
 
 from mlmeta.errors import ConflictError, IncompatibleStoreError, RestoreError, UsageError
 from mlmeta.restorer.sql import SqlTarget
+from mlmeta.restorer.sql.schema import create_schema
 from mlmeta.schema import (
     Experiment,
     LatestMetric,
@@ -257,7 +259,7 @@ def test_ids_and_values_that_a_database_cannot_hold(tmp_path: Path, postgres: Ca
     long = snapshot_of([Experiment(experiment_id="1", name="n" * 400)], tmp_path / "b")
     with pytest.raises(RestoreError, match="too long"):
         SqlTarget(uri).restore(long, ALL, QUIET)
-    assert records_of(uri) == []
+    assert tables(uri) == []
 
 
 def test_what_only_other_stores_have_is_stored_as_mlflow_would(tmp_path: Path, empty: str) -> None:
@@ -334,4 +336,27 @@ def test_copied_rows_fail_like_inserted_ones(tmp_path: Path, postgres: Callable[
     other = postgres()
     with pytest.raises(RestoreError, match="too long"):
         SqlTarget(other).restore(snapshot, ALL, QUIET)
-    assert records_of(other) == []
+    assert tables(other) == []
+
+
+def test_a_new_postgresql_has_just_the_schema_that_mlflow_makes(
+    snapshot: Snapshot, postgres: Callable[[], str]
+) -> None:
+    theirs, ours = postgres(), postgres()
+    create_schema(sa.create_engine(theirs, poolclass=sa.NullPool))
+    SqlTarget(ours).restore(snapshot, ALL, QUIET)
+    assert catalogue(ours) == catalogue(theirs)
+
+
+def catalogue(uri: str) -> dict[str, list[tuple[str, ...]]]:
+    queries = {
+        "columns": "SELECT table_name, column_name, data_type, character_maximum_length, column_default, is_nullable"
+        " FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2",
+        "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
+        "indexes": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+        "sequences": "SELECT sequencename FROM pg_sequences ORDER BY 1",
+        "revision": "SELECT version_num FROM alembic_version",
+    }
+    with sa.create_engine(uri, poolclass=sa.NullPool).connect() as connection:
+        return {name: [tuple(row) for row in connection.execute(sa.text(query))] for name, query in queries.items()}

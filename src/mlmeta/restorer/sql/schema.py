@@ -143,14 +143,14 @@ def create_schema(engine: Engine, *, locked: bool = False) -> None:
 
     create = utils._safe_initialize_tables if locked else utils._initialize_tables
     try:
-        with _quiet():
+        with quiet_migrations():
             create(engine)
     finally:
         engine.dispose()
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_migrations() -> Iterator[None]:
     """MLflow and alembic tell of every migration on stderr; nobody asked."""
     loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic.runtime.migration")]
     levels = [logger.level for logger in loggers]

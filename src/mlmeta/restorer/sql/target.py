@@ -14,14 +14,15 @@ from mlmeta.restorer.sql.compare import restored
 from mlmeta.restorer.sql.holdings import Holdings
 from mlmeta.restorer.sql.new_file import NewFile, is_blank
 from mlmeta.restorer.sql.outcome import FAIL, WAYS, Nowhere, Outcome
-from mlmeta.restorer.sql.schema import State, ensure_schema, state_of
+from mlmeta.restorer.sql.postgres import create_schema_within, without_indexes
+from mlmeta.restorer.sql.schema import State, ensure_schema, quiet_migrations, state_of
 from mlmeta.restorer.sql.walk import Ways, walk
 from mlmeta.restorer.sql.writer import RowWriter
 from mlmeta.restorer.target import Plan, Readback, Report
 from mlmeta.schema import Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
-from mlmeta.tracking.database import SQLITE, parse, writing
+from mlmeta.tracking.database import POSTGRESQL, SQLITE, parse, writing
 
 
 class SqlTarget:
@@ -94,8 +95,9 @@ class SqlTarget:
     def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
         """Write what is missing, in one transaction.
 
-        A SQLite file that does not exist or has no table appears when it is complete. Into an empty database on a
-        server MLflow puts its schema first, in its own transactions.
+        A SQLite file that does not exist or has no table appears when it is complete. In an empty PostgreSQL database,
+        MLflow's schema is made in the same transaction. MySQL can't take back what makes tables: there the schema comes
+        first, and stays if the restore fails.
 
         Raises:
             ConflictError: something stands in the way and `on_conflict` is ``fail``; nothing was written.
@@ -108,9 +110,20 @@ class SqlTarget:
                 outcome = self._write(file.connection(), part, ways, progress)
                 if file.publish():
                     return _report(outcome)
-        ensure_schema(self._database)  # somebody was faster, or the database was there
+        if self._database.kind != POSTGRESQL:
+            ensure_schema(self._database)  # somebody was faster, or the database was there
         with writing(self._database) as connection:
-            return _report(self._write(connection, part, ways, progress))
+            with self._database.errors(), self._made_schema(connection):
+                outcome = self._write(connection, part, ways, progress)
+            return _report(outcome)
+
+    def _made_schema(self, connection: Connection) -> contextlib.AbstractContextManager[None]:
+        """In the one transaction, MLflow's schema where there is none; then the biggest table is filled bare."""
+        if state_of(connection, self._database.shown) is State.READY:
+            return contextlib.nullcontext()
+        with quiet_migrations():
+            create_schema_within(connection)
+        return without_indexes(connection, "metrics")
 
     def _write(self, connection: Connection, part: Selected, ways: Ways, progress: Progress) -> Outcome:
         with self._database.errors():

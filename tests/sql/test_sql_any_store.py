@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,6 +18,8 @@ from mlmeta.schema import (
     DatasetInput,
     Experiment,
     LatestMetric,
+    LoggedModel,
+    LoggedModelMetric,
     ModelInput,
     ModelOutput,
     ModelVersion,
@@ -24,6 +27,7 @@ from mlmeta.schema import (
     RegisteredModel,
     Run,
     canonical,
+    logged_model_order,
     run_order,
     to_records,
 )
@@ -87,6 +91,44 @@ def runs(draw: Any, experiment_id: str, number: int) -> list[Record]:
     return [run, *(r for key in sorted(longer) for r in to_records(run.run_id, key, longer[key]))]
 
 
+@st.composite
+def logged_models(draw: Any, experiment_id: str, number: int, run_ids: list[str]) -> LoggedModel:
+    points = st.tuples(NAME, STEP, STEP, st.sampled_from(run_ids)) if run_ids else st.nothing()
+    metrics = draw(st.dictionaries(points, st.tuples(VALUE, MAYBE, MAYBE), max_size=4)) if run_ids else {}
+    return draw(
+        st.builds(
+            LoggedModel,
+            model_id=st.just(f"m-{experiment_id}-{number}"),
+            experiment_id=st.just(experiment_id),
+            name=NAME,
+            artifact_location=MAYBE,
+            creation_timestamp=st.integers(0, 2) | INT64,
+            last_updated_timestamp=INT64,
+            status=st.sampled_from(["UNSPECIFIED", "PENDING", "READY", "FAILED"]),
+            lifecycle_stage=st.sampled_from(["active", "deleted"]),
+            model_type=MAYBE,
+            source_run_id=MAYBE,
+            status_message=MAYBE,
+            params=TAGS,
+            tags=TAGS,
+            metrics=st.just(
+                tuple(
+                    LoggedModelMetric(
+                        key=key,
+                        step=step,
+                        timestamp=timestamp,
+                        run_id=run_id,
+                        value=0.0 if math.isnan(value) else value,
+                        dataset_name=name,
+                        dataset_digest=digest,
+                    )
+                    for (key, step, timestamp, run_id), (value, name, digest) in metrics.items()
+                )
+            ),
+        )
+    )
+
+
 VERSION = st.builds(
     ModelVersion,
     version=st.integers(1, 2**31 - 1),
@@ -142,6 +184,10 @@ def stores(draw: Any) -> list[Record]:
     for place, experiment in enumerate(experiments):
         found = [draw(runs(experiment.experiment_id, 10 * place + n)) for n in range(draw(st.integers(0, 3)))]
         records += [record for own in sorted(found, key=lambda own: run_order(own[0])) for record in own]
+    for experiment in experiments:
+        run_ids = [r.run_id for r in records if isinstance(r, Run) and r.experiment_id == experiment.experiment_id]
+        logged = [draw(logged_models(experiment.experiment_id, n, run_ids)) for n in range(draw(st.integers(0, 3)))]
+        records += sorted(logged, key=logged_model_order)
     return records + draw(MODELS)
 
 

@@ -50,7 +50,8 @@ class Source(Protocol):
                 from there, as its lines. Afterwards `earlier.finish` says whether it was sound.
 
         The order is the one of `snapshot.writer.SnapshotWriter.add`: experiments by id; runs by experiment, start
-        time and run id, each followed by its metric histories by key; models by name. What can't be read comes as
+        time and run id, each followed by its metric histories by key; logged models by experiment, creation time and
+        id; registered models by name. What can't be read comes as
         `Skipped`, in between. Units of progress: ``experiments``, ``runs``, ``metric points``, ``models``.
 
         Raises:

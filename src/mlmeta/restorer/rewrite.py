@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from mlmeta.errors import UsageError
 
+KINDS = ("experiments", "runs", "logged models", "model versions")
+"""Kinds of record that have an artifact location."""
+
 
 class Rewriter:
     """Replaces prefixes of artifact locations, and counts.
@@ -29,7 +32,7 @@ class Rewriter:
         """The locations of one record as they shall be stored.
 
         Args:
-            kind: of the record: ``experiments``, ``runs`` or ``model versions``.
+            kind: of the record, one of `KINDS`.
             uris: its locations.
         """
         if not self._pairs:
@@ -49,7 +52,7 @@ class Rewriter:
         """How many records of each kind got another location; prefixes that nothing begins with."""
         if not self._pairs:
             return ()
-        changed = ", ".join(f"{self._changed[kind]} {kind}" for kind in ("experiments", "runs", "model versions"))
+        changed = ", ".join(f"{self._changed[kind]} {kind}" for kind in KINDS)
         unused = [f"no artifact location begins with {old}" for old, _ in self._pairs if not self._used[old]]
         return (f"artifact locations are rewritten in {changed}", *unused)
 

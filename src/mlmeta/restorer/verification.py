@@ -12,11 +12,13 @@ from mlmeta.restorer import equality
 from mlmeta.restorer.walking import Merge, with_histories
 from mlmeta.schema import (
     Experiment,
+    LoggedModel,
     ModelVersion,
     Record,
     RegisteredModel,
     Skipped,
     experiment_order,
+    logged_model_order,
     run_order,
 )
 from mlmeta.snapshot.reader import RunHistories
@@ -24,7 +26,7 @@ from mlmeta.snapshot.selecting import Selected
 
 MOST_NAMED = 1000
 
-_READ = {"run", "metric history", "registered model"}
+_READ = {"run", "metric history", "logged models", "registered model"}
 """Kinds whose `Skipped` means that something of the snapshot can't be read back."""
 
 T = TypeVar("T")
@@ -34,7 +36,8 @@ class Difference(BaseModel):
     """Something that the target gives back differently, or not at all.
 
     Args:
-        kind: ``experiment``, ``run``, ``metric history``, ``registered model`` or ``model version``.
+        kind: ``experiment``, ``run``, ``metric history``, ``logged model``, ``registered model`` or
+            ``model version``.
         id: in the snapshot.
         field: which field; empty: the whole record is missing, or there twice.
         expected: what the snapshot says, shortened.
@@ -101,6 +104,7 @@ class _Comparer:
         self._total = 0
         self._experiments = Merge(selected.experiments(), lambda e: experiment_order(e.experiment_id))
         self._runs = Merge(selected.runs(), _run_key)
+        self._logged = Merge(selected.logged_models(), _logged_key)
         self._models = Merge(selected.models(), lambda m: m.name)
 
     def compare(self, found: Iterable[Record | Skipped]) -> Comparison:
@@ -109,12 +113,15 @@ class _Comparer:
                 self._match(self._experiments, item, self._experiment, _named_experiment)
             elif isinstance(item, RunHistories):
                 self._match(self._runs, item, self._run, _named_run)
+            elif isinstance(item, LoggedModel):
+                self._match(self._logged, item, self._logged_model, _named_logged)
             elif isinstance(item, RegisteredModel):
                 self._match(self._models, item, self._model, _named_model)
             elif isinstance(item, Skipped) and item.kind in _READ:
                 self._differ(Difference(kind=item.kind, id=item.id, found=f"not readable: {item.reason}"))
         self._rest(self._experiments, _named_experiment)
         self._rest(self._runs, _named_run)
+        self._rest(self._logged, _named_logged)
         self._rest(self._models, _named_model)
         return Comparison(
             compared=dict(self._compared),
@@ -199,6 +206,9 @@ class _Comparer:
         self._compared["metric point"] += count
         self._matching["metric point"] += count
 
+    def _logged_model(self, expected: LoggedModel, found: LoggedModel) -> bool:
+        return self._fields("logged model", "logged models", expected.model_id, (dict(expected), dict(found)))
+
     def _model(self, expected: RegisteredModel, found: RegisteredModel) -> bool:
         wanted, actual = dict(expected), dict(found)
         versions = {version.version: version for version in actual.pop("versions")}
@@ -229,6 +239,14 @@ def _named_experiment(record: Experiment) -> tuple[str, str]:
 
 def _named_run(item: RunHistories) -> tuple[str, str]:
     return "run", item.run.run_id
+
+
+def _logged_key(model: LoggedModel) -> Any:
+    return experiment_order(model.experiment_id), logged_model_order(model)
+
+
+def _named_logged(record: LoggedModel) -> tuple[str, str]:
+    return "logged model", record.model_id
 
 
 def _named_model(record: RegisteredModel) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 from mlmeta.schema.base import Record
 from mlmeta.schema.experiments import Experiment, experiment_order
-from mlmeta.schema.kinds import EXPERIMENTS, KINDS, METRICS, MODELS, RUNS, Kind, Line, kind_of
+from mlmeta.schema.kinds import EXPERIMENTS, KINDS, LOGGED_MODELS, METRICS, MODELS, RUNS, Kind, Line, kind_of
+from mlmeta.schema.logged_models import LoggedModel, LoggedModelMetric, logged_model_order
 from mlmeta.schema.metrics import HistoryLine, MetricHistory, Point, canonical, point_order, to_records
 from mlmeta.schema.models import ModelVersion, RegisteredModel
 from mlmeta.schema.runs import Dataset, DatasetInput, LatestMetric, ModelInput, ModelOutput, Run, run_order, same_point
@@ -12,6 +13,7 @@ from mlmeta.schema.summary import SCHEMA_VERSION, FileEntry, Skipped, Summary, s
 __all__ = [
     "EXPERIMENTS",
     "KINDS",
+    "LOGGED_MODELS",
     "METRICS",
     "MODELS",
     "RUNS",
@@ -24,6 +26,8 @@ __all__ = [
     "Kind",
     "LatestMetric",
     "Line",
+    "LoggedModel",
+    "LoggedModelMetric",
     "MetricHistory",
     "ModelInput",
     "ModelOutput",
@@ -38,6 +42,7 @@ __all__ = [
     "canonical",
     "experiment_order",
     "kind_of",
+    "logged_model_order",
     "point_order",
     "run_order",
     "same_point",

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from mlmeta.schema.base import Record
 from mlmeta.schema.experiments import Experiment
+from mlmeta.schema.logged_models import LoggedModel
 from mlmeta.schema.metrics import HistoryLine, MetricHistory
 from mlmeta.schema.models import RegisteredModel
 from mlmeta.schema.runs import Run
@@ -35,11 +36,12 @@ class Kind(Generic[R]):
 EXPERIMENTS = Kind("experiments", Experiment)
 RUNS = Kind("runs", Run)
 METRICS = Kind("metrics", MetricHistory)
+LOGGED_MODELS = Kind("logged_models", LoggedModel, always=False)
 MODELS = Kind("models", RegisteredModel)
 
 KINDS: dict[str, Kind[Record]] = {
     kind.name: kind  # type: ignore[misc]
-    for kind in (EXPERIMENTS, RUNS, METRICS, MODELS)
+    for kind in (EXPERIMENTS, RUNS, METRICS, LOGGED_MODELS, MODELS)
 }
 """All kinds, in the order in which a snapshot's files are published and read."""
 

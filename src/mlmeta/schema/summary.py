@@ -7,7 +7,7 @@ import re
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """Major: readers must understand it. Minor: fields and kinds were added."""
 
 _NO_CHECKSUM = b"0" * 64
@@ -51,7 +51,8 @@ class Summary(BaseModel):
         backup_timestamp: the snapshot's name, ``YYYYMMDD_HHMMSS`` in UTC.
         backup_date: when the backup began, ISO 8601 in UTC.
         mlflow_uri: the source, without credentials.
-        stats: counts: ``experiments``, ``runs``, ``models``, ``model_versions``, ``metric_points``.
+        stats: counts: ``experiments``, ``runs``, ``models``, ``model_versions``, ``logged_models``,
+            ``metric_points``.
         files: the data files by kind.
         note: a sentence for people.
         started: when reading began, milliseconds since the epoch.

@@ -7,10 +7,12 @@ from mlmeta.schema import (
     Experiment,
     HistoryLine,
     Line,
+    LoggedModel,
     MetricHistory,
     RegisteredModel,
     Run,
     experiment_order,
+    logged_model_order,
     run_order,
 )
 
@@ -26,6 +28,7 @@ class OrderGuard:
         self._run: tuple[tuple[int, int, str], tuple[bool, int, str]] | None = None
         self._history: tuple[str, str] = ("", "")
         self._current = Run(run_id="", experiment_id="", status="")
+        self._logged_model: tuple[tuple[int, int, str], tuple[int, str]] | None = None
         self._model: str | None = None
         self.replaces_latest = 0
 
@@ -45,6 +48,10 @@ class OrderGuard:
             self._run, self._current, self._history = place, record, ("", "")
         elif isinstance(record, MetricHistory | HistoryLine):
             self._check_history(record)
+        elif isinstance(record, LoggedModel):
+            where = (experiment_order(record.experiment_id), logged_model_order(record))
+            self._must_grow("logged models", self._logged_model, where)
+            self._logged_model = where
         elif isinstance(record, RegisteredModel):
             self._must_grow("models", self._model, record.name)
             self._model = record.name

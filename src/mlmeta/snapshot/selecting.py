@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlmeta.errors import UsageError
-from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Experiment, RegisteredModel, Selection
+from mlmeta.schema import (
+    EXPERIMENTS,
+    LOGGED_MODELS,
+    MODELS,
+    RUNS,
+    Experiment,
+    LoggedModel,
+    RegisteredModel,
+    Selection,
+)
 from mlmeta.snapshot.reader import RunHistories, Snapshot
 
 
@@ -49,6 +58,12 @@ class Selected:
         for item in items:
             if self._ids is None or item.run.experiment_id in self._ids:
                 yield item
+
+    def logged_models(self) -> Iterator[LoggedModel]:
+        """The logged models, in the snapshot's order."""
+        for model in self.snapshot.records(LOGGED_MODELS) if self.selection.runs else ():
+            if self._ids is None or model.experiment_id in self._ids:
+                yield model
 
     def models(self) -> Iterator[RegisteredModel]:
         """The registered models, by name; of a limited selection those with a version from one of its runs."""

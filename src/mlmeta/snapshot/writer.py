@@ -26,6 +26,7 @@ from mlmeta.schema import (
     HistoryLine,
     Kind,
     Line,
+    LoggedModel,
     MetricHistory,
     Record,
     RegisteredModel,
@@ -153,6 +154,8 @@ class SnapshotWriter:
             self.stats["metric_points"] += len(record.metrics)
         elif isinstance(record, MetricHistory | HistoryLine):
             self.stats["metric_points"] += record.size - self._order.replaces_latest
+        elif isinstance(record, LoggedModel):
+            self.stats["logged_models"] += 1
         elif isinstance(record, RegisteredModel):
             self.stats["models"] += 1
             self.stats["model_versions"] += len(record.versions)

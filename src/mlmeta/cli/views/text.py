@@ -38,6 +38,8 @@ def counts(stats: Mapping[str, int]) -> str:
         for name, one in (("experiments", "experiment"), ("runs", "run"), ("metric_points", "metric point"))
         if name in stats
     ]
+    if stats.get("logged_models"):
+        named.append(plural(stats["logged_models"], "logged model"))
     if "models" in stats:
         versions = f" ({plural(stats['model_versions'], 'version')})" if stats.get("model_versions") else ""
         named.append(plural(stats["models"], "model") + versions)

@@ -13,6 +13,8 @@ from mlmeta.schema import (
     DatasetInput,
     Experiment,
     LatestMetric,
+    LoggedModel,
+    LoggedModelMetric,
     ModelOutput,
     ModelVersion,
     RegisteredModel,
@@ -69,6 +71,36 @@ def _dataset_input(entity: Any) -> DatasetInput:
             profile=dataset.profile or None,
         ),
         tags={tag.key: tag.value for tag in entity.tags},
+    )
+
+
+def logged_model(entity: Any) -> LoggedModel:
+    """From `mlflow.entities.LoggedModel`."""
+    return LoggedModel(
+        model_id=entity.model_id,
+        experiment_id=str(entity.experiment_id),
+        name=entity.name,
+        artifact_location=entity.artifact_location or None,
+        creation_timestamp=entity.creation_timestamp,
+        last_updated_timestamp=entity.last_updated_timestamp,
+        status=str(entity.status),
+        model_type=entity.model_type or None,
+        source_run_id=entity.source_run_id or None,
+        status_message=entity.status_message or None,
+        params=dict(entity.params or {}),
+        tags=dict(entity.tags or {}),
+        metrics=tuple(
+            LoggedModelMetric(
+                key=m.key,
+                value=m.value or 0.0,
+                timestamp=m.timestamp,
+                step=m.step,
+                run_id=m.run_id,
+                dataset_name=m.dataset_name or None,
+                dataset_digest=m.dataset_digest or None,
+            )
+            for m in entity.metrics or ()
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from mlmeta.errors import ConnectionFailedError, UsageError
 from mlmeta.exporter.api import convert
 from mlmeta.exporter.api.files import passed_over
 from mlmeta.exporter.api.histories import HistoryReader, has_bulk
+from mlmeta.exporter.api.logged_models import read_logged_models
 from mlmeta.exporter.api.paging import pages
 from mlmeta.exporter.api.registry import read_models
 from mlmeta.exporter.api.runs import PAGE, read_runs
@@ -89,6 +90,7 @@ class ApiSource:
         if self._connection.kind == "files" and not selection.experiments:
             yield from passed_over(self._connection.uri, seen)
         if selection.runs:
+            yield from read_logged_models(self._connection, list(seen))
             yield from read_unsaved(self._connection, list(seen))
         return seen
 

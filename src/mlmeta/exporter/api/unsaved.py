@@ -12,13 +12,12 @@ _EXPERIMENTS_PER_CALL = 100
 
 
 def read_unsaved(connection: Connection, experiment_ids: list[str]) -> Iterator[Skipped]:
-    """One `Skipped` for each kind of MLflow 3 that is there. Servers and clients without the kind have none."""
-    for kind, any_of in (("logged models", _any_logged_model), ("traces", _any_trace)):
-        for start in range(0, len(experiment_ids), _EXPERIMENTS_PER_CALL):
-            if _found(any_of, connection, experiment_ids[start : start + _EXPERIMENTS_PER_CALL]):
-                reason = "the store has some, and this version of mlmeta does not save them"
-                yield Skipped(kind=kind, id="*", reason=reason)
-                break
+    """A `Skipped` for traces, where there are any. Servers and clients that don't know them have none."""
+    for start in range(0, len(experiment_ids), _EXPERIMENTS_PER_CALL):
+        if _found(_any_trace, connection, experiment_ids[start : start + _EXPERIMENTS_PER_CALL]):
+            reason = "the store has some, and this version of mlmeta does not save them"
+            yield Skipped(kind="traces", id="*", reason=reason)
+            return
 
 
 def _found(any_of: Callable[[Connection, list[str]], Any], connection: Connection, ids: list[str]) -> bool:
@@ -29,10 +28,6 @@ def _found(any_of: Callable[[Connection, list[str]], Any], connection: Connectio
     except (AttributeError, NotImplementedError, MlflowException):  # this client or server doesn't know the kind
         connection.check()
         return False
-
-
-def _any_logged_model(connection: Connection, ids: list[str]) -> Any:
-    return connection.client.search_logged_models(experiment_ids=ids, max_results=1)
 
 
 def _any_trace(connection: Connection, ids: list[str]) -> Any:

@@ -18,12 +18,14 @@ from mlmeta.tracking.database import SQLITE, parse
 from mlmeta.tracking.sql.experiments import experiment_names, read_experiments
 from mlmeta.tracking.sql.histories import with_histories
 from mlmeta.tracking.sql.left_out import left_out
+from mlmeta.tracking.sql.logged_models import stream_logged_models
 from mlmeta.tracking.sql.models import model_names, read_models
 from mlmeta.tracking.sql.runs import count_runs, stream_runs
 from mlmeta.tracking.sql.tables import Tables
 
 UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "model versions.storage_location")
-"""Fields of records that a database gives and `MlflowClient` does not (`search_runs`, `search_model_versions`)."""
+"""Fields of records that a database gives and `MlflowClient` does not (`search_runs`, `search_model_versions`).
+Deleted logged models are not shown either (`search_logged_models`)."""
 
 
 class SqlSource:
@@ -70,6 +72,7 @@ class SqlSource:
             if selection.runs:
                 yield from _experiments(connection, tables, ids, progress)
                 yield from _runs(connection, tables, limited, progress, earlier)
+                yield from stream_logged_models(connection, tables, limited)
             if selection.models:
                 yield from _models(connection, tables, limited, progress)
             if selection.runs:

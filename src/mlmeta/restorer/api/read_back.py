@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from mlmeta.restorer.api import marks
+from mlmeta.restorer.api.logged_models import translated
 from mlmeta.restorer.api.sources import repoint
 from mlmeta.restorer.api.state import Place, State
 from mlmeta.restorer.target import Readback
 from mlmeta.schema import (
     Experiment,
+    LoggedModel,
     MetricHistory,
     ModelVersion,
     Record,
@@ -32,16 +34,29 @@ def read_back(selected: Selected, state: State, read: Readback) -> Iterator[Reco
         read: reads from the target.
     """
     sources = state.source_runs()
+    logged: dict[str, LoggedModel] = {}
     for place in state.places.values():
         if place.target_id:
             selection = Selection(experiments=(place.experiment.name,), models=False)
             location = state.rewritten("experiments", place.experiment.artifact_location)
-            yield from _by_source(_translated(read(selection), place, location, sources))
+            yield from _by_source(_translated(_apart(read(selection), logged), place, location, sources))
+    for model in selected.logged_models() if logged else ():
+        if model.model_id in logged:
+            yield translated(logged[model.model_id], model, state)
     if selected.selection.models:
         wanted = {model.name: model for model in selected.models()}
         for item in read(Selection(runs=False)):
             if isinstance(item, RegisteredModel) and item.name in wanted:
                 yield _model(item, wanted[item.name], state)
+
+
+def _apart(items: Iterable[Record | Skipped], logged: dict[str, LoggedModel]) -> Iterator[Record | Skipped]:
+    """All but the logged models, which go into `logged` by their id in the snapshot."""
+    for item in items:
+        if isinstance(item, LoggedModel):
+            logged[item.tags.get(marks.SOURCE_MODEL_ID, item.model_id)] = item
+        else:
+            yield item
 
 
 def _translated(

@@ -139,8 +139,9 @@ class RunRestorer:
         if status is None:
             reason = f"MLflow knows no status {run.status!r}; the run stays RUNNING"
             refused.append(Refusal(kind="run's status", id=run.run_id, reason=reason, field="status"))
-        if run.model_inputs or run.model_outputs:
-            reason = "the logged models (MLflow 3) it used or made are not restored through the API"
+        models = {m.model_id for m in run.model_inputs} | {m.model_id for m in run.model_outputs}
+        if not models <= self._state.coming_models:
+            reason = "of the logged models that it used or made, the snapshot lacks some, or has them deleted"
             refused.append(Refusal(kind="run's logged models", id=run.run_id, reason=reason, field="model_outputs"))
         return refused
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mlmeta.restorer.api.state import State
@@ -33,6 +34,18 @@ def repoint(version: ModelVersion, state: State) -> Repointed:
     return Repointed(source, (state.target_run(run_id) or run_id) if run_id else None)
 
 
+def references(versions: Iterable[ModelVersion]) -> tuple[set[str], set[str]]:
+    """The ids of the runs and of the logged models that versions refer to."""
+    runs: set[str] = set()
+    logged: set[str] = set()
+    for version in versions:
+        runs.add(version.run_id or "")
+        scheme, _, rest = (version.source or "").partition(":/")
+        if scheme in {"runs", "models"}:
+            (runs if scheme == "runs" else logged).add(rest.strip("/").partition("/")[0])
+    return runs, logged
+
+
 def _from_run(source: str, state: State) -> str | None:
     run_id, _, path = source.removeprefix("runs:/").strip("/").partition("/")
     root = state.artifact_uris.get(run_id)
@@ -42,6 +55,8 @@ def _from_run(source: str, state: State) -> str | None:
 def _from_logged_model(source: str, version: ModelVersion, state: State) -> str | None:
     """MLflow 3 keeps a logged model's files in its experiment's ``models/<id>/artifacts``."""
     model_id, _, path = source.removeprefix("models:/").strip("/").partition("/")
+    if model_id in state.model_locations:
+        return f"{state.model_locations[model_id].rstrip('/')}/{path}".rstrip("/")
     root = state.artifact_uris.get(version.run_id or "")
     if not root or "/artifacts" not in root:
         return None

@@ -65,6 +65,11 @@ class State:
         runs: the target's runs that an earlier restore made, by their id in the snapshot.
         native: ids of all runs in the target's experiments: a run that is there under its own id was never lost.
         artifact_uris: of those runs of the snapshot that model versions refer to.
+        logged_models: the target's logged models that an earlier restore made, by their id in the snapshot; and whether
+            they are complete.
+        native_models: ids of all logged models in the target's experiments.
+        coming_models: ids of the snapshot's logged models that will be in the target.
+        model_locations: where the files are of those logged models that model versions refer to, by id.
         rewriter: for artifact locations.
         active_in_deleted: target ids of runs that are active in an experiment that will be deleted.
     """
@@ -73,6 +78,10 @@ class State:
     runs: dict[str, KnownRun] = field(default_factory=dict)
     native: set[str] = field(default_factory=set)
     artifact_uris: dict[str, str] = field(default_factory=dict)
+    logged_models: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    native_models: set[str] = field(default_factory=set)
+    coming_models: set[str] = field(default_factory=set)
+    model_locations: dict[str, str] = field(default_factory=dict)
     rewriter: Rewriter = field(default_factory=lambda: Rewriter(()))
     active_in_deleted: list[str] = field(default_factory=list)
     created: Counter[str] = field(default_factory=Counter)

@@ -9,14 +9,16 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from mlmeta.errors import RestoreError
 from mlmeta.progress import Progress
 from mlmeta.restorer.api import experiments
+from mlmeta.restorer.api.logged_models import LoggedModelRestorer, is_there, note_logged_models
 from mlmeta.restorer.api.read_back import read_back
 from mlmeta.restorer.api.registry import ModelRestorer, find, versions_of
 from mlmeta.restorer.api.runs import RunRestorer
+from mlmeta.restorer.api.sources import references
 from mlmeta.restorer.api.state import State
 from mlmeta.restorer.api.survey import all_runs, has_foreign_runs, settle, survey
 from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.target import Plan, Readback, Report
-from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Record, Selection, Skipped
+from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.connection import Connection
@@ -32,6 +34,10 @@ UNKEPT = (
     "runs.deleted_time",
     "runs.model_inputs",
     "runs.model_outputs",
+    "logged models.artifact_location",
+    "logged models.creation_timestamp",
+    "logged models.last_updated_timestamp",
+    "logged models.status_message",
     "models.creation_timestamp",
     "models.last_updated_timestamp",
     "model versions.creation_timestamp",
@@ -83,6 +89,9 @@ class ApiTarget:
         for run in snapshot.records(RUNS) if selection.runs else ():
             if run.experiment_id in state.places:
                 (present if state.is_complete(run.run_id) else create)["runs"] += 1
+        note_logged_models(self._connection, selected, state)
+        for logged in selected.logged_models():
+            (present if is_there(logged, state) else create)["logged models"] += 1
         for model in selected.models():
             self._plan_model(model.name, [v.version for v in model.versions], create, present)
         self._plan_rewriting(selected, state)
@@ -99,6 +108,8 @@ class ApiTarget:
     def _plan_rewriting(selected: Selected, state: State) -> None:
         for experiment in selected.experiments():
             state.rewritten("experiments", experiment.artifact_location)
+        for logged in selected.logged_models():
+            state.rewritten("logged models", logged.artifact_location)
         for model in selected.models():
             for version in model.versions:
                 state.rewritten("model versions", version.source)
@@ -136,12 +147,15 @@ class ApiTarget:
         self._state = state = self._survey(selected)
         self._note_references(selected)
         progress.phase("restoring experiments")
+        note_logged_models(self._connection, selected, state)
         experiments.prepare(self._connection, state, timestamp)
         runs = RunRestorer(self._connection, state, timestamp, self._executor, self._jobs)
         progress.phase("creating runs")
         runs.create(selected)
         progress.phase("filling runs")
         runs.fill(selected, progress)
+        progress.phase("restoring logged models")
+        LoggedModelRestorer(self._connection, state, timestamp).restore(selected, progress)
         progress.phase("restoring registered models")
         models = ModelRestorer(self._connection, state, timestamp)
         for model in selected.models():
@@ -161,18 +175,16 @@ class ApiTarget:
         return state
 
     def _note_references(self, selected: Selected) -> None:
-        """Remember the artifact URIs of the runs that model versions refer to."""
+        """Remember where the files are of the runs and logged models that model versions refer to."""
         if not selected.selection.models:
             return
-        wanted = set()
-        for model in selected.snapshot.records(MODELS):
-            for version in model.versions:
-                wanted.add(version.run_id)
-                if version.source and version.source.startswith("runs:/"):
-                    wanted.add(version.source.removeprefix("runs:/").strip("/").partition("/")[0])
+        runs, logged = references(v for model in selected.snapshot.records(MODELS) for v in model.versions)
         for run in selected.snapshot.records(RUNS):
-            if run.run_id in wanted and run.artifact_uri:
+            if run.run_id in runs and run.artifact_uri:
                 self._state.artifact_uris[run.run_id] = run.artifact_uri
+        for made in selected.snapshot.records(LOGGED_MODELS) if logged else ():
+            if made.model_id in logged and made.artifact_location:
+                self._state.model_locations[made.model_id] = made.artifact_location
 
     def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Record | Skipped]:
         """See `Target.read_back`."""

@@ -28,6 +28,12 @@ def restored(part: Selected, holdings: Holdings, ways: Ways) -> Iterator[Record]
             yield found
     for items in run_batches(part.runs()):
         yield from _runs(items, holdings, form)
+    for some in batches(part.logged_models()):
+        there = holdings.logged_models([model.model_id for model in some])
+        for model in some:
+            if model.model_id in there:
+                own = there[model.model_id]
+                yield model if same(own, form.logged_model(model)) else own
     for batch in batches(part.models()):
         yield from _models(batch, holdings, form, suffix)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run
+from mlmeta.schema import Experiment, LoggedModel, MetricHistory, RegisteredModel, Run
 from mlmeta.tracking.sql.batches import batches
 from mlmeta.tracking.sql.experiments import read_experiments
 from mlmeta.tracking.sql.histories import with_histories
+from mlmeta.tracking.sql.logged_models import logged_models_by_id
 from mlmeta.tracking.sql.models import read_models
 from mlmeta.tracking.sql.runs import runs_by_id
 from mlmeta.tracking.sql.tables import Tables
@@ -63,6 +64,23 @@ class Holdings:
             return set()
         column = self._tables["runs"].c.run_uuid
         return set(self._connection.execute(sa.select(column).where(column.in_(ids))).scalars())
+
+    def experiments_of_runs(self, ids: Iterable[str]) -> dict[str, int]:
+        """The experiment ids of those of these runs that exist, by run id."""
+        if self._connection is None or self._tables is None:
+            return {}
+        found: dict[str, int] = {}
+        runs = self._tables["runs"].c
+        for batch in batches(ids):
+            query = sa.select(runs.run_uuid, runs.experiment_id).where(runs.run_uuid.in_(batch))
+            found.update((row[0], row[1]) for row in self._connection.execute(query))
+        return found
+
+    def logged_models(self, ids: Sequence[str]) -> dict[str, LoggedModel]:
+        """Those of these logged models that exist, by id."""
+        if self._connection is None or self._tables is None:
+            return {}
+        return {model.model_id: model for model in logged_models_by_id(self._connection, self._tables, ids)}
 
     def models(self, names: Sequence[str]) -> dict[str, RegisteredModel]:
         """Those of these registered models that exist, by name."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mlmeta.errors import ConflictError
 from mlmeta.restorer.target import Refusal
-from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run
+from mlmeta.schema import Experiment, LoggedModel, MetricHistory, RegisteredModel, Run
 
 FAIL = "fail"
 SKIP = "skip"
@@ -27,6 +27,7 @@ class Outcome:
         present: how many of each kind are there already.
         conflicts: what the target holds under the same id or name, with other content.
         notes: what a person should know.
+        left_out: what the database can't hold; unlike a conflict it does not stop a restore.
         matched_runs: runs of the snapshot whose id the target has.
     """
 
@@ -34,11 +35,16 @@ class Outcome:
     present: Counter[str] = field(default_factory=Counter)
     conflicts: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: list[Refusal] = field(default_factory=list)
     matched_runs: int = 0
 
     def conflict(self, kind: str, record_id: str, reason: str) -> None:
         """Note a conflict."""
         self.conflicts.append(Refusal(kind=kind, id=record_id, reason=reason))
+
+    def leave_out(self, kind: str, record_id: str, reason: str, field: str) -> None:
+        """Note something that can't be written."""
+        self.left_out.append(Refusal(kind=kind, id=record_id, reason=reason, field=field))
 
     def require_no_conflict(self, shown: str) -> None:
         """Stop a restore that must be complete.
@@ -68,6 +74,12 @@ class Sink(Protocol):
     def run(self, record: Run, histories: Sequence[MetricHistory]) -> None:
         """A new run of an experiment that is there."""
 
+    def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
+        """A new logged model of an experiment that is there; `experiments`: of the runs of its metrics, by run id."""
+
+    def flush(self) -> None:
+        """From now on, what was given can be looked up."""
+
     def model(self, record: RegisteredModel) -> None:
         """A new registered model with its versions."""
 
@@ -82,6 +94,12 @@ class Nowhere:
         """Nothing."""
 
     def run(self, record: Run, histories: Sequence[MetricHistory]) -> None:
+        """Nothing."""
+
+    def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
+        """Nothing."""
+
+    def flush(self) -> None:
         """Nothing."""
 
     def model(self, record: RegisteredModel) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Any
 
-from mlmeta.schema import DatasetInput, Experiment, MetricHistory, RegisteredModel, Run
+from mlmeta.schema import DatasetInput, Experiment, LoggedModel, LoggedModelMetric, MetricHistory, RegisteredModel, Run
+from mlmeta.tracking.sql.logged_models import STATUSES
 from mlmeta.tracking.sql.tables import DEFAULT_WORKSPACE
 
 Row = tuple[Any, ...]
@@ -57,6 +58,33 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "dataset_source",
         "dataset_schema",
         "dataset_profile",
+    ),
+    "logged_models": (
+        "model_id",
+        "experiment_id",
+        "name",
+        "artifact_location",
+        "creation_timestamp_ms",
+        "last_updated_timestamp_ms",
+        "status",
+        "lifecycle_stage",
+        "model_type",
+        "source_run_id",
+        "status_message",
+    ),
+    "logged_model_params": ("model_id", "experiment_id", "param_key", "param_value"),
+    "logged_model_tags": ("model_id", "experiment_id", "tag_key", "tag_value"),
+    "logged_model_metrics": (
+        "model_id",
+        "metric_name",
+        "metric_timestamp_ms",
+        "metric_step",
+        "metric_value",
+        "experiment_id",
+        "run_id",
+        "dataset_uuid",
+        "dataset_name",
+        "dataset_digest",
     ),
     "inputs": ("input_uuid", "source_type", "source_id", "destination_type", "destination_id", "step"),
     "input_tags": ("input_uuid", "name", "value"),
@@ -155,6 +183,46 @@ def history_rows(record: MetricHistory) -> Iterator[Row]:
         nans = [math.isnan(value) for value in record.value]
         values = [0.0 if nan else value for nan, value in zip(nans, record.value, strict=True)]
     return zip(repeat(record.run_id), repeat(record.key), values, record.step, record.timestamp, nans)
+
+
+def logged_model_row(record: LoggedModel) -> Row:
+    """For the table `logged_models`."""
+    return (
+        record.model_id,
+        int(record.experiment_id),
+        record.name,
+        record.artifact_location or "",
+        record.creation_timestamp,
+        record.last_updated_timestamp,
+        STATUSES.index(record.status),
+        record.lifecycle_stage,
+        record.model_type,
+        record.source_run_id,
+        record.status_message,
+    )
+
+
+def logged_model_metric_row(model_id: str, metric: LoggedModelMetric, experiment_id: int, dataset: str | None) -> Row:
+    """For the table `logged_model_metrics`.
+
+    Args:
+        model_id: of the model.
+        metric: of it.
+        experiment_id: of the metric's run.
+        dataset: the id of the metric's dataset, where there is one.
+    """
+    return (
+        model_id,
+        metric.key,
+        metric.timestamp,
+        metric.step,
+        metric.value,
+        experiment_id,
+        metric.run_id,
+        dataset,
+        metric.dataset_name,
+        metric.dataset_digest,
+    )
 
 
 def dataset_id(experiment_id: str, name: str, digest: str) -> str:

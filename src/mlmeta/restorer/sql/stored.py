@@ -12,6 +12,7 @@ from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.schema import (
     Experiment,
     LatestMetric,
+    LoggedModel,
     MetricHistory,
     ModelVersion,
     Record,
@@ -55,6 +56,15 @@ class StoredForm:
     def histories(self, records: Sequence[MetricHistory]) -> list[MetricHistory]:
         """With infinities as MLflow stores them."""
         return [stored for record in records for stored in stored_history(record)]
+
+    def logged_model(self, record: LoggedModel) -> LoggedModel:
+        """With its artifact location rewritten and metrics as MLflow stores them."""
+        (location,) = self._rewriter.uris("logged models", record.artifact_location)
+        metrics = tuple(
+            metric.model_copy(update={"value": 0.0 if math.isnan(metric.value) else _clamped(metric.value)})
+            for metric in record.metrics
+        )
+        return record.model_copy(update={"artifact_location": location, "metrics": metrics})
 
     def model(self, record: RegisteredModel) -> RegisteredModel:
         """With the locations of its versions rewritten."""
@@ -117,6 +127,9 @@ def _comparable(record: Record, other: Record) -> Record:
         return _comparable_run(record, other)
     if isinstance(record, MetricHistory):
         return record.model_copy(update={"value": [value + 0.0 for value in record.value]})
+    if isinstance(record, LoggedModel):
+        metrics = tuple(m.model_copy(update={"value": m.value + 0.0}) for m in record.metrics)
+        return record.model_copy(update={"metrics": metrics})
     if isinstance(record, RegisteredModel) and isinstance(other, RegisteredModel):
         known = {version.version for version in other.versions if version.storage_location is not None}
         versions = [

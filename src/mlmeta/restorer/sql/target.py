@@ -164,6 +164,6 @@ def _report(outcome: Outcome) -> Report:
     return Report(
         created=dict(outcome.created),
         present=dict(outcome.present),
-        refused=tuple(outcome.conflicts),
+        refused=(*outcome.conflicts, *outcome.left_out),
         notes=tuple(outcome.notes),
     )

@@ -8,6 +8,7 @@ from mlmeta.progress import Progress
 from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.sql.experiments import LARGEST_ID, ExperimentStep
 from mlmeta.restorer.sql.holdings import Holdings
+from mlmeta.restorer.sql.logged_models import LoggedModelStep
 from mlmeta.restorer.sql.models import ModelStep
 from mlmeta.restorer.sql.outcome import Outcome, Sink
 from mlmeta.restorer.sql.runs import RunStep, run_batches
@@ -41,7 +42,8 @@ def walk(part: Selected, holdings: Holdings, sink: Sink, ways: Ways, progress: P
         holdings: what the target holds.
         sink: takes what is missing.
         ways: how conflicts, names and locations are dealt with.
-        progress: units ``experiments``, ``runs``, ``metric points``, ``models``.
+        progress: units ``experiments``, ``runs``, ``metric points``, ``logged models``,
+            ``models``.
         compare: whether metric histories are read; a plan for an empty target needs none.
 
     Raises:
@@ -62,6 +64,12 @@ def walk(part: Selected, holdings: Holdings, sink: Sink, ways: Ways, progress: P
         progress.advance("runs", len(items))
         progress.advance("metric points", sum(len(history.step) for item in items for history in item.histories))
     runs.finish()
+    progress.phase("restoring logged models")
+    logged = LoggedModelStep(holdings, outcome, sink, form, experiments.open)
+    for some in batches(part.logged_models()):
+        logged.take(some)
+        progress.advance("logged models", len(some))
+    logged.finish()
     models = ModelStep(holdings, outcome, sink, ways.on_conflict, ways.suffix)
     progress.phase("restoring models")
     for batch in batches(part.models()):

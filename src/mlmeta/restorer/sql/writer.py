@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from mlmeta.restorer.sql import rows
 from mlmeta.restorer.sql.holdings import DEFAULT_ID, Holdings
 from mlmeta.restorer.sql.inserts import Inserts, raise_experiment_counter
-from mlmeta.schema import DatasetInput, Experiment, MetricHistory, RegisteredModel, Run
+from mlmeta.schema import DatasetInput, Experiment, LoggedModel, MetricHistory, RegisteredModel, Run
 
 
 class RowWriter:
@@ -69,14 +69,35 @@ class RowWriter:
 
     def _dataset(self, experiment_id: str, used: DatasetInput) -> str:
         """The id of a dataset of an experiment; added where the experiment does not have it yet."""
-        if experiment_id not in self._datasets:
-            self._datasets[experiment_id] = self._holdings.datasets(int(experiment_id))
-        known = self._datasets[experiment_id]
+        known = self._known_datasets(experiment_id)
         key = (used.dataset.name, used.dataset.digest)
         if key not in known:
             known[key] = rows.dataset_id(experiment_id, *key)
             self._inserts.add("datasets", [rows.dataset_row(known[key], experiment_id, used)])
         return known[key]
+
+    def _known_datasets(self, experiment_id: str) -> dict[tuple[str, str], str]:
+        """Ids of the datasets of an experiment, by name and digest."""
+        if experiment_id not in self._datasets:
+            self._datasets[experiment_id] = self._holdings.datasets(int(experiment_id))
+        return self._datasets[experiment_id]
+
+    def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
+        """Add a logged model with everything that belongs to it."""
+        owner = (record.model_id, int(record.experiment_id))
+        self._inserts.add("logged_models", [rows.logged_model_row(record)])
+        self._inserts.add("logged_model_params", ((*owner, *item) for item in record.params.items()))
+        self._inserts.add("logged_model_tags", ((*owner, *item) for item in record.tags.items()))
+        for metric in record.metrics:
+            experiment = experiments[metric.run_id]
+            known = self._known_datasets(str(experiment))
+            dataset = known.get((metric.dataset_name or "", metric.dataset_digest or ""))
+            row = rows.logged_model_metric_row(record.model_id, metric, experiment, dataset)
+            self._inserts.add("logged_model_metrics", [row])
+
+    def flush(self) -> None:
+        """Write what is held."""
+        self._inserts.flush()
 
     def model(self, record: RegisteredModel) -> None:
         """Add a registered model with everything that belongs to it."""

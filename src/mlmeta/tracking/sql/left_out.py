@@ -11,7 +11,6 @@ from mlmeta.schema import Skipped
 from mlmeta.tracking.sql.tables import DEFAULT_WORKSPACE, Tables
 
 _OTHER_KINDS = {
-    "logged_models": "logged models",
     "trace_info": "traces",
     "assessments": "assessments of traces",
     "evaluation_datasets": "evaluation datasets",
@@ -24,7 +23,7 @@ _OTHER_KINDS = {
     "label_schemas": "label schemas",
     "review_queues": "review queues",
 }
-_OF_EXPERIMENTS = {"logged_models", "trace_info"}
+_OF_EXPERIMENTS = {"trace_info"}
 
 
 def left_out(connection: Connection, tables: Tables, experiment_ids: list[int] | None) -> Iterator[Skipped]:

@@ -44,7 +44,7 @@ def stream_runs(connection: Connection, tables: Tables, experiments: Sequence[in
         experiments: ids of the experiments that are meant; None: all.
     """
     table, dialect = tables["runs"], connection.dialect.name
-    query = sa.select(*tables.columns("runs", *_COLUMNS)).where(_meant(tables, experiments))
+    query = sa.select(*tables.columns("runs", *_COLUMNS)).where(meant(tables, "runs", experiments))
     query = query.order_by(
         table.c.experiment_id,
         sa.case((table.c.start_time.is_(None), 1), else_=0),
@@ -65,12 +65,13 @@ def runs_by_id(connection: Connection, tables: Tables, ids: Sequence[str]) -> di
 
 def count_runs(connection: Connection, tables: Tables, experiments: Sequence[int] | None) -> int:
     """How many runs `stream_runs` would give."""
-    query = sa.select(sa.func.count()).select_from(tables["runs"]).where(_meant(tables, experiments))
+    query = sa.select(sa.func.count()).select_from(tables["runs"]).where(meant(tables, "runs", experiments))
     return int(connection.execute(query).scalar_one())
 
 
-def _meant(tables: Tables, experiments: Sequence[int] | None) -> ColumnElement[bool]:
-    column = tables["runs"].c.experiment_id
+def meant(tables: Tables, name: str, experiments: Sequence[int] | None) -> ColumnElement[bool]:
+    """The condition for rows of a table that belong to these experiments; None: to any that a server shows."""
+    column = tables[name].c.experiment_id
     if experiments is not None:
         return column.in_(experiments)
     ids = sa.select(tables["experiments"].c.experiment_id)

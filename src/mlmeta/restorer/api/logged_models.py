@@ -1,0 +1,211 @@
+"""Logged models: created again under new ids. Their files stay where they are, which a tag names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby, islice
+from typing import Any
+
+from mlmeta.progress import Progress
+from mlmeta.restorer.api import marks
+from mlmeta.restorer.api.batch import ITEMS
+from mlmeta.restorer.api.state import Place, State
+from mlmeta.schema import LoggedModel, LoggedModelMetric, Run
+from mlmeta.snapshot.selecting import Selected
+from mlmeta.tracking.connection import Connection
+
+_PAGE = 100
+_FINAL = {"READY", "FAILED"}
+
+
+def note_logged_models(connection: Connection, selected: Selected, state: State) -> None:
+    """Find out which logged models of the snapshot the target has. Nothing is asked where the snapshot has none."""
+    state.coming_models = {m.model_id for m in selected.logged_models() if m.lifecycle_stage != "deleted"}
+    if next(selected.logged_models(), None) is None:
+        return
+    for place in state.places.values():
+        for entity in _search(connection, place.target_id) if place.target_id else ():
+            state.native_models.add(entity.model_id)
+            if source := entity.tags.get(marks.SOURCE_MODEL_ID):
+                state.logged_models[source] = (entity.model_id, marks.SNAPSHOT in entity.tags)
+
+
+def is_there(model: LoggedModel, state: State) -> bool:
+    """Whether the target has a logged model of the snapshot, and whole."""
+    _, complete = state.logged_models.get(model.model_id, ("", False))
+    return complete or model.model_id in state.native_models
+
+
+class LoggedModelRestorer:
+    """Creates logged models and links them to the runs that made or used them.
+
+    Args:
+        connection: to the target.
+        state: of the restore; all runs are there by now.
+        timestamp: the snapshot's.
+    """
+
+    def __init__(self, connection: Connection, state: State, timestamp: str) -> None:
+        self._connection = connection
+        self._state = state
+        self._timestamp = timestamp
+        self._made: set[str] = set()
+
+    def restore(self, selected: Selected, progress: Progress) -> None:
+        """Create what is missing."""
+        from mlflow.exceptions import MlflowException
+
+        for model in selected.logged_models():
+            try:
+                self._restore(model)
+            except MlflowException as error:
+                self._connection.check()
+                self._state.refuse("logged model", model.model_id, self._connection.reason(error))
+            except AttributeError:  # an MLflow client before 3
+                self._state.refuse("logged model", model.model_id, "the installed MLflow knows no logged models")
+            progress.advance("logged models")
+        if self._made:
+            for item in selected.runs(histories=False):
+                self._link(item.run)
+
+    def _restore(self, model: LoggedModel) -> None:
+        place = self._state.places[model.experiment_id]
+        if is_there(model, self._state):
+            self._state.present["logged models"] += 1
+        elif not place.target_id:
+            self._state.refuse("logged model", model.model_id, "its experiment is not in the target")
+        elif model.lifecycle_stage == "deleted":
+            reason = "it is deleted, and a server does not show deleted ones: a database target keeps it"
+            self._state.refuse("logged model", model.model_id, reason)
+        else:
+            self._make(model, place)
+
+    def _make(self, model: LoggedModel, place: Place) -> None:
+        client = self._connection.client
+        target_id, _ = self._state.logged_models.get(model.model_id, ("", False))
+        if not target_id:
+            target_id = self._create(model, place)
+            self._state.logged_models[model.model_id] = (target_id, False)
+        self._log_metrics(model, target_id)
+        if model.status in _FINAL:
+            client.finalize_logged_model(target_id, model.status)
+        client.set_logged_model_tags(target_id, {marks.SNAPSHOT: self._timestamp})
+        self._state.logged_models[model.model_id] = (target_id, True)
+        self._state.created["logged models"] += 1
+        self._made.add(model.model_id)
+
+    def _create(self, model: LoggedModel, place: Place) -> str:
+        tags = {**marks.without(model.tags), marks.SOURCE_MODEL_ID: model.model_id}
+        location = self._state.rewritten("logged models", model.artifact_location)
+        if location:
+            tags[marks.SOURCE_ARTIFACT_URI] = location
+        run_id = model.source_run_id
+        entity = self._connection.client.create_logged_model(
+            place.target_id,
+            name=model.name,
+            source_run_id=(self._state.target_run(run_id) or run_id) if run_id else None,
+            tags=tags,
+            params=model.params,
+            model_type=model.model_type,
+        )
+        return str(entity.model_id)
+
+    def _log_metrics(self, model: LoggedModel, target_id: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        for run_id, metrics in groupby(sorted(model.metrics, key=lambda m: m.run_id), key=lambda m: m.run_id):
+            target_run = self._state.target_run(run_id)
+            try:
+                if target_run is None:
+                    reason = f"run {run_id} is not in the target"
+                    self._state.refuse("logged model", model.model_id, reason, "metrics")
+                    continue
+                for some in _parts(metrics):
+                    entities = [_entity(metric, target_run, target_id) for metric in some]
+                    self._connection.tracking.log_batch(target_run, metrics=entities, params=[], tags=[])
+            except MlflowException as error:
+                self._connection.check()
+                self._state.refuse("logged model", model.model_id, self._connection.reason(error), "metrics")
+
+    def _link(self, run: Run) -> None:
+        """Say again which of the new models a run made and used."""
+        from mlflow.entities import LoggedModelInput, LoggedModelOutput
+        from mlflow.exceptions import MlflowException
+
+        made = [o for o in run.model_outputs if o.model_id in self._made]
+        used = [i for i in run.model_inputs if i.model_id in self._made]
+        target_run = self._state.target_run(run.run_id)
+        if target_run is None or not (made or used):
+            return
+        new = {source: target for source, (target, _) in self._state.logged_models.items()}
+        try:
+            if made:
+                outputs = [LoggedModelOutput(new[o.model_id], o.step) for o in made]
+                self._connection.client.log_outputs(target_run, outputs)
+            if used:
+                inputs = [LoggedModelInput(new[i.model_id]) for i in used]
+                self._connection.client.log_inputs(target_run, models=inputs)
+        except MlflowException as error:
+            self._connection.check()
+            self._state.refuse("run", run.run_id, self._connection.reason(error), "model_outputs")
+
+
+def _entity(metric: LoggedModelMetric, run_id: str, model_id: str) -> Any:
+    from mlflow.entities import Metric
+
+    return Metric(
+        metric.key,
+        metric.value,
+        metric.timestamp,
+        metric.step,
+        model_id=model_id,
+        dataset_name=metric.dataset_name,
+        dataset_digest=metric.dataset_digest,
+        run_id=run_id,
+    )
+
+
+def _parts(metrics: Iterator[LoggedModelMetric]) -> Iterator[list[LoggedModelMetric]]:
+    while some := list(islice(metrics, ITEMS)):
+        yield some
+
+
+def _search(connection: Connection, experiment_id: str) -> Iterator[Any]:
+    """The logged models of one of the target's experiments; none where it knows no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    token = None
+    while True:
+        try:
+            page = connection.client.search_logged_models([experiment_id], max_results=_PAGE, page_token=token)
+        except AttributeError:  # an MLflow client before 3
+            return
+        except MlflowException as error:
+            if error.get_http_status_code() == 404:  # a server before 3
+                return
+            raise
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def translated(found: LoggedModel, source: LoggedModel, state: State) -> LoggedModel:
+    """A logged model of the target in the snapshot's ids."""
+    runs = state.source_runs()
+    return found.model_copy(
+        update={
+            "model_id": source.model_id,
+            "experiment_id": source.experiment_id,
+            "creation_timestamp": source.creation_timestamp,
+            "source_run_id": runs.get(found.source_run_id or "", found.source_run_id),
+            "tags": {k: v for k, v in marks.without(found.tags).items() if k in source.tags},
+            "metrics": tuple(sorted_metrics(found, runs)),
+        }
+    )
+
+
+def sorted_metrics(model: LoggedModel, runs: dict[str, str]) -> list[LoggedModelMetric]:
+    """The metrics of a logged model, in the snapshot's run ids and order."""
+    metrics = [m.model_copy(update={"run_id": runs.get(m.run_id, m.run_id)}) for m in model.metrics]
+    return sorted(metrics, key=lambda m: (m.key, m.step, m.timestamp, m.run_id))

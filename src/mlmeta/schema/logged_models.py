@@ -1,0 +1,52 @@
+"""Logged models: what MLflow 3 makes of each `log_model`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from mlmeta.schema.base import Record, SortedMap
+
+
+class LoggedModelMetric(Record):
+    """A point of a metric that was logged for a model; `timestamp` is milliseconds since the epoch."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int = 0
+    run_id: str
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+
+def _in_order(metrics: tuple[LoggedModelMetric, ...]) -> tuple[LoggedModelMetric, ...]:
+    return tuple(sorted(metrics, key=lambda m: (m.key, m.step, m.timestamp, m.run_id)))
+
+
+class LoggedModel(Record):
+    """A logged model of an experiment. Times are milliseconds since the epoch.
+
+    `status` is ``PENDING``, ``READY``, ``FAILED`` or ``UNSPECIFIED``.
+    """
+
+    model_id: str
+    experiment_id: str
+    name: str
+    artifact_location: str | None = None
+    creation_timestamp: int
+    last_updated_timestamp: int
+    status: str
+    lifecycle_stage: str = "active"
+    model_type: str | None = None
+    source_run_id: str | None = None
+    status_message: str | None = None
+    params: SortedMap[str] = {}
+    tags: SortedMap[str] = {}
+    metrics: Annotated[tuple[LoggedModelMetric, ...], AfterValidator(_in_order)] = ()
+
+
+def logged_model_order(model: LoggedModel) -> tuple[int, str]:
+    """Sort key of the logged models of an experiment: creation time, then id."""
+    return (model.creation_timestamp, model.model_id)

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from sql_helpers import ALL, QUIET, records_of
+from tests.support.logged_models import add_logged_models
+from tests.support.reading import data_files
 from tests.support.server import Server
 from tests.support.server import server as running
 
+from mlmeta import backup, restore
 from mlmeta.exporter.api import ApiSource
 from mlmeta.exporter.sql import UNSHOWN_BY_API
 from mlmeta.schema import Record, RegisteredModel, Run
@@ -46,3 +49,17 @@ def test_database_and_api_give_the_same_bytes(server: Server) -> None:
     found = [_without_what_the_api_hides(r) for r in records_of(server.backend) if isinstance(r, Record)]
     assert [record.to_line() for record in found] == shown
     assert len(shown) > 15
+
+
+def test_from_a_server_through_a_database_to_a_server(server: Server, tmp_path: Path) -> None:
+    """The whole way round: what the new server shows is what the lost one showed, to the byte."""
+    add_logged_models(server.uri, deleted=False)
+    backup(server.uri, [str(tmp_path / "before")])
+    database = f"sqlite:///{tmp_path / 'restored.db'}"
+    assert restore(database, storage=str(tmp_path / "before")).exit_code == 0
+    with running(tmp_path / "again", backend=database) as second:
+        backup(second.uri, [str(tmp_path / "after")])
+    before, after = data_files(tmp_path / "before"), data_files(tmp_path / "after")
+    assert before == after
+    assert set(before) == {"experiments", "runs", "metrics", "logged_models", "models"}
+    assert before["logged_models"].count(b"\n") == 6

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+import pickle
 import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +20,7 @@ from mlflow import MlflowClient
 
 from mlmeta import backup, open_snapshot
 from mlmeta.exporter.api.histories import BULK
+from mlmeta.exporter.api.pace import Pace
 from mlmeta.schema import METRICS, Point
 from tests.support.points import add_history
 from tests.support.proxy import Request, proxy
@@ -122,3 +130,112 @@ def test_infinities_are_what_the_server_keeps_of_them(filled: Server, tmp_path: 
     backup(filled.uri, [str(tmp_path)])
     values = [[p[2] for p in points] for (_, key), points in _read(tmp_path).items() if key == "infinite"]
     assert values == [[1.7976931348623157e308, -1.7976931348623157e308]]
+
+
+def test_the_bulk_endpoint_is_proven_on_a_sample_once_a_backup(filled: Server, tmp_path: Path) -> None:
+    with proxy(filled.uri) as plain:
+        backup(plain.uri, [str(tmp_path)])
+    single = [r for r in plain.requests if "metrics/get-history?" in r.path]
+    assert 1 <= len(single) <= 6
+
+
+def _sampled(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return metrics[::2]
+
+
+def _rounded(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**metric, "value": round(metric["value"])} for metric in metrics]
+
+
+@pytest.mark.parametrize("lie", [_sampled, _rounded])
+def test_a_bulk_endpoint_that_lies_is_not_used(filled: Server, tmp_path: Path, lie: Callable[[Any], Any]) -> None:
+    for run in _new_runs(filled, 2):
+        add_history(filled.database, run, "loss", [(step, step, 0.5 + step) for step in range(20)])
+
+    def false(request: Request, body: bytes) -> bytes:
+        if not request.path.startswith(BULK):
+            return body
+        return json.dumps({"metrics": lie(json.loads(body)["metrics"])}).encode()
+
+    backup(filled.uri, [str(tmp_path / "true")])
+    with proxy(filled.uri) as lying:
+        lying.alter = false
+        result = backup(lying.uri, [str(tmp_path / "false")])
+    assert "gave other points" in result.warnings[0]
+    assert data_files(tmp_path / "true") == data_files(tmp_path / "false")
+
+
+def test_a_busy_server_is_asked_less(filled: Server, tmp_path: Path) -> None:
+    """One that takes two requests at once, and tells the others to come later."""
+    for run in _new_runs(filled, 40):
+        for key in ("a", "b", "c", "d", "e", "f"):
+            add_history(filled.database, run, key, [(step, step, 0.5 + step) for step in range(50)])
+    backup(filled.uri, [str(tmp_path / "calm")])
+    lock, under_way, told = threading.Lock(), [0], [0, 0]
+
+    def busy(request: Request) -> int | None:
+        if not request.path.startswith(BULK):
+            return None
+        with lock:
+            told[under_way[0] >= 2] += 1
+            if under_way[0] >= 2:
+                return 429
+            under_way[0] += 1
+        return None
+
+    def done(request: Request, body: bytes) -> bytes:
+        if request.path.startswith(BULK):
+            time.sleep(0.05)
+            with lock:
+                under_way[0] -= 1
+        return body
+
+    with proxy(filled.uri, busy) as through:
+        through.alter = done
+        result = backup(through.uri, [str(tmp_path / "busy")], jobs=8)
+    assert result.exit_code == 0
+    assert data_files(tmp_path / "calm") == data_files(tmp_path / "busy")
+    assert told[True] > 0
+    assert len([r for r in through.requests if "metrics/get-history?" in r.path]) <= 6  # only the sample, singly
+
+
+class TestPace:
+    class Reply:
+        def __init__(self, status: int, wait: str = "0") -> None:
+            self.status_code = status
+            self.headers = {"Retry-After": wait}
+
+    def test_it_halves_and_grows_again(self) -> None:
+        pace = Pace(8)
+        replies = [self.Reply(429), self.Reply(200)]
+        assert pace.ask(lambda: replies.pop(0)).status_code == 200  # type: ignore[arg-type,return-value]
+        assert 4 < pace.allowed < 5
+        for _ in range(60):
+            pace.ask(lambda: self.Reply(200))  # type: ignore[arg-type,return-value]
+        assert pace.allowed == 8
+
+    def test_never_less_than_one_and_patience_ends(self) -> None:
+        pace = Pace(2, patience=0.1)
+        assert pace.ask(lambda: self.Reply(503, "1")).status_code == 503  # type: ignore[arg-type,return-value]
+        for _ in range(3):
+            pace._slowed = 0
+            pace._shrink()
+        assert pace.allowed == 1
+        assert pace.ask(lambda: self.Reply(200)).status_code == 200  # type: ignore[arg-type,return-value]
+
+    def test_no_more_than_allowed_at_once(self) -> None:
+        pace, lock, now, peak = Pace(3), threading.Lock(), [0], [0]
+
+        def slow() -> TestPace.Reply:
+            with lock:
+                now[0] += 1
+                peak[0] = max(peak[0], now[0])
+            time.sleep(0.01)
+            with lock:
+                now[0] -= 1
+            return self.Reply(200)
+
+        with ThreadPoolExecutor(10) as pool:
+            list(pool.map(lambda _: pace.ask(slow), range(40)))  # type: ignore[arg-type]
+        assert peak == [3]
+        assert pickle.loads(pickle.dumps(pace)).most == 3

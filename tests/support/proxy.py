@@ -45,11 +45,13 @@ class Proxy:
         target: host and port of the server behind.
         uri: where it listens.
         fault: what it does to requests; may be changed at any time.
+        alter: what it makes of a reply's body.
     """
 
     target: str
     uri: str = ""
     fault: Fault = lambda _: None
+    alter: Callable[[Request, bytes], bytes] = lambda _, body: body
     requests: list[Request] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -105,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             kept = {k: v for k, v in self.headers.items() if k.lower() not in {"connection", "accept-encoding"}}
             connection.request(self.command, self.path, body, kept)
             reply = connection.getresponse()
-            content = reply.read()
+            content = self.proxy.alter(request, reply.read())
             if status == LOST:
                 self.close_connection = True
             else:

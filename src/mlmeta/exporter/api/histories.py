@@ -8,11 +8,12 @@ taken for whole, but asked for again in halves, and for a single run page by pag
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mlmeta.exporter.api.pace import Pace
 from mlmeta.exporter.earlier import Earlier
 from mlmeta.schema import HistoryLine, MetricHistory, Point, Run, Skipped, canonical, point_order, to_records
 from mlmeta.tracking.connection import Connection
@@ -24,6 +25,8 @@ BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
 BULK_RUNS = 100
 BULK_POINTS = 25_000
 _TIMEOUT = 120
+_RETRIED = (408, 500, 502, 504)
+"""Statuses that the client tries again by itself; those of a busy server are `Pace`'s."""
 _PACK_POINTS = 20_000
 _GROUP_POINTS = 250_000
 
@@ -58,25 +61,26 @@ def has_bulk(connection: Connection) -> bool:
     return response.status_code == 200 and "metrics" in _json(response)
 
 
-def read_bulk(connection: Connection, batch: Batch) -> BatchResult:
+def read_bulk(connection: Connection, pace: Pace, batch: Batch) -> BatchResult:
     """The histories of a batch through the bulk endpoint."""
     from mlflow.exceptions import MlflowException
 
+    params = {"run_id": list(batch.run_ids), "metric_key": batch.key}
     try:
-        response = connection.request(
-            "GET", BULK, timeout=_TIMEOUT, params={"run_id": list(batch.run_ids), "metric_key": batch.key}
+        response = pace.ask(
+            lambda: connection.request("GET", BULK, timeout=_TIMEOUT, params=params, retry_codes=_RETRIED)
         )
     except MlflowException:
-        return read_singly(connection, batch)
+        return read_singly(connection, pace, batch)
     points = _json(response).get("metrics") if response.status_code == 200 else None
     if points is None:
-        return read_singly(connection, batch)
+        return read_singly(connection, pace, batch)
     if len(points) >= BULK_POINTS:
-        return _split(connection, batch)
+        return _split(connection, pace, batch)
     try:
         return _by_run(batch, points)
     except (KeyError, TypeError, ValueError):  # a point that is none: of which run, the single calls will tell
-        return read_singly(connection, batch)
+        return read_singly(connection, pace, batch)
 
 
 def _by_run(batch: Batch, points: list[dict[str, Any]]) -> BatchResult:
@@ -86,18 +90,18 @@ def _by_run(batch: Batch, points: list[dict[str, Any]]) -> BatchResult:
     return result
 
 
-def _split(connection: Connection, batch: Batch) -> BatchResult:
+def _split(connection: Connection, pace: Pace, batch: Batch) -> BatchResult:
     if len(batch.run_ids) == 1:
-        return read_singly(connection, batch)
+        return read_singly(connection, pace, batch)
     half = len(batch.run_ids) // 2
-    result = read_bulk(connection, Batch(batch.key, batch.run_ids[:half]))
-    other = read_bulk(connection, Batch(batch.key, batch.run_ids[half:]))
+    result = read_bulk(connection, pace, Batch(batch.key, batch.run_ids[:half]))
+    other = read_bulk(connection, pace, Batch(batch.key, batch.run_ids[half:]))
     result.histories.update(other.histories)
     result.failures.update(other.failures)
     return result
 
 
-def read_singly(connection: Connection, batch: Batch) -> BatchResult:
+def read_singly(connection: Connection, pace: Pace, batch: Batch) -> BatchResult:
     """The histories of a batch, one run after the other, page by page.
 
     Raises:
@@ -105,6 +109,7 @@ def read_singly(connection: Connection, batch: Batch) -> BatchResult:
     """
     from mlflow.exceptions import MlflowException
 
+    del pace  # MLflow's client waits by itself where a server is busy
     result = BatchResult()
     for run_id in batch.run_ids:
         try:
@@ -130,17 +135,31 @@ class HistoryReader:
     Args:
         connection: to the store.
         executor: for the requests.
+        pace: of the requests.
         bulk: whether to use the bulk endpoint.
         earlier: a snapshot whose histories need not be read again where nothing can have been added.
+        prove: asked once, with the first runs that have metrics to read, whether the bulk endpoint can be trusted.
     """
 
     def __init__(
-        self, connection: Connection, executor: Executor, *, bulk: bool, earlier: Earlier | None = None
+        self,
+        connection: Connection,
+        executor: Executor,
+        pace: Pace,
+        *,
+        bulk: bool,
+        earlier: Earlier | None = None,
+        prove: Callable[[list[Run]], bool] | None = None,
     ) -> None:
+        self._prove = prove
+        self._pace = pace
         self._earlier = earlier
         self._kept: dict[str, set[str]] = {}
         self._connection = connection
         self._executor = executor
+        self._use(bulk=bulk)
+
+    def _use(self, *, bulk: bool) -> None:
         self._read = read_bulk if bulk else read_singly
         self._batch_runs = BULK_RUNS if bulk else 10
 
@@ -148,8 +167,12 @@ class HistoryReader:
         """Ask for the histories of a group of runs."""
         if self._earlier is not None:
             self._kept.update({run.run_id: self._earlier.ended_keys(run) for run in runs})
+        reads = [run for run in runs if run.metrics.keys() - self._kept.get(run.run_id, set())]
+        if self._prove is not None and reads:
+            self._use(bulk=self._prove(reads))
+            self._prove = None
         return [
-            (batch, self._executor.submit(self._read, self._connection, batch))
+            (batch, self._executor.submit(self._read, self._connection, self._pace, batch))
             for batch in batches(runs, self._batch_runs, self._kept)
         ]
 

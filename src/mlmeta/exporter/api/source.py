@@ -11,7 +11,9 @@ from mlmeta.exporter.api import convert
 from mlmeta.exporter.api.files import passed_over
 from mlmeta.exporter.api.histories import HistoryReader, has_bulk
 from mlmeta.exporter.api.logged_models import read_logged_models
+from mlmeta.exporter.api.pace import Pace
 from mlmeta.exporter.api.paging import pages
+from mlmeta.exporter.api.proof import is_proven
 from mlmeta.exporter.api.registry import read_models
 from mlmeta.exporter.api.runs import PAGE, read_runs
 from mlmeta.exporter.api.unsaved import read_unsaved
@@ -41,7 +43,9 @@ class ApiSource:
         self._connection = connection
         self._jobs = jobs
         self._executor: Executor = ThreadPoolExecutor(jobs, thread_name_prefix="mlmeta-read")
+        self._pace = Pace(jobs)
         self._bulk: bool | None = None
+        self._distrusted = False
         self.info = SourceInfo(
             uri=connection.name,
             kind=connection.kind,
@@ -114,9 +118,17 @@ class ApiSource:
     def _runs(self, experiments: list[Experiment], earlier: Earlier | None) -> Iterator[Item]:
         if self._bulk is None:
             self._bulk = has_bulk(self._connection)
-        histories = HistoryReader(self._connection, self._executor, bulk=self._bulk, earlier=earlier)
+        prove = self._prove if self._bulk else None
+        histories = HistoryReader(
+            self._connection, self._executor, self._pace, bulk=self._bulk, earlier=earlier, prove=prove
+        )
         ids = (experiment.experiment_id for experiment in experiments)
         yield from read_runs(self._connection, ids, histories, self._executor)
+
+    def _prove(self, runs: list[Run]) -> bool:
+        """Whether the bulk endpoint can be trusted, as some runs show it."""
+        self._distrusted = not is_proven(self._connection, self._pace, runs)
+        return not self._distrusted
 
     def _models(self, run_ids: set[str] | None) -> Iterator[Item]:
         for item in read_models(self._connection, self._executor, self._jobs):
@@ -127,6 +139,8 @@ class ApiSource:
         """See `Source.warnings`."""
         if self._bulk is False and self._connection.kind == "server":
             return ("the server has no bulk endpoint for metric histories: each one was read by itself, slowly",)
+        if self._distrusted:
+            return ("the server's bulk endpoint gave other points than get_metric_history: it was not used",)
         return ()
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs bench clean
+.PHONY: help install demo test lint format docs bench bench-peers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,8 +37,11 @@ format: $(READY) ## let ruff format and mend
 docs: $(READY) ## write docs/cli.md from the commands
 	$(BIN)/python -m tests.support.cli_reference
 
-bench: $(READY) ## mlmeta beside the floor of each route (minutes)
+bench: $(READY) ## mlmeta beside the floor of each route, sizes S and M (a quarter of an hour)
 	$(BIN)/python -m tests.benchmarks.run
 
+bench-peers: $(READY) ## mlmeta beside mlflow-export-import and mlflow migrate-filestore, size S
+	$(BIN)/python -m tests.benchmarks.run --size S --route export-import migrate-filestore
+
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

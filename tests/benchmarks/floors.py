@@ -9,11 +9,12 @@ import itertools
 import json
 import sqlite3
 import sys
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
-
-import requests
 
 _JOBS = 8
 _SELECTS = (
@@ -25,31 +26,123 @@ _SELECTS = (
 _HISTORIES = "SELECT run_uuid, key, step, timestamp, value FROM metrics ORDER BY run_uuid, key, step, timestamp, value"
 
 
+_own = threading.local()
+_API = "/api/2.0/mlflow"
+_BULK_POINTS = 24_000
+
+
+def _session() -> Any:
+    """A kept-alive connection for each thread."""
+    import requests
+
+    if not hasattr(_own, "session"):
+        _own.session = requests.Session()
+    return _own.session
+
+
+def _pages(uri: str) -> Iterator[list[dict[str, Any]]]:
+    experiments = _session().post(f"{uri}{_API}/experiments/search", json={"max_results": 1000, "view_type": "ALL"})
+    for experiment in experiments.json()["experiments"]:
+        token = None
+        while True:
+            body = {
+                "experiment_ids": [experiment["experiment_id"]],
+                "max_results": 1000,
+                "run_view_type": "ALL",
+                "page_token": token,
+            }
+            page = _session().post(f"{uri}{_API}/runs/search", json=body).json()
+            yield page.get("runs", [])
+            token = page.get("next_page_token")
+            if not token:
+                break
+
+
+def search(uri: str) -> None:
+    """Page `search_runs` alone; replies are thrown away."""
+    for _ in _pages(uri):
+        pass
+
+
+def client_search(uri: str) -> None:
+    """The same through `MlflowClient`, which mlmeta is bound to."""
+    from mlflow import MlflowClient
+    from mlflow.entities import ViewType
+
+    client = MlflowClient(uri)
+    for experiment in client.search_experiments(ViewType.ALL):
+        token = None
+        while True:
+            page = client.search_runs([experiment.experiment_id], "", ViewType.ALL, 1000, page_token=token)
+            token = page.token
+            if not token:
+                break
+
+
 def server(uri: str) -> None:
     """Page `search_runs`, and ask the bulk history endpoint in threads; replies are thrown away."""
-    session = requests.Session()
-    found = session.post(f"{uri}/api/2.0/mlflow/experiments/search", json={"max_results": 1000}).json()
     with ThreadPoolExecutor(_JOBS) as pool:
-        for experiment in found["experiments"]:
-            token = None
-            while True:
-                body = {"experiment_ids": [experiment["experiment_id"]], "max_results": 1000, "page_token": token}
-                page = session.post(f"{uri}/api/2.0/mlflow/runs/search", json=body).json()
-                list(pool.map(lambda request: _history(uri, *request), _requests(page.get("runs", []))))
-                token = page.get("next_page_token")
-                if not token:
-                    break
+        asked = [pool.submit(_history, uri, *request) for runs in _pages(uri) for request in _requests(runs)]
+        for future in asked:
+            future.result()
 
 
-def _requests(runs: list[dict[str, object]]) -> list[tuple[str, list[str]]]:
-    keys = sorted({m["key"] for run in runs for m in run["data"].get("metrics", [])})  # type: ignore[attr-defined,index]
-    ids = [run["info"]["run_id"] for run in runs]  # type: ignore[index]
-    return [(key, ids[start : start + 100]) for key in keys for start in range(0, len(ids), 100)]
+def _requests(runs: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """As many runs a request as the endpoint takes without cutting its reply."""
+    keys = sorted({m["key"] for run in runs for m in run["data"].get("metrics", [])})
+    longest = max((int(m["step"]) + 1 for run in runs for m in run["data"].get("metrics", [])), default=1)
+    some = max(1, min(100, _BULK_POINTS // longest))
+    ids = [run["info"]["run_id"] for run in runs]
+    return [(key, ids[start : start + some]) for key in keys for start in range(0, len(ids), some)]
 
 
 def _history(uri: str, key: str, run_ids: list[str]) -> None:
     params = {"run_id": run_ids, "metric_key": key}
-    requests.get(f"{uri}/ajax-api/2.0/mlflow/metrics/get-history-bulk", params=params, timeout=300).content  # noqa: B018
+    reply = _session().get(f"{uri}/ajax-api/2.0/mlflow/metrics/get-history-bulk", params=params, timeout=300)
+    reply.raise_for_status()
+
+
+def api_write(uri: str, source: str, jobs: str = "6") -> None:
+    """Bare `create_run` and `log_batch` in threads: experiments, runs with params, tags and all points, end times."""
+    db = sqlite3.connect(urlsplit(source).path[1:])
+    places = {}
+    for experiment_id, name in db.execute("SELECT experiment_id, name FROM experiments WHERE experiment_id > 0"):
+        reply = _session().post(f"{uri}{_API}/experiments/create", json={"name": name})
+        places[experiment_id] = reply.json()["experiment_id"]
+    runs = db.execute("SELECT run_uuid, experiment_id, name, start_time, end_time, status FROM runs").fetchall()
+    with ThreadPoolExecutor(int(jobs)) as pool:
+        waiting = []
+        for run in runs:
+            content = [
+                _items(db, "params", "key, value", run[0], ("key", "value")),
+                _items(db, "tags", "key, value", run[0], ("key", "value")),
+                _items(db, "metrics", "key, value, timestamp, step", run[0], ("key", "value", "timestamp", "step")),
+            ]
+            waiting.append(pool.submit(_write_run, uri, places[run[1]], run, content))
+            if len(waiting) > 100:
+                waiting.pop(0).result()
+        for future in waiting:
+            future.result()
+
+
+def _items(db: sqlite3.Connection, table: str, columns: str, run: str, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    rows = db.execute(f"SELECT {columns} FROM {table} WHERE run_uuid = ?", (run,))
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _write_run(uri: str, experiment: str, run: Any, content: list[list[dict[str, Any]]]) -> None:
+    _, _, name, start, end, status = run
+    session, (params, tags, metrics) = _session(), content
+    body = {"experiment_id": experiment, "run_name": name, "start_time": start, "tags": tags}
+    run_id = session.post(f"{uri}{_API}/runs/create", json=body).json()["run"]["info"]["run_id"]
+    for start in range(0, len(metrics), 1000):
+        batch = {"run_id": run_id, "metrics": metrics[start : start + 1000], "params": [] if start else params}
+        if not start and len(metrics) + len(params) > 1000:
+            session.post(f"{uri}{_API}/runs/log-batch", json={"run_id": run_id, "params": params}).raise_for_status()
+            batch["params"] = []
+        session.post(f"{uri}{_API}/runs/log-batch", json=batch).raise_for_status()
+    body = {"run_id": run_id, "status": status, "end_time": end}
+    session.post(f"{uri}{_API}/runs/update", json=body).raise_for_status()
 
 
 def sqlite_read(uri: str, target: str) -> None:
@@ -85,5 +178,43 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute(query)]
 
 
+_COPIED = ("experiments", "experiment_tags", "runs", "params", "tags", "latest_metrics", "metrics")
+
+
+def postgres_read(uri: str, target: str) -> None:
+    """`COPY … TO STDOUT` of the tables that make up a snapshot, into a file."""
+    import psycopg
+
+    with psycopg.connect(uri) as connection, Path(target).open("wb") as out:
+        for table in _COPIED:
+            with connection.cursor().copy(f"COPY {table} TO STDOUT") as rows:
+                out.writelines(rows)
+
+
+def postgres_write(uri: str, source: str) -> None:
+    """`COPY … FROM STDIN` of the same rows into the same schema, which is there already, in one transaction."""
+    import psycopg
+
+    with psycopg.connect(source) as reading, psycopg.connect(uri) as writing:
+        for table in _COPIED:
+            with (
+                reading.cursor().copy(f"COPY {table} TO STDOUT") as rows,
+                writing.cursor().copy(f"COPY {table} FROM STDIN") as copy,
+            ):
+                for block in rows:
+                    copy.write(block)
+
+
+FLOORS = {
+    "search": search,
+    "client-search": client_search,
+    "server": server,
+    "api-write": api_write,
+    "sqlite-read": sqlite_read,
+    "sqlite-write": sqlite_write,
+    "postgres-read": postgres_read,
+    "postgres-write": postgres_write,
+}
+
 if __name__ == "__main__":
-    {"server": server, "sqlite-read": sqlite_read, "sqlite-write": sqlite_write}[sys.argv[1]](*sys.argv[2:])
+    FLOORS[sys.argv[1]](*sys.argv[2:])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console, RenderableType
 
+from mlmeta.cli.views import listing, text
+from mlmeta.snapshot.catalog import SnapshotInfo, State
 from tests.support import damage, legacy
 from tests.support.cli import Cli
 
@@ -108,3 +112,23 @@ def test_a_newer_major_version_is_refused_by_name(snapshots: Path, cli: Cli) -> 
         assert done.document["errors"][0]["code"] == "unsupported_schema"
         assert "2.0" in done.err
         assert "newer mlmeta" in done.err
+
+
+def test_a_long_list_looks_like_a_short_one() -> None:
+    infos = [
+        SnapshotInfo(timestamp=f"20260101_{n:06}", state=State.COMPLETE, source="träume" * (n % 3), size=10**n, age=n)
+        for n in range(12)
+    ]
+    rows = [listing._row(info) for info in infos]
+    short = _shown(listing._table(rows))
+    long = _shown(text.long_table(listing._COLUMNS, map(listing._plain, rows), listing._RIGHT))
+    assert short[0] == long[0]
+    assert short[2:] == long[2:]
+    assert len(long) == 14
+
+
+def _shown(renderable: RenderableType) -> list[str]:
+    console = Console(file=io.StringIO(), width=200)
+    with console.capture() as captured:
+        console.print(renderable)
+    return [line.rstrip() for line in captured.get().splitlines()]

@@ -18,19 +18,31 @@ _STYLES = {
     State.UNSUPPORTED: "red",
 }
 
+_COLUMNS = ("TIMESTAMP", "AGE", "SOURCE", "EXPERIMENTS", "RUNS", "MODELS", "SIZE", "STATE")
+_RIGHT = ("AGE", "EXPERIMENTS", "RUNS", "MODELS", "SIZE")
+_MANY = 100
+"""From so many snapshots on, the list has fewer colours, and is there at once."""
+
 
 def view(result: ListResult, *, verbose: bool) -> RenderableType:
     """A table, newest first; below it, why a snapshot is not complete."""
     if not result.snapshots:
         return Text(f"No snapshots in {result.storage}: make one with `mlmeta backup`.")
-    table = text.table(
-        *("TIMESTAMP", "AGE", "SOURCE", "EXPERIMENTS", "RUNS", "MODELS", "SIZE", "STATE"),
-        right=("AGE", "EXPERIMENTS", "RUNS", "MODELS", "SIZE"),
-    )
-    for info in result.snapshots:
-        table.add_row(*_row(info))
+    rows = [_row(info) for info in result.snapshots]
+    table = _table(rows) if len(rows) <= _MANY else text.long_table(_COLUMNS, map(_plain, rows), _RIGHT)
     problems = [Text(f"{i.timestamp}: {i.problem}", style="dim") for i in result.snapshots if i.problem]
     return Group(table, *([Text(), *problems] if problems else ()))
+
+
+def _table(rows: list[list[str | Text]]) -> RenderableType:
+    table = text.table(*_COLUMNS, right=_RIGHT)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _plain(row: list[str | Text]) -> list[str]:
+    return [str(cell) for cell in row]
 
 
 def _row(info: SnapshotInfo) -> list[str | Text]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 
 from rich import box, filesize
+from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 _AGES = ((60, "s"), (3600, "min"), (86400, "h"), (86400 * 1000, "d"))
 
@@ -77,3 +79,22 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     for name in columns:
         shown.add_column(name, justify="right" if name in right else "left", overflow="fold")
     return shown
+
+
+def long_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: tuple[str, ...] = ()) -> Text:
+    """What `table` shows, as one text: rich takes half a second to lay out the cells of a thousand rows."""
+    cells = [tuple(columns), *(tuple(row) for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    lines = [_line(row, widths, [name in right for name in columns]) for row in cells]
+    lines.insert(1, "─" * (sum(widths) + 3 * (len(widths) - 1)))
+    shown = Text("\n".join(lines), no_wrap=True, overflow="ignore")
+    shown.stylize("bold", 0, len(lines[0]))
+    return shown
+
+
+def _line(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padded = []
+    for cell, width, at_right in zip(row, widths, right, strict=True):
+        space = " " * (width - cell_len(cell))
+        padded.append(space + cell if at_right else cell + space)
+    return "   ".join(padded).rstrip()

@@ -7,6 +7,7 @@
     │   ├── UnreachableError                1   nothing answers there
     │   ├── AuthenticationError             1   401 or 403
     │   ├── NotMlflowError                  1   something answers, but it is no MLflow server
+    │   ├── ClusterError                    1   a cluster that was to read did not do it
     │   ├── MissingStoreError               1   a database or folder that does not exist
     │   └── IncompatibleStoreError          1   a store this MLflow can't work with
     ├── StorageError                        1   a place for snapshots could not be used
@@ -67,6 +68,16 @@ class MlmetaError(Exception):
         words = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(self).__name__)
         return words.removeprefix("_").removesuffix("_error")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """So that it can come back from another process, whatever its arguments are."""
+        return _revived, (type(self), self.args, self.__dict__)
+
+
+def _revived(kind: type[MlmetaError], args: tuple[object, ...], attributes: dict[str, object]) -> MlmetaError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
 
 class UsageError(MlmetaError):
     """The call's words are off."""
@@ -92,6 +103,10 @@ class AuthenticationError(ConnectionFailedError):
 
 class NotMlflowError(ConnectionFailedError):
     """Something answers at the tracking URI, but it is no MLflow server."""
+
+
+class ClusterError(ConnectionFailedError):
+    """The cluster that batches were handed to can't be reached, lacks something, or lost them."""
 
 
 class MissingStoreError(ConnectionFailedError):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.cli import Cli
 
-HEAVY = ("mlflow", "google.cloud", "google.api_core", "sqlalchemy", "pandas", "numpy", "requests")
+HEAVY = ("mlflow", "google.cloud", "google.api_core", "sqlalchemy", "pandas", "numpy", "requests", "distributed")
 
 
 def _imported(importtime: str) -> set[str]:

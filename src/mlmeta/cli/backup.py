@@ -49,6 +49,15 @@ FullEvery = Annotated[
         help="With --incremental: read all of them where that was longer ago: 7d, 12h.",
     ),
 ]
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="EXECUTOR",
+        envvar="MLMETA_EXECUTOR",
+        help="What reads a server's histories: threads, or a Dask cluster: dask:tcp://HOST:PORT (docs/scale.md).",
+    ),
+]
 Drill = Annotated[
     bool,
     typer.Option("--drill", envvar="MLMETA_DRILL", help="Restore it into a throwaway store at once, and compare."),
@@ -75,6 +84,7 @@ def backup(
     dry_run: DryRun = False,
     registry_uri: options.RegistryUri = None,
     jobs: options.Jobs = options.DEFAULT_JOBS,
+    executor: ExecutorName = "threads",
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -107,6 +117,7 @@ def backup(
             experiments=experiment or (),
             registry_uri=registry_uri,
             jobs=jobs,
+            executor=executor,
             compress=compress,
             if_changed=if_changed,
             incremental=incremental,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from datetime import timedelta
 
 from mlmeta.errors import ExitCode, StorageError
@@ -11,7 +12,7 @@ from mlmeta.operations.incremental import FULL_EVERY, base_of
 from mlmeta.operations.prune import prune
 from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.saving import Wish, expect_as_before, save
-from mlmeta.operations.stores import DEFAULT_JOBS, Store, open_snapshot, open_source
+from mlmeta.operations.stores import DEFAULT_JOBS, THREADS, Store, open_snapshot, open_source
 from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.verification import Comparison
 from mlmeta.schema import FileEntry, Skipped
@@ -83,6 +84,7 @@ def backup(
     experiments: Sequence[str] = (),
     registry_uri: str | None = None,
     jobs: int = DEFAULT_JOBS,
+    executor: str | Executor = THREADS,
     compress: bool = False,
     if_changed: bool = False,
     incremental: bool = False,
@@ -100,6 +102,7 @@ def backup(
         experiments: names to limit it to; none: everything.
         registry_uri: of the model registry; None: as MLflow resolves it.
         jobs: requests under way at once.
+        executor: see `Store`.
         compress: gzip the data files.
         if_changed: write nothing if the newest snapshot of the same source holds the very same, in every storage.
         incremental: take metric histories that can't have changed from the newest snapshot of the same source.
@@ -117,7 +120,7 @@ def backup(
     progress = progress or Silent()
     places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(storages)]
     wish = Wish(utc_now(), tuple(experiments), compress, if_changed, dry_run)
-    with open_source(Store(tracking_uri, registry_uri, jobs)) as source:
+    with open_source(Store(tracking_uri, registry_uri, jobs, executor)) as source:
         uri = source.info.uri  # a store that can't be read is told before a storage is touched
         expect_as_before(source, places, wish.experiments, progress)
         base = base_of(places, uri, wish.experiments, wish.started, full_every) if incremental else None

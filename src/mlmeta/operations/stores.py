@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ from mlmeta.storage import open_storage
 from mlmeta.tracking.address import kind_of, without_secrets
 
 DEFAULT_JOBS = 8
+THREADS = "threads"
+_DASK = "dask:"
 DATABASES = {"sqlite", "postgresql", "mysql"}
 
 
@@ -29,11 +32,14 @@ class Store:
         tracking_uri: as for `MlflowClient`.
         registry_uri: of the model registry; None: as MLflow resolves it.
         jobs: requests under way at once.
+        executor: what runs the batches of a backup from a server: ``threads``, ``dask:tcp://HOST:PORT``, or any
+            `concurrent.futures.Executor`, which is not closed.
     """
 
     tracking_uri: str
     registry_uri: str | None = None
     jobs: int = DEFAULT_JOBS
+    executor: str | Executor = THREADS
 
     @property
     def kind(self) -> str:
@@ -70,11 +76,35 @@ def open_source(store: Store) -> Iterator[Source]:
         ConnectionFailedError: it can't be used.
     """
     _must_be_given(store)
-    source = _source(store)
-    try:
-        yield source
-    finally:
-        source.close()
+    with _executor(store) as executor:
+        source = _source(store, executor)
+        try:
+            yield source
+        finally:
+            source.close()
+
+
+@contextmanager
+def _executor(store: Store) -> Iterator[Executor | None]:
+    """What runs the batches; None: the source's own threads."""
+    chosen = store.executor
+    if chosen == THREADS:
+        yield None
+    elif store.kind != "server":
+        raise UsageError(
+            f"--executor is for servers, and {without_secrets(store.tracking_uri)} is none",
+            hint="leave it out: a database is read in one transaction, which is faster anyway",
+        )
+    elif isinstance(chosen, Executor):
+        yield chosen
+    elif chosen.startswith(_DASK):
+        from mlmeta.exporter.dask import dask_executor
+        from mlmeta.tracking.connection import Connection
+
+        with dask_executor(chosen.removeprefix(_DASK), Connection(store.tracking_uri, store.registry_uri)) as executor:
+            yield executor
+    else:
+        raise UsageError(f"{chosen!r} is no executor", hint="use threads, or dask:tcp://HOST:PORT")
 
 
 def records(source: Source, selection: Selection) -> Iterator[Record | Skipped]:
@@ -82,12 +112,12 @@ def records(source: Source, selection: Selection) -> Iterator[Record | Skipped]:
     return (item for item in source.read(selection, Silent()) if not isinstance(item, HistoryLine))
 
 
-def _source(store: Store) -> Source:
+def _source(store: Store, executor: Executor | None) -> Source:
     if store.kind not in DATABASES:
         from mlmeta.exporter.api import ApiSource
         from mlmeta.tracking.connection import Connection
 
-        return ApiSource(Connection(store.tracking_uri, store.registry_uri), store.jobs)
+        return ApiSource(Connection(store.tracking_uri, store.registry_uri), store.jobs, executor)
     from mlmeta.exporter.sql import SqlSource
 
     runs = SqlSource(store.tracking_uri)
@@ -95,7 +125,7 @@ def _source(store: Store) -> Source:
         return runs
     from mlmeta.exporter.split import SplitSource
 
-    return SplitSource(runs, _source(Store(store.registry_uri, jobs=store.jobs)))
+    return SplitSource(runs, _source(Store(store.registry_uri, jobs=store.jobs), None))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from mlmeta.exporter.api import convert
@@ -21,7 +22,7 @@ _PAGE = 1000
 def read_models(connection: Connection, executor: Executor, jobs: int) -> Iterator[RegisteredModel | Skipped]:
     """All registered models and prompts, by name, each with all its versions."""
     entities = sorted(_search_models(connection), key=lambda entity: str(entity.name))
-    return ordered_map(executor, lambda entity: _complete(connection, entity), entities, ahead=4 * jobs)
+    return ordered_map(executor, partial(_complete, connection), entities, ahead=4 * jobs)
 
 
 def _search_models(connection: Connection) -> Iterator[Any]:

@@ -33,16 +33,18 @@ class ApiSource:
     Args:
         connection: to the store; it is checked here.
         jobs: requests under way at once.
+        executor: runs the batches; not closed here. Whatever runs them elsewhere, pickles them. None: own threads.
 
     Raises:
         ConnectionFailedError: see `Connection.check`.
     """
 
-    def __init__(self, connection: Connection, jobs: int = DEFAULT_JOBS) -> None:
+    def __init__(self, connection: Connection, jobs: int = DEFAULT_JOBS, executor: Executor | None = None) -> None:
         connection.check()
         self._connection = connection
         self._jobs = jobs
-        self._executor: Executor = ThreadPoolExecutor(jobs, thread_name_prefix="mlmeta-read")
+        self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="mlmeta-read")
+        self._executor: Executor = executor or self._threads
         self._pace = Pace(jobs)
         self._bulk: bool | None = None
         self._distrusted = False
@@ -123,7 +125,7 @@ class ApiSource:
             self._connection, self._executor, self._pace, bulk=self._bulk, earlier=earlier, prove=prove
         )
         ids = (experiment.experiment_id for experiment in experiments)
-        yield from read_runs(self._connection, ids, histories, self._executor)
+        yield from read_runs(self._connection, ids, histories, self._threads)
 
     def _prove(self, runs: list[Run]) -> bool:
         """Whether the bulk endpoint can be trusted, as some runs show it."""
@@ -145,7 +147,7 @@ class ApiSource:
 
     def close(self) -> None:
         """See `Source.close`."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _by_id(experiment: Experiment) -> tuple[int, int, str]:

@@ -1,0 +1,168 @@
+"""Batches of a backup on other executors: the same bytes, and an end to everything that goes wrong."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+from mlflow import MlflowClient
+
+from mlmeta import backup, errors
+from mlmeta.errors import ClusterError, MlmetaError, UsageError
+from mlmeta.exporter import dask
+from mlmeta.exporter.api.histories import BULK
+from tests.support.cli import Cli
+from tests.support.points import add_history
+from tests.support.proxy import Request, proxy
+from tests.support.reading import data_files
+from tests.support.server import Server, free_port
+
+pytestmark = pytest.mark.xdist_group("dask")
+
+
+@pytest.fixture
+def busy(filled: Server) -> Server:
+    """Enough runs for some thirty batches."""
+    client = MlflowClient(filled.uri)
+    experiment = client.create_experiment("busy", "gs://bucket/busy")
+    for number in range(60):
+        run = client.create_run(experiment, start_time=number).info.run_id
+        for key in ("a", "b", "c"):
+            add_history(filled.database, run, key, [(step, step, step / 7 + number) for step in range(30)])
+    return filled
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    """Two real worker processes. Their nannies start them again when they die."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=2, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
+    ) as running:
+        yield running
+
+
+def test_a_pool_of_processes_gives_the_same_bytes(busy: Server, tmp_path: Path) -> None:
+    backup(busy.uri, [str(tmp_path / "threads")])
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        result = backup(busy.uri, [str(tmp_path / "processes")], executor=pool)
+        assert pool.submit(os.getpid).result() != os.getpid()  # it is still open
+    assert result.exit_code == 0
+    assert data_files(tmp_path / "processes") == data_files(tmp_path / "threads")
+
+
+def test_a_dask_cluster_gives_the_same_bytes(busy: Server, cluster: LocalCluster, cli: Cli, tmp_path: Path) -> None:
+    backup(busy.uri, [str(tmp_path / "threads")])
+    words = ("backup", "--tracking-uri", busy.uri, "--storage", str(tmp_path / "dask"))
+    done = cli(*words, "--executor", f"dask:{cluster.scheduler_address}")
+    assert done.code == 0, done.err
+    assert data_files(tmp_path / "dask") == data_files(tmp_path / "threads")
+
+
+def test_a_worker_that_is_killed_in_the_middle_costs_nothing(
+    busy: Server, cluster: LocalCluster, tmp_path: Path
+) -> None:
+    backup(busy.uri, [str(tmp_path / "threads")])
+    (victim, *_) = (worker.pid for worker in cluster.workers.values())
+    seen: list[str] = []
+    lock = threading.Lock()
+
+    def kill(request: Request) -> int | None:
+        with lock:
+            if request.path.startswith(BULK):
+                seen.append(request.path)
+                if len(seen) == 8:
+                    os.kill(victim, signal.SIGKILL)
+                    time.sleep(0.5)
+        return None
+
+    with proxy(busy.uri, kill) as through:
+        result = backup(through.uri, [str(tmp_path / "dask")], executor=f"dask:{cluster.scheduler_address}")
+    assert len(seen) > 8
+    assert victim not in [worker.pid for worker in cluster.workers.values()]
+    assert result.exit_code == 0
+    assert data_files(tmp_path / "dask") == data_files(tmp_path / "threads")
+
+
+def test_a_cluster_that_loses_all_workers_ends(
+    busy: Server, cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "WORKER_SECONDS", 3)
+    gone = threading.Event()
+
+    def vanish(request: Request) -> int | None:
+        if request.path.startswith(BULK) and len(through.requests) > 12 and not gone.is_set():
+            gone.set()
+            cluster.scale(0)
+            time.sleep(1)
+        return None
+
+    with proxy(busy.uri) as through:
+        through.fault = vanish
+        with pytest.raises(ClusterError, match=r"no worker|lost a batch") as caught:
+            backup(through.uri, [str(tmp_path)], executor=f"dask:{cluster.scheduler_address}")
+    assert gone.is_set()
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_without_workers(busy: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask, "WORKER_SECONDS", 1)
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None, silence_logs=50) as empty,
+        pytest.raises(ClusterError, match="has no worker"),
+    ):
+        backup(busy.uri, [str(tmp_path)], executor=f"dask:{empty.scheduler_address}")
+
+
+def test_workers_that_may_not_read_the_server(
+    busy: Server, cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They don't have the credentials that are in our environment: said at once, and by whom."""
+    from tests.support.proxy import basic, demanding
+
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    with proxy(busy.uri, demanding(basic("ada", "secret"))) as through:
+        with pytest.raises(ClusterError, match=r"Dask worker tcp://.*401|Dask worker tcp://.*credentials") as caught:
+            backup(through.uri, [str(tmp_path / "a")], executor=f"dask:{cluster.scheduler_address}")
+        with_credentials = through.uri.replace("http://", "http://ada:secret@")
+        result = backup(with_credentials, [str(tmp_path / "b")], executor=f"dask:{cluster.scheduler_address}")
+    assert "secret" not in str(caught.value)
+    assert result.exit_code == 0
+
+
+def test_no_scheduler(busy: Server, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"dask:tcp://127.0.0.1:{free_port()}"
+    done = cli("backup", "--tracking-uri", busy.uri, "--storage", str(tmp_path), "--executor", address)
+    assert done.code == 1
+    assert "no Dask scheduler" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("executor", ["dask:tcp://127.0.0.1:1", "spark", ""])
+def test_what_is_no_use(busy: Server, tmp_path: Path, executor: str) -> None:
+    uri = f"sqlite:///{busy.database}" if executor.startswith("dask") else busy.uri
+    with pytest.raises(UsageError) as caught:
+        backup(uri, [str(tmp_path)], executor=executor)
+    assert caught.value.hint
+
+
+def test_every_error_comes_back_from_another_process() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, MlmetaError)]
+    assert len(kinds) > 15
+    for kind in kinds:
+        extra = {"name": "a.json"} if kind in {errors.ObjectMissingError, errors.ObjectExistsError} else {}
+        error = kind("what happened", hint="what to do", **extra)
+        found = pickle.loads(pickle.dumps(error))
+        assert type(found) is kind
+        assert (str(found), found.hint, found.exit_code) == ("what happened", "what to do", error.exit_code)
+        assert found.__dict__ == error.__dict__

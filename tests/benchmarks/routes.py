@@ -20,6 +20,7 @@ from tests.benchmarks.measure import PYTHON, Command, floor, measure, mlmeta, on
 from tests.benchmarks.postgres import postgres
 from tests.support.server import Server, server
 
+_QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # five more processes, which no route needs
 MANY = 1000
 """Snapshots in the storage that is listed."""
 
@@ -85,7 +86,9 @@ class Bench:
     @contextlib.contextmanager
     def running(self, backend: str) -> Iterator[Server]:
         """A server with two workers on this machine."""
-        with server(self.folder / "server", backend=backend, arguments=("--workers", "2")) as started:
+        with server(
+            self.folder / "server", backend=backend, arguments=("--workers", "2"), environment=_QUIET
+        ) as started:
             yield started
 
 

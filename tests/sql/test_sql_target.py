@@ -14,6 +14,8 @@ from sql_helpers import ALL, QUIET, backup, digests, dump, lines, records_of, sn
 
 from mlmeta.errors import ConflictError, IncompatibleStoreError, RestoreError, UsageError
 from mlmeta.restorer.sql import SqlTarget
+from mlmeta.restorer.sql import postgres as postgres_module
+from mlmeta.restorer.sql.postgres import make_schema
 from mlmeta.restorer.sql.schema import create_schema
 from mlmeta.schema import (
     Experiment,
@@ -25,6 +27,7 @@ from mlmeta.schema import (
     Selection,
 )
 from mlmeta.snapshot.reader import Snapshot
+from mlmeta.tracking.database import parse, writing
 
 
 @pytest.fixture
@@ -360,3 +363,16 @@ def catalogue(uri: str) -> dict[str, list[tuple[str, ...]]]:
     }
     with sa.create_engine(uri, poolclass=sa.NullPool).connect() as connection:
         return {name: [tuple(row) for row in connection.execute(sa.text(query))] for name, query in queries.items()}
+
+
+def test_the_statements_that_are_kept_make_the_same_schema(
+    postgres: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = postgres(), postgres()
+    with writing(parse(first)) as connection:
+        make_schema(connection, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.delattr(postgres_module, "create_schema_within")
+    with writing(parse(second)) as connection:
+        make_schema(connection, tmp_path)
+    assert catalogue(second) == catalogue(first)

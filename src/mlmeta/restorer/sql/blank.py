@@ -1,7 +1,8 @@
-"""MLflow's schema, made by MLflow once and kept: a blank SQLite store for each installed MLflow.
+"""MLflow's schema, made by MLflow once and kept.
 
-Importing MLflow and running its fifty migrations takes three seconds, which is longer than restoring most stores.
-The file is made by MLflow itself and named after everything that decides its content, so it can't be out of date.
+Importing MLflow and running its fifty migrations takes three seconds, which is longer than restoring most stores. Kept
+are a blank SQLite store, and the statements that made the tables of a PostgreSQL database. Both are MLflow's own work,
+and named after everything that decides their content, so they can't be out of date.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from mlmeta.errors import InternalError
 
 CACHE = Path("~/.cache/mlmeta")
-"""Where blank stores are kept. It may be removed at any time; where it can't be written, each use makes its own."""
+"""Where they are kept. It may be removed at any time; where it can't be written, each use makes its own."""
 
 _CONTENT = ("store/db_migrations", "store/tracking/dbmodels", "store/model_registry/dbmodels")
 """The parts of MLflow that say what its schema is."""
@@ -35,13 +36,8 @@ def blank_store(make: Callable[[Path], None], cache: Path = CACHE) -> Iterator[P
         make: has MLflow make it.
         cache: the folder it is kept in.
     """
-    name = f"blank-{_fingerprint()}"
-    try:
-        folder = cache.expanduser()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = _intact(folder, name) or _keep(make, folder, name)
-    except (OSError, RuntimeError):  # read-only, full, or a user without a home
-        found = None
+    name = f"blank-{_fingerprint(sqlite3.sqlite_version)}"
+    found = kept(name, cache) or keep(name, make, cache)
     if found is not None:
         yield found
         return
@@ -51,20 +47,44 @@ def blank_store(make: Callable[[Path], None], cache: Path = CACHE) -> Iterator[P
         yield path
 
 
-def _intact(folder: Path, name: str) -> Path | None:
-    """The blank store of that name, where its content still has the checksum that its name ends with."""
-    for path in folder.glob(f"{name}-*.db"):
-        if path.stem.endswith(_checksum(path)):
-            return path
-        path.unlink()
+def statements_name(dialect: str) -> str:
+    """The name under which the statements are kept that make MLflow's tables.
+
+    Args:
+        dialect: the database, its version and its driver.
+    """
+    return f"statements-{_fingerprint(dialect)}"
+
+
+def kept(name: str, cache: Path = CACHE) -> Path | None:
+    """What is kept under a name, where its content still has the checksum that its file's name ends with."""
+    with contextlib.suppress(OSError, RuntimeError):  # not readable, or a user without a home
+        for path in cache.expanduser().glob(f"{name}-*"):
+            if path.name.endswith(_checksum(path)):
+                return path
+            path.unlink()
     return None
 
 
-def _keep(make: Callable[[Path], None], folder: Path, name: str) -> Path:
-    temporary = folder / f".{uuid.uuid4().hex}.tmp"
+def keep(name: str, make: Callable[[Path], None], cache: Path = CACHE) -> Path | None:
+    """Keep what `make` writes; None where the folder can't be written.
+
+    Args:
+        name: to find it by.
+        make: writes the file.
+        cache: the folder.
+    """
+    try:
+        folder = cache.expanduser()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = folder / f".{uuid.uuid4().hex}.tmp"
+        temporary.touch()
+        temporary.unlink()
+    except (OSError, RuntimeError):  # read-only, full, or a user without a home
+        return None
     try:
         make(temporary)
-        path = folder / f"{name}-{_checksum(temporary)}.db"
+        path = folder / f"{name}-{_checksum(temporary)}"
         temporary.replace(path)
         return path
     finally:
@@ -75,8 +95,8 @@ def _checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _fingerprint() -> str:
-    """Of all that decides what MLflow's schema looks like; MLflow itself is not imported."""
+def _fingerprint(database: str) -> str:
+    """Of all that decides what MLflow's schema looks like in a database; MLflow itself is not imported."""
     versions = [f"{package} {importlib.metadata.version(package)}" for package in ("mlflow", "sqlalchemy", "alembic")]
     spec = importlib.util.find_spec("mlflow")
     if spec is None or not spec.submodule_search_locations:
@@ -84,7 +104,7 @@ def _fingerprint() -> str:
     root = Path(spec.submodule_search_locations[0])
     files = sorted(path for part in _CONTENT for path in (root / part).rglob("*.py"))
     sizes = [f"{path.relative_to(root)} {path.stat().st_size}" for path in files]
-    text = "\n".join((*versions, sqlite3.sqlite_version, *sizes))
+    text = "\n".join((*versions, database, *sizes))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+
+from mlmeta.errors import InternalError
+from mlmeta.restorer.sql.blank import CACHE, keep, kept, statements_name
 
 _KEYS = """
 SELECT conname, pg_get_constraintdef(oid), contype = 'f' FROM pg_constraint
@@ -18,6 +23,49 @@ SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
 WHERE indrelid = to_regclass(:table)
 AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND conrelid = indrelid) ORDER BY 1
 """
+
+
+def make_schema(connection: Connection, cache: Path = CACHE) -> None:
+    """Make all of MLflow's tables, in the transaction of this connection: as MLflow did it before, if it did.
+
+    Args:
+        connection: to a database without any table.
+        cache: where the statements are kept.
+    """
+    version = ".".join(map(str, connection.dialect.server_version_info or ()))
+    name = statements_name(f"{connection.dialect.name} {version} {connection.dialect.driver}")
+    if found := kept(name, cache):
+        for statement, parameters in json.loads(found.read_bytes()):
+            connection.exec_driver_sql(statement, parameters)
+        return
+    with _recorded(connection) as statements:
+        create_schema_within(connection)
+    text = json.dumps(statements, default=_no_json)
+
+    def write(path: Path) -> None:
+        path.write_text(text)
+
+    keep(name, write, cache)
+
+
+@contextlib.contextmanager
+def _recorded(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that are executed in the block, but for those that only look."""
+    statements: list[tuple[str, Any]] = []
+
+    def record(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        if not statement.lstrip().upper().startswith(("SELECT", "SHOW")):
+            statements.append((statement, parameters))
+
+    sa.event.listen(connection, "before_cursor_execute", record)
+    try:
+        yield statements
+    finally:
+        sa.event.remove(connection, "before_cursor_execute", record)
+
+
+def _no_json(value: object) -> object:
+    raise InternalError(f"MLflow's migrations have a parameter that can't be kept: {value!r}")
 
 
 def create_schema_within(connection: Connection) -> None:

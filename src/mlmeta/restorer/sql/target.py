@@ -14,7 +14,7 @@ from mlmeta.restorer.sql.compare import restored
 from mlmeta.restorer.sql.holdings import Holdings
 from mlmeta.restorer.sql.new_file import NewFile, is_blank
 from mlmeta.restorer.sql.outcome import FAIL, WAYS, Nowhere, Outcome
-from mlmeta.restorer.sql.postgres import create_schema_within, without_indexes
+from mlmeta.restorer.sql.postgres import make_schema, without_indexes
 from mlmeta.restorer.sql.schema import State, ensure_schema, quiet_migrations, state_of
 from mlmeta.restorer.sql.walk import Ways, walk
 from mlmeta.restorer.sql.writer import RowWriter
@@ -113,16 +113,17 @@ class SqlTarget:
         if self._database.kind != POSTGRESQL:
             ensure_schema(self._database)  # somebody was faster, or the database was there
         with writing(self._database) as connection:
-            with self._database.errors(), self._made_schema(connection):
+            with self._database.errors(), self._made_schema(connection, progress):
                 outcome = self._write(connection, part, ways, progress)
             return _report(outcome)
 
-    def _made_schema(self, connection: Connection) -> contextlib.AbstractContextManager[None]:
+    def _made_schema(self, connection: Connection, progress: Progress) -> contextlib.AbstractContextManager[None]:
         """In the one transaction, MLflow's schema where there is none; then the biggest table is filled bare."""
         if state_of(connection, self._database.shown) is State.READY:
             return contextlib.nullcontext()
+        progress.phase("making MLflow's tables")
         with quiet_migrations():
-            create_schema_within(connection)
+            make_schema(connection)
         return without_indexes(connection, "metrics")
 
     def _write(self, connection: Connection, part: Selected, ways: Ways, progress: Progress) -> Outcome:

@@ -158,19 +158,23 @@ def sqlite_read(uri: str, target: str) -> None:
 
 
 def sqlite_write(uri: str, target: str) -> None:
-    """Bare `executemany` of the same rows into the same schema, in one transaction."""
+    """Bare `executemany` of the same rows into the same schema, in one transaction, with nothing to wait for."""
     path = Path(target)
     path.unlink(missing_ok=True)
     source = sqlite3.connect(urlsplit(uri).path[1:])
-    rows = [(name, source.execute(f"SELECT * FROM {name}").fetchall()) for name in _tables(source)]
     schema = source.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
-    with sqlite3.connect(path) as copy:
+    with sqlite3.connect(path, isolation_level=None) as copy:
+        copy.execute("PRAGMA journal_mode = OFF")
+        copy.execute("PRAGMA synchronous = OFF")
+        copy.execute("PRAGMA cache_size = -32768")
         for (statement,) in schema.fetchall():
             copy.execute(statement)
         copy.execute("BEGIN")
-        for name, found in rows:
-            if found:
-                copy.executemany(f"INSERT INTO {name} VALUES ({','.join('?' * len(found[0]))})", found)
+        for name in _tables(source):
+            if source.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone():
+                rows = source.execute(f"SELECT * FROM {name}")
+                copy.executemany(f"INSERT INTO {name} VALUES ({','.join('?' * len(rows.description))})", rows)
+        copy.execute("COMMIT")
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,7 +25,10 @@ Command = Callable[[], Sequence[str]]
 
 @dataclass(frozen=True)
 class Measured:
-    """Median seconds of a whole process, and of its peak memory in MiB."""
+    """Median seconds of a whole process, and of its peak memory in MiB.
+
+    Linux counts the memory of the measuring process at the fork into it: below some 40 MiB the figure says nothing.
+    """
 
     seconds: float
     memory: float
@@ -43,9 +49,17 @@ def measure(*commands: Command, times: int = 5) -> list[Measured]:
     return [Measured(statistics.median(s for s, _ in turns), statistics.median(m for _, m in turns)) for turns in found]
 
 
+@cache
+def _home() -> Path:
+    folder = tempfile.mkdtemp(prefix="mlmeta-bench-home-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def once(words: Sequence[str]) -> tuple[float, float]:
     """Seconds and peak memory of one process."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    home = {"HOME": str(_home())}  # what mlmeta keeps for its next run is there after the warm-up
+    environment = {**os.environ, **home, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with tempfile.TemporaryFile() as said:
         began = time.monotonic()
         process = subprocess.Popen(words, stdout=said, stderr=said, env=environment, cwd=ROOT)

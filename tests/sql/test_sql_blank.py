@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from contextlib import closing
@@ -65,3 +66,13 @@ def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None
     (tmp_path / "file").write_text("in the way")
     assert revisions(tmp_path / "file" / "cache") == utils._get_latest_schema_revision()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_maker_left_is_removed(tmp_path: Path) -> None:
+    old, new = tmp_path / ".old.tmp", tmp_path / ".new.tmp"
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    revisions(tmp_path)
+    assert not old.exists()
+    assert new.exists()  # somebody may be writing it

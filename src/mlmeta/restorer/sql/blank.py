@@ -14,6 +14,7 @@ import importlib.util
 import shutil
 import sqlite3
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -24,6 +25,8 @@ from mlmeta.errors import InternalError
 CACHE = Path("~/.cache/mlmeta")
 """Where they are kept. It may be removed at any time; where it can't be written, each use makes its own."""
 
+_STALE = 3600
+"""Seconds after which a file that is being made has no maker any more."""
 _CONTENT = ("store/db_migrations", "store/tracking/dbmodels", "store/model_registry/dbmodels")
 """The parts of MLflow that say what its schema is."""
 
@@ -77,6 +80,7 @@ def keep(name: str, make: Callable[[Path], None], cache: Path = CACHE) -> Path |
     try:
         folder = cache.expanduser()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _tidy(folder)
         temporary = folder / f".{uuid.uuid4().hex}.tmp"
         temporary.touch()
         temporary.unlink()
@@ -89,6 +93,14 @@ def keep(name: str, make: Callable[[Path], None], cache: Path = CACHE) -> Path |
         return path
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what killed processes left half-made."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - _STALE:
+                path.unlink()
 
 
 def _checksum(path: Path) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -31,13 +34,13 @@ pytestmark = pytest.mark.xdist_group("dask")
 
 @pytest.fixture
 def busy(filled: Server) -> Server:
-    """Enough runs for some thirty batches."""
+    """Runs with metrics for some thirty batches."""
     client = MlflowClient(filled.uri)
     experiment = client.create_experiment("busy", "gs://bucket/busy")
-    for number in range(60):
+    for number in range(20):
         run = client.create_run(experiment, start_time=number).info.run_id
-        for key in ("a", "b", "c"):
-            add_history(filled.database, run, key, [(step, step, step / 7 + number) for step in range(30)])
+        for key in range(30):
+            add_history(filled.database, run, f"key {key}", [(s, s, s / 7 + number + key) for s in range(5)])
     return filled
 
 
@@ -79,17 +82,57 @@ def test_a_worker_that_is_killed_in_the_middle_costs_nothing(
         with lock:
             if request.path.startswith(BULK):
                 seen.append(request.path)
-                if len(seen) == 8:
+                if len(seen) == 12:
                     os.kill(victim, signal.SIGKILL)
                     time.sleep(0.5)
         return None
 
     with proxy(busy.uri, kill) as through:
         result = backup(through.uri, [str(tmp_path / "dask")], executor=f"dask:{cluster.scheduler_address}")
-    assert len(seen) > 8
+    assert len(seen) > 20
     assert victim not in [worker.pid for worker in cluster.workers.values()]
     assert result.exit_code == 0
     assert data_files(tmp_path / "dask") == data_files(tmp_path / "threads")
+
+
+def test_a_scheduler_that_freezes_or_dies_ends_it(
+    busy: Server, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "WORKER_SECONDS", 3)
+    monkeypatch.setattr(dask, "_ANSWER_SECONDS", 1)
+    monkeypatch.setattr(dask, "CONNECT_SECONDS", 3)
+    port = free_port()
+    with _processes(port) as (scheduler, _):
+
+        def freeze(request: Request) -> int | None:
+            if request.path.startswith(BULK) and len(through.requests) > 12:
+                scheduler.send_signal(signal.SIGSTOP)
+            return None
+
+        with proxy(busy.uri) as through:
+            through.fault = freeze
+            with pytest.raises(ClusterError) as caught:
+                backup(through.uri, [str(tmp_path)], executor=f"dask:tcp://127.0.0.1:{port}")
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextlib.contextmanager
+def _processes(port: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """A scheduler and a worker as processes of their own."""
+    address = f"tcp://127.0.0.1:{port}"
+    commands = [
+        ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"),
+        ("distributed.cli.dask_worker", address, "--nthreads", "2", "--no-nanny", "--no-dashboard"),
+    ]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = [subprocess.Popen([sys.executable, "-m", *words], **quiet) for words in commands]  # type: ignore[call-overload]
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 def test_a_cluster_that_loses_all_workers_ends(
@@ -148,9 +191,9 @@ def test_no_scheduler(busy: Server, cli: Cli, tmp_path: Path, monkeypatch: pytes
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("executor", ["dask:tcp://127.0.0.1:1", "spark", ""])
+@pytest.mark.parametrize("executor", ["dask:tcp://127.0.0.1:1", "dask:", "dask:here", "spark", ""])
 def test_what_is_no_use(busy: Server, tmp_path: Path, executor: str) -> None:
-    uri = f"sqlite:///{busy.database}" if executor.startswith("dask") else busy.uri
+    uri = f"sqlite:///{busy.database}" if executor.endswith("1") else busy.uri
     with pytest.raises(UsageError) as caught:
         backup(uri, [str(tmp_path)], executor=executor)
     assert caught.value.hint

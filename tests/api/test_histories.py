@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 
 from mlmeta import backup, open_snapshot
 from mlmeta.exporter.api.histories import BULK
-from mlmeta.exporter.api.pace import Pace
+from mlmeta.exporter.api.pace import Pace, _pause
 from mlmeta.schema import METRICS, Point
 from tests.support.points import add_history
 from tests.support.proxy import Request, proxy
@@ -238,4 +238,14 @@ class TestPace:
         with ThreadPoolExecutor(10) as pool:
             list(pool.map(lambda _: pace.ask(slow), range(40)))  # type: ignore[arg-type]
         assert peak == [3]
-        assert pickle.loads(pickle.dumps(pace)).most == 3
+
+    def test_one_in_each_process(self) -> None:
+        there = [pickle.loads(pickle.dumps(pace)) for pace in (Pace(3), Pace(3))]
+        again = pickle.loads(pickle.dumps(there[0]))
+        assert again is there[0]
+        assert again is not there[1]
+        assert again.most == 3
+
+    @pytest.mark.parametrize(("said", "least"), [("60", 60), ("Wed, 21 Oct 2099 07:28:00 GMT", 1e6), ("soon", 0.25)])
+    def test_it_waits_as_long_as_it_is_told(self, said: str, least: float) -> None:
+        assert _pause(self.Reply(429, said), 0) >= least  # type: ignore[arg-type]

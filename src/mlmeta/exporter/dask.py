@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
 from importlib.metadata import version
@@ -23,6 +24,8 @@ CONNECT_SECONDS = 10
 WORKER_SECONDS = 30
 """For how long a cluster may be without a worker."""
 _LOOK_SECONDS = 1.0
+_ANSWER_SECONDS = 5
+_LOUD = ("distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application")
 T = TypeVar("T")
 
 
@@ -36,24 +39,43 @@ def dask_executor(address: str, connection: Connection) -> Iterator[Executor]:
             MLflow takes from the environment, theirs must have.
 
     Raises:
-        UsageError: the package `distributed` is not installed.
+        UsageError: the package `distributed` is not installed, or the address is none.
         ClusterError: there is no such scheduler, it has no worker, or a worker can't do the work.
     """
     try:
         import distributed
     except ImportError as error:
         raise UsageError("Dask is not installed", hint="pip install 'mlmeta[dask]'") from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters comes as an error
+    if "://" not in address:
+        raise UsageError(f"{address!r} is no address of a Dask scheduler", hint="write dask:tcp://HOST:PORT")
+    connection.check()  # a server that is down is no worker's fault
+    with _silent():
+        try:
+            client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, TimeoutError, ValueError, TypeError, AssertionError) as error:  # TypeError: tls:// unset
+            hint = "check the address, that it runs, and Dask's own settings for tls://"
+            raise ClusterError(f"no Dask scheduler at {address}", hint=hint) from error
+        try:
+            _check(client, address, connection)
+            with _DaskExecutor(client, address) as executor:
+                yield executor
+        finally:
+            with contextlib.suppress(TimeoutError):
+                client.close(timeout=CONNECT_SECONDS)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Pages of tracebacks when a worker or scheduler dies: what matters comes as an error of ours."""
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
-        client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise ClusterError(f"no Dask scheduler at {address}", hint="check the address, and that it runs") from error
-    try:
-        _check(client, address, connection)
-        with _DaskExecutor(client, address) as executor:
-            yield executor
+        yield
     finally:
-        client.close(timeout=CONNECT_SECONDS)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _check(client: Client, address: str, connection: Connection) -> None:
@@ -98,6 +120,7 @@ class _DaskExecutor(Executor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """See `Executor.submit`. The call and its result are pickled."""
         result: Future[T] = Future()
+        result.set_running_or_notify_cancel()  # from now on only `_settle` and `_watch` end it
         with self._lock:
             self._waiting.add(result)
         self._inner.submit(fn, *args, **kwargs).add_done_callback(lambda done: self._settle(result, done))
@@ -121,10 +144,11 @@ class _DaskExecutor(Executor):
 
     def _watch(self) -> None:
         """Fail what waits, once there has been no worker for a while."""
-        missing = 0.0
+        seen = time.monotonic()
         while not self._over.wait(_LOOK_SECONDS):
-            missing = 0 if self._has_worker() else missing + _LOOK_SECONDS
-            if missing >= WORKER_SECONDS:
+            if self._has_worker():
+                seen = time.monotonic()
+            elif time.monotonic() - seen >= WORKER_SECONDS:
                 with self._lock:
                     waiting, self._waiting = self._waiting, set()
                 for result in waiting:
@@ -132,9 +156,10 @@ class _DaskExecutor(Executor):
 
     def _has_worker(self) -> bool:
         try:
-            return bool(self._client.scheduler_info(n_workers=-1)["workers"]) and self._client.status == "running"
-        except (OSError, TimeoutError, TypeError, KeyError):
+            found = self._client.nthreads(callback_timeout=_ANSWER_SECONDS)  # a frozen scheduler gives no answer
+        except (OSError, TimeoutError, RuntimeError):
             return False
+        return self._client.status == "running" and bool(found)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends at once: whoever is done with it wants no more results."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,8 +30,8 @@ _CALM = 0.5
 class Pace:
     """Halves the number of requests under way when the server is busy, and lets it grow again, by one for each round.
 
-    The way TCP shares a line (additive increase, multiplicative decrease). In another process, a copy of it starts
-    anew.
+    The way TCP shares a line (additive increase, multiplicative decrease). What is pickled into another process is
+    one there as well: all batches of a backup share it, process by process.
 
     Args:
         most: requests under way at once, at most.
@@ -36,21 +40,15 @@ class Pace:
 
     def __init__(self, most: int, patience: float = PATIENCE) -> None:
         self.most = most
+        self.allowed = float(most)
         self._patience = patience
-        self._begin()
-
-    def _begin(self) -> None:
-        self.allowed = float(self.most)
         self._under_way = 0
         self._slowed = 0.0
         self._turn = threading.Condition()
+        self._id = uuid.uuid4().hex
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"most": self.most, "_patience": self._patience}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._begin()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _of_this_process, (self._id, self.most, self._patience)
 
     def ask(self, request: Callable[[], Response]) -> Response:
         """The reply to a request; the last one where the server stays busy.
@@ -96,9 +94,26 @@ class Pace:
                 self.allowed = max(1.0, self.allowed / 2)
 
 
+_lock = threading.Lock()
+
+
+@functools.lru_cache(maxsize=16)
+def _made(identifier: str, most: int, patience: float) -> Pace:
+    pace = Pace(most, patience)
+    pace._id = identifier
+    return pace
+
+
+def _of_this_process(identifier: str, most: int, patience: float) -> Pace:
+    with _lock:
+        return _made(identifier, most, patience)
+
+
 def _pause(response: Response, attempt: int) -> float:
     """Seconds to wait: what the server says, or twice as long each time."""
     said = response.headers.get("Retry-After", "")
     if said.isdigit():
-        return min(float(said), _LONGEST_PAUSE)
+        return float(said)
+    with contextlib.suppress(ValueError, TypeError):  # an HTTP date, or neither
+        return max(0.0, (parsedate_to_datetime(said) - datetime.now(timezone.utc)).total_seconds())
     return float(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))

@@ -113,3 +113,4 @@ def without_indexes(connection: Connection, table: str) -> Iterator[None]:
         connection.exec_driver_sql(f"ALTER TABLE {quote(table)} ADD CONSTRAINT {quote(key)} {definition}")
     for _, definition in indexes:
         connection.exec_driver_sql(definition)
+    connection.exec_driver_sql("ANALYZE")  # else the server plans queries without knowing the tables, for a while

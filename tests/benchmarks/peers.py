@@ -22,7 +22,7 @@ def _peer() -> Path:
     tools = ENVIRONMENT / "bin"
     if not (tools / "export-all").exists():
         subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-        packages = ("mlflow-export-import", f"mlflow=={mlflow.__version__}", "setuptools<81")
+        packages = ("mlflow-export-import", f"mlflow=={mlflow.__version__}", "setuptools<81", "tabulate")
         subprocess.run([str(tools / "python"), "-m", "pip", "install", "--quiet", *packages], check=True)
     return tools
 

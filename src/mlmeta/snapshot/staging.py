@@ -30,7 +30,7 @@ class DataFile:
         self._sink = write
         self._size = 0
         self._sha256 = hashlib.sha256()
-        self._content = hashlib.sha256()
+        self._content = hashlib.sha256() if compress else self._sha256  # plain, the file is the content: hashed once
         self._compressor = zlib.compressobj(wbits=_GZIP) if compress else None
         self._pending = bytearray(records.OPENING)
 
@@ -62,8 +62,11 @@ class DataFile:
     def _flush(self) -> None:
         block = bytes(self._pending)
         self._pending.clear()
-        self._content.update(block)
-        self._write(block if self._compressor is None else self._compressor.compress(block))
+        if self._compressor is None:
+            self._write(block)
+        else:
+            self._content.update(block)
+            self._write(self._compressor.compress(block))
 
     def _write(self, block: bytes) -> None:
         self._sha256.update(block)

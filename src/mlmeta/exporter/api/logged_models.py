@@ -36,9 +36,11 @@ def has_logged_models(connection: Connection, experiment_ids: list[str]) -> bool
     """Whether any of these experiments has one. Where nobody knows the kind, none has."""
     from mlflow.exceptions import MlflowException
 
+    if not hasattr(connection.client, "search_logged_models"):  # a client before 3
+        return False
     try:
         found = connection.client.search_logged_models(experiment_ids=experiment_ids, max_results=1)
-    except (AttributeError, NotImplementedError):  # an older client, another store
+    except NotImplementedError:  # a store that MLflow has no more use for
         return False
     except MlflowException as error:
         connection.check()

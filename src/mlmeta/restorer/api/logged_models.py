@@ -55,14 +55,16 @@ class LoggedModelRestorer:
         """Create what is missing."""
         from mlflow.exceptions import MlflowException
 
+        known = _knows(self._connection)
         for model in selected.logged_models():
             try:
-                self._restore(model)
+                if known:
+                    self._restore(model)
+                else:
+                    self._state.refuse("logged model", model.model_id, "the installed MLflow knows no logged models")
             except MlflowException as error:
                 self._connection.check()
                 self._state.refuse("logged model", model.model_id, self._connection.reason(error))
-            except AttributeError:  # an MLflow client before 3
-                self._state.refuse("logged model", model.model_id, "the installed MLflow knows no logged models")
             progress.advance("logged models")
         if self._made:
             for item in selected.runs(histories=False):
@@ -137,13 +139,13 @@ class LoggedModelRestorer:
         target_run = self._state.target_run(run.run_id)
         if target_run is None or not (made or used):
             return
-        new = {source: target for source, (target, _) in self._state.logged_models.items()}
+        new = self._state.logged_models
         try:
             if made:
-                outputs = [LoggedModelOutput(new[o.model_id], o.step) for o in made]
+                outputs = [LoggedModelOutput(new[o.model_id][0], o.step) for o in made]
                 self._connection.client.log_outputs(target_run, outputs)
             if used:
-                inputs = [LoggedModelInput(new[i.model_id]) for i in used]
+                inputs = [LoggedModelInput(new[i.model_id][0]) for i in used]
                 self._connection.client.log_inputs(target_run, models=inputs)
         except MlflowException as error:
             self._connection.check()
@@ -170,16 +172,19 @@ def _parts(metrics: Iterator[LoggedModelMetric]) -> Iterator[list[LoggedModelMet
         yield some
 
 
+def _knows(connection: Connection) -> bool:
+    """Whether the installed MLflow knows logged models: from version 3 on."""
+    return hasattr(connection.client, "create_logged_model")
+
+
 def _search(connection: Connection, experiment_id: str) -> Iterator[Any]:
     """The logged models of one of the target's experiments; none where it knows no such thing."""
     from mlflow.exceptions import MlflowException
 
     token = None
-    while True:
+    while _knows(connection):
         try:
             page = connection.client.search_logged_models([experiment_id], max_results=_PAGE, page_token=token)
-        except AttributeError:  # an MLflow client before 3
-            return
         except MlflowException as error:
             if error.get_http_status_code() == 404:  # a server before 3
                 return

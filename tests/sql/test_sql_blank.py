@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sqlite3
@@ -76,3 +77,17 @@ def test_what_a_killed_maker_left_is_removed(tmp_path: Path) -> None:
     revisions(tmp_path)
     assert not old.exists()
     assert new.exists()  # somebody may be writing it
+
+
+def test_a_full_disk_costs_only_time(tmp_path: Path) -> None:
+    """Of the folder it would be kept in; the store itself is made elsewhere."""
+
+    def make(path: Path) -> None:
+        if path.parent == tmp_path:
+            path.write_bytes(b"the beginning")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        schema._make_blank(path)
+
+    with blank_store(make, tmp_path) as found:
+        assert revision_of(found) == utils._get_latest_schema_revision()
+    assert list(tmp_path.iterdir()) == []

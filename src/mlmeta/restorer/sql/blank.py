@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from mlmeta.errors import InternalError
 
 CACHE = Path("~/.cache/mlmeta")
@@ -70,7 +72,7 @@ def kept(name: str, cache: Path = CACHE) -> Path | None:
 
 
 def keep(name: str, make: Callable[[Path], None], cache: Path = CACHE) -> Path | None:
-    """Keep what `make` writes; None where the folder can't be written.
+    """Keep what `make` writes; None where the folder can't be written, or has no space.
 
     Args:
         name: to find it by.
@@ -82,17 +84,15 @@ def keep(name: str, make: Callable[[Path], None], cache: Path = CACHE) -> Path |
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _tidy(folder)
         temporary = folder / f".{uuid.uuid4().hex}.tmp"
-        temporary.touch()
-        temporary.unlink()
-    except (OSError, RuntimeError):  # read-only, full, or a user without a home
+        try:
+            make(temporary)
+            path = folder / f"{name}-{_checksum(temporary)}"
+            temporary.replace(path)
+            return path
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, RuntimeError, SQLAlchemyError):  # read-only, full, or a user without a home
         return None
-    try:
-        make(temporary)
-        path = folder / f"{name}-{_checksum(temporary)}"
-        temporary.replace(path)
-        return path
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _tidy(folder: Path) -> None:

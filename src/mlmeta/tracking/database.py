@@ -94,7 +94,7 @@ class Database:
         """What a driver raises inside becomes one of our errors, without credentials."""
         try:
             yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OverflowError) as error:  # the latter: a number that no column holds
             raise translate(error, self.shown, self.url.password) from error
         except sqlite3.Error as error:  # from the raw cursors that long histories are read with
             raise translate(error, self.shown, None) from error

@@ -92,7 +92,8 @@ def translate(error: Exception, shown: str, password: str | None) -> MlmetaError
     for rule in _RULES:
         if any(word in text.lower() for word in rule.words):
             return rule.error(f"{shown}: {text}", hint=rule.hint)
-    if isinstance(error, DBAPIError) and not error.connection_invalidated and error.statement:
+    refused = isinstance(error, DBAPIError) and not error.connection_invalidated and error.statement
+    if refused or isinstance(error, OverflowError):
         return RestoreError(f"{shown}: {text}", hint=_STATEMENT_HINT)
     return ConnectionFailedError(f"{shown}: {text}", hint="check the URI and the database server")
 

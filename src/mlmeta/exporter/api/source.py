@@ -129,7 +129,8 @@ class ApiSource:
 
     def _prove(self, runs: list[Run]) -> bool:
         """Whether the bulk endpoint can be trusted, as some runs show it."""
-        self._distrusted = not is_proven(self._connection, self._pace, runs)
+        proven = self._threads.submit(is_proven, self._connection, self._pace, runs)  # as one of the `jobs`
+        self._distrusted = not proven.result()
         return not self._distrusted
 
     def _models(self, run_ids: set[str] | None) -> Iterator[Item]:

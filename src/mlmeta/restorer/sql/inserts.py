@@ -69,7 +69,9 @@ class _Table:
         columns = ", ".join(quote(COLUMNS[name][i]) for i in kept)
         mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
         into, row = f"{quote(name)} ({columns})", f"({', '.join([mark] * len(kept))})"
+        self._name, self._columns = name, [COLUMNS[name][i] for i in kept]
         self._copy_sql = f"COPY {into} FROM STDIN"
+        self._types: list[int] | None = None
         self._sql = f"INSERT INTO {into} VALUES {row}"  # noqa: S608
         self._block = PARAMETERS // len(kept)
         self._block_sql = f"INSERT INTO {into} VALUES {', '.join([row] * self._block)}"  # noqa: S608
@@ -93,14 +95,32 @@ class _Table:
             connection.exec_driver_sql(self._sql, rows[whole:])
 
     def _copy(self, connection: Connection, rows: list[Row]) -> None:
-        """PostgreSQL's own bulk path, three times as fast as inserts; SQLAlchemy does not know it."""
+        """PostgreSQL's own bulk path, three to six times as fast as inserts; SQLAlchemy does not know it."""
+        if self._types is None:
+            self._types = _types(connection, self._name, self._columns)
+        binary = _BINARY.issuperset(self._types)
+        statement = self._copy_sql + " (FORMAT BINARY)" * binary
         with (
-            driver_errors(connection, self._copy_sql),
+            driver_errors(connection, statement),
             psycopg_of(connection).cursor() as cursor,
-            cursor.copy(self._copy_sql) as copy,
+            cursor.copy(statement) as copy,
         ):
+            if binary:
+                copy.set_types(self._types)
             for row in rows:
                 copy.write_row(row)
+
+
+_BINARY = {16, 20, 25, 701, 1043}
+"""The types bool, int8, text, float8 and varchar (`pg_type.oid`), which psycopg writes in PostgreSQL's binary format
+as they are, or refuses. It cuts the high bits off an int4 that is too big (psycopg 3.3): other tables go as text."""
+
+
+def _types(connection: Connection, table: str, columns: list[str]) -> list[int]:
+    """PostgreSQL's numbers of the columns' types, which its binary format does not say."""
+    query = "SELECT attname, atttypid FROM pg_attribute WHERE attrelid = to_regclass(:table) AND attnum > 0"
+    found = {row.attname: row.atttypid for row in connection.execute(sa.text(query), {"table": table})}
+    return [found[column] for column in columns]
 
 
 def raise_experiment_counter(connection: Connection) -> None:

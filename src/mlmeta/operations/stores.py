@@ -109,7 +109,8 @@ def _executor(store: Store) -> Iterator[Executor | None]:
 
 def records(source: Source, selection: Selection) -> Iterator[Record | Skipped]:
     """All that a source has now."""
-    return (item for item in source.read(selection, Silent()) if not isinstance(item, HistoryLine))
+    for item in source.read(selection, Silent()):
+        yield item.record() if isinstance(item, HistoryLine) else item
 
 
 def _source(store: Store, executor: Executor | None) -> Source:

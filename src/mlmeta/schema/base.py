@@ -35,4 +35,4 @@ class Record(BaseModel):
 
     def to_line(self) -> bytes:
         """This record as one line of JSON, without a line end."""
-        return self.model_dump_json(by_alias=True).encode()
+        return self.__pydantic_serializer__.to_json(self, by_alias=True)  # `model_dump_json` would make a str of it

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydantic import model_validator
+from pydantic_core import to_json
 
 from mlmeta.schema.base import Record
 
@@ -76,6 +77,18 @@ class HistoryLine:
             return HistoryLine(record.run_id, record.key, record.size, record.to_line())
         run_id, key, steps = found.groups()
         return HistoryLine(run_id.decode(), json.loads(key), steps.count(b",") + 1, line)
+
+    @staticmethod
+    def of_columns(run_id: str, key: str, step: str, timestamp: str, value: list[float]) -> HistoryLine:
+        """From columns, of which the integers are JSON already: ``0,1,2``."""
+        names = to_json({"run_id": run_id, "key": key})[:-1]
+        values = to_json(value, inf_nan_mode="strings")
+        line = b'%b,"step":[%b],"timestamp":[%b],"value":%b}' % (names, step.encode(), timestamp.encode(), values)
+        return HistoryLine(run_id, key, len(value), line)
+
+    def record(self) -> MetricHistory:
+        """Its columns, taken apart."""
+        return MetricHistory.model_validate_json(self.line)
 
     def to_line(self) -> bytes:
         """The line."""

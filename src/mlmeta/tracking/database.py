@@ -199,6 +199,8 @@ def writing(database: Database) -> Iterator[Connection]:
         MlmetaError: the database can't be used, or did not take what was written.
     """
     engine = database.engine()
+    if database.kind == POSTGRESQL:  # else who waited for another restore would not see what that one wrote
+        engine = engine.execution_options(isolation_level="READ COMMITTED")
     try:
         with database.errors(), engine.connect() as connection:
             _begin_writing(connection, database.kind)

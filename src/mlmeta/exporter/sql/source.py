@@ -111,7 +111,7 @@ def _runs(
     progress.expect("runs", count_runs(connection, tables, ids))
     batches = stream_runs(connection, tables, ids)
     found: Iterator[Sequence[Run | MetricHistory | HistoryLine]] = chain.from_iterable(
-        with_histories(connection, tables, runs, earlier) for runs in batches
+        with_histories(connection, tables, runs, earlier, lines=True) for runs in batches
     )
     if connection.dialect.name != SQLITE:  # a server works while we write
         found = read_ahead(found, depth=2)

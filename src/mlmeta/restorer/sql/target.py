@@ -117,14 +117,18 @@ class SqlTarget:
                 outcome = self._write(connection, part, ways, progress)
             return _report(outcome)
 
-    def _made_schema(self, connection: Connection, progress: Progress) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _made_schema(self, connection: Connection, progress: Progress) -> Iterator[None]:
         """In the one transaction, MLflow's schema where there is none; then the biggest table is filled bare."""
         if state_of(connection, self._database.shown) is State.READY:
-            return contextlib.nullcontext()
+            yield
+            return
         progress.phase("making MLflow's tables")
         with quiet_migrations():
             make_schema(connection)
-        return without_indexes(connection, "metrics")
+        with without_indexes(connection, "metrics"):
+            yield
+            progress.phase("making indexes")
 
     def _write(self, connection: Connection, part: Selected, ways: Ways, progress: Progress) -> Outcome:
         with self._database.errors():

@@ -8,7 +8,7 @@ counts into columns: no Python code runs for a single point. PostgreSQL makes th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.schema import HistoryLine, MetricHistory, Run
 from mlmeta.schema.metrics import POINTS_PER_RECORD, Point, canonical, to_records
-from mlmeta.tracking.sql.postgres import history_columns
+from mlmeta.tracking.sql.postgres import history_columns, history_texts
 from mlmeta.tracking.sql.tables import Tables, by_bytes
 from mlmeta.tracking.sql.unchanged import Known, unchanged
 
@@ -28,7 +28,7 @@ _NAN = float("nan")
 
 
 def with_histories(
-    connection: Connection, tables: Tables, runs: Sequence[Run], known: Known | None = None
+    connection: Connection, tables: Tables, runs: Sequence[Run], known: Known | None = None, *, lines: bool = False
 ) -> Iterator[Sequence[Run | MetricHistory | HistoryLine]]:
     """Each of a batch of runs, followed by those of its histories that are more than a latest metric.
 
@@ -37,6 +37,7 @@ def with_histories(
         tables: of that database.
         runs: at most `BATCH` of them.
         known: has histories that need not be read where the points of each key are as many as there.
+        lines: whether histories may come as `HistoryLine`, where that is faster.
 
     Yields:
         Consecutive records, with at most `POINTS_AT_ONCE` points together.
@@ -50,12 +51,20 @@ def with_histories(
             continue
         histories: dict[str, list[MetricHistory | HistoryLine]] = {}
         if known is not None and having:
-            for run_id, lines in unchanged(known, having, _counts(connection, tables, list(having))):
-                histories[run_id] = [*lines]
-        read = _from_columns if connection.dialect.name == "postgresql" else _histories
-        for history in read(connection, tables, {key: having[key] for key in having.keys() - histories.keys()}):
+            for run_id, same in unchanged(known, having, _counts(connection, tables, list(having))):
+                histories[run_id] = [*same]
+        changed = {run_id: run for run_id, run in having.items() if run_id not in histories}
+        for history in _reader(connection, lines=lines)(connection, tables, changed):
             histories.setdefault(history.run_id, []).append(history)
         yield [record for run in chunk for record in (run, *histories.get(run.run_id, ()))]
+
+
+def _reader(
+    connection: Connection, *, lines: bool
+) -> Callable[[Connection, Tables, dict[str, Run]], Iterator[MetricHistory | HistoryLine]]:
+    if connection.dialect.name != "postgresql":
+        return _histories
+    return _from_texts if lines else _from_columns
 
 
 def _sizes(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[str, int]:
@@ -136,11 +145,29 @@ def _history(run: Run, key: str, count: int, rows: Iterator[Any]) -> Iterator[Me
 def _from_columns(connection: Connection, tables: Tables, runs: dict[str, Run]) -> Iterator[MetricHistory]:
     """Like `_histories`, where the database itself makes the columns."""
     for run_id, key, step, timestamp, value in history_columns(connection, tables, list(runs)) if runs else ():
-        run = runs[run_id]
-        if len(step) > 1 or not _is_latest(run, key, (step[0], timestamp[0], value[0])):
-            for start in range(0, len(step), POINTS_PER_RECORD):
-                part = slice(start, start + POINTS_PER_RECORD)
-                yield from _records(run, key, step[part], timestamp[part], value[part])
+        yield from _columns(runs[run_id], key, step, timestamp, value)
+
+
+def _from_texts(connection: Connection, tables: Tables, runs: dict[str, Run]) -> Iterator[MetricHistory | HistoryLine]:
+    """Like `_from_columns`, without taking the integers apart where nothing is left to do but to write them."""
+    for run_id, key, steps, timestamps, value in history_texts(connection, tables, list(runs)) if runs else ():
+        if 1 < len(value) <= POINTS_PER_RECORD and not any(map(math.isnan, value)):
+            yield HistoryLine.of_columns(run_id, key, steps[1:-1], timestamps[1:-1], value)
+        else:
+            yield from _columns(runs[run_id], key, _integers(steps), _integers(timestamps), value)
+
+
+def _integers(array: str) -> list[int]:
+    """PostgreSQL's text of an array that is not empty."""
+    return [int(number) for number in array[1:-1].split(",")]
+
+
+def _columns(run: Run, key: str, step: list[int], timestamp: list[int], value: list[float]) -> Iterator[MetricHistory]:
+    """The records of a whole history, in parts; none where the latest metric is all there is."""
+    if len(step) > 1 or not _is_latest(run, key, (step[0], timestamp[0], value[0])):
+        for start in range(0, len(step), POINTS_PER_RECORD):
+            part = slice(start, start + POINTS_PER_RECORD)
+            yield from _records(run, key, step[part], timestamp[part], value[part])
 
 
 def _records(run: Run, key: str, step: list[int], timestamp: list[int], value: list[float]) -> Iterator[MetricHistory]:

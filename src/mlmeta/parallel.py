@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -12,7 +12,9 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def ordered_map(executor: Executor, function: Callable[[T], U], items: Iterable[T], ahead: int) -> Iterator[U]:
+def ordered_map(
+    executor: Executor, function: Callable[[T], U], items: Iterable[T], ahead: int
+) -> Generator[U, None, None]:
     """Like `executor.map`, but `items` is read lazily: at most `ahead` calls are under way or waiting.
 
     Args:
@@ -40,7 +42,7 @@ def ordered_map(executor: Executor, function: Callable[[T], U], items: Iterable[
             future.cancel()
 
 
-def read_ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+def read_ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """The items of an iterator, read in a thread of its own.
 
     Worth its while where reading mostly waits, for a database server, say.

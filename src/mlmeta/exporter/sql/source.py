@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from functools import cached_property
 from itertools import chain
 
@@ -15,12 +16,14 @@ from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
 from mlmeta.schema import HistoryLine, MetricHistory, Run, Selection
 from mlmeta.tracking.database import SQLITE, parse
+from mlmeta.tracking.sql.batches import BATCH
 from mlmeta.tracking.sql.experiments import experiment_names, read_experiments
-from mlmeta.tracking.sql.histories import with_histories
+from mlmeta.tracking.sql.lanes import Lanes, export_moment, lanes_at
 from mlmeta.tracking.sql.left_out import left_out
 from mlmeta.tracking.sql.logged_models import stream_logged_models
 from mlmeta.tracking.sql.models import model_names, read_models
 from mlmeta.tracking.sql.runs import count_runs, stream_runs
+from mlmeta.tracking.sql.runs_with_histories import Records, side_by_side, with_histories
 from mlmeta.tracking.sql.tables import Tables
 
 UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "model versions.storage_location")
@@ -65,18 +68,44 @@ class SqlSource:
             ConnectionFailedError: the database can't be read, does not exist, or is no MLflow store.
         """
         with self._database.reading() as connection:
+            moment = export_moment(connection)
             tables = Tables(connection, self._database.shown)
             names = experiment_names(connection, tables)
             ids = self._selected(names, selection)
             limited = ids if selection.experiments else None
             if selection.runs:
                 yield from _experiments(connection, tables, ids, progress)
-                yield from _runs(connection, tables, limited, progress, earlier)
+                yield from self._runs(connection, moment, tables, limited, progress, earlier)
                 yield from stream_logged_models(connection, tables, limited)
             if selection.models:
                 yield from _models(connection, tables, limited, progress)
             if selection.runs:
                 yield from left_out(connection, tables, limited)
+
+    def _runs(
+        self,
+        connection: Connection,
+        moment: str,
+        tables: Tables,
+        ids: list[int] | None,
+        progress: Progress,
+        earlier: Earlier | None,
+    ) -> Iterator[Item]:
+        progress.phase("reading runs")
+        count = count_runs(connection, tables, ids)
+        progress.expect("runs", count)
+        batches = stream_runs(connection, tables, ids)
+        worth_it = count > BATCH and earlier is None  # which is read in order
+        with (
+            lanes_at(moment if worth_it else "", self._database) as lanes,
+            closing(_with_histories(connection, lanes, tables, batches, earlier)) as found,
+        ):
+            for record in chain.from_iterable(found):
+                yield record
+                if isinstance(record, MetricHistory | HistoryLine):
+                    progress.advance("metric points", record.size)
+                else:
+                    progress.advance("runs")
 
     def _selected(self, names: dict[int, str], selection: Selection) -> list[int]:
         if not selection.experiments:
@@ -104,23 +133,17 @@ def _experiments(connection: Connection, tables: Tables, ids: list[int], progres
         progress.advance("experiments")
 
 
-def _runs(
-    connection: Connection, tables: Tables, ids: list[int] | None, progress: Progress, earlier: Earlier | None
-) -> Iterator[Item]:
-    progress.phase("reading runs")
-    progress.expect("runs", count_runs(connection, tables, ids))
-    batches = stream_runs(connection, tables, ids)
-    found: Iterator[Sequence[Run | MetricHistory | HistoryLine]] = chain.from_iterable(
-        with_histories(connection, tables, runs, earlier, lines=True) for runs in batches
-    )
-    if connection.dialect.name != SQLITE:  # a server works while we write
-        found = read_ahead(found, depth=2)
-    for record in chain.from_iterable(found):
-        yield record
-        if isinstance(record, MetricHistory | HistoryLine):
-            progress.advance("metric points", record.size)
-        else:
-            progress.advance("runs")
+def _with_histories(
+    connection: Connection, lanes: Lanes | None, tables: Tables, batches: Iterator[list[Run]], earlier: Earlier | None
+) -> Generator[Records, None, None]:
+    if lanes is not None:
+        yield from side_by_side(connection, lanes, tables, batches)
+        return
+    found = chain.from_iterable(with_histories(connection, tables, runs, earlier, lines=True) for runs in batches)
+    if connection.dialect.name == SQLITE:
+        yield from found
+    else:
+        yield from read_ahead(found, depth=2)  # a server works while we write
 
 
 def _models(connection: Connection, tables: Tables, ids: list[int] | None, progress: Progress) -> Iterator[Item]:

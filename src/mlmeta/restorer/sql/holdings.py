@@ -11,10 +11,10 @@ from sqlalchemy.engine import Connection
 from mlmeta.schema import Experiment, LoggedModel, MetricHistory, RegisteredModel, Run
 from mlmeta.tracking.sql.batches import batches
 from mlmeta.tracking.sql.experiments import read_experiments
-from mlmeta.tracking.sql.histories import with_histories
 from mlmeta.tracking.sql.logged_models import logged_models_by_id
 from mlmeta.tracking.sql.models import read_models
 from mlmeta.tracking.sql.runs import runs_by_id
+from mlmeta.tracking.sql.runs_with_histories import with_histories
 from mlmeta.tracking.sql.tables import Tables
 
 DEFAULT_ID = 0

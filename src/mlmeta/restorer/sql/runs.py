@@ -11,7 +11,7 @@ from mlmeta.restorer.sql.stored import StoredForm, same
 from mlmeta.schema import Record, Run
 from mlmeta.snapshot.reader import RunHistories
 from mlmeta.tracking.sql.batches import BATCH
-from mlmeta.tracking.sql.histories import POINTS_AT_ONCE
+from mlmeta.tracking.sql.runs_with_histories import POINTS_AT_ONCE
 
 
 class RunStep:

@@ -1,14 +1,13 @@
 """Metric histories, read from MLflow's `metrics` table: the bulk of most stores, so kept off Python's slow paths.
 
-The points of runs are counted first, from the index alone, so that runs can be read together without filling memory.
-Then the points of each run and key are counted, and only their four columns are read, in order, and cut by those
-counts into columns: no Python code runs for a single point. PostgreSQL makes the columns itself.
+The points of each run and key are counted, and only their four columns are read, in order, and cut by those counts
+into columns: no Python code runs for a single point. PostgreSQL makes the columns itself.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, cast
 
@@ -19,86 +18,35 @@ from mlmeta.schema import HistoryLine, MetricHistory, Run
 from mlmeta.schema.metrics import POINTS_PER_RECORD, Point, canonical, to_records
 from mlmeta.tracking.sql.postgres import history_columns, history_texts
 from mlmeta.tracking.sql.tables import Tables, by_bytes
-from mlmeta.tracking.sql.unchanged import Known, unchanged
-
-POINTS_AT_ONCE = 50_000
-"""Points that one query reads, unless a single run has more."""
 
 _NAN = float("nan")
 
 
-def with_histories(
-    connection: Connection, tables: Tables, runs: Sequence[Run], known: Known | None = None, *, lines: bool = False
-) -> Iterator[Sequence[Run | MetricHistory | HistoryLine]]:
-    """Each of a batch of runs, followed by those of its histories that are more than a latest metric.
+def read_histories(
+    connection: Connection, tables: Tables, runs: dict[str, Run], *, lines: bool
+) -> Iterator[MetricHistory | HistoryLine]:
+    """The histories of runs that are more than a latest metric, by run id and key.
 
     Args:
         connection: in a transaction.
         tables: of that database.
-        runs: at most `BATCH` of them.
-        known: has histories that need not be read where the points of each key are as many as there.
+        runs: those that have points, by id. A single one may have any number of them: they are streamed.
         lines: whether histories may come as `HistoryLine`, where that is faster.
-
-    Yields:
-        Consecutive records, with at most `POINTS_AT_ONCE` points together.
     """
-    sizes = _sizes(connection, tables, [run.run_id for run in runs])
-    for chunk in _chunks(runs, sizes):
-        having = {run.run_id: run for run in chunk if run.run_id in sizes}
-        if len(chunk) == 1:  # may be any number of points: never all in memory
-            yield chunk
-            yield from ([history] for history in _histories(connection, tables, having))
-            continue
-        histories: dict[str, list[MetricHistory | HistoryLine]] = {}
-        if known is not None and having:
-            for run_id, same in unchanged(known, having, _counts(connection, tables, list(having))):
-                histories[run_id] = [*same]
-        changed = {run_id: run for run_id, run in having.items() if run_id not in histories}
-        for history in _reader(connection, lines=lines)(connection, tables, changed):
-            histories.setdefault(history.run_id, []).append(history)
-        yield [record for run in chunk for record in (run, *histories.get(run.run_id, ()))]
-
-
-def _reader(
-    connection: Connection, *, lines: bool
-) -> Callable[[Connection, Tables, dict[str, Run]], Iterator[MetricHistory | HistoryLine]]:
-    if connection.dialect.name != "postgresql":
-        return _histories
-    return _from_texts if lines else _from_columns
-
-
-def _sizes(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[str, int]:
-    """The number of points of each run that has any."""
-    table = tables["metrics"].c
-    query = sa.select(table.run_uuid, sa.func.count()).where(table.run_uuid.in_(ids)).group_by(table.run_uuid)
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def _chunks(runs: Iterable[Run], sizes: dict[str, int]) -> Iterator[list[Run]]:
-    """Consecutive runs with at most `POINTS_AT_ONCE` points together, or a single one with more."""
-    chunk: list[Run] = []
-    points = 0
-    for run in runs:
-        own = sizes.get(run.run_id, 0)
-        if chunk and points + own > POINTS_AT_ONCE:
-            yield chunk
-            chunk, points = [], 0
-        chunk.append(run)
-        points += own
-    if chunk:
-        yield chunk
-
-
-def _histories(connection: Connection, tables: Tables, runs: dict[str, Run]) -> Iterator[MetricHistory]:
-    """The histories of a chunk of runs that have points, by run id and key."""
     if not runs:
-        return
+        return iter(())
+    if connection.dialect.name != "postgresql" or len(runs) == 1:
+        return _in_order(connection, tables, runs)
+    return (_from_texts if lines else _from_columns)(connection, tables, runs)
+
+
+def _in_order(connection: Connection, tables: Tables, runs: dict[str, Run]) -> Iterator[MetricHistory]:
     rows = _points(connection, tables, list(runs))
-    for run_id, key, count in _counts(connection, tables, list(runs)):
+    for run_id, key, count in point_counts(connection, tables, list(runs)):
         yield from _history(runs[run_id], key, count, rows)
 
 
-def _counts(connection: Connection, tables: Tables, ids: Sequence[str]) -> Sequence[Any]:
+def point_counts(connection: Connection, tables: Tables, ids: Sequence[str]) -> Sequence[Any]:
     """Run id, key and the number of points of each history, in order."""
     table, dialect = tables["metrics"].c, connection.dialect.name
     query = sa.select(table.run_uuid, table.key, sa.func.count()).where(table.run_uuid.in_(ids))
@@ -143,14 +91,14 @@ def _history(run: Run, key: str, count: int, rows: Iterator[Any]) -> Iterator[Me
 
 
 def _from_columns(connection: Connection, tables: Tables, runs: dict[str, Run]) -> Iterator[MetricHistory]:
-    """Like `_histories`, where the database itself makes the columns."""
-    for run_id, key, step, timestamp, value in history_columns(connection, tables, list(runs)) if runs else ():
+    """Like `_in_order`, where the database itself makes the columns."""
+    for run_id, key, step, timestamp, value in history_columns(connection, tables, list(runs)):
         yield from _columns(runs[run_id], key, step, timestamp, value)
 
 
 def _from_texts(connection: Connection, tables: Tables, runs: dict[str, Run]) -> Iterator[MetricHistory | HistoryLine]:
     """Like `_from_columns`, without taking the integers apart where nothing is left to do but to write them."""
-    for run_id, key, steps, timestamps, value in history_texts(connection, tables, list(runs)) if runs else ():
+    for run_id, key, steps, timestamps, value in history_texts(connection, tables, list(runs)):
         if 1 < len(value) <= POINTS_PER_RECORD and not any(map(math.isnan, value)):
             yield HistoryLine.of_columns(run_id, key, steps[1:-1], timestamps[1:-1], value)
         else:

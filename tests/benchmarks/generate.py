@@ -35,7 +35,13 @@ class Size:
     steps: int
 
 
-SIZES = {"S": Size(100, 10, 20), "M": Size(1_000, 10, 100), "L": Size(10_000, 20, 50), "X": Size(1_000_000, 1, 1)}
+SIZES = {
+    "S": Size(100, 10, 20),
+    "M": Size(1_000, 10, 100),
+    "L": Size(10_000, 20, 50),
+    "W": Size(100_000, 1, 1),
+    "X": Size(1_000_000, 1, 1),
+}
 
 
 def records(size: Size) -> Iterator[Record]:

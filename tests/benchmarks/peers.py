@@ -48,7 +48,7 @@ def export_import(bench: Bench) -> None:
         report(f"{bench.size}: backup from a server", ours, "mlflow-export-import, export-all", peer, 1 / 20)
     (bench.folder / "target.db").unlink(missing_ok=True)
     target = f"sqlite:///{bench.folder / 'target.db'}"
-    with bench.running(target) as running:
+    with bench.running(target, "--default-artifact-root", str(artifacts)) as running:  # it looks for models there
         (theirs,) = measure(lambda: command("import-all", "--input-dir", str(out)), times=0)
     (bench.folder / "target.db").unlink()
     with bench.running(target) as running:

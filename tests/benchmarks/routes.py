@@ -84,11 +84,10 @@ class Bench:
         return command
 
     @contextlib.contextmanager
-    def running(self, backend: str) -> Iterator[Server]:
+    def running(self, backend: str, *more: str) -> Iterator[Server]:
         """A server with two workers on this machine."""
-        with server(
-            self.folder / "server", backend=backend, arguments=("--workers", "2"), environment=_QUIET
-        ) as started:
+        arguments = ("--workers", "2", *more)
+        with server(self.folder / "server", backend=backend, arguments=arguments, environment=_QUIET) as started:
             yield started
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 from distributed import LocalCluster
 from mlflow import MlflowClient
@@ -23,7 +24,7 @@ from mlmeta import backup, errors
 from mlmeta.errors import ClusterError, MlmetaError, UsageError
 from mlmeta.exporter import dask
 from mlmeta.exporter.api.histories import BULK
-from tests.support.cli import Cli
+from tests.support.cli import Cli, Running
 from tests.support.points import add_history
 from tests.support.proxy import Request, proxy
 from tests.support.reading import data_files
@@ -73,9 +74,11 @@ def test_a_dask_cluster_gives_the_same_bytes(busy: Server, cluster: LocalCluster
 def test_a_worker_that_is_killed_in_the_middle_costs_nothing(
     busy: Server, cluster: LocalCluster, tmp_path: Path
 ) -> None:
+    """The one whose request is under way: its batches run again elsewhere."""
     backup(busy.uri, [str(tmp_path / "threads")])
-    (victim, *_) = (worker.pid for worker in cluster.workers.values())
+    workers = {worker.pid for worker in cluster.workers.values()}
     seen: list[str] = []
+    killed: list[int] = []
     lock = threading.Lock()
 
     def kill(request: Request) -> int | None:
@@ -83,16 +86,46 @@ def test_a_worker_that_is_killed_in_the_middle_costs_nothing(
             if request.path.startswith(BULK):
                 seen.append(request.path)
                 if len(seen) == 12:
+                    (victim,) = (pid for pid in workers if request.port in _ports(pid))
                     os.kill(victim, signal.SIGKILL)
+                    killed.append(victim)
                     time.sleep(0.5)
         return None
 
     with proxy(busy.uri, kill) as through:
         result = backup(through.uri, [str(tmp_path / "dask")], executor=f"dask:{cluster.scheduler_address}")
-    assert len(seen) > 20
-    assert victim not in [worker.pid for worker in cluster.workers.values()]
+    assert killed
+    assert killed[0] not in [worker.pid for worker in cluster.workers.values()]
+    assert len(seen) > len(set(seen)), "its batch was asked for again"
     assert result.exit_code == 0
     assert data_files(tmp_path / "dask") == data_files(tmp_path / "threads")
+
+
+def _ports(pid: int) -> set[int]:
+    """Our ends of the connections of a process."""
+    return {connection.laddr.port for connection in psutil.Process(pid).net_connections("tcp")}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted(busy: Server, cluster: LocalCluster, cli: Cli, number: signal.Signals, code: int) -> None:
+    """It ends at once, leaves nothing behind, and the cluster goes on."""
+    running: list[Running] = []
+    sent = threading.Event()
+
+    def interrupt(request: Request) -> None:
+        if request.path.startswith(BULK) and len(through.requests) > 12 and not sent.is_set():
+            sent.set()
+            running[0].send(number)
+            time.sleep(0.5)
+
+    words = ("--executor", f"dask:{cluster.scheduler_address}", "--tracking-uri")
+    with proxy(busy.uri) as through:
+        through.fault = interrupt
+        running.append(cli.start("backup", *words, through.uri))
+        running[0].wait().ended(code)
+    assert sent.is_set()
+    assert not list(cli.folder.glob("backups/*"))
+    cli("backup", *words, busy.uri).ok()
 
 
 def test_a_scheduler_that_freezes_or_dies_ends_it(

@@ -17,13 +17,14 @@ HOP = {"connection", "transfer-encoding", "keep-alive", "content-length", "host"
 
 @dataclass(frozen=True)
 class Request:
-    """A request that arrived; `number` counts from 1."""
+    """A request that arrived; `number` counts from 1, `port` is the client's."""
 
     number: int
     method: str
     path: str
     body: bytes
     headers: dict[str, str]
+    port: int = 0
 
     @property
     def writes(self) -> bool:
@@ -55,9 +56,9 @@ class Proxy:
     requests: list[Request] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Request:
+    def note(self, method: str, path: str, body: bytes, headers: dict[str, str], port: int) -> Request:
         with self._lock:
-            request = Request(len(self.requests) + 1, method, path, body, headers)
+            request = Request(len(self.requests) + 1, method, path, body, headers, port)
             self.requests.append(request)
         return request
 
@@ -97,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        request = self.proxy.note(self.command, self.path, body, dict(self.headers.items()))
+        request = self.proxy.note(self.command, self.path, body, dict(self.headers.items()), self.client_address[1])
         status = self.proxy.fault(request)
         if status:
             self._answer(status, {"Content-Type": "text/plain"}, b"no")

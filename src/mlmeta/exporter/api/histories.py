@@ -29,6 +29,7 @@ _RETRIED = (408, 500, 502, 504)
 """Statuses that the client tries again by itself; those of a busy server are `Pace`'s."""
 _PACK_POINTS = 20_000
 _GROUP_POINTS = 250_000
+_GROUP_RUNS = 1_000
 
 Histories = dict[str, list[Point]]
 """Points by run id."""
@@ -163,10 +164,19 @@ class HistoryReader:
         self._read = read_bulk if bulk else read_singly
         self._batch_runs = BULK_RUNS if bulk else 10
 
+    def points_to_read(self, run: Run) -> int:
+        """A guess at the number of points that have to be asked for: steps usually count up from 0.
+
+        Args:
+            run: asked about once. Runs come in a snapshot's order.
+        """
+        kept = self._earlier.ended_keys(run) if self._earlier is not None else set()
+        if kept:
+            self._kept[run.run_id] = kept
+        return sum(expected(metric.step) for key, metric in run.metrics.items() if key not in kept)
+
     def begin(self, runs: list[Run]) -> Asked:
-        """Ask for the histories of a group of runs."""
-        if self._earlier is not None:
-            self._kept.update({run.run_id: self._earlier.ended_keys(run) for run in runs})
+        """Ask for the histories of a group of runs, of which `points_to_read` was asked."""
         reads = [run for run in runs if run.metrics.keys() - self._kept.get(run.run_id, set())]
         if self._prove is not None and reads:
             self._use(bulk=self._prove(reads))
@@ -225,26 +235,29 @@ def history_records(run: Run, key: str, points: list[Point]) -> Iterator[MetricH
     yield from to_records(run.run_id, key, ordered)
 
 
-def expected_points(run: Run) -> int:
-    """A guess at the number of points of a run: steps usually count up from 0."""
-    return sum(expected(metric.step) for metric in run.metrics.values())
-
-
 def expected(step: int | None) -> int:
     """A guess at the number of points of a metric whose latest step is `step`."""
     return min(max(step or 0, 0) + 1, BULK_POINTS)
 
 
-def groups(runs: Iterable[Run]) -> Iterator[list[Run]]:
-    """Runs in groups that fit one round of requests, and memory."""
+def groups(runs: Iterable[Run], points_to_read: Callable[[Run], int]) -> Iterator[list[Run]]:
+    """Runs in groups that fit one round of requests, and memory.
+
+    Args:
+        runs: in a snapshot's order.
+        points_to_read: how many points of a run have to be asked for; 0 for one that costs no request.
+    """
     group: list[Run] = []
-    points = 0
+    asked = points = 0
     for run in runs:
-        if group and (len(group) >= BULK_RUNS or points + expected_points(run) > _GROUP_POINTS):
+        more = points_to_read(run)
+        full = asked + (more > 0) > BULK_RUNS or points + more > _GROUP_POINTS
+        if group and (full or len(group) >= _GROUP_RUNS):
             yield group
-            group, points = [], 0
+            group, asked, points = [], 0, 0
         group.append(run)
-        points += expected_points(run)
+        asked += more > 0
+        points += more
     if group:
         yield group
 

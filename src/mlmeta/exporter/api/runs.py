@@ -50,7 +50,7 @@ def _begin(connection: Connection, experiment_id: str, histories: HistoryReader,
 def _runs_of(found: Iterator[Any], histories: HistoryReader, skipped: list[Skipped]) -> Iterator[Item]:
     entities = itertools.chain.from_iterable(found)
     waiting: deque[tuple[list[Run], Asked]] = deque()
-    for group in groups(in_order(convert.run(entity) for entity in entities)):
+    for group in groups(in_order(convert.run(entity) for entity in entities), histories.points_to_read):
         waiting.append((group, histories.begin(group)))
         if len(waiting) > _GROUPS_AHEAD:
             yield from histories.finish(*waiting.popleft())

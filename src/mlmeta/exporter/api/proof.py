@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
+from functools import partial
+
 from mlmeta.exporter.api.histories import Batch, BatchResult, expected, read_bulk, read_singly
 from mlmeta.exporter.api.pace import Pace
 from mlmeta.schema import Point, Run
@@ -12,7 +15,7 @@ _MOST_POINTS = 2_000
 """Histories that are expected to be longer are no sample: reading them one by one takes too long."""
 
 
-def is_proven(connection: Connection, pace: Pace, runs: list[Run]) -> bool:
+def is_proven(connection: Connection, pace: Pace, runs: list[Run], executor: Executor) -> bool:
     """Whether both ways agree on a sample: one metric each of the first, the middle and the last of some runs.
 
     Others may add points meanwhile: so what is read singly before must be in the bulk reply, and that in what is read
@@ -20,7 +23,8 @@ def is_proven(connection: Connection, pace: Pace, runs: list[Run]) -> bool:
     """
     having = [run for run in runs if _key(run)]
     sample = {having[(len(having) - 1) * n // (_RUNS - 1)].run_id: n for n in range(_RUNS)} if having else {}
-    return all(_agrees(connection, pace, Batch(_key(run), (run.run_id,))) for run in having if run.run_id in sample)
+    asked = [Batch(_key(run), (run.run_id,)) for run in having if run.run_id in sample]
+    return all(executor.map(partial(_agrees, connection, pace), asked))
 
 
 def _key(run: Run) -> str:

@@ -129,8 +129,7 @@ class ApiSource:
 
     def _prove(self, runs: list[Run]) -> bool:
         """Whether the bulk endpoint can be trusted, as some runs show it."""
-        proven = self._threads.submit(is_proven, self._connection, self._pace, runs)  # as one of the `jobs`
-        self._distrusted = not proven.result()
+        self._distrusted = not is_proven(self._connection, self._pace, runs, self._threads)
         return not self._distrusted
 
     def _models(self, run_ids: set[str] | None) -> Iterator[Item]:

@@ -115,7 +115,7 @@ def test_killed_at_any_statement_an_empty_postgresql_stays_empty(
     assert digests(backup(uri, tmp_path / "b")) == digests(snapshot)
 
 
-@pytest.mark.parametrize("kind", ["absent", "no table", "schema", "postgresql"])
+@pytest.mark.parametrize("kind", ["absent", "no table", "schema", "postgresql", "postgresql, repeatable read"])
 def test_two_restores_at_once_double_nothing(
     snapshot: Snapshot, blank: Path, tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
@@ -124,7 +124,11 @@ def test_two_restores_at_once_double_nothing(
         path.touch()
     elif kind == "schema":
         shutil.copy(blank, path)
-    uri = request.getfixturevalue("postgres")() if kind == "postgresql" else f"sqlite:///{path}"
+    uri = request.getfixturevalue("postgres")() if kind.startswith("postgresql") else f"sqlite:///{path}"
+    if kind.endswith("repeatable read"):
+        with sa.create_engine(uri).begin() as connection:
+            name = parse(uri).url.database
+            connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
     with ThreadPoolExecutor(2) as both:
         codes = both.map(lambda _: in_child(lambda: SqlTarget(uri).restore(snapshot, ALL, QUIET)), range(2))
         assert list(codes) == [0, 0]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mlmeta import backup, list_snapshots, verify
 from mlmeta.errors import ConnectionFailedError
+from mlmeta.exporter.api import source
+from mlmeta.exporter.api.pace import Pace
 from mlmeta.snapshot.catalog import State
 from tests.support.cli import Cli
 from tests.support.databases import Databases, change
@@ -70,8 +73,11 @@ def test_an_unreadable_model_is_named(filled: Server, tmp_path: Path) -> None:
     assert [row["name"] for row in raw(tmp_path, "models")] == ["greeting", "it's empty"]
 
 
-def test_a_server_that_dies_half_way_leaves_no_snapshot(filled: Server, tmp_path: Path) -> None:
+def test_a_server_that_dies_half_way_leaves_no_snapshot(
+    filled: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the tenth request on nothing answers any more."""
+    monkeypatch.setattr(source, "Pace", partial(Pace, patience=3.0))
     dying = proxy(filled.uri, lambda request: 503 if request.number > 10 else None)
     with dying as server, pytest.raises(ConnectionFailedError):
         backup(server.uri, [str(tmp_path)])

@@ -65,11 +65,11 @@ def side_by_side(
         with lanes.lane() as lane:
             yield from _read(lane, tables, chunk, None, lines=True)
 
-    chunks = chain.from_iterable(_chunks(connection, tables, runs) for runs in batches)
+    chunks = (list(_chunks(connection, tables, runs)) for runs in batches)
     with (
-        closing(read_ahead(chunks, 2)) as ahead,
+        closing(read_ahead(chunks, 1)) as ahead,  # a batch: less, and the lanes would wait for each
         ThreadPoolExecutor(lanes.count, thread_name_prefix="mlmeta-lane") as executor,
-        closing(ordered_map(executor, read, ahead, ahead=lanes.count + 1)) as found,
+        closing(ordered_map(executor, read, chain.from_iterable(ahead), ahead=lanes.count + 1)) as found,
     ):
         yield from chain.from_iterable(found)
 

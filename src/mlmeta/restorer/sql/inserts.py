@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import itemgetter
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.restorer.sql.rows import COLUMNS, Row
+from mlmeta.restorer.sql.history_copy import TYPES, copy_histories
+from mlmeta.restorer.sql.rows import COLUMNS, Row, history_rows
+from mlmeta.schema import MetricHistory
 from mlmeta.tracking.database import SQLITE
 from mlmeta.tracking.sql.postgres import driver_errors, psycopg_of
 
@@ -35,6 +37,7 @@ class Inserts:
         there = set(sa.inspect(connection).get_table_names())
         self._tables = {name: _Table(connection, name) for name in COLUMNS if name in there}
         self._rows: dict[str, list[Row]] = {name: [] for name in self._tables}
+        self._histories: list[MetricHistory] = []
         self._held = 0
 
     def add(self, table: str, rows: Iterable[Row]) -> None:
@@ -46,12 +49,22 @@ class Inserts:
         if self._held >= ROWS_AT_ONCE:
             self.flush()
 
+    def add_histories(self, records: Sequence[MetricHistory]) -> None:
+        """Gather metric histories, for the table `metrics`."""
+        self._histories.extend(records)
+        self._held += sum(record.size for record in records)
+        if self._held >= ROWS_AT_ONCE:
+            self.flush()
+
     def flush(self) -> None:
         """Write all rows that are held."""
         for name, table in self._tables.items():
             if rows := self._rows[name]:
                 table.write(self._connection, rows)
                 rows.clear()
+        if self._histories:
+            self._tables["metrics"].write_histories(self._connection, self._histories)
+            self._histories.clear()
         self._held = 0
 
 
@@ -85,6 +98,13 @@ class _Table:
         else:
             connection.exec_driver_sql(self._sql, picked)
 
+    def write_histories(self, connection: Connection, records: list[MetricHistory]) -> None:
+        """For the table `metrics`."""
+        if connection.dialect.driver == "psycopg" and self._types_in(connection) == list(TYPES.values()):
+            copy_histories(connection, records)
+        else:
+            self.write(connection, list(chain.from_iterable(map(history_rows, records))))
+
     def _in_blocks(self, connection: Connection, rows: list[Row]) -> None:
         """Many rows a statement: for SQLite twice as fast as one by one."""
         whole = len(rows) - len(rows) % self._block
@@ -96,9 +116,8 @@ class _Table:
 
     def _copy(self, connection: Connection, rows: list[Row]) -> None:
         """PostgreSQL's own bulk path, three to six times as fast as inserts; SQLAlchemy does not know it."""
-        if self._types is None:
-            self._types = _types(connection, self._name, self._columns)
-        binary = _BINARY.issuperset(self._types)
+        types = self._types_in(connection)
+        binary = _BINARY.issuperset(types)
         statement = self._copy_sql + " (FORMAT BINARY)" * binary
         with (
             driver_errors(connection, statement),
@@ -106,9 +125,14 @@ class _Table:
             cursor.copy(statement) as copy,
         ):
             if binary:
-                copy.set_types(self._types)
+                copy.set_types(types)
             for row in rows:
                 copy.write_row(row)
+
+    def _types_in(self, connection: Connection) -> list[int]:
+        if self._types is None:
+            self._types = _types(connection, self._name, self._columns)
+        return self._types
 
 
 _BINARY = {16, 20, 25, 701, 1043}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,24 +93,30 @@ def create_schema_within(connection: Connection) -> None:
 
 
 @contextlib.contextmanager
-def without_indexes(connection: Connection, table: str) -> Iterator[None]:
-    """Fill a table without its keys and indexes, and make them afterwards, all at once: a third of the time.
+def without_indexes(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
+    """Fill tables without their keys and indexes, and make them afterwards, all at once: a third of the time.
 
     Args:
-        connection: in a transaction that made the table, so that nobody else can see it.
-        table: its name.
+        connection: in a transaction that made the tables, so that nobody else can see them.
+        tables: their names; no other table refers to them.
     """
+    again = [statement for table in tables for statement in _bare(connection, table)]
+    yield
+    for statement in again:
+        connection.exec_driver_sql(statement)
+    connection.exec_driver_sql("ANALYZE")  # else the server plans queries without knowing the tables, for a while
+
+
+def _bare(connection: Connection, table: str) -> list[str]:
+    """Drop the keys and indexes of a table; gives the statements that make them again."""
     name = {"table": table}
-    keys = [tuple(row) for row in connection.execute(sa.text(_KEYS), name)]
-    indexes = [tuple(row) for row in connection.execute(sa.text(_INDEXES), name)]
+    keys = connection.execute(sa.text(_KEYS), name).all()
+    indexes = connection.execute(sa.text(_INDEXES), name).all()
     quote = connection.dialect.identifier_preparer.quote
+    alter = f"ALTER TABLE {quote(table)}"
     for key, _, _ in reversed(keys):  # what refers to others first
-        connection.exec_driver_sql(f"ALTER TABLE {quote(table)} DROP CONSTRAINT {quote(key)}")
+        connection.exec_driver_sql(f"{alter} DROP CONSTRAINT {quote(key)}")
     for index, _ in indexes:
         connection.exec_driver_sql(f"DROP INDEX {index}")
-    yield
-    for key, definition, _ in keys:
-        connection.exec_driver_sql(f"ALTER TABLE {quote(table)} ADD CONSTRAINT {quote(key)} {definition}")
-    for _, definition in indexes:
-        connection.exec_driver_sql(definition)
-    connection.exec_driver_sql("ANALYZE")  # else the server plans queries without knowing the tables, for a while
+    added = [f"{alter} ADD CONSTRAINT {quote(key)} {definition}" for key, definition, _ in keys]
+    return [*added, *(definition for _, definition in indexes)]

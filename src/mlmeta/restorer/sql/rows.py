@@ -176,13 +176,17 @@ def _metric_row(run_id: str, key: str, value: float, step: int | None, timestamp
 
 
 def history_rows(record: MetricHistory) -> Iterator[Row]:
-    """For `metrics`. NaN is stored as 0 with a flag (`SqlAlchemyStore.sanitize_metric_value`)."""
-    values: Iterable[float] = record.value
-    nans: Iterable[bool] = repeat(False)
-    if not math.isfinite(sum(record.value)):
-        nans = [math.isnan(value) for value in record.value]
-        values = [0.0 if nan else value for nan, value in zip(nans, record.value, strict=True)]
+    """For `metrics`."""
+    values, nans = stored_values(record)
     return zip(repeat(record.run_id), repeat(record.key), values, record.step, record.timestamp, nans)
+
+
+def stored_values(record: MetricHistory) -> tuple[Iterable[float], Iterable[bool]]:
+    """Values and flags: NaN is stored as 0 with a flag (`SqlAlchemyStore.sanitize_metric_value`)."""
+    if math.isfinite(sum(record.value)):
+        return record.value, repeat(False)
+    nans = [math.isnan(value) for value in record.value]
+    return [0.0 if nan else value for nan, value in zip(nans, record.value, strict=True)], nans
 
 
 def logged_model_row(record: LoggedModel) -> Row:

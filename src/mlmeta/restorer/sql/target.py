@@ -24,6 +24,9 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.database import POSTGRESQL, SQLITE, parse, writing
 
+_BIG = ("params", "tags", "latest_metrics", "metrics")
+"""Tables with many rows a run, to which no other table refers."""
+
 
 class SqlTarget:
     """A database that MLflow uses or shall use. Ids, times and artifact locations arrive as they were.
@@ -119,14 +122,14 @@ class SqlTarget:
 
     @contextlib.contextmanager
     def _made_schema(self, connection: Connection, progress: Progress) -> Iterator[None]:
-        """In the one transaction, MLflow's schema where there is none; then the biggest table is filled bare."""
+        """In the one transaction, MLflow's schema where there is none; then the biggest tables are filled bare."""
         if state_of(connection, self._database.shown) is State.READY:
             yield
             return
         progress.phase("making MLflow's tables")
         with quiet_migrations():
             make_schema(connection)
-        with without_indexes(connection, "metrics"):
+        with without_indexes(connection, _BIG):
             yield
             progress.phase("making indexes")
 

@@ -49,8 +49,7 @@ class RowWriter:
         add("tags", rows.tag_rows(record.run_id, record.tags))
         add("latest_metrics", rows.latest_rows(record, histories))
         add("metrics", rows.single_point_rows(record, histories))
-        for history in histories:
-            add("metrics", rows.history_rows(history))
+        self._inserts.add_histories(histories)
         if record.dataset_inputs or record.model_inputs or record.model_outputs:
             self._inputs(record)
 

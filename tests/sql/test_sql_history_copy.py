@@ -1,0 +1,113 @@
+"""Histories packed for PostgreSQL's binary COPY, held against rows written one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sql_helpers import ALL, QUIET, backup, digests, snapshot_of, tables
+from sqlalchemy.engine import Connection
+
+from mlmeta.errors import RestoreError
+from mlmeta.restorer.sql import SqlTarget
+from mlmeta.restorer.sql.history_copy import TYPES, copy_histories
+from mlmeta.restorer.sql.postgres import make_schema
+from mlmeta.restorer.sql.rows import COLUMNS, history_rows
+from mlmeta.schema import Experiment, LatestMetric, MetricHistory, Run
+from mlmeta.snapshot.reader import Snapshot
+
+_INTEGERS = st.integers(-(2**63), 2**63 - 1)
+_VALUES = st.floats(allow_infinity=False)
+_TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=32)
+
+
+@st.composite
+def _histories(draw: st.DrawFn) -> MetricHistory:
+    points = draw(st.lists(st.tuples(_INTEGERS, _INTEGERS, _VALUES), min_size=1, max_size=6, unique=True))
+    step, timestamp, value = (list(column) for column in zip(*points, strict=True))
+    return MetricHistory(run_id=draw(_TEXTS), key=draw(_TEXTS), step=step, timestamp=timestamp, value=value)
+
+
+@pytest.fixture(scope="module")
+def bare(postgres: Callable[[], str]) -> Iterator[Connection]:
+    """A database with MLflow's schema, whose table of metrics takes anything."""
+    with sa.create_engine(postgres(), poolclass=sa.NullPool).connect() as connection:
+        make_schema(connection)
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE bare (LIKE metrics)")
+        connection.exec_driver_sql("ALTER TABLE metrics RENAME TO theirs")
+        connection.exec_driver_sql("ALTER TABLE bare RENAME TO metrics")
+        yield connection
+
+
+def _stored(connection: Connection) -> list[tuple[object, ...]]:
+    found = connection.execute(sa.text(f"SELECT {', '.join(TYPES)} FROM metrics")).all()
+    connection.exec_driver_sql("DELETE FROM metrics")
+    return [tuple(row) for row in found]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(_histories(), max_size=4))
+def test_packed_histories_are_the_rows(bare: Connection, records: list[MetricHistory]) -> None:
+    assert tuple(TYPES) == COLUMNS["metrics"]
+    copy_histories(bare, records)
+    expected = [row for record in records for row in history_rows(record)]
+    assert _stored(bare) == expected
+    assert all(not math.isnan(row[2]) for row in expected)
+
+
+def test_more_than_a_block(bare: Connection) -> None:
+    record = MetricHistory(
+        run_id="r" * 32, key="é" * 40, step=list(range(2000)), timestamp=[7] * 2000, value=[math.nan, 0.1] * 1000
+    )
+    copy_histories(bare, [record] * 3)
+    assert _stored(bare) == list(history_rows(record)) * 3
+
+
+def _snapshot(folder: Path, key: str = "loss", step: int = 1) -> Snapshot:
+    latest = {key: LatestMetric(value=0.25, step=1, timestamp=2)}
+    run = Run(run_id="1" * 32, experiment_id="1", status="FINISHED", start_time=1, metrics=latest)
+    history = MetricHistory(run_id=run.run_id, key=key, step=[0, step], timestamp=[1, 2], value=[0.5, 0.25])
+    return snapshot_of([Experiment(experiment_id="1", name="e"), run, history], folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "step", "why"),
+    [("a\0b", 1, "0x00"), ("x" * 300, 1, "too long"), ("loss", 2**63, "64 bits")],
+    ids=["NUL", "long", "number"],
+)
+def test_what_no_column_holds_is_refused(
+    key: str, step: int, why: str, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    uri = postgres()
+    with pytest.raises(RestoreError, match=why):
+        SqlTarget(uri).restore(_snapshot(tmp_path / "a", key, step), ALL, QUIET)
+    assert tables(uri) == []
+
+
+def test_a_table_of_other_types_gets_rows(tmp_path: Path, postgres: Callable[[], str]) -> None:
+    """Somebody widened a column."""
+    snapshot = _snapshot(tmp_path / "a", "größe")
+    uri = postgres()
+    engine = sa.create_engine(uri, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        make_schema(connection)
+        connection.exec_driver_sql("ALTER TABLE metrics ALTER COLUMN key TYPE text")
+    SqlTarget(uri).restore(snapshot, ALL, QUIET)
+    assert digests(backup(uri, tmp_path / "b")) == digests(snapshot)
+
+
+def test_a_database_of_another_encoding(tmp_path: Path, postgres: Callable[[], str]) -> None:
+    snapshot = _snapshot(tmp_path / "a", "größe")
+    first = postgres()
+    with sa.create_engine(first, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql(
+            "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    uri = sa.make_url(first).set(database="latin").render_as_string(hide_password=False)
+    SqlTarget(uri).restore(snapshot, ALL, QUIET)
+    assert digests(backup(uri, tmp_path / "b")) == digests(snapshot)

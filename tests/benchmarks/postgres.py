@@ -27,9 +27,10 @@ class Postgres:
         return f"host={self._folder} user=postgres dbname={name}"
 
     def fresh(self, name: str, template: str = "template1") -> None:
-        """Make a database anew, empty or as a copy."""
+        """Make a database anew, empty or as a copy; what earlier turns left unwritten is on the disk then."""
         self._server.psql(f"DROP DATABASE IF EXISTS {name};")
         self._server.psql(f"CREATE DATABASE {name} TEMPLATE {template};")
+        self._server.psql("CHECKPOINT;")
 
     def tool(self, name: str) -> str:
         """The path of ``pg_dump`` and the like, of the server's version."""

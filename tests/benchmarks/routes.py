@@ -17,7 +17,7 @@ from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import open_storage
 from tests.benchmarks.generate import SIZES, write
 from tests.benchmarks.measure import PYTHON, Command, floor, measure, mlmeta, once, report, tell
-from tests.benchmarks.postgres import postgres
+from tests.benchmarks.postgres import Postgres, postgres
 from tests.support.server import Server, server
 
 _QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # five more processes, which no route needs
@@ -120,11 +120,19 @@ def sqlite_restore(bench: Bench) -> None:
     report(f"{bench.size}: the same, read back and compared", proven, "bare executemany", bare)
 
 
-def postgresql(bench: Bench) -> None:
-    """PostgreSQL: backup and exact restore, beside COPY, pg_dump and pg_restore."""
+@contextlib.contextmanager
+def _filled(bench: Bench) -> Iterator[Postgres]:
+    """A PostgreSQL server with the snapshot's content in the database `whole`."""
     with postgres() as running:
         running.fresh("whole")
         once(bench.restore(running.uri("whole"), "--no-verify"))
+        running.vacuum("whole")
+        yield running
+
+
+def postgresql_backup(bench: Bench) -> None:
+    """From PostgreSQL, beside COPY and pg_dump."""
+    with _filled(bench) as running:
         dump = str(bench.folder / "dump")
         ours, bare, plain = measure(
             bench.fresh(bench.backup(running.uri("whole"))),
@@ -132,9 +140,15 @@ def postgresql(bench: Bench) -> None:
             bench.fresh([running.tool("pg_dump"), "-f", dump, running.plain("whole")]),
             times=bench.times,
         )
-        big = bench.size != "S"
-        report(f"{bench.size}: backup from PostgreSQL", ours, "COPY … TO STDOUT", bare, 1.5 if big else None)
-        report(f"{bench.size}: backup from PostgreSQL", ours, "pg_dump, plain", plain, 2 if big else None)
+    big = bench.size != "S"
+    report(f"{bench.size}: backup from PostgreSQL", ours, "COPY … TO STDOUT", bare, 1.5 if big else None)
+    report(f"{bench.size}: backup from PostgreSQL", ours, "pg_dump, plain", plain, 2 if big else None)
+
+
+def postgresql_restore(bench: Bench) -> None:
+    """Into an empty PostgreSQL database, beside COPY into a schema and pg_restore."""
+    with _filled(bench) as running:
+        dump = str(bench.folder / "dump")
         running.fresh("schema")
         subprocess.run([running.tool("pg_dump"), "-s", "-f", dump, running.plain("whole")], check=True)
         subprocess.run(
@@ -155,14 +169,9 @@ def postgresql(bench: Bench) -> None:
             into([running.tool("pg_restore"), "-d", running.plain("copy"), dump]),
             times=bench.times,
         )
-        report(
-            f"{bench.size}: exact restore into PostgreSQL",
-            ours,
-            "COPY … FROM STDIN, schema there",
-            bare,
-            1.3 if big else None,
-        )
-        report(f"{bench.size}: exact restore into PostgreSQL", ours, "pg_restore", other, 1 if big else None)
+    what, big = f"{bench.size}: exact restore into PostgreSQL", bench.size != "S"
+    report(what, ours, "COPY … FROM STDIN, schema there", bare, 1.3 if big else None)
+    report(what, ours, "pg_restore", other, 1 if big else None)
 
 
 def server_backup(bench: Bench) -> None:
@@ -307,7 +316,8 @@ ROUTES: dict[str, Callable[[Bench], None]] = {
     "size": size,
     "sqlite-backup": sqlite_backup,
     "sqlite-restore": sqlite_restore,
-    "postgresql": postgresql,
+    "postgresql-backup": postgresql_backup,
+    "postgresql-restore": postgresql_restore,
     "server-backup": server_backup,
     "incremental": incremental,
     "api-restore": api_restore,

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,7 @@ def in_child(work: Callable[[], object]) -> int:
         try:
             work()
         except BaseException:  # noqa: BLE001
+            os.write(2, traceback.format_exc().encode())
             os._exit(1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -83,6 +85,20 @@ def test_killed_at_any_statement_there_is_no_new_file(snapshot: Snapshot, tmp_pa
         statement += 5
     assert code == 0
     assert statement > 50
+    assert digests(backup(f"sqlite:///{path}", tmp_path / "b")) == digests(snapshot)
+
+
+def test_killed_at_any_statement_a_file_without_tables_has_none(snapshot: Snapshot, tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    inode = path.stat().st_ino
+    statement = 1
+    while (code := restore_killed_at(f"sqlite:///{path}", snapshot, statement)) == -signal.SIGKILL:
+        assert tables(f"sqlite:///{path}") == []
+        statement += 20
+    assert code == 0
+    assert statement > 200
+    assert path.stat().st_ino == inode  # what others have open is never replaced: SQLite calls that a way to corrupt
     assert digests(backup(f"sqlite:///{path}", tmp_path / "b")) == digests(snapshot)
 
 

@@ -126,6 +126,12 @@ def revision_of(path: Path) -> str:
         return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
 
+def statements_of(path: Path) -> list[str]:
+    """The statements that make what a blank store holds, to be run in a transaction."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return [line for line in connection.iterdump() if not line.startswith(("BEGIN ", "COMMIT;", "PRAGMA "))]
+
+
 def copy_to(blank: Path, path: Path) -> None:
     """Begin a new store as a copy of a blank one."""
     with path.open("xb") as target, blank.open("rb") as source:

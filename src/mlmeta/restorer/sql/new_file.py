@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +11,7 @@ from types import TracebackType
 from sqlalchemy.engine import Connection
 
 from mlmeta.restorer.sql.schema import begin_store, hasty_engine
-from mlmeta.tracking.database import Database, writing
+from mlmeta.tracking.database import Database
 
 
 class NewFile:
@@ -21,7 +20,7 @@ class NewFile:
     A context manager: left without `publish`, nothing remains. As nobody else sees the file, it needs no journal.
 
     Args:
-        database: whose file does not exist yet, or has no table; a missing folder is made, as MLflow does.
+        database: whose file does not exist yet; a missing folder is made, as MLflow does.
     """
 
     def __init__(self, database: Database) -> None:
@@ -54,7 +53,7 @@ class NewFile:
                 self._open.commit()
         self._close()
         _sync(self._path)
-        if not (_replace_blank(self._path, self._final, self._database) or _take_name(self._path, self._final)):
+        if not _take_name(self._path, self._final):
             return False
         _sync(self._path.parent)
         return True
@@ -64,36 +63,6 @@ class NewFile:
             self._open.close()
             self._open.engine.dispose()
             self._open = None
-
-
-def is_blank(database: Database) -> bool:
-    """Whether a SQLite database does not exist yet, or has no table.
-
-    Raises:
-        ConnectionFailedError: it is there and can't be read, or is something else.
-    """
-    if not database.path.exists():
-        return True
-    with database.reading() as connection:
-        return _has_no_table(connection)
-
-
-def _has_no_table(connection: Connection) -> bool:
-    return not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-
-
-def _replace_blank(temporary: Path, path: Path, database: Database) -> bool:
-    """Put a file over a database without a table. False where there is none, or it has got one meanwhile."""
-    if not path.exists():
-        return False
-    before = path.stat().st_ino
-    with writing(database) as connection:
-        # The lock is on the file that was opened: it counts only while that file still has the name.
-        if path.stat().st_ino != before or not _has_no_table(connection):
-            return False
-        shutil.copymode(path, temporary)
-        temporary.replace(path)
-    return True
 
 
 def _take_name(temporary: Path, path: Path) -> bool:

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 
 from mlmeta.errors import IncompatibleStoreError
-from mlmeta.restorer.sql.blank import blank_store, copy_to, revision_of
-from mlmeta.tracking.database import SQLITE, Database, writing
+from mlmeta.restorer.sql.blank import blank_store, copy_to, revision_of, statements_of
+from mlmeta.tracking.database import POSTGRESQL, SQLITE, Database, writing
 
 _CACHE_KIB = 32 * 1024
 
@@ -101,6 +101,25 @@ def ensure_schema(database: Database) -> None:
 def _state(database: Database) -> State:
     with database.reading() as connection:
         return state_of(connection, database.shown)
+
+
+def makes_schema_within(database: Database) -> bool:
+    """Whether a database without any table gets its schema in the transaction that fills it.
+
+    Raises:
+        ConnectionFailedError: it can't be read.
+    """
+    if database.kind != SQLITE:
+        return database.kind == POSTGRESQL
+    with database.reading() as connection:  # one that MLflow has begun, only MLflow can finish
+        return not sa.inspect(connection).get_table_names()
+
+
+def copy_blank(connection: Connection) -> None:
+    """Make all of MLflow's tables in a SQLite database without any, in the transaction of this connection."""
+    with blank_store(_make_blank) as blank:
+        for statement in statements_of(blank):
+            connection.exec_driver_sql(statement)
 
 
 def begin_store(path: Path) -> None:

@@ -12,17 +12,24 @@ from mlmeta.progress import Progress
 from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.sql.compare import restored
 from mlmeta.restorer.sql.holdings import Holdings
-from mlmeta.restorer.sql.new_file import NewFile, is_blank
+from mlmeta.restorer.sql.new_file import NewFile
 from mlmeta.restorer.sql.outcome import FAIL, WAYS, Nowhere, Outcome
 from mlmeta.restorer.sql.postgres import make_schema, without_indexes
-from mlmeta.restorer.sql.schema import State, ensure_schema, quiet_migrations, state_of
+from mlmeta.restorer.sql.schema import (
+    State,
+    copy_blank,
+    ensure_schema,
+    makes_schema_within,
+    quiet_migrations,
+    state_of,
+)
 from mlmeta.restorer.sql.walk import Ways, walk
 from mlmeta.restorer.sql.writer import RowWriter
 from mlmeta.restorer.target import Plan, Readback, Report
 from mlmeta.schema import Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
-from mlmeta.tracking.database import POSTGRESQL, SQLITE, parse, writing
+from mlmeta.tracking.database import SQLITE, parse, writing
 
 _BIG = ("params", "tags", "latest_metrics", "metrics")
 """Tables with many rows a run, to which no other table refers."""
@@ -98,9 +105,9 @@ class SqlTarget:
     def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
         """Write what is missing, in one transaction.
 
-        A SQLite file that does not exist or has no table appears when it is complete. In an empty PostgreSQL database,
-        MLflow's schema is made in the same transaction. MySQL can't take back what makes tables: there the schema comes
-        first, and stays if the restore fails.
+        A SQLite file that does not exist appears when it is complete. In one without a table, or an empty PostgreSQL
+        database, MLflow's schema is made in the same transaction. MySQL can't take back what makes tables: there the
+        schema comes first, and stays if the restore fails.
 
         Raises:
             ConflictError: something stands in the way and `on_conflict` is ``fail``; nothing was written.
@@ -108,13 +115,13 @@ class SqlTarget:
             MlmetaError: the target or the snapshot can't be used; nothing was written.
         """
         part, ways = Selected(snapshot, selection), self._ways(snapshot)
-        if self._database.kind == SQLITE and is_blank(self._database):
+        if self._database.kind == SQLITE and not self._database.path.exists():
             with NewFile(self._database) as file:
                 outcome = self._write(file.connection(), part, ways, progress)
                 if file.publish():
                     return _report(outcome)
-        if self._database.kind != POSTGRESQL:
-            ensure_schema(self._database)  # somebody was faster, or the database was there
+        if not makes_schema_within(self._database):
+            ensure_schema(self._database)
         with writing(self._database) as connection:
             with self._database.errors(), self._made_schema(connection, progress):
                 outcome = self._write(connection, part, ways, progress)
@@ -122,11 +129,15 @@ class SqlTarget:
 
     @contextlib.contextmanager
     def _made_schema(self, connection: Connection, progress: Progress) -> Iterator[None]:
-        """In the one transaction, MLflow's schema where there is none; then the biggest tables are filled bare."""
+        """In the one transaction, MLflow's schema where there is none; PostgreSQL's biggest tables are filled bare."""
         if state_of(connection, self._database.shown) is State.READY:
             yield
             return
         progress.phase("making MLflow's tables")
+        if self._database.kind == SQLITE:
+            copy_blank(connection)
+            yield
+            return
         with quiet_migrations():
             make_schema(connection)
         with without_indexes(connection, _BIG):

@@ -74,12 +74,14 @@ class Output:
         if self.json:
             self._document(_data(result), result.exit_code, result.warnings, result.issues)
             return
-        from mlmeta.cli.views import view
+        if not (self.quiet and result.is_report):
+            from mlmeta.cli.views import view
 
-        shown = view(result, verbose=self.verbose)
-        if shown is not None and not (self.quiet and result.is_report):
-            self._print(shown)
-        self._messages(result)
+            shown = view(result, verbose=self.verbose)
+            if shown is not None:
+                self._print(shown)
+        if result.warnings or result.issues:
+            self._messages(result)
 
     def _print(self, shown: Any) -> None:
         stdout = self.stdout

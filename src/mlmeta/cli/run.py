@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -52,9 +51,6 @@ def _call(output: Output, call: Callable[[Progress], Result]) -> int:
 
 def _prepare_process(*, verbose: bool) -> None:
     signal.signal(signal.SIGTERM, _terminate)
-    # Records hold no cycles: looking for some after every 700 objects is a tenth of the time. But what SQLAlchemy
-    # leaves behind each query must go, too.
-    gc.set_threshold(10_000, 10, 10)
     _open_closed_streams()
     defaults = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # MLflow's 7 mean minutes before a lost server is noticed

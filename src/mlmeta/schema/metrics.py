@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydantic import model_validator
 from pydantic_core import to_json
@@ -48,7 +49,7 @@ class MetricHistory(Record):
 _LINE = re.compile(rb'\{"run_id":"([^"\\]*)","key":("(?:[^"\\]|\\.)*"),"step":\[([^\]]*)\],')
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # frozen, it would take three times as long to make: there are millions
 class HistoryLine:
     """A metric history as the line that a snapshot has of it, its columns not taken apart.
 
@@ -81,9 +82,13 @@ class HistoryLine:
     @staticmethod
     def of_columns(run_id: str, key: str, step: str, timestamp: str, value: list[float]) -> HistoryLine:
         """From columns, of which the integers are JSON already: ``0,1,2``."""
-        names = to_json({"run_id": run_id, "key": key})[:-1]
-        values = to_json(value, inf_nan_mode="strings")
-        line = b'%b,"step":[%b],"timestamp":[%b],"value":%b}' % (names, step.encode(), timestamp.encode(), values)
+        line = b'{"run_id":%b,"key":%b,"step":[%b],"timestamp":[%b],"value":%b}' % (
+            _json(run_id),
+            _json(key),
+            step.encode(),
+            timestamp.encode(),
+            to_json(value, inf_nan_mode="strings"),
+        )
         return HistoryLine(run_id, key, len(value), line)
 
     def record(self) -> MetricHistory:
@@ -93,6 +98,15 @@ class HistoryLine:
     def to_line(self) -> bytes:
         """The line."""
         return self.line
+
+
+HISTORIES = (MetricHistory, HistoryLine)
+"""The two forms of a metric history, for `isinstance`: a union of types is made anew each time it is asked."""
+
+
+@lru_cache(maxsize=1000)  # the same few names, again and again
+def _json(name: str) -> bytes:
+    return to_json(name)
 
 
 def point_order(point: Point) -> tuple[int, int, bool, float, bool]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from mlmeta.errors import InternalError
 from mlmeta.schema import (
     Experiment,
@@ -31,6 +34,14 @@ class OrderGuard:
         self._logged_model: tuple[tuple[int, int, str], tuple[int, str]] | None = None
         self._model: str | None = None
         self.replaces_latest = 0
+        self._checks: dict[type, Callable[[Any], None]] = {
+            Experiment: self._check_experiment,
+            Run: self._check_run,
+            MetricHistory: self._check_history,
+            HistoryLine: self._check_history,
+            LoggedModel: self._check_logged_model,
+            RegisteredModel: self._check_model,
+        }
 
     def check(self, record: Line) -> None:
         """Take the next record.
@@ -38,30 +49,33 @@ class OrderGuard:
         Raises:
             InternalError: it is out of order.
         """
-        if isinstance(record, Experiment):
-            key = experiment_order(record.experiment_id)
-            self._must_grow("experiments", self._experiment, key)
-            self._experiment = key
-        elif isinstance(record, Run):
-            place = (experiment_order(record.experiment_id), run_order(record))
-            self._must_grow("runs", self._run, place)
-            self._run, self._current, self._history = place, record, ("", "")
-        elif isinstance(record, MetricHistory | HistoryLine):
-            self._check_history(record)
-        elif isinstance(record, LoggedModel):
-            where = (experiment_order(record.experiment_id), logged_model_order(record))
-            self._must_grow("logged models", self._logged_model, where)
-            self._logged_model = where
-        elif isinstance(record, RegisteredModel):
-            self._must_grow("models", self._model, record.name)
-            self._model = record.name
+        self._checks[type(record)](record)
+
+    def _check_experiment(self, record: Experiment) -> None:
+        key = experiment_order(record.experiment_id)
+        self._must_grow("experiments", self._experiment, key)
+        self._experiment = key
+
+    def _check_run(self, record: Run) -> None:
+        place = (experiment_order(record.experiment_id), run_order(record))
+        self._must_grow("runs", self._run, place)
+        self._run, self._current, self._history = place, record, ("", "")
+
+    def _check_logged_model(self, record: LoggedModel) -> None:
+        where = (experiment_order(record.experiment_id), logged_model_order(record))
+        self._must_grow("logged models", self._logged_model, where)
+        self._logged_model = where
+
+    def _check_model(self, record: RegisteredModel) -> None:
+        self._must_grow("models", self._model, record.name)
+        self._model = record.name
 
     def _check_history(self, record: MetricHistory | HistoryLine) -> None:
-        if record.run_id != self._current.run_id or record.key < self._history[1]:
-            raise InternalError(f"the history of {record.key} of run {record.run_id} came out of order")
-        continues = self._history == (record.run_id, record.key)
-        self.replaces_latest = int(not continues and record.key in self._current.metrics)
-        self._history = (record.run_id, record.key)
+        run_id, key, last = record.run_id, record.key, self._history[1]
+        if run_id != self._current.run_id or key < last:
+            raise InternalError(f"the history of {key} of run {run_id} came out of order")
+        self.replaces_latest = int(self._history != (run_id, key) and key in self._current.metrics)
+        self._history = (run_id, key)
 
     @staticmethod
     def _must_grow(what: str, previous: object, key: object) -> None:

@@ -20,14 +20,13 @@ from types import TracebackType
 from mlmeta.errors import ObjectExistsError, ObjectMissingError, StorageError, StorageMissingError
 from mlmeta.schema import (
     EXPERIMENTS,
+    HISTORIES,
     KINDS,
     Experiment,
     FileEntry,
-    HistoryLine,
     Kind,
     Line,
     LoggedModel,
-    MetricHistory,
     Record,
     RegisteredModel,
     Run,
@@ -141,19 +140,19 @@ class SnapshotWriter:
             InternalError: the order is broken.
             StorageError: no storage can be written any more.
         """
-        kind = kind_of(record)
         self._order.check(record)
+        kind = kind_of(record)
         (self._files.get(kind.name) or self._open(kind)).add(record)
         self._count(record)
 
     def _count(self, record: Line) -> None:
-        if isinstance(record, Experiment):
+        if isinstance(record, HISTORIES):  # first: most records are
+            self.stats["metric_points"] += record.size - self._order.replaces_latest
+        elif isinstance(record, Experiment):
             self.stats["experiments"] += 1
         elif isinstance(record, Run):
             self.stats["runs"] += 1
             self.stats["metric_points"] += len(record.metrics)
-        elif isinstance(record, MetricHistory | HistoryLine):
-            self.stats["metric_points"] += record.size - self._order.replaces_latest
         elif isinstance(record, LoggedModel):
             self.stats["logged_models"] += 1
         elif isinstance(record, RegisteredModel):

@@ -21,7 +21,7 @@ from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import Item, SourceInfo
 from mlmeta.exporter.split import belongs
 from mlmeta.progress import Progress
-from mlmeta.schema import Experiment, HistoryLine, MetricHistory, RegisteredModel, Run, Selection, experiment_order
+from mlmeta.schema import HISTORIES, Experiment, RegisteredModel, Run, Selection, experiment_order
 from mlmeta.tracking.connection import Connection, client_version
 
 DEFAULT_JOBS = 8
@@ -159,7 +159,7 @@ def _report(item: Item, progress: Progress) -> None:
         progress.advance("experiments")
     elif isinstance(item, Run):
         progress.advance("runs")
-    elif isinstance(item, MetricHistory | HistoryLine):
+    elif isinstance(item, HISTORIES):
         progress.advance("metric points", item.size)
     elif isinstance(item, RegisteredModel):
         progress.advance("models")

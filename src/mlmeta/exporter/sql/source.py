@@ -14,7 +14,7 @@ from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import Item, SourceInfo
 from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
-from mlmeta.schema import HistoryLine, MetricHistory, Run, Selection
+from mlmeta.schema import HISTORIES, Run, Selection
 from mlmeta.tracking.database import SQLITE, parse
 from mlmeta.tracking.sql.batches import BATCH
 from mlmeta.tracking.sql.experiments import experiment_names, read_experiments
@@ -100,12 +100,11 @@ class SqlSource:
             lanes_at(moment if worth_it else "", self._database) as lanes,
             closing(_with_histories(connection, lanes, tables, batches, earlier)) as found,
         ):
-            for record in chain.from_iterable(found):
-                yield record
-                if isinstance(record, MetricHistory | HistoryLine):
-                    progress.advance("metric points", record.size)
-                else:
-                    progress.advance("runs")
+            for records in found:
+                yield from records
+                points = sum(record.size for record in records if isinstance(record, HISTORIES))
+                progress.advance("metric points", points)
+                progress.advance("runs", sum(isinstance(record, Run) for record in records))
 
     def _selected(self, names: dict[int, str], selection: Selection) -> list[int]:
         if not selection.experiments:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from mlmeta.schema import HistoryLine, MetricHistory, Run
 from mlmeta.schema.metrics import POINTS_PER_RECORD, Point, canonical, to_records
 from mlmeta.tracking.sql.postgres import history_columns, history_texts
-from mlmeta.tracking.sql.tables import Tables, by_bytes
+from mlmeta.tracking.sql.tables import Tables, among, by_bytes
 
 _NAN = float("nan")
 
@@ -49,7 +49,7 @@ def _in_order(connection: Connection, tables: Tables, runs: dict[str, Run]) -> I
 def point_counts(connection: Connection, tables: Tables, ids: Sequence[str]) -> Sequence[Any]:
     """Run id, key and the number of points of each history, in order."""
     table, dialect = tables["metrics"].c, connection.dialect.name
-    query = sa.select(table.run_uuid, table.key, sa.func.count()).where(table.run_uuid.in_(ids))
+    query = sa.select(table.run_uuid, table.key, sa.func.count()).where(among(table.run_uuid, ids, dialect))
     query = query.group_by(table.run_uuid, table.key)
     return connection.execute(query.order_by(by_bytes(table.run_uuid, dialect), by_bytes(table.key, dialect))).all()
 
@@ -59,7 +59,7 @@ def _points(connection: Connection, tables: Tables, ids: Sequence[str]) -> Itera
     table, dialect = tables["metrics"].c, connection.dialect.name
     query = (
         sa.select(table.step, table.timestamp, table.value, table.is_nan)
-        .where(table.run_uuid.in_(ids))
+        .where(among(table.run_uuid, ids, dialect))
         .order_by(
             by_bytes(table.run_uuid, dialect),
             by_bytes(table.key, dialect),
@@ -99,15 +99,16 @@ def _from_columns(connection: Connection, tables: Tables, runs: dict[str, Run]) 
 def _from_texts(connection: Connection, tables: Tables, runs: dict[str, Run]) -> Iterator[MetricHistory | HistoryLine]:
     """Like `_from_columns`, without taking the integers apart where nothing is left to do but to write them."""
     for run_id, key, steps, timestamps, value in history_texts(connection, tables, list(runs)):
-        if 1 < len(value) <= POINTS_PER_RECORD and not any(map(math.isnan, value)):
-            yield HistoryLine.of_columns(run_id, key, steps[1:-1], timestamps[1:-1], value)
+        if 1 < len(value) <= POINTS_PER_RECORD and not math.isnan(
+            sum(value)
+        ):  # of infinities: the long way is right too
+            yield HistoryLine.of_columns(run_id, key, steps, timestamps, value)
         else:
             yield from _columns(runs[run_id], key, _integers(steps), _integers(timestamps), value)
 
 
-def _integers(array: str) -> list[int]:
-    """PostgreSQL's text of an array that is not empty."""
-    return [int(number) for number in array[1:-1].split(",")]
+def _integers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def _columns(run: Run, key: str, step: list[int], timestamp: list[int], value: list[float]) -> Iterator[MetricHistory]:

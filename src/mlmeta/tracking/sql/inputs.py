@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.schema import DatasetInput, ModelInput, ModelOutput
 from mlmeta.tracking.sql.batches import grouped
-from mlmeta.tracking.sql.tables import Tables
+from mlmeta.tracking.sql.tables import Tables, among
 
 _DATASET = ("name", "digest", "dataset_source_type", "dataset_source", "dataset_schema", "dataset_profile")
 
@@ -37,7 +37,7 @@ def _dataset_inputs(connection: Connection, tables: Tables, ids: Sequence[str]) 
     query = (
         sa.select(inputs.c.destination_id, inputs.c.input_uuid, *tables.columns("datasets", *_DATASET))
         .select_from(inputs.join(datasets, inputs.c.source_id == datasets.c.dataset_uuid))
-        .where(inputs.c.destination_type == "RUN", inputs.c.destination_id.in_(ids))
+        .where(inputs.c.destination_type == "RUN", among(inputs.c.destination_id, ids, connection.dialect.name))
     )
     rows = grouped(connection.execute(query))
     if not rows:
@@ -51,7 +51,7 @@ def _input_tags(connection: Connection, tables: Tables, ids: Sequence[str]) -> d
     query = (
         sa.select(tags.c.input_uuid, tags.c.name, tags.c.value)
         .select_from(tags.join(inputs, inputs.c.input_uuid == tags.c.input_uuid))
-        .where(inputs.c.destination_type == "RUN", inputs.c.destination_id.in_(ids))
+        .where(inputs.c.destination_type == "RUN", among(inputs.c.destination_id, ids, connection.dialect.name))
     )
     return grouped(connection.execute(query))
 
@@ -77,5 +77,7 @@ def _models(connection: Connection, tables: Tables, ids: Sequence[str], source: 
     """Ids of logged models with the step, by run. Only a few runs have any."""
     inputs = tables["inputs"]
     columns = tables.columns("inputs", "source_id", "destination_id", "step")
-    query = sa.select(*columns).where(inputs.c.source_type == source, inputs.c.source_id.in_(ids))
+    query = sa.select(*columns).where(
+        inputs.c.source_type == source, among(inputs.c.source_id, ids, connection.dialect.name)
+    )
     return grouped(connection.execute(query))

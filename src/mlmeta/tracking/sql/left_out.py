@@ -34,22 +34,29 @@ def left_out(connection: Connection, tables: Tables, experiment_ids: list[int] |
         tables: that exist.
         experiment_ids: only what belongs to these is looked for; None: everything.
     """
-    for name, words in _OTHER_KINDS.items():
-        looked_for = name in tables.names and (experiment_ids is None or name in _OF_EXPERIMENTS)
-        if looked_for and (count := _count(connection, name, experiment_ids)):
+    looked_for = [name for name in _OTHER_KINDS if name in tables.names]
+    if experiment_ids is not None:
+        looked_for = [name for name in looked_for if name in _OF_EXPERIMENTS]
+    for name, count in _counts(connection, looked_for, experiment_ids).items():
+        if count:
             reason = f"the store has {count}, and this version of mlmeta does not save them"
-            yield Skipped(kind=words, id="*", reason=reason)
+            yield Skipped(kind=_OTHER_KINDS[name], id="*", reason=reason)
     if experiment_ids is None:
         yield from _other_workspaces(connection, tables)
 
 
-def _count(connection: Connection, name: str, experiment_ids: list[int] | None) -> int:
+def _counts(connection: Connection, names: list[str], experiment_ids: list[int] | None) -> dict[str, int]:
+    """The rows of each table, asked for at once."""
+    if not names:
+        return {}
+    counts = (_count(name, experiment_ids).scalar_subquery() for name in names)
+    return dict(zip(names, connection.execute(sa.select(*counts)).one(), strict=True))
+
+
+def _count(name: str, experiment_ids: list[int] | None) -> sa.Select[int]:
     table = sa.table(name, sa.column("experiment_id"))
     query = sa.select(sa.func.count()).select_from(table)
-    if experiment_ids is not None:
-        query = query.where(table.c.experiment_id.in_(experiment_ids))
-    count: int = connection.execute(query).scalar_one()
-    return count
+    return query if experiment_ids is None else query.where(table.c.experiment_id.in_(experiment_ids))
 
 
 def _other_workspaces(connection: Connection, tables: Tables) -> Iterator[Skipped]:

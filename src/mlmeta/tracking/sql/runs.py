@@ -16,9 +16,12 @@ from sqlalchemy.sql.elements import ColumnElement
 from mlmeta.schema import Run
 from mlmeta.tracking.sql.batches import BATCH
 from mlmeta.tracking.sql.inputs import read_inputs
-from mlmeta.tracking.sql.tables import Tables, by_bytes
+from mlmeta.tracking.sql.tables import Tables, among, by_bytes
 
 RUN_NAME_TAG = "mlflow.runName"
+FIRST_BATCH = 50
+"""Runs that are read before anything else can begin; each batch has twice as many, up to `BATCH`."""
+
 _NAN = float("nan")
 
 _COLUMNS = (
@@ -53,13 +56,17 @@ def stream_runs(connection: Connection, tables: Tables, experiments: Sequence[in
     )
     # A cursor in the server leaves the connection free for the look-ups; MySQL's would not.
     options = {"stream_results": True, "max_row_buffer": BATCH} if dialect == "postgresql" else {}
-    for rows in connection.execute(query, execution_options=options).partitions(BATCH):
+    result, size = connection.execute(query, execution_options=options), FIRST_BATCH
+    while rows := result.fetchmany(size):
         yield _complete(connection, tables, rows)
+        size = min(2 * size, BATCH)
 
 
 def runs_by_id(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[str, Run]:
     """Those of at most `BATCH` runs that exist, by id."""
-    query = sa.select(*tables.columns("runs", *_COLUMNS)).where(tables["runs"].c.run_uuid.in_(ids))
+    query = sa.select(*tables.columns("runs", *_COLUMNS)).where(
+        among(tables["runs"].c.run_uuid, ids, connection.dialect.name)
+    )
     return {run.run_id: run for run in _complete(connection, tables, connection.execute(query).all())}
 
 
@@ -113,7 +120,8 @@ def _info(row: Sequence[Any], tags: dict[str, str]) -> dict[str, Any]:
 
 def _pairs(connection: Connection, tables: Tables, name: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
     table = tables[name]
-    query = sa.select(table.c.run_uuid, table.c.key, table.c.value).where(table.c.run_uuid.in_(ids))
+    query = sa.select(table.c.run_uuid, table.c.key, table.c.value)
+    query = query.where(among(table.c.run_uuid, ids, connection.dialect.name))
     found: dict[str, dict[str, str]] = {run_id: {} for run_id in ids}
     for run_id, key, value in connection.execute(query):
         found[run_id][key] = value or ""
@@ -124,9 +132,8 @@ def _latest(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[
     """What makes each run's latest metrics: pydantic builds them with the run, in a third of the time."""
     table = tables["latest_metrics"]
     columns = tables.columns("latest_metrics", "run_uuid", "key", "value", "step", "timestamp", "is_nan")
+    query = sa.select(*columns).where(among(table.c.run_uuid, ids, connection.dialect.name))
     found: dict[str, dict[str, dict[str, Any]]] = {run_id: {} for run_id in ids}
-    for run_id, key, value, step, timestamp, nan in connection.execute(
-        sa.select(*columns).where(table.c.run_uuid.in_(ids))
-    ):
+    for run_id, key, value, step, timestamp, nan in connection.execute(query):
         found[run_id][key] = {"value": _NAN if nan else value, "step": step, "timestamp": timestamp}
     return found

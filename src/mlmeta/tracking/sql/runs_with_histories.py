@@ -18,7 +18,7 @@ from mlmeta.parallel import ordered_map, read_ahead
 from mlmeta.schema import HistoryLine, MetricHistory, Run
 from mlmeta.tracking.sql.histories import point_counts, read_histories
 from mlmeta.tracking.sql.lanes import Lanes
-from mlmeta.tracking.sql.tables import Tables
+from mlmeta.tracking.sql.tables import Tables, among
 from mlmeta.tracking.sql.unchanged import Known, unchanged
 
 POINTS_AT_ONCE = 50_000
@@ -108,7 +108,8 @@ def _chunks(connection: Connection, tables: Tables, runs: Sequence[Run]) -> Iter
 def _sizes(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[str, int]:
     """The number of points of each run that has any."""
     table = tables["metrics"].c
-    query = sa.select(table.run_uuid, sa.func.count()).where(table.run_uuid.in_(ids)).group_by(table.run_uuid)
+    query = sa.select(table.run_uuid, sa.func.count()).group_by(table.run_uuid)
+    query = query.where(among(table.run_uuid, ids, connection.dialect.name))
     return {row[0]: row[1] for row in connection.execute(query)}
 
 

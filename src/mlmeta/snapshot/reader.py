@@ -15,13 +15,14 @@ from mlmeta.schema import METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHis
 from mlmeta.schema.kinds import R
 from mlmeta.snapshot import layout, legacy
 from mlmeta.snapshot.catalog import file_sets, read_summary
-from mlmeta.snapshot.records import damaged, inspect_lines, parse_history_lines, parse_lines
+from mlmeta.snapshot.records import damaged, inspect_lines, parse_history_lines, parse_lines, parse_record
 from mlmeta.snapshot.selector import select
 from mlmeta.storage import Storage
 
 _BUFFER = 1 << 20
 
 T = TypeVar("T")
+H = TypeVar("H", MetricHistory, HistoryLine)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,28 @@ class RunHistories:
 
     run: Run
     histories: tuple[MetricHistory, ...]
+
+
+@dataclass(frozen=True)
+class RunLines:
+    """A run and its metric histories as lines: a fifth of the memory, for those who take one apart at a time."""
+
+    run: Run
+    lines: tuple[HistoryLine, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of points in the histories."""
+        return sum(line.size for line in self.lines)
+
+    def histories(self) -> Iterator[MetricHistory]:
+        """The histories, taken apart.
+
+        Raises:
+            DamagedSnapshotError: one is none.
+        """
+        for line in self.lines:
+            yield parse_record(line.line, MetricHistory, f"the history of {line.key!r} of run {line.run_id}")
 
 
 class Snapshot:
@@ -113,14 +136,20 @@ class Snapshot:
         Raises:
             DamagedSnapshotError: see `records`; also for a history that belongs to no run.
         """
-        histories = self.records(METRICS)
+        return (RunHistories(run, tuple(own)) for run, own in self._with_own(self.records(METRICS)))
+
+    def runs_with_lines(self) -> Iterator[RunLines]:
+        """Like `runs`, with the histories not taken apart."""
+        return (RunLines(run, tuple(own)) for run, own in self._with_own(self.history_lines()))
+
+    def _with_own(self, histories: Iterator[H]) -> Iterator[tuple[Run, list[H]]]:
         following = next(histories, None)
         for run in self.records(RUNS):
-            own: list[MetricHistory] = []
+            own = []
             while following is not None and following.run_id == run.run_id:
                 own.append(following)
                 following = next(histories, None)
-            yield RunHistories(run, tuple(own))
+            yield run, own
         if following is not None:
             name = self.summary.files[METRICS.name].name
             raise damaged(name, None, f"it has a history of run {following.run_id}, which is not where it belongs")
@@ -197,4 +226,4 @@ def open_snapshot(storage: Storage, selector: str = "latest") -> Snapshot:
     return Snapshot(storage, read_summary(storage, files))
 
 
-__all__ = ["DamagedSnapshotError", "RunHistories", "Snapshot", "layout", "open_snapshot"]
+__all__ = ["DamagedSnapshotError", "RunHistories", "RunLines", "Snapshot", "layout", "open_snapshot"]

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import DamagedSnapshotError, MlmetaError, ObjectMissingError
-from mlmeta.schema import EXPERIMENTS, KINDS, METRICS, MODELS, RUNS, Kind, Record
+from mlmeta.schema import KINDS, METRICS, MODELS, RUNS, Experiment, Kind, MetricHistory, Record, Run
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import Digest
@@ -43,8 +43,9 @@ def verify_snapshot(snapshot: Snapshot, advance: Callable[[int], None] | None = 
     Raises:
         StorageError: the storage can't be read at all.
     """
-    problems = [*_file_problems(snapshot, advance)]
-    return problems or [*_reference_problems(snapshot)]
+    references = _References(snapshot)
+    problems = [*_file_problems(snapshot, references, advance)]
+    return problems or [*references.problems()]
 
 
 def strangers(snapshot: Snapshot, files: FileSet) -> list[Problem]:
@@ -62,21 +63,28 @@ def strangers(snapshot: Snapshot, files: FileSet) -> list[Problem]:
     ]
 
 
-def _file_problems(snapshot: Snapshot, advance: Callable[[int], None] | None) -> Iterator[Problem]:
-    for name, entry in snapshot.summary.files.items():
+def _file_problems(
+    snapshot: Snapshot, references: _References, advance: Callable[[int], None] | None
+) -> Iterator[Problem]:
+    places = {name: place for place, name in enumerate(KINDS)}
+    for name, entry in sorted(snapshot.summary.files.items(), key=lambda item: places.get(item[0], len(places))):
         try:
             if name in KINDS:
-                yield from _record_problems(snapshot, KINDS[name], advance)
+                for problem in _record_problems(snapshot, KINDS[name], references, advance):
+                    references.give_up()
+                    yield problem
             else:  # of a newer minor version: its records are unknown here, its bytes are not
                 snapshot.storage.confirm(entry.name, Digest(entry.bytes, entry.sha256))
         except ObjectMissingError:
+            references.give_up()
             yield Problem(file=entry.name, message=f"{entry.name} is missing")
         except MlmetaError as error:
+            references.give_up()
             yield Problem(file=entry.name, message=str(error))
 
 
 def _record_problems(
-    snapshot: Snapshot, kind: Kind[Record], advance: Callable[[int], None] | None
+    snapshot: Snapshot, kind: Kind[Record], references: _References, advance: Callable[[int], None] | None
 ) -> Iterator[Problem]:
     """Each bad record of a file; of more than `MOST`, the number of the others."""
     name = snapshot.summary.files[kind.name].name
@@ -88,6 +96,8 @@ def _record_problems(
                 bad += 1
                 if bad <= MOST:
                     yield Problem(file=name, message=str(item))
+            else:
+                references.take(item)
     except MlmetaError as error:
         of_the_file = error
     if bad > MOST:
@@ -106,21 +116,51 @@ def _told(items: Iterator[T], advance: Callable[[int], None] | None) -> Iterator
         advance(count % _TOLD)
 
 
-def _reference_problems(snapshot: Snapshot) -> Iterator[Problem]:
-    """Runs in experiments that are missing, and histories of runs that are."""
-    experiments = {e.experiment_id for e in snapshot.records(EXPERIMENTS)}
-    histories = snapshot.history_lines() if not snapshot.is_legacy else iter(())
-    following = next(histories, None)
-    for run in snapshot.records(RUNS):
-        if run.experiment_id not in experiments:
-            yield Problem(
-                file=snapshot.summary.files[RUNS.name].name,
-                message=f"run {run.run_id} is in experiment {run.experiment_id}, which is missing",
-            )
-        while following is not None and following.run_id == run.run_id:
-            following = next(histories, None)
-    if following is not None:
-        yield from _stray_histories(snapshot)
+class _References:
+    """Runs in experiments that are missing, and histories of runs that are: seen while records go by, in file order.
+
+    Args:
+        snapshot: that they are of. Its runs are read once more, beside the histories: all their ids would take memory.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._experiments: set[str] = set()
+        self._homeless: list[Problem] = []
+        self._runs = (run.run_id for run in snapshot.records(RUNS))
+        self._run = ""
+        self._strays = self._given_up = False
+
+    def give_up(self) -> None:
+        """Where records are bad or missing, references to them say nothing."""
+        self._given_up = True
+        self._runs.close()
+
+    def take(self, record: Record) -> None:
+        """The next good record."""
+        if self._given_up:
+            return
+        if isinstance(record, MetricHistory):
+            if record.run_id != self._run:
+                self._move_to(record.run_id)
+        elif isinstance(record, Run):
+            if record.experiment_id not in self._experiments:
+                message = f"run {record.run_id} is in experiment {record.experiment_id}, which is missing"
+                self._homeless.append(Problem(file=self._snapshot.summary.files[RUNS.name].name, message=message))
+        elif isinstance(record, Experiment):
+            self._experiments.add(record.experiment_id)
+
+    def _move_to(self, run_id: str) -> None:
+        self._run = run_id
+        if not self._strays and run_id not in self._runs:  # takes them up to this one
+            self._strays = True
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong, once all records went by."""
+        self._runs.close()
+        yield from self._homeless
+        if self._strays:
+            yield from _stray_histories(self._snapshot)
 
 
 def _stray_histories(snapshot: Snapshot) -> Iterator[Problem]:

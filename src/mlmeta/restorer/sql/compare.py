@@ -10,7 +10,7 @@ from mlmeta.restorer.sql.runs import run_batches
 from mlmeta.restorer.sql.stored import StoredForm, same
 from mlmeta.restorer.sql.walk import Ways
 from mlmeta.schema import Experiment, MetricHistory, Record, RegisteredModel, Run
-from mlmeta.snapshot.reader import RunHistories
+from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.sql.batches import batches
 
@@ -26,7 +26,7 @@ def restored(part: Selected, holdings: Holdings, ways: Ways) -> Iterator[Record]
     for record in part.experiments():
         if found := _experiment(record, holdings, form, suffix):
             yield found
-    for items in run_batches(part.runs()):
+    for items in run_batches(part.runs_with_lines()):
         yield from _runs(items, holdings, form)
     for some in batches(part.logged_models()):
         there = holdings.logged_models([model.model_id for model in some])
@@ -50,13 +50,13 @@ def _experiment(record: Experiment, holdings: Holdings, form: StoredForm, suffix
     return record if same(found, stored) else found
 
 
-def _runs(items: Sequence[RunHistories], holdings: Holdings, form: StoredForm) -> Iterator[Record]:
+def _runs(items: Sequence[RunLines], holdings: Holdings, form: StoredForm) -> Iterator[Record]:
     expected = {item.run.run_id: item for item in items}
     histories: dict[tuple[str, str], list[MetricHistory]] = {}
     for record in holdings.runs_with_histories(list(expected)):
         if isinstance(record, Run):
             run = expected[record.run_id].run
-            histories = _by_key(expected[record.run_id].histories)
+            histories = _by_key([*expected[record.run_id].histories()])
             yield run if same(record, form.run(run)) else record
         elif isinstance(record, MetricHistory):
             yield _history(record, histories.get((record.run_id, record.key), []), form)

@@ -22,7 +22,7 @@ _POINT = struct.Struct(">dIqIqIB")
 """A float8, an int8, an int8 and a bool; before each but the first its length in bytes
 (https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-BINARY-FORMAT)."""
 
-_BLOCK = 1 << 17
+_BLOCK = 1 << 16
 """Bytes given to the driver at once: each time, it asks the system for the socket's state."""
 
 

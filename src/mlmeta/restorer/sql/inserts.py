@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import itemgetter
 
@@ -11,12 +11,17 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.restorer.sql.history_copy import TYPES, copy_histories
 from mlmeta.restorer.sql.rows import COLUMNS, Row, history_rows
+from mlmeta.restorer.sql.stored import StoredHistories
 from mlmeta.schema import MetricHistory
 from mlmeta.tracking.database import SQLITE
+from mlmeta.tracking.sql.batches import batches
 from mlmeta.tracking.sql.postgres import driver_errors, psycopg_of
 
 ROWS_AT_ONCE = 20_000
 """Rows that are held before they are written."""
+
+POINTS_A_ROW = 5
+"""Points of a history that take as much memory as a row of another table, as they wait as text."""
 
 ROWS_TO_COPY = 100
 """From so many rows on, PostgreSQL gets them by COPY (psycopg 3 only)."""
@@ -37,7 +42,7 @@ class Inserts:
         there = set(sa.inspect(connection).get_table_names())
         self._tables = {name: _Table(connection, name) for name in COLUMNS if name in there}
         self._rows: dict[str, list[Row]] = {name: [] for name in self._tables}
-        self._histories: list[MetricHistory] = []
+        self._histories: list[Iterable[MetricHistory]] = []
         self._held = 0
 
     def add(self, table: str, rows: Iterable[Row]) -> None:
@@ -49,10 +54,10 @@ class Inserts:
         if self._held >= ROWS_AT_ONCE:
             self.flush()
 
-    def add_histories(self, records: Sequence[MetricHistory]) -> None:
-        """Gather metric histories, for the table `metrics`."""
-        self._histories.extend(records)
-        self._held += sum(record.size for record in records)
+    def add_histories(self, histories: StoredHistories) -> None:
+        """Gather the histories of a run, for the table `metrics`."""
+        self._histories.append(histories)
+        self._held += histories.size // POINTS_A_ROW
         if self._held >= ROWS_AT_ONCE:
             self.flush()
 
@@ -63,7 +68,7 @@ class Inserts:
                 table.write(self._connection, rows)
                 rows.clear()
         if self._histories:
-            self._tables["metrics"].write_histories(self._connection, self._histories)
+            self._tables["metrics"].write_histories(self._connection, chain.from_iterable(self._histories))
             self._histories.clear()
         self._held = 0
 
@@ -98,12 +103,13 @@ class _Table:
         else:
             connection.exec_driver_sql(self._sql, picked)
 
-    def write_histories(self, connection: Connection, records: list[MetricHistory]) -> None:
+    def write_histories(self, connection: Connection, records: Iterator[MetricHistory]) -> None:
         """For the table `metrics`."""
         if connection.dialect.driver == "psycopg" and self._types_in(connection) == list(TYPES.values()):
             copy_histories(connection, records)
         else:
-            self.write(connection, list(chain.from_iterable(map(history_rows, records))))
+            for rows in batches(chain.from_iterable(map(history_rows, records)), ROWS_AT_ONCE):
+                self.write(connection, rows)
 
     def _in_blocks(self, connection: Connection, rows: list[Row]) -> None:
         """Many rows a statement: for SQLite twice as fast as one by one."""

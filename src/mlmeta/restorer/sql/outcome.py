@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from mlmeta.errors import ConflictError
+from mlmeta.restorer.sql.stored import StoredHistories
 from mlmeta.restorer.target import Refusal
-from mlmeta.schema import Experiment, LoggedModel, MetricHistory, RegisteredModel, Run
+from mlmeta.schema import Experiment, LoggedModel, RegisteredModel, Run
 
 FAIL = "fail"
 SKIP = "skip"
@@ -71,7 +71,7 @@ class Sink(Protocol):
     def adopt_default(self, record: Experiment) -> None:
         """The Default experiment, over the untouched one that MLflow made."""
 
-    def run(self, record: Run, histories: Sequence[MetricHistory]) -> None:
+    def run(self, record: Run, histories: StoredHistories) -> None:
         """A new run of an experiment that is there."""
 
     def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
@@ -93,7 +93,7 @@ class Nowhere:
     def adopt_default(self, record: Experiment) -> None:
         """Nothing."""
 
-    def run(self, record: Run, histories: Sequence[MetricHistory]) -> None:
+    def run(self, record: Run, histories: StoredHistories) -> None:
         """Nothing."""
 
     def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:

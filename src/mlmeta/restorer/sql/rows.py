@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import repeat
 from typing import Any
 
@@ -153,18 +153,22 @@ def run_row(record: Run) -> Row:
     )
 
 
-def latest_rows(run: Run, histories: Iterable[MetricHistory]) -> Iterator[Row]:
-    """For `latest_metrics`. Where the snapshot knows no latest point of a key, it is the history's last."""
+def latest_rows(run: Run, without: Iterable[MetricHistory]) -> Iterator[Row]:
+    """For `latest_metrics`.
+
+    Args:
+        run: has the latest points that the snapshot knows.
+        without: the other histories: their latest point is the last one.
+    """
     for key, metric in run.metrics.items():
         yield _metric_row(run.run_id, key, metric.value, metric.step, metric.timestamp)
-    last = {h.key: (h.value[-1], h.step[-1], h.timestamp[-1]) for h in histories if h.key not in run.metrics}
+    last = {history.key: (history.value[-1], history.step[-1], history.timestamp[-1]) for history in without}
     for key, point in last.items():
         yield _metric_row(run.run_id, key, *point)
 
 
-def single_point_rows(run: Run, histories: Iterable[MetricHistory]) -> Iterator[Row]:
-    """For `metrics`: the latest points that are the whole history."""
-    longer = {history.key for history in histories}
+def single_point_rows(run: Run, longer: Container[str]) -> Iterator[Row]:
+    """For `metrics`: the latest points that are the whole history, as their key is not among the `longer` ones."""
     for key, metric in run.metrics.items():
         if key not in longer:
             yield _metric_row(run.run_id, key, metric.value, metric.step, metric.timestamp)

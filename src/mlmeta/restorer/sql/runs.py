@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mlmeta.restorer.sql.holdings import Holdings
 from mlmeta.restorer.sql.outcome import Outcome, Sink
-from mlmeta.restorer.sql.stored import StoredForm, same
+from mlmeta.restorer.sql.stored import StoredForm, StoredHistories, same
 from mlmeta.schema import Record, Run
-from mlmeta.snapshot.reader import RunHistories
+from mlmeta.snapshot.reader import RunLines
 from mlmeta.tracking.sql.batches import BATCH
 from mlmeta.tracking.sql.runs_with_histories import POINTS_AT_ONCE
 
@@ -35,20 +35,20 @@ class RunStep:
         self._experiments = experiments
         self._shut_out: Counter[str] = Counter()
 
-    def take(self, items: Sequence[RunHistories]) -> None:
+    def take(self, items: Sequence[RunLines]) -> None:
         """Decide about a batch of runs."""
         existing = self._holdings.existing_runs([item.run.run_id for item in items])
         self._outcome.matched_runs += len(existing)
         found = self._found([item.run.run_id for item in items if item.run.run_id in existing])
         for item in items:
-            stored = [self._form.run(item.run), *self._form.histories(item.histories)]
+            run, histories = self._form.run(item.run), StoredHistories(item)
             if item.run.run_id in existing:
-                self._take_existing(item.run, stored, found)
+                self._take_existing(item.run, [run, *histories], found)
             elif item.run.experiment_id not in self._experiments:
                 self._shut_out[item.run.experiment_id] += 1
             else:
                 self._outcome.created["runs"] += 1
-                self._sink.run(stored[0], stored[1:])  # type: ignore[arg-type]
+                self._sink.run(run, histories)
 
     def _found(self, ids: Sequence[str]) -> Iterator[list[Record]]:
         """The target's runs with these ids, each with its histories, in this order."""
@@ -74,13 +74,13 @@ class RunStep:
             self._outcome.conflict("runs", f"of experiment {experiment_id}", f"{count} runs have no place without it")
 
 
-def run_batches(items: Iterable[RunHistories]) -> Iterator[list[RunHistories]]:
+def run_batches(items: Iterable[RunLines]) -> Iterator[list[RunLines]]:
     """Runs in batches that are small in runs and in points."""
-    batch: list[RunHistories] = []
+    batch: list[RunLines] = []
     points = 0
     for item in items:
         batch.append(item)
-        points += sum(len(history.step) for history in item.histories)
+        points += item.size
         if len(batch) >= BATCH or points >= POINTS_AT_ONCE:
             yield batch
             batch, points = [], 0

@@ -6,7 +6,9 @@ A record of the target is "the same" as one of the snapshot where it equals the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.schema import (
@@ -21,9 +23,41 @@ from mlmeta.schema import (
     canonical,
     to_records,
 )
+from mlmeta.snapshot.reader import RunLines
 
 LARGEST = 1.7976931348623157e308
 """What MLflow's SQL store keeps for infinity (`SqlAlchemyStore.sanitize_metric_value`)."""
+
+
+@dataclass(frozen=True)
+class StoredHistories:
+    """The histories of a run as MLflow's database will hold them: each is taken apart when it is its turn.
+
+    Millions of Python's numbers that wait for theirs would not fit into the processor's cache: half of the time.
+
+    Args:
+        item: as the snapshot has them.
+    """
+
+    item: RunLines
+
+    @property
+    def keys(self) -> set[str]:
+        """The metrics that have a history."""
+        return {line.key for line in self.item.lines}
+
+    @property
+    def size(self) -> int:
+        """The number of points."""
+        return self.item.size
+
+    def __iter__(self) -> Iterator[MetricHistory]:
+        """The histories, in order.
+
+        Raises:
+            DamagedSnapshotError: one is none.
+        """
+        return chain.from_iterable(map(stored_history, self.item.histories()))
 
 
 class StoredForm:

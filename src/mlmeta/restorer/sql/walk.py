@@ -59,10 +59,10 @@ def walk(part: Selected, holdings: Holdings, sink: Sink, ways: Ways, progress: P
         progress.advance("experiments")
     runs = RunStep(holdings, outcome, sink, form, experiments.open)
     progress.phase("restoring runs")
-    for items in run_batches(part.runs(histories=compare)):
+    for items in run_batches(part.runs_with_lines(histories=compare)):
         runs.take(items)
         progress.advance("runs", len(items))
-        progress.advance("metric points", sum(len(history.step) for item in items for history in item.histories))
+        progress.advance("metric points", sum(item.size for item in items))
     runs.finish()
     progress.phase("restoring logged models")
     logged = LoggedModelStep(holdings, outcome, sink, form, experiments.open)

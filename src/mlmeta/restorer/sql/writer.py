@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from mlmeta.restorer.sql import rows
 from mlmeta.restorer.sql.holdings import DEFAULT_ID, Holdings
 from mlmeta.restorer.sql.inserts import Inserts, raise_experiment_counter
+from mlmeta.restorer.sql.stored import StoredHistories
 from mlmeta.schema import DatasetInput, Experiment, LoggedModel, MetricHistory, RegisteredModel, Run
 
 
@@ -41,17 +42,23 @@ class RowWriter:
         self._connection.execute(sa.update(table).where(table.c.experiment_id == DEFAULT_ID).values(values))
         self._inserts.add("experiment_tags", rows.tag_rows(DEFAULT_ID, record.tags))
 
-    def run(self, record: Run, histories: Sequence[MetricHistory]) -> None:
+    def run(self, record: Run, histories: StoredHistories) -> None:
         """Add a run with everything that belongs to it."""
         add = self._inserts.add
         add("runs", [rows.run_row(record)])
         add("params", rows.tag_rows(record.run_id, record.params))
         add("tags", rows.tag_rows(record.run_id, record.tags))
-        add("latest_metrics", rows.latest_rows(record, histories))
-        add("metrics", rows.single_point_rows(record, histories))
+        add("latest_metrics", rows.latest_rows(record, self._without_latest(record, histories)))
+        add("metrics", rows.single_point_rows(record, histories.keys))
         self._inserts.add_histories(histories)
         if record.dataset_inputs or record.model_inputs or record.model_outputs:
             self._inputs(record)
+
+    @staticmethod
+    def _without_latest(record: Run, histories: StoredHistories) -> Iterator[MetricHistory]:
+        """The histories of metrics that the run has no latest point of."""
+        missing = histories.keys.difference(record.metrics)
+        return (history for history in histories if history.key in missing) if missing else iter(())
 
     def _inputs(self, record: Run) -> None:
         once = {(used.dataset.name, used.dataset.digest): used for used in reversed(record.dataset_inputs)}

@@ -27,6 +27,13 @@ def test_no_heavy_package_is_imported(snapshots: Path, cli: Cli, arguments: tupl
     assert _imported(done.err) == set()
 
 
+def test_a_quiet_command_draws_nothing(snapshots: Path, cli: Cli) -> None:
+    done = cli.cold("verify", "--quiet", python=("-X", "importtime"))
+    assert done.code == 0
+    assert "mlmeta.snapshot.verify" in done.err
+    assert "rich" not in done.err
+
+
 def test_the_check_itself_can_fail(cli: Cli) -> None:
     assert _imported("import time: 1 | 2 | mlflow.client\nimport time: 1 | 2 |   google.cloud") == {
         "mlflow",

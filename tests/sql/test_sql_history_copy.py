@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 from sql_helpers import ALL, QUIET, backup, digests, snapshot_of, tables
 from sqlalchemy.engine import Connection
 
-from mlmeta.errors import RestoreError
+from mlmeta.errors import DamagedSnapshotError, RestoreError
 from mlmeta.restorer.sql import SqlTarget
 from mlmeta.restorer.sql.history_copy import TYPES, copy_histories
 from mlmeta.restorer.sql.postgres import make_schema
 from mlmeta.restorer.sql.rows import COLUMNS, history_rows
-from mlmeta.schema import Experiment, LatestMetric, MetricHistory, Run
-from mlmeta.snapshot.reader import Snapshot
+from mlmeta.restorer.sql.stored import StoredHistories
+from mlmeta.schema import Experiment, HistoryLine, LatestMetric, MetricHistory, Run
+from mlmeta.snapshot.reader import RunLines, Snapshot
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
 _VALUES = st.floats(allow_infinity=False)
@@ -87,6 +89,26 @@ def test_what_no_column_holds_is_refused(
     with pytest.raises(RestoreError, match=why):
         SqlTarget(uri).restore(_snapshot(tmp_path / "a", key, step), ALL, QUIET)
     assert tables(uri) == []
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_a_history_that_is_spoiled_after_the_verification(kind: str, tmp_path: Path, request: Any) -> None:
+    """Histories are taken apart late: nothing stays of what was written before."""
+    uri = request.getfixturevalue("postgres")() if kind == "postgresql" else f"sqlite:///{tmp_path}/new.db"
+    snapshot = _snapshot(tmp_path / "a")
+    path = tmp_path / "a" / snapshot.summary.files["metrics"].name
+    path.write_bytes(path.read_bytes().replace(b"[1,2]", b"[1,x]"))
+    with pytest.raises(DamagedSnapshotError, match="SHA-256 differs"):
+        SqlTarget(uri).restore(snapshot, ALL, QUIET)
+    assert not (tmp_path / "new.db").exists()
+    assert kind == "sqlite" or tables(uri) == []
+
+
+def test_a_line_that_is_no_history_is_named() -> None:
+    line = HistoryLine.of(b'{"run_id":"r1","key":"loss","step":[1,x],"timestamp":[1,2],"value":[0.5,1.5]}')
+    item = RunLines(Run(run_id="r1", experiment_id="1", status="FINISHED"), (line,))
+    with pytest.raises(DamagedSnapshotError, match="the history of 'loss' of run r1 is damaged"):
+        list(StoredHistories(item))
 
 
 def test_a_table_of_other_types_gets_rows(tmp_path: Path, postgres: Callable[[], str]) -> None:

@@ -23,7 +23,10 @@ from mlmeta.errors import (
 )
 from mlmeta.exporter.sql import SqlSource
 from mlmeta.restorer.sql import SqlTarget
+from mlmeta.restorer.sql.schema import ensure_schema
 from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run, Selection, Skipped
+from mlmeta.tracking.database import parse
+from mlmeta.tracking.sql import runs
 
 OLD = Path(__file__).parent.parent / "data" / "old_mlflow"
 
@@ -79,6 +82,25 @@ def test_postgresql_errors_have_classes(postgres: Callable[[], str]) -> None:
     with pytest.raises((AuthenticationError, ConnectionFailedError)) as error:
         records_of(url.set(username="stranger", password="s3cret").render_as_string(hide_password=False))
     assert "s3cret" not in str(error.value)
+
+
+def test_a_table_that_may_not_be_read_is_no_missing_table(postgres: Callable[[], str]) -> None:
+    """What some views of PostgreSQL's hide from a user would be left out of the snapshot without a word."""
+    uri = postgres()
+    ensure_schema(parse(uri))
+    with sa.create_engine(uri, poolclass=sa.NullPool).begin() as connection:
+        connection.exec_driver_sql("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        connection.exec_driver_sql("REVOKE SELECT ON logged_models FROM reader")
+    as_reader = sa.make_url(uri).set(username="reader").render_as_string(hide_password=False)
+    with pytest.raises(AuthenticationError, match="logged_models"):
+        records_of(as_reader)
+
+
+def test_batches_do_not_show(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = records_of(f"sqlite:///{store}")
+    monkeypatch.setattr(runs, "FIRST_BATCH", 1)
+    monkeypatch.setattr(runs, "BATCH", 3)
+    assert records_of(f"sqlite:///{store}") == records
 
 
 def test_reading_needs_no_mlflow_and_leaves_no_trace(store: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -12,7 +14,9 @@ from mlmeta import open_snapshot, verify
 from mlmeta.errors import MlmetaError
 from mlmeta.operations.listing import list_snapshots
 from mlmeta.schema import Experiment, MetricHistory, ModelVersion, RegisteredModel, Run, Summary
+from mlmeta.snapshot import reader
 from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.storage import LocalStorage
 from tests.support import damage
 from tests.support.stored import write_snapshot
@@ -172,3 +176,24 @@ def _rewrite(folder: Path, kind: str, change: Callable[[list[bytes]], list[bytes
         update={"bytes": len(content), "records": len(lines), "sha256": hashlib.sha256(content).hexdigest()}
     )
     summary.write_bytes(found.model_copy(update={"files": {**found.files, kind: entry}}).to_bytes())
+
+
+class _Counting(LocalStorage):
+    """A folder that counts how often each kind of file is opened."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.opened: Counter[str] = Counter()
+
+    def open(self, name: str) -> BinaryIO:
+        self.opened[name.split("_", maxsplit=1)[0]] += 1
+        return super().open(name)
+
+
+def test_histories_are_read_once(snapshots: Path) -> None:
+    """From a bucket, each time is a download."""
+    storage = _Counting(snapshots)
+    snapshot = reader.open_snapshot(storage)
+    storage.opened.clear()
+    assert verify_snapshot(snapshot) == []
+    assert storage.opened == {"experiments": 1, "runs": 2, "metrics": 1, "models": 1}

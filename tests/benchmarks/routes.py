@@ -163,8 +163,9 @@ def postgresql_restore(bench: Bench) -> None:
 
             return command
 
-        ours, bare, other = measure(
+        ours, proven, bare, other = measure(
             into(bench.restore(running.uri("copy"), "--no-verify")),
+            into(bench.restore(running.uri("copy"))),
             into(floor("postgres-write", running.plain("copy"), running.plain("whole")), "schema"),
             into([running.tool("pg_restore"), "-d", running.plain("copy"), dump]),
             times=bench.times,
@@ -172,6 +173,7 @@ def postgresql_restore(bench: Bench) -> None:
     what, big = f"{bench.size}: exact restore into PostgreSQL", bench.size != "S"
     report(what, ours, "COPY … FROM STDIN, schema there", bare, 1.3 if big else None)
     report(what, ours, "pg_restore", other, 1 if big else None)
+    report(f"{bench.size}: the same, read back and compared", proven, "pg_restore", other)
 
 
 def server_backup(bench: Bench) -> None:

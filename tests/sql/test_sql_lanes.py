@@ -13,8 +13,10 @@ from sql_helpers import ALL, QUIET, backup, digests, snapshot_of
 from mlmeta.errors import ConnectionFailedError
 from mlmeta.exporter.sql import SqlSource
 from mlmeta.restorer.sql import SqlTarget
-from mlmeta.schema import Experiment, LatestMetric, MetricHistory, Record, Run
+from mlmeta.restorer.verification import compare
+from mlmeta.schema import Experiment, LatestMetric, Line, MetricHistory, Record, Run, Skipped
 from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.sql import lanes
 
 RUNS = 1_300
@@ -31,6 +33,11 @@ def records() -> Iterator[Record]:
             steps = list(range(start, min(start + 10_000, points)))
             times, values = [step + 1 for step in steps], [float("nan") if step % 99 == 5 else 0.5 for step in steps]
             yield MetricHistory(run_id=f"{number:032}", key="loss", step=steps, timestamp=times, value=values)
+
+
+def to_line(item: Line | Skipped) -> bytes:
+    assert not isinstance(item, Skipped)
+    return item.to_line()
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +92,36 @@ def test_all_connections_see_one_moment(
     assert opened == ["opened"] * lanes.LANES
     assert digests(snapshot_of(found, tmp_path)) == digests(snapshot)
     assert digests(backup(uri, tmp_path / "now")) != digests(snapshot)
+
+
+def test_a_proof_reads_side_by_side(uri: str, snapshot: Snapshot, opened: list[str]) -> None:
+    back = SqlTarget(uri).read_back(snapshot, ALL, lambda _: iter(()))
+    assert list(map(to_line, back)) == list(map(to_line, records()))
+    assert opened == ["opened"] * lanes.LANES
+
+
+def test_a_proof_side_by_side_sees_each_difference(snapshot: Snapshot, postgres: Callable[[], str]) -> None:
+    uri = postgres()
+    SqlTarget(uri).restore(snapshot, ALL, QUIET)
+    moved, cut, emptied, changed, gone = (f"{number:032}" for number in (7, 8, 40, 700, 1_000))
+    execute(
+        uri,
+        f"UPDATE metrics SET value = 0.75 WHERE run_uuid = '{moved}' AND step = 119999",
+        f"DELETE FROM metrics WHERE run_uuid = '{cut}' AND step = 59999",
+        f"DELETE FROM metrics WHERE run_uuid = '{emptied}'",
+        f"UPDATE runs SET status = 'KILLED' WHERE run_uuid = '{changed}'",
+        *(f"DELETE FROM {table} WHERE run_uuid = '{gone}'" for table in ("metrics", "latest_metrics", "runs")),
+    )
+    back = SqlTarget(uri).read_back(snapshot, ALL, lambda _: iter(()))
+    found = compare(Selected(snapshot, ALL), back, ())
+    assert {(difference.id, difference.field) for difference in found.differences} == {
+        (moved, "history of loss"),
+        (cut, "history of loss"),
+        (emptied, "history of loss"),
+        (changed, "status"),
+        (gone, ""),
+    }
+    assert found.compared["metric point"] - found.matching["metric point"] == 1 + 1 + 40
 
 
 @pytest.mark.parametrize("refusal", ["ROLE lonely CONNECTION LIMIT 1", "export"])

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlmeta.schema import Record, canonical
-from mlmeta.snapshot.reader import RunHistories
+from mlmeta.snapshot.reader import RunLines
 
 _LARGEST = 1.7976931348623157e308  # what MLflow's database stores for an infinity
 
 
-def columns(item: RunHistories) -> list[tuple[str, list[int], list[int], list[float]]]:
-    """Of all histories; equal columns need no look at single points (a NaN makes them unequal)."""
-    return [(h.key, h.step, h.timestamp, h.value) for h in item.histories]
+def same_lines(expected: RunLines, found: RunLines) -> bool:
+    """Whether all histories are the same to the byte, which needs no look at single points."""
+    return [line.line for line in expected.lines] == [line.line for line in found.lines]
 
 
-def points(item: RunHistories) -> dict[str, set[tuple[int, int, str]]]:
+def points(item: RunLines) -> dict[str, set[tuple[int, int, str]]]:
     """The points of each metric, values as MLflow keeps them."""
     found: dict[str, set[tuple[int, int, str]]] = {}
-    for history in item.histories:
+    for history in item.histories():
         points = found.setdefault(history.key, set())
         points.update((step, timestamp, repr(_stored(value))) for step, timestamp, value in canonical(history.points()))
     for key, latest in item.run.metrics.items():

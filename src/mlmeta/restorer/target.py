@@ -8,7 +8,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.progress import Progress
-from mlmeta.schema import Record, Selection, Skipped
+from mlmeta.schema import Line, Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 
 
@@ -108,7 +108,7 @@ class Target(Protocol):
             RestoreError: the target can't take it at all.
         """
 
-    def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Record | Skipped]:
+    def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Line | Skipped]:
         """What was restored, read from the target, in the snapshot's ids and order.
 
         Of fields that this route can't keep, the snapshot's own value is given where the target's can't be

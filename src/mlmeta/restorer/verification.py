@@ -12,16 +12,16 @@ from mlmeta.restorer import equality
 from mlmeta.restorer.walking import Merge, with_histories
 from mlmeta.schema import (
     Experiment,
+    Line,
     LoggedModel,
     ModelVersion,
-    Record,
     RegisteredModel,
     Skipped,
     experiment_order,
     logged_model_order,
     run_order,
 )
-from mlmeta.snapshot.reader import RunHistories
+from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selecting import Selected
 
 MOST_NAMED = 1000
@@ -84,7 +84,7 @@ class Comparison(BaseModel):
         return self.total == 0
 
 
-def compare(selected: Selected, found: Iterable[Record | Skipped], unkept: tuple[str, ...]) -> Comparison:
+def compare(selected: Selected, found: Iterable[Line | Skipped], unkept: tuple[str, ...]) -> Comparison:
     """Hold what a target gives back against the snapshot.
 
     Args:
@@ -103,15 +103,15 @@ class _Comparer:
         self._differences: list[Difference] = []
         self._total = 0
         self._experiments = Merge(selected.experiments(), lambda e: experiment_order(e.experiment_id))
-        self._runs = Merge(selected.runs(), _run_key)
+        self._runs = Merge(selected.runs_with_lines(), _run_key)
         self._logged = Merge(selected.logged_models(), _logged_key)
         self._models = Merge(selected.models(), lambda m: m.name)
 
-    def compare(self, found: Iterable[Record | Skipped]) -> Comparison:
+    def compare(self, found: Iterable[Line | Skipped]) -> Comparison:
         for item in with_histories(found):
             if isinstance(item, Experiment):
                 self._match(self._experiments, item, self._experiment, _named_experiment)
-            elif isinstance(item, RunHistories):
+            elif isinstance(item, RunLines):
                 self._match(self._runs, item, self._run, _named_run)
             elif isinstance(item, LoggedModel):
                 self._match(self._logged, item, self._logged_model, _named_logged)
@@ -173,7 +173,7 @@ class _Comparer:
     def _experiment(self, expected: Experiment, found: Experiment) -> bool:
         return self._fields("experiment", "experiments", expected.name, (dict(expected), dict(found)))
 
-    def _run(self, expected: RunHistories, found: RunHistories) -> bool:
+    def _run(self, expected: RunLines, found: RunLines) -> bool:
         wanted, actual = dict(expected.run), dict(found.run)
         if any(metric.step is None for metric in expected.run.metrics.values()):  # older snapshots: values only
             wanted["metrics"] = {k: m.value for k, m in wanted["metrics"].items()}
@@ -181,9 +181,9 @@ class _Comparer:
         same = self._fields("run", "runs", expected.run.run_id, (wanted, actual))
         return self._histories(expected, found) and same
 
-    def _histories(self, expected: RunHistories, found: RunHistories) -> bool:
+    def _histories(self, expected: RunLines, found: RunLines) -> bool:
         """Point by point; a history of one point that is the latest metric needs no record on either side."""
-        if expected.run.metrics == found.run.metrics and equality.columns(expected) == equality.columns(found):
+        if expected.run.metrics == found.run.metrics and equality.same_lines(expected, found):
             self._count_points(expected)
             return True
         wanted, actual = equality.points(expected), equality.points(found)
@@ -200,9 +200,8 @@ class _Comparer:
                 self._differ(Difference(kind="run", id=expected.run.run_id, field=f"history of {key}", **shown))
         return same
 
-    def _count_points(self, item: RunHistories) -> None:
-        with_history = {history.key for history in item.histories}
-        count = sum(len(history.step) for history in item.histories) + len(item.run.metrics.keys() - with_history)
+    def _count_points(self, item: RunLines) -> None:
+        count = item.size + len(item.run.metrics.keys() - {line.key for line in item.lines})
         self._compared["metric point"] += count
         self._matching["metric point"] += count
 
@@ -229,7 +228,7 @@ class _Comparer:
         return same
 
 
-def _run_key(item: RunHistories) -> Any:
+def _run_key(item: RunLines) -> Any:
     return experiment_order(item.run.experiment_id), run_order(item.run)
 
 
@@ -237,7 +236,7 @@ def _named_experiment(record: Experiment) -> tuple[str, str]:
     return "experiment", record.name
 
 
-def _named_run(item: RunHistories) -> tuple[str, str]:
+def _named_run(item: RunLines) -> tuple[str, str]:
     return "run", item.run.run_id
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from mlmeta.schema import MetricHistory, Record, Run, Skipped
-from mlmeta.snapshot.reader import RunHistories
+from mlmeta.schema import HISTORIES, HistoryLine, Line, Record, Run, Skipped
+from mlmeta.snapshot.reader import RunLines
 
 T = TypeVar("T")
 
@@ -46,20 +46,20 @@ class Merge(Iterator[T]):
         return self
 
 
-def with_histories(items: Iterable[Record | Skipped]) -> Iterator[Record | Skipped | RunHistories]:
-    """Each run together with the histories that follow it; anything else as it comes."""
+def with_histories(items: Iterable[Line | Skipped]) -> Iterator[Record | Skipped | RunLines]:
+    """Each run together with the histories that follow it, as lines; anything else as it comes."""
     run: Run | None = None
-    histories: list[MetricHistory] = []
+    lines: list[HistoryLine] = []
     for item in items:
-        if isinstance(item, MetricHistory):
-            histories.append(item)
+        if isinstance(item, HISTORIES):
+            lines.append(item.as_line())
             continue
         if run is not None:
-            yield RunHistories(run, tuple(histories))
-            run, histories = None, []
+            yield RunLines(run, tuple(lines))
+            run, lines = None, []
         if isinstance(item, Run):
             run = item
         else:
             yield item
     if run is not None:
-        yield RunHistories(run, tuple(histories))
+        yield RunLines(run, tuple(lines))

@@ -4,7 +4,16 @@ from mlmeta.schema.base import Record
 from mlmeta.schema.experiments import Experiment, experiment_order
 from mlmeta.schema.kinds import EXPERIMENTS, KINDS, LOGGED_MODELS, METRICS, MODELS, RUNS, Kind, Line, kind_of
 from mlmeta.schema.logged_models import LoggedModel, LoggedModelMetric, logged_model_order
-from mlmeta.schema.metrics import HISTORIES, HistoryLine, MetricHistory, Point, canonical, point_order, to_records
+from mlmeta.schema.metrics import (
+    HISTORIES,
+    History,
+    HistoryLine,
+    MetricHistory,
+    Point,
+    canonical,
+    point_order,
+    to_records,
+)
 from mlmeta.schema.models import ModelVersion, RegisteredModel
 from mlmeta.schema.runs import Dataset, DatasetInput, LatestMetric, ModelInput, ModelOutput, Run, run_order, same_point
 from mlmeta.schema.selection import Selection
@@ -23,6 +32,7 @@ __all__ = [
     "DatasetInput",
     "Experiment",
     "FileEntry",
+    "History",
     "HistoryLine",
     "Kind",
     "LatestMetric",

@@ -41,6 +41,14 @@ class MetricHistory(Record):
         """The number of points."""
         return len(self.step)
 
+    def record(self) -> MetricHistory:
+        """Itself: a `HistoryLine` has to be taken apart."""
+        return self
+
+    def as_line(self) -> HistoryLine:
+        """The line that a snapshot has of it."""
+        return HistoryLine(self.run_id, self.key, self.size, self.to_line())
+
     def points(self) -> Iterator[Point]:
         """The points, one by one."""
         return zip(self.step, self.timestamp, self.value, strict=True)
@@ -95,13 +103,20 @@ class HistoryLine:
         """Its columns, taken apart."""
         return MetricHistory.model_validate_json(self.line)
 
+    def as_line(self) -> HistoryLine:
+        """Itself."""
+        return self
+
     def to_line(self) -> bytes:
         """The line."""
         return self.line
 
 
+History = MetricHistory | HistoryLine
+"""The two forms of a metric history."""
+
 HISTORIES = (MetricHistory, HistoryLine)
-"""The two forms of a metric history, for `isinstance`: a union of types is made anew each time it is asked."""
+"""The same for `isinstance`: a union of types is made anew each time it is asked."""
 
 
 @lru_cache(maxsize=1000)  # the same few names, again and again

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 
 from mlmeta.restorer.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings
 from mlmeta.restorer.sql.outcome import RENAME
 from mlmeta.restorer.sql.runs import run_batches
-from mlmeta.restorer.sql.stored import StoredForm, same
+from mlmeta.restorer.sql.stored import StoredForm, same, same_history
 from mlmeta.restorer.sql.walk import Ways
-from mlmeta.schema import Experiment, MetricHistory, Record, RegisteredModel, Run
+from mlmeta.schema import Experiment, History, HistoryLine, Line, RegisteredModel, Run
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.sql.batches import batches
 
 
-def restored(part: Selected, holdings: Holdings, ways: Ways) -> Iterator[Record]:
+def restored(part: Selected, holdings: Holdings, ways: Ways) -> Iterator[Line]:
     """What the target holds of a part of a snapshot, in the snapshot's order.
 
     A record that is just as a restore leaves it is given as the snapshot has it; one that differs, as the target
@@ -26,8 +27,7 @@ def restored(part: Selected, holdings: Holdings, ways: Ways) -> Iterator[Record]
     for record in part.experiments():
         if found := _experiment(record, holdings, form, suffix):
             yield found
-    for items in run_batches(part.runs_with_lines()):
-        yield from _runs(items, holdings, form)
+    yield from _runs(part, holdings, form)
     for some in batches(part.logged_models()):
         there = holdings.logged_models([model.model_id for model in some])
         for model in some:
@@ -50,32 +50,37 @@ def _experiment(record: Experiment, holdings: Holdings, form: StoredForm, suffix
     return record if same(found, stored) else found
 
 
-def _runs(items: Sequence[RunLines], holdings: Holdings, form: StoredForm) -> Iterator[Record]:
-    expected = {item.run.run_id: item for item in items}
-    histories: dict[tuple[str, str], list[MetricHistory]] = {}
-    for record in holdings.runs_with_histories(list(expected)):
+def _runs(part: Selected, holdings: Holdings, form: StoredForm) -> Iterator[Run | History]:
+    expected: deque[RunLines] = deque()
+    lines: dict[str, list[HistoryLine]] = {}
+    for record in holdings.runs_with_histories(_asked(run_batches(part.runs_with_lines()), expected)):
         if isinstance(record, Run):
-            run = expected[record.run_id].run
-            histories = _by_key([*expected[record.run_id].histories()])
-            yield run if same(record, form.run(run)) else record
-        elif isinstance(record, MetricHistory):
-            yield _history(record, histories.get((record.run_id, record.key), []), form)
+            while (item := expected.popleft()).run.run_id != record.run_id:  # those that are missing
+                pass
+            lines = _by_key(item.lines)
+            yield item.run if same(record, form.run(item.run)) else record
+        else:
+            own = lines.get(record.key)
+            yield _history(record, own.pop()) if own else record
 
 
-def _by_key(histories: Sequence[MetricHistory]) -> dict[tuple[str, str], list[MetricHistory]]:
-    """The records of each history, the first of them last: they are taken off one by one."""
-    found: dict[tuple[str, str], list[MetricHistory]] = {}
-    for history in reversed(histories):
-        found.setdefault((history.run_id, history.key), []).append(history)
+def _asked(batches: Iterable[list[RunLines]], expected: deque[RunLines]) -> Iterator[list[str]]:
+    """The ids of runs; the runs themselves wait in `expected`."""
+    for batch in batches:
+        expected.extend(batch)
+        yield [item.run.run_id for item in batch]
+
+
+def _by_key(lines: Sequence[HistoryLine]) -> dict[str, list[HistoryLine]]:
+    """The lines of each history, the first of them last: they are taken off one by one."""
+    found: dict[str, list[HistoryLine]] = {}
+    for line in reversed(lines):
+        found.setdefault(line.key, []).append(line)
     return found
 
 
-def _history(record: MetricHistory, expected: list[MetricHistory], form: StoredForm) -> MetricHistory:
-    if not expected:
-        return record
-    own = expected.pop()
-    stored = form.histories([own])
-    return own if len(stored) == 1 and same(record, stored[0]) else record
+def _history(found: History, own: HistoryLine) -> History:
+    return own if same_history(found, own) else found
 
 
 def _models(

@@ -8,13 +8,14 @@ from itertools import chain
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.schema import Experiment, LoggedModel, MetricHistory, RegisteredModel, Run
+from mlmeta.schema import Experiment, History, LoggedModel, RegisteredModel, Run
 from mlmeta.tracking.sql.batches import batches
 from mlmeta.tracking.sql.experiments import read_experiments
+from mlmeta.tracking.sql.lanes import Lanes
 from mlmeta.tracking.sql.logged_models import logged_models_by_id
 from mlmeta.tracking.sql.models import read_models
 from mlmeta.tracking.sql.runs import runs_by_id
-from mlmeta.tracking.sql.runs_with_histories import with_histories
+from mlmeta.tracking.sql.runs_with_histories import side_by_side, with_histories
 from mlmeta.tracking.sql.tables import Tables
 
 DEFAULT_ID = 0
@@ -27,10 +28,12 @@ class Holdings:
     Args:
         connection: in a transaction; None for a database that holds no store yet.
         shown: the database's address, for errors.
+        lanes: further connections that see the same moment; None: there is just the one.
     """
 
-    def __init__(self, connection: Connection | None, shown: str) -> None:
+    def __init__(self, connection: Connection | None, shown: str, lanes: Lanes | None = None) -> None:
         self._connection = connection
+        self._lanes = lanes
         self._tables = Tables(connection, shown) if connection is not None else None
         self.experiments: dict[int, str] = {}
         """Names by id, of all workspaces: an id is taken whoever has it."""
@@ -49,14 +52,26 @@ class Holdings:
             return None
         return next(read_experiments(self._connection, self._tables, [experiment_id]), None)
 
-    def runs_with_histories(self, ids: Sequence[str]) -> Iterator[Run | MetricHistory]:
-        """Those of these runs that exist, in this order, each followed by its histories."""
+    def runs_with_histories(self, ids: Iterable[Sequence[str]]) -> Iterator[Run | History]:
+        """Those of these runs that exist, in this order, each followed by its histories.
+
+        Args:
+            ids: in batches of at most `BATCH`; taken by another thread, and ahead, where there are lanes.
+        """
         if self._connection is None or self._tables is None:
             return
-        for batch in batches(ids):
-            found = runs_by_id(self._connection, self._tables, batch)
-            runs = [found[run_id] for run_id in batch if run_id in found]
-            yield from chain.from_iterable(with_histories(self._connection, self._tables, runs))
+        connection, tables = self._connection, self._tables
+        found = (self._runs(connection, tables, batch) for batch in ids)
+        if self._lanes is not None:
+            yield from chain.from_iterable(side_by_side(connection, self._lanes, tables, found))
+            return
+        for runs in found:
+            yield from chain.from_iterable(with_histories(connection, tables, runs, lines=True))
+
+    @staticmethod
+    def _runs(connection: Connection, tables: Tables, ids: Sequence[str]) -> list[Run]:
+        found = runs_by_id(connection, tables, ids)
+        return [found[run_id] for run_id in ids if run_id in found]
 
     def existing_runs(self, ids: Sequence[str]) -> set[str]:
         """Those of these ids that are taken. At most a batch of them."""

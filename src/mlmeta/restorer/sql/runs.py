@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mlmeta.restorer.sql.holdings import Holdings
 from mlmeta.restorer.sql.outcome import Outcome, Sink
-from mlmeta.restorer.sql.stored import StoredForm, StoredHistories, same
-from mlmeta.schema import Record, Run
+from mlmeta.restorer.sql.stored import StoredForm, StoredHistories, same, same_histories
+from mlmeta.schema import History, Run
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.tracking.sql.batches import BATCH
 from mlmeta.tracking.sql.runs_with_histories import POINTS_AT_ONCE
@@ -43,27 +43,29 @@ class RunStep:
         for item in items:
             run, histories = self._form.run(item.run), StoredHistories(item)
             if item.run.run_id in existing:
-                self._take_existing(item.run, [run, *histories], found)
+                self._take_existing(run, histories, *next(found))
             elif item.run.experiment_id not in self._experiments:
                 self._shut_out[item.run.experiment_id] += 1
             else:
                 self._outcome.created["runs"] += 1
                 self._sink.run(run, histories)
 
-    def _found(self, ids: Sequence[str]) -> Iterator[list[Record]]:
+    def _found(self, ids: Sequence[str]) -> Iterator[tuple[Run, list[History]]]:
         """The target's runs with these ids, each with its histories, in this order."""
-        own: list[Record] = []
-        for record in self._holdings.runs_with_histories(ids):
-            if isinstance(record, Run) and own:
-                yield own
-                own = []
-            own.append(record)
-        if own:
-            yield own
+        run: Run | None = None
+        own: list[History] = []
+        for record in self._holdings.runs_with_histories([ids]):
+            if not isinstance(record, Run):
+                own.append(record)
+                continue
+            if run is not None:
+                yield run, own
+            run, own = record, []
+        if run is not None:
+            yield run, own
 
-    def _take_existing(self, run: Run, stored: Sequence[Record], found: Iterator[list[Record]]) -> None:
-        theirs = next(found)
-        if len(theirs) == len(stored) and all(map(same, theirs, stored)):
+    def _take_existing(self, run: Run, histories: StoredHistories, theirs: Run, their_own: Sequence[History]) -> None:
+        if same(theirs, run) and same_histories(their_own, histories):
             self._outcome.present["runs"] += 1
         else:
             self._outcome.conflict("run", run.run_id, "the target has it with other content")

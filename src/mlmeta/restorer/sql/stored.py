@@ -13,6 +13,8 @@ from itertools import chain
 from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.schema import (
     Experiment,
+    History,
+    HistoryLine,
     LatestMetric,
     LoggedModel,
     MetricHistory,
@@ -87,10 +89,6 @@ class StoredForm:
         changes = {"artifact_uri": artifact_uri, "metrics": metrics, "start_time": record.start_time or 0}
         return record.model_copy(update=changes)
 
-    def histories(self, records: Sequence[MetricHistory]) -> list[MetricHistory]:
-        """With infinities as MLflow stores them."""
-        return [stored for record in records for stored in stored_history(record)]
-
     def logged_model(self, record: LoggedModel) -> LoggedModel:
         """With its artifact location rewritten and metrics as MLflow stores them."""
         (location,) = self._rewriter.uris("logged models", record.artifact_location)
@@ -143,6 +141,22 @@ def _stored_metric(metric: LatestMetric, run: Run) -> LatestMetric:
 
 def _clamped(value: float) -> float:
     return math.copysign(LARGEST, value) if math.isinf(value) else value
+
+
+def same_histories(found: Sequence[History], expected: StoredHistories) -> bool:
+    """Whether a run of the target has the histories that a restore leaves there. Equal lines are not taken apart."""
+    if [history.to_line() for history in found] == [line.line for line in expected.item.lines]:
+        return True
+    stored = list(expected)
+    return len(found) == len(stored) and all(map(same, (history.record() for history in found), stored))
+
+
+def same_history(found: History, own: HistoryLine) -> bool:
+    """Whether a history of the target is what a restore leaves there for one of the snapshot."""
+    if found.to_line() == own.line:
+        return True
+    stored = stored_history(own.record())
+    return len(stored) == 1 and same(found.record(), stored[0])
 
 
 def same(found: Record, stored: Record) -> bool:

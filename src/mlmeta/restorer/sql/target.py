@@ -26,10 +26,12 @@ from mlmeta.restorer.sql.schema import (
 from mlmeta.restorer.sql.walk import Ways, walk
 from mlmeta.restorer.sql.writer import RowWriter
 from mlmeta.restorer.target import Plan, Readback, Report
-from mlmeta.schema import Record, Selection, Skipped
+from mlmeta.schema import Line, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.database import SQLITE, parse, writing
+from mlmeta.tracking.sql.batches import BATCH
+from mlmeta.tracking.sql.lanes import Lanes, export_moment, lanes_at
 
 _BIG = ("params", "tags", "latest_metrics", "metrics")
 """Tables with many rows a run, to which no other table refers."""
@@ -154,7 +156,7 @@ class SqlTarget:
             writer.finish()
             return outcome
 
-    def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Record | Skipped]:
+    def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Line | Skipped]:
         """What was restored, in the snapshot's order.
 
         Records are looked up by the snapshot's ids, in one read-only transaction. Where the target holds just what a
@@ -167,9 +169,15 @@ class SqlTarget:
             read: not needed here: looking up by id sees through new names, too.
         """
         del read
-        with self._reading() as connection:
-            holdings = Holdings(connection, self._database.shown)
+        worth_it = snapshot.summary.stats.get("runs", 0) > BATCH
+        with self._reading() as connection, self._lanes(connection if worth_it else None) as lanes:
+            holdings = Holdings(connection, self._database.shown, lanes)
             yield from restored(Selected(snapshot, selection), holdings, self._ways(snapshot))
+
+    @contextlib.contextmanager
+    def _lanes(self, connection: Connection | None) -> Iterator[Lanes | None]:
+        with lanes_at(export_moment(connection) if connection is not None else "", self._database) as lanes:
+            yield lanes
 
     def _ways(self, snapshot: Snapshot) -> Ways:
         suffix = f" (restored {snapshot.timestamp})"

@@ -1,0 +1,102 @@
+"""A proof compares lines first; held against one that takes every history apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from mlmeta.restorer import equality
+from mlmeta.restorer.sql.stored import StoredHistories, same, same_histories, same_history, stored_history
+from mlmeta.restorer.verification import Comparison, compare
+from mlmeta.schema import LatestMetric, MetricHistory, Run, canonical
+from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.selecting import Selected
+
+VALUES = st.sampled_from([0.0, -0.0, 0.5, 1.0, 1e5, float("nan"), float("inf"), 1.7976931348623157e308])
+
+
+def _as_a_database_has_them(points: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
+    """Without those that are one to MLflow: it keeps 0.0 for -0.0, and the largest number for infinity."""
+    return list(
+        {(s, t, repr(v + 0.0).replace("inf", "1.7976931348623157e+308")): (s, t, v) for s, t, v in points}.values()
+    )
+
+
+POINTS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1), VALUES), min_size=1, max_size=5)
+POINTS = POINTS.map(_as_a_database_has_them)
+HISTORIES = st.dictionaries(st.sampled_from("abc"), POINTS, min_size=1, max_size=3)
+
+
+def run_with(histories: dict[str, list[tuple[int, int, float]]]) -> tuple[Run, list[MetricHistory]]:
+    records, metrics = [], {}
+    for key, points in sorted(histories.items()):
+        step, timestamp, value = (list(column) for column in zip(*canonical(points), strict=True))
+        records.append(MetricHistory(run_id="r", key=key, step=step, timestamp=timestamp, value=value))
+        metrics[key] = LatestMetric(step=step[-1], timestamp=timestamp[-1], value=value[-1])
+    return Run(run_id="r", experiment_id="1", status="FINISHED", metrics=metrics), records
+
+
+class OneRun:
+    """Selected is a run."""
+
+    def __init__(self, run: Run, histories: list[MetricHistory]) -> None:
+        self.item = RunLines(run, tuple(history.as_line() for history in histories))
+
+    def runs_with_lines(self) -> Iterator[RunLines]:
+        return iter([self.item])
+
+    def experiments(self) -> Iterator[Any]:
+        return iter(())
+
+    logged_models = models = experiments
+
+
+def compared(histories: tuple[Run, list[MetricHistory]], found: list[Any]) -> Comparison:
+    return compare(cast("Selected", OneRun(*histories)), found, ())
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(HISTORIES, HISTORIES, st.booleans())
+def test_a_comparison_of_lines_finds_what_one_of_points_finds(
+    monkeypatch: pytest.MonkeyPatch, ours: dict[str, Any], theirs: dict[str, Any], equal: bool
+) -> None:
+    expected = run_with(ours)
+    run, records = run_with(ours if equal else theirs)
+    quick = compared(expected, [run, *(record.as_line() for record in records)])
+    assert quick == compared(expected, [run, *records])
+    with monkeypatch.context() as patch:
+        patch.setattr(equality, "same_lines", lambda *_: False)
+        assert quick == compared(expected, [run, *records])
+    assert quick.is_equal or not equal
+
+
+FINITE = VALUES.filter(lambda value: value != float("inf"))
+FINITE_POINTS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1), FINITE), min_size=1, max_size=5)
+THEIRS = FINITE_POINTS.map(_as_a_database_has_them)
+
+
+@settings(max_examples=300, deadline=None)
+@given(FINITE_POINTS, THEIRS)
+@example([(0, 0, 0.0), (0, 0, -0.0)], [(0, 0, 0.0)])
+@example([(0, 0, float("nan"))], [(0, 0, float("nan"))])
+def test_a_stored_history_is_known_by_its_line(
+    ours: list[tuple[int, int, float]], theirs: list[tuple[int, int, float]]
+) -> None:
+    (run, [own]), (_, [found]) = run_with({"a": ours}), run_with({"a": theirs})
+    stored = stored_history(own)
+    slow = len(stored) == 1 and same(found, stored[0])
+    assert same_history(found, own.as_line()) == same_history(found.as_line(), own.as_line()) == slow
+    expected = StoredHistories(RunLines(run, (own.as_line(),)))
+    assert same_histories([found], expected) == same_histories([found.as_line()], expected) == slow
+    assert not same_histories([], expected)
+
+
+def test_an_infinity_may_be_stored_as_it_is_or_as_mlflow_does_it() -> None:
+    _, [own] = run_with({"a": [(0, 0, float("inf")), (1, 0, 1.0)]})
+    _, [clamped] = run_with({"a": [(0, 0, 1.7976931348623157e308), (1, 0, 1.0)]})
+    _, [other] = run_with({"a": [(0, 0, 1.7976931348623155e308), (1, 0, 1.0)]})
+    assert [same_history(found, own.as_line()) for found in (own, clamped, other)] == [True, True, False]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlmeta.errors import MlmetaError
     from mlmeta.operations.backup import BackupResult, backup
     from mlmeta.operations.copy import CopyResult, copy
+    from mlmeta.operations.diff import DiffResult, diff
     from mlmeta.operations.listing import ListResult, list_snapshots
     from mlmeta.operations.prune import PruneResult, prune
     from mlmeta.operations.restore import RestoreResult, restore
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BackupResult": "operations.backup",
     "CopyResult": "operations.copy",
+    "DiffResult": "operations.diff",
     "ListResult": "operations.listing",
     "MlmetaError": "errors",
     "PruneResult": "operations.prune",
@@ -47,6 +49,7 @@ _HOMES = {
     "VerifyResult": "operations.verify",
     "backup": "operations.backup",
     "copy": "operations.copy",
+    "diff": "operations.diff",
     "list_snapshots": "operations.listing",
     "open_snapshot": "operations.stores",
     "prune": "operations.prune",
@@ -57,6 +60,7 @@ _HOMES = {
 __all__ = [
     "BackupResult",
     "CopyResult",
+    "DiffResult",
     "ListResult",
     "MlmetaError",
     "PruneResult",
@@ -68,6 +72,7 @@ __all__ = [
     "__version__",
     "backup",
     "copy",
+    "diff",
     "list_snapshots",
     "open_snapshot",
     "prune",

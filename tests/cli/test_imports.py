@@ -18,7 +18,16 @@ def _imported(importtime: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("--version",), ("list",), ("show",), ("show", "--models"), ("verify",), ("backup", "-h")],
+    [
+        ("--help",),
+        ("--version",),
+        ("list",),
+        ("show",),
+        ("show", "--models"),
+        ("verify",),
+        ("diff", "latest", "latest"),
+        ("backup", "-h"),
+    ],
 )
 def test_no_heavy_package_is_imported(snapshots: Path, cli: Cli, arguments: tuple[str, ...]) -> None:
     done = cli.cold(*arguments, python=("-X", "importtime"))

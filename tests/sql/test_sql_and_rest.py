@@ -15,7 +15,7 @@ from tests.support.server import server as running
 
 from mlmeta import backup, restore
 from mlmeta.exporter.api import ApiSource
-from mlmeta.exporter.sql import UNSHOWN_BY_API
+from mlmeta.exporter.source import UNSHOWN_BY_API
 from mlmeta.schema import Record, RegisteredModel, Run
 from mlmeta.tracking.connection import Connection
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mlmeta.restorer import equality
 from mlmeta.restorer.sql.stored import StoredHistories, same, same_histories, same_history, stored_history
 from mlmeta.restorer.verification import Comparison, compare
 from mlmeta.schema import LatestMetric, MetricHistory, Run, canonical
+from mlmeta.snapshot import equality
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selecting import Selected
 
@@ -72,6 +72,14 @@ def test_a_comparison_of_lines_finds_what_one_of_points_finds(
         patch.setattr(equality, "same_lines", lambda *_: False)
         assert quick == compared(expected, [run, *records])
     assert quick.is_equal or not equal
+
+
+def test_a_lost_tag_that_says_nothing_is_a_difference() -> None:
+    run, _ = run_with({"a": [(0, 0, 0.5)]})
+    told = run.model_copy(update={"tags": {"note": "nothing"}})
+    found = compared((told, []), [run])
+    assert [(d.field, d.expected, d.found) for d in found.differences] == [("tags[note]", "'nothing'", "nothing")]
+    assert not found.is_equal
 
 
 FINITE = VALUES.filter(lambda value: value != float("inf"))

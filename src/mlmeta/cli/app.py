@@ -11,6 +11,7 @@ from mlmeta.cli.backup import backup
 from mlmeta.cli.browse import browse
 from mlmeta.cli.copy import copy
 from mlmeta.cli.demo import demo
+from mlmeta.cli.diff import diff
 from mlmeta.cli.list import list_
 from mlmeta.cli.prune import prune
 from mlmeta.cli.restore import restore
@@ -45,6 +46,7 @@ def _options(
 app.command("backup")(backup)
 app.command("list")(list_)
 app.command("show")(show)
+app.command("diff")(diff)
 app.command("restore")(restore)
 app.command("verify")(verify)
 app.command("prune")(prune)

@@ -13,6 +13,10 @@ from mlmeta.schema import Line, Selection, Skipped
 Item = Line | Skipped
 """A record, or the name of something that could not be read."""
 
+UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "model versions.storage_location")
+"""Fields of records that a database gives and `MlflowClient` does not (`search_runs`, `search_model_versions`).
+Deleted logged models are not shown either (`search_logged_models`)."""
+
 
 @dataclass(frozen=True)
 class SourceInfo:

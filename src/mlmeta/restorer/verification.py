@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.restorer import equality
-from mlmeta.restorer.walking import Merge, with_histories
 from mlmeta.schema import (
     Experiment,
     Line,
@@ -21,8 +19,10 @@ from mlmeta.schema import (
     logged_model_order,
     run_order,
 )
+from mlmeta.snapshot import equality
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.walking import Merge, with_histories
 
 MOST_NAMED = 1000
 

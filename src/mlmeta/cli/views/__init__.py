@@ -16,6 +16,7 @@ _VIEWS = {
     "BrowseResult": "browse:view",
     "CopyResult": "copy:view",
     "DemoResult": "demo:view",
+    "DiffResult": "diff:view",
     "ListResult": "listing:view",
     "MetricOverRuns": "show:metric_over_runs",
     "MetricOverSteps": "show:metric_over_steps",

@@ -26,10 +26,6 @@ from mlmeta.tracking.sql.runs import count_runs, stream_runs
 from mlmeta.tracking.sql.runs_with_histories import Records, side_by_side, with_histories
 from mlmeta.tracking.sql.tables import Tables
 
-UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "model versions.storage_location")
-"""Fields of records that a database gives and `MlflowClient` does not (`search_runs`, `search_model_versions`).
-Deleted logged models are not shown either (`search_logged_models`)."""
-
 
 class SqlSource:
     """An MLflow store, read from its database. Nothing is ever created, migrated or locked against writers.

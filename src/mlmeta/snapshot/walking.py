@@ -63,3 +63,19 @@ def with_histories(items: Iterable[Line | Skipped]) -> Iterator[Record | Skipped
             yield item
     if run is not None:
         yield RunLines(run, tuple(lines))
+
+
+def side_by_side(left: Iterable[T], right: Iterable[T], key: Callable[[T], Any]) -> Iterator[tuple[T | None, T | None]]:
+    """Two streams in one order: what is on both sides as a pair, what is on one side only beside None.
+
+    Args:
+        left: each key once.
+        right: likewise.
+        key: says the order.
+    """
+    merge = Merge(iter(left), key)
+    for item in right:
+        missing, same = merge.up_to(item)
+        yield from ((one, None) for one in missing)
+        yield same, item
+    yield from ((one, None) for one in merge.rest())

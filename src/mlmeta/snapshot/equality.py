@@ -53,13 +53,23 @@ def _comparable(value: Any) -> Any:
     return value
 
 
+class _Nothing:
+    """Stands for a key that is not there; equal to no value, not even to the word."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+_NOTHING = _Nothing()
+
+
 def parts(field: str, expected: Any, found: Any) -> Iterator[tuple[str, Any, Any]]:
     """The keys of a map that differ; anything else as a whole."""
     if not isinstance(expected, dict) or not isinstance(found, dict):
         yield field, expected, found
         return
     for key in sorted({*expected, *found}):
-        left, right = expected.get(key, "nothing"), found.get(key, "nothing")
+        left, right = expected.get(key, _NOTHING), found.get(key, _NOTHING)
         if not same(left, right):
             yield f"{field}[{key}]", left, right
 

@@ -1,0 +1,68 @@
+"""`mlmeta diff`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlmeta.cli import options
+from mlmeta.cli.render import Output
+from mlmeta.cli.run import execute
+from mlmeta.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlmeta.operations.result import Result
+    from mlmeta.progress import Progress
+
+Before = Annotated[
+    str,
+    typer.Argument(
+        metavar="[BEFORE]",
+        help="A snapshot: a timestamp, the beginning of one, latest, latest~1, or an ISO 8601 time.",
+    ),
+]
+After = Annotated[
+    str | None, typer.Argument(metavar="[AFTER]", help="Another one. Without it: the store at --tracking-uri.")
+]
+
+
+def diff(
+    before: Before = "latest",
+    after: After = None,
+    tracking_uri: options.TrackingUri = "",
+    storage: options.Storage = options.DEFAULT_STORAGE,
+    experiment: options.Experiments = None,
+    registry_uri: options.RegistryUri = None,
+    jobs: options.Jobs = options.DEFAULT_JOBS,
+    gcs_project: options.GcsProject = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    no_progress: options.NoProgress = False,
+) -> None:
+    """What changed between two snapshots, or between a snapshot and the store as it is now.
+
+    Down to single params, tags and metric points. Exit code 0: nothing; 4: something changed.
+    """
+
+    def call(progress: Progress) -> Result:
+        if after is None and not tracking_uri:
+            raise UsageError(
+                "there is nothing to compare with",
+                hint="name another snapshot (mlmeta diff latest~1 latest), or the store with --tracking-uri",
+            )
+        from mlmeta.operations.diff import diff as operation
+
+        return operation(
+            before,
+            after,
+            storage,
+            tracking_uri=tracking_uri,
+            registry_uri=registry_uri,
+            experiments=experiment or (),
+            jobs=jobs,
+            progress=progress,
+        )
+
+    execute(Output("diff", json, quiet, verbose, not no_progress), call)

@@ -1,0 +1,102 @@
+"""`mlmeta diff`: what changed between two snapshots, or between a snapshot and the store as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlmeta.errors import ExitCode
+from mlmeta.operations import sides
+from mlmeta.operations.result import Issue, Result
+from mlmeta.operations.sides import Side
+from mlmeta.operations.stores import DEFAULT_JOBS, Store, open_snapshot, open_source
+from mlmeta.progress import Progress, Silent
+from mlmeta.schema import Skipped
+from mlmeta.snapshot.diff import Changes, compared
+
+
+class DiffResult(Result):
+    """What changed.
+
+    Args:
+        before: timestamp of the snapshot before.
+        after: timestamp of the snapshot after, or the address of the store that was read, without credentials.
+        experiments: names of those that were compared; empty: all.
+        comparison: what changed.
+        unread: what could not be read.
+    """
+
+    before: str
+    after: str
+    experiments: tuple[str, ...] = ()
+    comparison: Changes
+    unread: tuple[Skipped, ...] = ()
+
+    @property
+    def is_report(self) -> bool:
+        """It is what was asked for."""
+        return False
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """What could not be read, and so may look removed."""
+        return tuple(Issue(code="not_read", message=f"{one.kind} {one.id}: {one.reason}") for one in self.unread)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """`DIFFERENT` where anything changed."""
+        if not self.comparison.is_equal:
+            return ExitCode.DIFFERENT
+        return ExitCode.INCOMPLETE if self.unread else ExitCode.DONE
+
+
+def diff(
+    before: str = "latest",
+    after: str | None = None,
+    storage: str = "backups",
+    *,
+    tracking_uri: str = "",
+    registry_uri: str | None = None,
+    experiments: Sequence[str] = (),
+    jobs: int = DEFAULT_JOBS,
+    progress: Progress | None = None,
+) -> DiffResult:
+    """Compare a snapshot with another one, or with the store as it is now.
+
+    Args:
+        before: a snapshot.
+        after: another one; None: the store at `tracking_uri`.
+        storage: where the snapshots are.
+        tracking_uri: the MLflow server or store to compare with, where there is no `after`.
+        registry_uri: of its model registry; None: as MLflow resolves it.
+        experiments: only these, their runs, and the models with a version from them; empty: all that both sides cover.
+        jobs: requests under way at once.
+        progress: told how far it is.
+
+    Raises:
+        SnapshotNotFoundError: there is no such snapshot.
+        DamagedSnapshotError: it can't be trusted.
+        ConnectionFailedError: the store can't be read.
+        UsageError: there is no experiment to compare.
+    """
+    progress = progress or Silent()
+    first = sides.of_snapshot(open_snapshot(storage, before))
+    if after is not None:
+        second = sides.of_snapshot(open_snapshot(storage, after))
+        return _compared(first, second, experiments, progress)
+    unread: list[Skipped] = []
+    with open_source(Store(tracking_uri, registry_uri, jobs)) as source:
+        found = _compared(first, sides.of_store(source, unread, progress), experiments, progress)
+    return found.model_copy(update={"unread": tuple(unread)})
+
+
+def _compared(before: Side, after: Side, experiments: Sequence[str], progress: Progress) -> DiffResult:
+    progress.phase("comparing")
+    wanted = sides.common((before, after), experiments)
+    found = compared(*sides.parts((before, after), wanted), blind=sides.blind(before, after))
+    return DiffResult(
+        before=before.shown,
+        after=after.shown,
+        experiments=tuple(sorted(wanted)),
+        comparison=found,
+        warnings=tuple(sides.cautions(before, after)),
+    )

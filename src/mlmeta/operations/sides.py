@@ -1,0 +1,150 @@
+"""The two sides of a comparison: snapshots, or a store as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, takewhile
+
+from mlmeta.errors import UsageError
+from mlmeta.exporter.source import UNSHOWN_BY_API, Source
+from mlmeta.operations.stores import DATABASES
+from mlmeta.progress import Progress, Silent
+from mlmeta.schema import EXPERIMENTS, Experiment, LoggedModel, Selection, Skipped
+from mlmeta.snapshot.diff import Blind, Item
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.walking import with_histories
+
+READ = {"run", "metric history", "logged models", "registered model"}
+"""Kinds whose `Skipped` means that something that records tell of could not be read."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two.
+
+    Args:
+        shown: a snapshot's timestamp, or a store's address without credentials.
+        kind: of the store that it tells of, such as ``server``.
+        uri: of that store, without credentials.
+        limit: names of the experiments that it is limited to; empty: it has all.
+        unsaved: how many things could not be saved.
+        legacy: whether an older script made it.
+        names: gives the names of its experiments.
+        items: gives what it has of a selection, in a snapshot's order.
+    """
+
+    shown: str
+    kind: str
+    uri: str
+    names: Callable[[], set[str]]
+    items: Callable[[Selection], Iterator[Item]]
+    limit: frozenset[str] = frozenset()
+    unsaved: int = 0
+    legacy: bool = False
+
+
+def of_snapshot(snapshot: Snapshot) -> Side:
+    """A snapshot as a side."""
+
+    def items(selection: Selection) -> Iterator[Item]:
+        part = Selected(snapshot, selection)
+        return chain(part.experiments(), part.runs_with_lines(), part.logged_models(), part.models())
+
+    summary = snapshot.summary
+    return Side(
+        shown=snapshot.timestamp,
+        kind=summary.source_kind,
+        uri=summary.mlflow_uri,
+        names=lambda: {record.name for record in snapshot.records(EXPERIMENTS)},
+        items=items,
+        limit=frozenset(summary.experiments),
+        unsaved=sum(skipped.kind in READ for skipped in summary.skipped),
+        legacy=snapshot.is_legacy,
+    )
+
+
+def of_store(source: Source, unread: list[Skipped], progress: Progress) -> Side:
+    """A store as it is now, as a side.
+
+    Args:
+        source: that reads it.
+        unread: takes what can't be read.
+        progress: told how far reading is.
+    """
+
+    def names() -> set[str]:
+        reading = source.read(Selection(models=False), Silent())  # experiments come first
+        return {item.name for item in takewhile(_is_experiment, reading) if isinstance(item, Experiment)}
+
+    def items(selection: Selection) -> Iterator[Item]:
+        for item in with_histories(source.read(selection, progress)):
+            if not isinstance(item, Skipped):
+                yield item
+            elif item.kind in READ:
+                unread.append(item)
+
+    info = source.info
+    return Side(shown=info.uri, kind=info.kind, uri=info.uri, names=names, items=items)
+
+
+def _is_experiment(item: object) -> bool:
+    return isinstance(item, Experiment)
+
+
+def common(sides: Sequence[Side], experiments: Iterable[str]) -> frozenset[str]:
+    """The names of the experiments to compare; empty: all.
+
+    Args:
+        sides: both.
+        experiments: that were asked for; empty: all that both sides cover.
+
+    Raises:
+        UsageError: there is none.
+    """
+    hint = "`mlmeta show` names the experiments of a snapshot"
+    limits = [limit for limit in (frozenset(experiments), *(side.limit for side in sides)) if limit]
+    if not limits:
+        return frozenset()
+    wanted = frozenset.intersection(*limits)
+    if not wanted:
+        raise UsageError("there is no experiment that was asked for and that both sides cover", hint=hint)
+    if unknown := wanted.difference(*(side.names() for side in sides)):
+        raise UsageError(f"neither side has an experiment {', '.join(map(repr, sorted(unknown)))}", hint=hint)
+    return wanted
+
+
+def parts(sides: Sequence[Side], wanted: frozenset[str]) -> list[Iterator[Item]]:
+    """What each side has to say of these experiments (none: of all), as far as the other can know it."""
+    mixed = len({side.kind in DATABASES for side in sides}) > 1
+    found = [_part(side, wanted) for side in sides]
+    return [filter(_is_shown_by_api, part) for part in found] if mixed else found
+
+
+def _part(side: Side, wanted: frozenset[str]) -> Iterator[Item]:
+    if not wanted:
+        return side.items(Selection())
+    there = wanted & side.names()
+    return side.items(Selection(tuple(sorted(there)))) if there else iter(())
+
+
+def _is_shown_by_api(item: Item) -> bool:
+    return not (isinstance(item, LoggedModel) and item.lifecycle_stage == "deleted")
+
+
+def blind(before: Side, after: Side) -> Blind:
+    """What the two can't be compared in."""
+    mixed = (before.kind in DATABASES) != (after.kind in DATABASES)
+    return Blind(frozenset(UNSHOWN_BY_API if mixed else ()), before.legacy, after.legacy)
+
+
+def cautions(before: Side, after: Side) -> Iterator[str]:
+    """What a person should know who reads what changed."""
+    for side in (before, after):
+        if side.unsaved:
+            yield f"{side.unsaved} things could not be saved in {side.shown}, and may look as if they were not there"
+        if side.legacy:
+            yield f"an older script wrote {side.shown}: it has no metric histories and no aliases to compare"
+    if before.uri != after.uri:
+        yield f"these are two stores, {before.uri} and {after.uri}: a restore that gave new ids changed every run"

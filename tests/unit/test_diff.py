@@ -1,0 +1,146 @@
+"""What changed between two states, held against dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlmeta.schema import (
+    Experiment,
+    LatestMetric,
+    LoggedModel,
+    MetricHistory,
+    ModelVersion,
+    RegisteredModel,
+    Run,
+    experiment_order,
+    logged_model_order,
+    run_order,
+)
+from mlmeta.snapshot import diff as module
+from mlmeta.snapshot.diff import Blind, Changes, Item, Tally, compared
+from mlmeta.snapshot.reader import RunLines
+
+_FEW = st.integers(0, 4).map(str)
+_TAGS = st.dictionaries(st.sampled_from("ab"), st.sampled_from(["x", "y", "nothing"]), max_size=2)
+_VALUES = st.sampled_from([0.5, 1.0, float("nan")])
+
+
+@st.composite
+def _runs(draw: st.DrawFn) -> RunLines:
+    count, value = draw(st.integers(1, 3)), draw(_VALUES)
+    latest = {"loss": LatestMetric(value=value, step=count - 1, timestamp=7)}
+    run = Run(run_id=draw(_FEW), experiment_id="1", status="RUNNING", start_time=5, tags=draw(_TAGS), metrics=latest)
+    steps = list(range(count))
+    values = [draw(_VALUES) for _ in steps[1:]] + [value]
+    history = MetricHistory(run_id=run.run_id, key="loss", step=steps, timestamp=[7] * count, value=values)
+    return RunLines(run, (history.as_line(),) if count > 1 else ())
+
+
+_EXPERIMENTS = st.builds(Experiment, experiment_id=_FEW, name=_FEW, tags=_TAGS)
+_LOGGED = st.builds(
+    LoggedModel,
+    model_id=_FEW,
+    experiment_id=st.just("1"),
+    name=_FEW,
+    creation_timestamp=st.just(5),
+    last_updated_timestamp=st.integers(5, 6),
+    status=st.just("READY"),
+)
+_VERSIONS = st.builds(ModelVersion, version=st.integers(1, 3), description=_FEW)
+_MODELS = st.builds(
+    RegisteredModel,
+    name=_FEW,
+    tags=_TAGS,
+    versions=st.lists(_VERSIONS, max_size=3, unique_by=lambda version: version.version).map(
+        lambda versions: tuple(sorted(versions, key=lambda version: version.version))
+    ),
+)
+_ITEMS = st.tuples(
+    st.lists(_EXPERIMENTS, unique_by=lambda e: e.experiment_id).map(
+        lambda found: sorted(found, key=lambda e: experiment_order(e.experiment_id))
+    ),
+    st.lists(_runs(), unique_by=lambda r: r.run.run_id).map(
+        lambda found: sorted(found, key=lambda r: run_order(r.run))
+    ),
+    st.lists(_LOGGED, unique_by=lambda m: m.model_id).map(lambda found: sorted(found, key=logged_model_order)),
+    st.lists(_MODELS, unique_by=lambda m: m.name).map(lambda found: sorted(found, key=lambda m: m.name)),
+).map(lambda kinds: [item for kind in kinds for item in kind])
+
+
+def _by_id(items: Sequence[Item]) -> dict[tuple[str, str], bytes]:
+    found = {}
+    for item in items:
+        if isinstance(item, RunLines):
+            found["run", item.run.run_id] = b"".join([item.run.to_line(), *(line.line for line in item.lines)])
+        elif isinstance(item, Experiment):
+            found["experiment", item.experiment_id] = item.to_line()
+        elif isinstance(item, LoggedModel):
+            found["logged model", item.model_id] = item.to_line()
+        elif isinstance(item, RegisteredModel):
+            found["registered model", item.name] = item.model_copy(update={"versions": ()}).to_line()
+            for version in item.versions:
+                found["model version", f"{item.name} version {version.version}"] = version.to_line()
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(_ITEMS, _ITEMS)
+def test_it_finds_what_dictionaries_find(one: list[Item], other: list[Item]) -> None:
+    before, after = _by_id(one), _by_id(other)
+    expected: dict[str, Tally] = {}
+    for kind, identifier in {*before, *after}:
+        old, new = before.get((kind, identifier)), after.get((kind, identifier))
+        what = "added" if old is None else "removed" if new is None else "same" if old == new else "changed"
+        tally = expected.setdefault(kind, Tally())
+        setattr(tally, what, getattr(tally, what) + 1)
+    found = compared(one, other, blind=Blind())
+    assert found.records == expected
+    assert found.is_equal == (before == after)
+    named = {(change.kind, change.id) for change in found.changes}
+    differing = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+    assert named <= differing
+    one_sided = {identifier for kind, identifier in before.keys() ^ after.keys() if kind == "registered model"}
+    assert {(kind, identifier.rpartition(" version ")[0] in one_sided) for kind, identifier in differing - named} <= {
+        ("model version", True)
+    }
+
+
+def _tags(**tags: str) -> list[Item]:
+    return [Experiment(experiment_id="1", name="e", tags=tags)]
+
+
+def _differences(one: list[Item], other: list[Item]) -> list[tuple[str, str, str]]:
+    return [(c.field, c.before, c.after) for c in compared(one, other, blind=Blind()).changes]
+
+
+def test_a_value_that_says_nothing_is_not_none_at_all() -> None:
+    assert _differences(_tags(a="nothing"), _tags()) == [("tags[a]", "'nothing'", "nothing")]
+
+
+def test_points_are_counted() -> None:
+    run = Run(run_id="r", experiment_id="1", status="RUNNING", metrics={})
+    one, other = (
+        RunLines(run, (MetricHistory(run_id="r", key="k", step=s, timestamp=s, value=[0.5] * 3).as_line(),))
+        for s in ([1, 2, 3], [2, 3, 4])
+    )
+    assert _differences([one], [other]) == [("history of k", "3 points", "3 points: 1 new, 1 gone")]
+
+
+def test_what_one_side_can_not_know_does_not_count() -> None:
+    def state(deleted: int | None) -> list[Item]:
+        return [RunLines(Run(run_id="r", experiment_id="1", status="RUNNING", deleted_time=deleted), ())]
+
+    assert compared(state(5), state(None), blind=Blind(frozenset({"runs.deleted_time"}))).is_equal
+    assert not compared(state(5), state(None), blind=Blind(frozenset({"runs.end_time"}))).is_equal
+
+
+def test_more_changes_than_are_named() -> None:
+    many: list[Item] = [
+        Experiment(experiment_id=str(number), name=str(number)) for number in range(module.MOST_NAMED + 5)
+    ]
+    found: Changes = compared([], many, blind=Blind())
+    assert (len(found.changes), found.unnamed) == (module.MOST_NAMED, 5)
+    assert found.records == {"experiment": Tally(added=module.MOST_NAMED + 5)}

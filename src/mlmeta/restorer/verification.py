@@ -183,27 +183,27 @@ class _Comparer:
 
     def _histories(self, expected: RunLines, found: RunLines) -> bool:
         """Point by point; a history of one point that is the latest metric needs no record on either side."""
-        if expected.run.metrics == found.run.metrics and equality.same_lines(expected, found):
-            self._count_points(expected)
-            return True
-        wanted, actual = equality.points(expected), equality.points(found)
-        same = True
-        for key, points in wanted.items():
-            self._compared["metric point"] += len(points)
-            there = actual.get(key, set())
-            self._matching["metric point"] += len(points & there)
-            if points != there:
-                same = False
-                shown = {"expected": f"{len(points)} points", "found": f"{len(points & there)} of them"}
-                more = len(there - points)
-                shown["found"] += f" and {more} others" if more else ""
-                self._differ(Difference(kind="run", id=expected.run.run_id, field=f"history of {key}", **shown))
-        return same
+        wanted, actual = equality.metrics_of(expected), equality.metrics_of(found)
+        same = [self._points(expected, key, metric, actual.get(key)) for key, metric in wanted.items()]
+        return all(same)
 
-    def _count_points(self, item: RunLines) -> None:
-        count = item.size + len(item.run.metrics.keys() - {line.key for line in item.lines})
-        self._compared["metric point"] += count
-        self._matching["metric point"] += count
+    def _points(
+        self, run: RunLines, key: str, expected: equality.MetricPoints, found: equality.MetricPoints | None
+    ) -> bool:
+        if found is not None and expected.is_plainly(found):
+            self._compared["metric point"] += expected.size
+            self._matching["metric point"] += expected.size
+            return True
+        points, there = expected.points(), found.points() if found else set()
+        self._compared["metric point"] += len(points)
+        self._matching["metric point"] += len(points & there)
+        if points == there:
+            return True
+        shown = {"expected": f"{len(points)} points", "found": f"{len(points & there)} of them"}
+        more = len(there - points)
+        shown["found"] += f" and {more} others" if more else ""
+        self._differ(Difference(kind="run", id=run.run.run_id, field=f"history of {key}", **shown))
+        return False
 
     def _logged_model(self, expected: LoggedModel, found: LoggedModel) -> bool:
         return self._fields("logged model", "logged models", expected.model_id, (dict(expected), dict(found)))

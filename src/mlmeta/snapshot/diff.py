@@ -29,6 +29,7 @@ MOST_NAMED = 1000
 Item = Record | RunLines
 """An experiment, a run with its histories, a logged model or a registered model."""
 
+_NO_POINTS = equality.MetricPoints((), None)
 _KINDS = ("experiment", "run", "logged model", "registered model", "model version")
 
 What = Literal["added", "removed", "changed"]
@@ -218,11 +219,14 @@ class _Differ:
 
     def _histories(self, before: RunLines, after: RunLines) -> Iterator[tuple[str, str, str]]:
         """Of metrics with more than a latest point on either side."""
-        if self._blind.before or self._blind.after or equality.same_lines(before, after):
+        if self._blind.before or self._blind.after:
             return
-        old, new = equality.points(before), equality.points(after)
+        old, new = equality.metrics_of(before), equality.metrics_of(after)
         for key in sorted({line.key for line in chain(before.lines, after.lines)}):
-            left, right = old.get(key, set()), new.get(key, set())
+            one, other = old.get(key, _NO_POINTS), new.get(key, _NO_POINTS)
+            if one.is_plainly(other):
+                continue
+            left, right = one.points(), other.points()
             if left != right:
                 more = f"{len(right):,} points: {len(right - left):,} new, {len(left - right):,} gone"
                 yield f"history of {key}", f"{len(left):,} points", more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ os.environ.update(
         "COLUMNS": "200",
     }
 )
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: what tests start would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 for _name in [n for n in os.environ if n.startswith("MLMETA_") or n in {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"}]:
     del os.environ[_name]
 

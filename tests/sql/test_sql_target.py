@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,18 @@ def test_a_plan_writes_nothing_and_says_what_a_restore_does(snapshot: Snapshot, 
     assert nowhere.create == plan.create == SqlTarget(empty).restore(snapshot, ALL, QUIET).created
     assert plan.keeps_ids
     assert plan.target == empty
+
+
+@pytest.mark.parametrize(
+    "selection", [ALL, Selection(experiments=("Träume/夢 🚀",)), Selection(runs=False), Selection(models=False)]
+)
+def test_a_plan_that_reads_no_run_says_the_same(snapshot: Snapshot, tmp_path: Path, selection: Selection) -> None:
+    target = SqlTarget(f"sqlite:///{tmp_path}/new.db")
+    plan = target.plan(snapshot, selection, QUIET)
+    with_all = SqlTarget(f"sqlite:///{tmp_path}/new.db", rewrite=[("gs://none", "x")]).plan(snapshot, selection, QUIET)
+    created = target.restore(snapshot, selection, QUIET).created
+    assert Counter(plan.create) == Counter(with_all.create) == Counter(created)
+    assert bool(created.get("runs")) == selection.runs
 
 
 def test_the_untouched_default_experiment_makes_room(snapshot: Snapshot, tmp_path: Path) -> None:

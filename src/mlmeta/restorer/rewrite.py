@@ -28,6 +28,11 @@ class Rewriter:
         self._used: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether any prefix is to be rewritten."""
+        return bool(self._pairs)
+
     def uris(self, kind: str, *uris: str | None) -> list[str | None]:
         """The locations of one record as they shall be stored.
 

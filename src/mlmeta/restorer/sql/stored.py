@@ -86,6 +86,8 @@ class StoredForm:
         if any(_needs_care(metric) for metric in metrics.values()):
             metrics = {key: _stored_metric(metric, record) for key, metric in metrics.items()}
         (artifact_uri,) = self._rewriter.uris("runs", record.artifact_uri)
+        if artifact_uri == record.artifact_uri and metrics is record.metrics and record.start_time is not None:
+            return record
         changes = {"artifact_uri": artifact_uri, "metrics": metrics, "start_time": record.start_time or 0}
         return record.model_copy(update=changes)
 

@@ -44,7 +44,7 @@ def walk(part: Selected, holdings: Holdings, sink: Sink, ways: Ways, progress: P
         ways: how conflicts, names and locations are dealt with.
         progress: units ``experiments``, ``runs``, ``metric points``, ``logged models``,
             ``models``.
-        compare: whether metric histories are read; a plan for an empty target needs none.
+        compare: whether runs are looked at, and their histories; a plan for an empty target needs neither.
 
     Raises:
         SnapshotError: the snapshot is damaged.
@@ -57,13 +57,11 @@ def walk(part: Selected, holdings: Holdings, sink: Sink, ways: Ways, progress: P
     for record in part.experiments():
         experiments.take(record, form.experiment(record))
         progress.advance("experiments")
-    runs = RunStep(holdings, outcome, sink, form, experiments.open)
     progress.phase("restoring runs")
-    for items in run_batches(part.runs_with_lines(histories=compare)):
-        runs.take(items)
-        progress.advance("runs", len(items))
-        progress.advance("metric points", sum(item.size for item in items))
-    runs.finish()
+    if compare or outcome.conflicts or ways.rewriter.is_needed or part.run_count is None:
+        _runs(part, RunStep(holdings, outcome, sink, form, experiments.open), progress, histories=compare)
+    else:  # a plan for an empty target: there is nothing to decide about any of them
+        outcome.created["runs"] += part.run_count
     progress.phase("restoring logged models")
     logged = LoggedModelStep(holdings, outcome, sink, form, experiments.open)
     for some in batches(part.logged_models()):
@@ -77,3 +75,11 @@ def walk(part: Selected, holdings: Holdings, sink: Sink, ways: Ways, progress: P
         progress.advance("models", len(batch))
     outcome.notes.extend(ways.rewriter.notes())
     return outcome
+
+
+def _runs(part: Selected, step: RunStep, progress: Progress, *, histories: bool) -> None:
+    for items in run_batches(part.runs_with_lines(histories=histories)):
+        step.take(items)
+        progress.advance("runs", len(items))
+        progress.advance("metric points", sum(item.size for item in items))
+    step.finish()

@@ -114,6 +114,38 @@ def test_a_snapshot_of_a_database_and_its_server(server: Server, tmp_path: Path)
         assert [change.field for change in found.comparison.changes] == ["tags[new]"]
 
 
+@pytest.mark.parametrize("by_server", [True, False])
+def test_incremental(filled: Server, databases: Databases, tmp_path: Path, by_server: bool) -> None:
+    """Histories that can't have changed are not asked for, and what changed is found all the same."""
+    uri, place = filled.uri if by_server else filled.backend, str(tmp_path)
+    backup(uri, [place])
+    assert diff(storage=place, tracking_uri=uri, incremental=True).exit_code == 0
+    _change(uri, databases)
+    full, quick = (diff(storage=place, tracking_uri=uri, incremental=chosen) for chosen in (False, True))
+    assert quick.comparison == full.comparison
+    assert {change.field for change in quick.comparison.changes} >= {"history of loss", "tags[seen]"}
+    assert quick.warnings == ()
+    run = databases.content.runs["child-2"]
+    behind = "INSERT INTO metrics SELECT key, value, timestamp, run_uuid, -9, is_nan FROM metrics"
+    change(filled.database, f"{behind} WHERE run_uuid = ? AND key = 'loss' AND step = 0", run)
+    full, quick = (diff(storage=place, tracking_uri=uri, incremental=chosen) for chosen in (False, True))
+    assert (run, "history of loss") in {(c.id, c.field) for c in full.comparison.changes}
+    assert (quick.comparison == full.comparison) is not by_server, (
+        "the one blind spot, and the proof that they are not asked for"
+    )
+
+
+def test_incremental_where_it_can_not_be(store: str, cli: Cli, snapshots: Path) -> None:
+    done = cli("diff", "--tracking-uri", store, "--incremental", "--json").ok()
+    assert any("all histories were read" in warning for warning in done.document["warnings"]), "it is another store"
+    cli("backup", "--tracking-uri", store).ok()
+    done = cli("diff", "--tracking-uri", store, "--incremental", "--experiment", "churn", "--json").ok()
+    assert any("covers other experiments" in warning for warning in done.document["warnings"])
+    assert cli("diff", "--tracking-uri", store, "--incremental", "--json").ok().document["warnings"] == []
+    damage.flip(-20)(max(snapshots.glob("metrics_*")))
+    assert "damaged" in cli("diff", "--tracking-uri", store, "--incremental").ended(4).err
+
+
 def test_only_some_experiments(store: str, databases: Databases, cli: Cli) -> None:
     _change(store, databases)
     found = cli("diff", "--tracking-uri", store, "--experiment", "abandoned", "--json").ok().data

@@ -25,6 +25,14 @@ Before = Annotated[
 After = Annotated[
     str | None, typer.Argument(metavar="[AFTER]", help="Another one. Without it: the store at --tracking-uri.")
 ]
+Incremental = Annotated[
+    bool,
+    typer.Option(
+        "--incremental",
+        envvar="MLMETA_DIFF_INCREMENTAL",
+        help="Don't ask the store for histories that can't have changed since the snapshot.",
+    ),
+]
 
 
 def diff(
@@ -33,6 +41,7 @@ def diff(
     tracking_uri: options.TrackingUri = "",
     storage: options.Storage = options.DEFAULT_STORAGE,
     experiment: options.Experiments = None,
+    incremental: Incremental = False,
     registry_uri: options.RegistryUri = None,
     jobs: options.Jobs = options.DEFAULT_JOBS,
     gcs_project: options.GcsProject = None,
@@ -61,6 +70,7 @@ def diff(
             tracking_uri=tracking_uri,
             registry_uri=registry_uri,
             experiments=experiment or (),
+            incremental=incremental,
             jobs=jobs,
             progress=progress,
         )

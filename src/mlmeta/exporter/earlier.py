@@ -121,7 +121,7 @@ def _read(snapshot: Snapshot, items: Iterator[T]) -> Iterator[T]:
 
 
 def _unusable(timestamp: str, why: str) -> BaseSnapshotError:
-    return BaseSnapshotError(f"snapshot {timestamp} can't be built on: {why}", hint="back up without --incremental")
+    return BaseSnapshotError(f"snapshot {timestamp} can't be built on: {why}", hint="try again without --incremental")
 
 
 def _order(run: Run) -> tuple[tuple[int, int, str], tuple[bool, int, str]]:

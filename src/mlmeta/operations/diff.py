@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mlmeta.errors import ExitCode
 from mlmeta.operations import sides
+from mlmeta.operations.incremental import why_not
 from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.sides import Side
 from mlmeta.operations.stores import DEFAULT_JOBS, Store, open_snapshot, open_source
@@ -57,6 +58,7 @@ def diff(
     tracking_uri: str = "",
     registry_uri: str | None = None,
     experiments: Sequence[str] = (),
+    incremental: bool = False,
     jobs: int = DEFAULT_JOBS,
     progress: Progress | None = None,
 ) -> DiffResult:
@@ -69,6 +71,8 @@ def diff(
         tracking_uri: the MLflow server or store to compare with, where there is no `after`.
         registry_uri: of its model registry; None: as MLflow resolves it.
         experiments: only these, their runs, and the models with a version from them; empty: all that both sides cover.
+        incremental: do not ask the store for histories that can't have changed since the snapshot (nor see points that
+            were added, through the API, behind the latest step of a run that had ended).
         jobs: requests under way at once.
         progress: told how far it is.
 
@@ -79,14 +83,19 @@ def diff(
         UsageError: there is no experiment to compare.
     """
     progress = progress or Silent()
-    first = sides.of_snapshot(open_snapshot(storage, before))
+    snapshot = open_snapshot(storage, before)
+    first = sides.of_snapshot(snapshot)
     if after is not None:
         second = sides.of_snapshot(open_snapshot(storage, after))
         return _compared(first, second, experiments, progress)
     unread: list[Skipped] = []
     with open_source(Store(tracking_uri, registry_uri, jobs)) as source:
-        found = _compared(first, sides.of_store(source, unread, progress), experiments, progress)
-    return found.model_copy(update={"unread": tuple(unread)})
+        wanted = frozenset(experiments) or first.limit
+        why = why_not(snapshot, source.info.uri, wanted) if incremental else ""
+        base = snapshot if incremental and not why else None
+        found = _compared(first, sides.of_store(source, unread, progress, base), experiments, progress)
+    told = (*found.warnings, *((f"all histories were read: {why}",) if why else ()))
+    return found.model_copy(update={"unread": tuple(unread), "warnings": told})
 
 
 def _compared(before: Side, after: Side, experiments: Sequence[str], progress: Progress) -> DiffResult:

@@ -42,6 +42,24 @@ def _serves(before: Summary, now: datetime, full_every: timedelta) -> bool:
     return before.schema_version == SCHEMA_VERSION and oldest < fully_read(before) <= now.timestamp() * 1000
 
 
+def why_not(snapshot: Snapshot, source: str, experiments: frozenset[str]) -> str:
+    """Why a read of a source can't take histories from a snapshot; empty: it can.
+
+    Args:
+        snapshot: any.
+        source: URI without credentials.
+        experiments: names of those that are read; empty: all.
+    """
+    summary = snapshot.summary
+    if summary.schema_version != SCHEMA_VERSION:
+        return f"{summary.backup_timestamp} is of another schema version"
+    if summary.mlflow_uri != source:
+        return f"{summary.backup_timestamp} is of another store, {summary.mlflow_uri}"
+    if frozenset(summary.experiments) != experiments:
+        return f"{summary.backup_timestamp} covers other experiments"
+    return ""
+
+
 def fully_read(summary: Summary) -> int:
     """When all histories of a snapshot were last read, milliseconds since the epoch."""
     return summary.fully_read or (0 if summary.incremental_base else summary.started)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, takewhile
 
 from mlmeta.errors import UsageError
+from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import UNSHOWN_BY_API, Source
 from mlmeta.operations.stores import DATABASES
 from mlmeta.progress import Progress, Silent
@@ -65,11 +66,12 @@ def of_snapshot(snapshot: Snapshot) -> Side:
     )
 
 
-def of_store(source: Source, unread: list[Skipped], progress: Progress) -> Side:
+def of_store(source: Source, unread: list[Skipped], progress: Progress, base: Snapshot | None = None) -> Side:
     """A store as it is now, as a side.
 
     Args:
         source: that reads it.
+        base: a snapshot of all that will be read, to take histories from that can't have changed.
         unread: takes what can't be read.
         progress: told how far reading is.
     """
@@ -79,11 +81,14 @@ def of_store(source: Source, unread: list[Skipped], progress: Progress) -> Side:
         return {item.name for item in takewhile(_is_experiment, reading) if isinstance(item, Experiment)}
 
     def items(selection: Selection) -> Iterator[Item]:
-        for item in with_histories(source.read(selection, progress)):
+        earlier = Earlier(base) if base is not None else None
+        for item in with_histories(source.read(selection, progress, earlier)):
             if not isinstance(item, Skipped):
                 yield item
             elif item.kind in READ:
                 unread.append(item)
+        if earlier is not None:
+            earlier.finish()
 
     info = source.info
     return Side(shown=info.uri, kind=info.kind, uri=info.uri, names=names, items=items)

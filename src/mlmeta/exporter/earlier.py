@@ -11,10 +11,9 @@ from mlmeta.schema import (
     RUNS,
     HistoryLine,
     Run,
-    experiment_order,
-    run_order,
     same_point,
 )
+from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import Snapshot
 
 T = TypeVar("T")
@@ -54,7 +53,7 @@ class Earlier:
         Args:
             now: the run as it is now. Runs come in a snapshot's order.
         """
-        while self._run is not None and _order(self._run) <= _order(now):
+        while self._run is not None and place(self._run) <= place(now):
             found = self._run
             self._pass()
             if found.run_id == now.run_id:
@@ -122,10 +121,6 @@ def _read(snapshot: Snapshot, items: Iterator[T]) -> Iterator[T]:
 
 def _unusable(timestamp: str, why: str) -> BaseSnapshotError:
     return BaseSnapshotError(f"snapshot {timestamp} can't be built on: {why}", hint="try again without --incremental")
-
-
-def _order(run: Run) -> tuple[tuple[int, int, str], tuple[bool, int, str]]:
-    return (experiment_order(run.experiment_id), run_order(run))
 
 
 def _end(run: Run) -> tuple[str, int | None]:

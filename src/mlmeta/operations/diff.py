@@ -88,24 +88,24 @@ def diff(
     if after is not None:
         second = sides.of_snapshot(open_snapshot(storage, after))
         return _compared(first, second, experiments, progress)
-    unread: list[Skipped] = []
     with open_source(Store(tracking_uri, registry_uri, jobs)) as source:
-        wanted = frozenset(experiments) or first.limit
-        why = why_not(snapshot, source.info.uri, wanted) if incremental else ""
+        why = why_not(snapshot, source.info.uri, frozenset(experiments) or first.limit) if incremental else ""
         base = snapshot if incremental and not why else None
-        found = _compared(first, sides.of_store(source, unread, progress, base), experiments, progress)
-    told = (*found.warnings, *((f"all histories were read: {why}",) if why else ()))
-    return found.model_copy(update={"unread": tuple(unread), "warnings": told})
+        second = sides.of_store(source, progress, base)
+        return _compared(first, second, experiments, progress, f"all histories were read: {why}" if why else "")
 
 
-def _compared(before: Side, after: Side, experiments: Sequence[str], progress: Progress) -> DiffResult:
+def _compared(
+    before: Side, after: Side, experiments: Sequence[str], progress: Progress, caution: str = ""
+) -> DiffResult:
     progress.phase("comparing")
-    wanted = sides.common((before, after), experiments)
-    found = compared(*sides.parts((before, after), wanted), blind=sides.blind(before, after))
+    wanted = sides.common(before, after, experiments)
+    found = compared(*sides.parts(before, after, wanted), blind=sides.blind(before, after))
     return DiffResult(
         before=before.shown,
         after=after.shown,
         experiments=tuple(sorted(wanted)),
         comparison=found,
-        warnings=tuple(sides.cautions(before, after)),
+        unread=tuple(after.unread),
+        warnings=(*sides.cautions(before, after), *([caution] if caution else ())),
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from mlmeta.errors import StorageError, StorageMissingError
-from mlmeta.schema import SCHEMA_VERSION, Summary
+from mlmeta.exporter.earlier import Earlier
+from mlmeta.exporter.source import Item, Source
+from mlmeta.progress import Progress
+from mlmeta.schema import SCHEMA_VERSION, Selection, Summary
 from mlmeta.snapshot.catalog import State, describe, file_sets, read_summary
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import Storage
@@ -40,6 +43,24 @@ def base_of(
 def _serves(before: Summary, now: datetime, full_every: timedelta) -> bool:
     oldest = (now - full_every).timestamp() * 1000
     return before.schema_version == SCHEMA_VERSION and oldest < fully_read(before) <= now.timestamp() * 1000
+
+
+def read_along(source: Source, selection: Selection, base: Snapshot | None, progress: Progress) -> Iterator[Item]:
+    """All that a source has now.
+
+    Args:
+        source: the store.
+        selection: what to read.
+        base: an earlier snapshot of the same to take histories from that can't have changed; None: all are read.
+        progress: told how far it is.
+
+    Raises:
+        BaseSnapshotError: at the end at the latest: `base` is not what its summary says.
+    """
+    earlier = Earlier(base) if base is not None else None
+    yield from source.read(selection, progress, earlier)
+    if earlier is not None:
+        earlier.finish()
 
 
 def why_not(snapshot: Snapshot, source: str, experiments: frozenset[str]) -> str:

@@ -8,9 +8,8 @@ from datetime import datetime
 
 from mlmeta import __version__
 from mlmeta.errors import BaseSnapshotError, StorageError
-from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import Source
-from mlmeta.operations.incremental import fully_read, newest
+from mlmeta.operations.incremental import fully_read, newest, read_along
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import Selection, Skipped, Summary
 from mlmeta.snapshot.reader import Snapshot
@@ -99,14 +98,11 @@ def _read(
     source: Source, writer: SnapshotWriter, selection: Selection, base: Snapshot | None, progress: Progress
 ) -> tuple[Skipped, ...]:
     skipped = []
-    earlier = Earlier(base) if base is not None else None
-    for item in source.read(selection, progress, earlier):
+    for item in read_along(source, selection, base, progress):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:
             writer.add(item)
-    if earlier is not None:
-        earlier.finish()
     return tuple(skipped)
 
 

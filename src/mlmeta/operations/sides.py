@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, takewhile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain
 
 from mlmeta.errors import UsageError
-from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import UNSHOWN_BY_API, Source
+from mlmeta.operations.incremental import read_along
 from mlmeta.operations.stores import DATABASES
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import EXPERIMENTS, Experiment, LoggedModel, Selection, Skipped
@@ -16,9 +17,6 @@ from mlmeta.snapshot.diff import Blind, Item
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.snapshot.walking import with_histories
-
-READ = {"run", "metric history", "logged models", "registered model"}
-"""Kinds whose `Skipped` means that something that records tell of could not be read."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class Side:
         limit: names of the experiments that it is limited to; empty: it has all.
         unsaved: how many things could not be saved.
         legacy: whether an older script made it.
+        unread: what could not be read, once `items` were.
         names: gives the names of its experiments.
         items: gives what it has of a selection, in a snapshot's order.
     """
@@ -44,6 +43,12 @@ class Side:
     limit: frozenset[str] = frozenset()
     unsaved: int = 0
     legacy: bool = False
+    unread: list[Skipped] = field(default_factory=list)
+
+    @property
+    def is_database(self) -> bool:
+        """Whether it tells of what MLflow's API does not show."""
+        return self.kind in DATABASES
 
 
 def of_snapshot(snapshot: Snapshot) -> Side:
@@ -58,73 +63,71 @@ def of_snapshot(snapshot: Snapshot) -> Side:
         shown=snapshot.timestamp,
         kind=summary.source_kind,
         uri=summary.mlflow_uri,
-        names=lambda: {record.name for record in snapshot.records(EXPERIMENTS)},
+        names=cache(lambda: {record.name for record in snapshot.records(EXPERIMENTS)}),
         items=items,
         limit=frozenset(summary.experiments),
-        unsaved=sum(skipped.kind in READ for skipped in summary.skipped),
+        unsaved=sum(skipped.is_of_records for skipped in summary.skipped),
         legacy=snapshot.is_legacy,
     )
 
 
-def of_store(source: Source, unread: list[Skipped], progress: Progress, base: Snapshot | None = None) -> Side:
+def of_store(source: Source, progress: Progress, base: Snapshot | None = None) -> Side:
     """A store as it is now, as a side.
 
     Args:
         source: that reads it.
-        base: a snapshot of all that will be read, to take histories from that can't have changed.
-        unread: takes what can't be read.
         progress: told how far reading is.
+        base: a snapshot of all that will be read, to take histories from that can't have changed.
     """
+    unread: list[Skipped] = []
 
+    @cache
     def names() -> set[str]:
-        reading = source.read(Selection(models=False), Silent())  # experiments come first
-        return {item.name for item in takewhile(_is_experiment, reading) if isinstance(item, Experiment)}
+        found = set()
+        for item in source.read(Selection(models=False), Silent()):
+            if not isinstance(item, Experiment):  # they come first
+                break
+            found.add(item.name)
+        return found
 
     def items(selection: Selection) -> Iterator[Item]:
-        earlier = Earlier(base) if base is not None else None
-        for item in with_histories(source.read(selection, progress, earlier)):
+        for item in with_histories(read_along(source, selection, base, progress)):
             if not isinstance(item, Skipped):
                 yield item
-            elif item.kind in READ:
+            elif item.is_of_records:
                 unread.append(item)
-        if earlier is not None:
-            earlier.finish()
 
     info = source.info
-    return Side(shown=info.uri, kind=info.kind, uri=info.uri, names=names, items=items)
+    return Side(shown=info.uri, kind=info.kind, uri=info.uri, names=names, items=items, unread=unread)
 
 
-def _is_experiment(item: object) -> bool:
-    return isinstance(item, Experiment)
-
-
-def common(sides: Sequence[Side], experiments: Iterable[str]) -> frozenset[str]:
+def common(before: Side, after: Side, experiments: Iterable[str]) -> frozenset[str]:
     """The names of the experiments to compare; empty: all.
 
     Args:
-        sides: both.
+        before: one side.
+        after: the other.
         experiments: that were asked for; empty: all that both sides cover.
 
     Raises:
         UsageError: there is none.
     """
     hint = "`mlmeta show` names the experiments of a snapshot"
-    limits = [limit for limit in (frozenset(experiments), *(side.limit for side in sides)) if limit]
+    limits = [limit for limit in (frozenset(experiments), before.limit, after.limit) if limit]
     if not limits:
         return frozenset()
     wanted = frozenset.intersection(*limits)
     if not wanted:
         raise UsageError("there is no experiment that was asked for and that both sides cover", hint=hint)
-    if unknown := wanted.difference(*(side.names() for side in sides)):
+    if unknown := wanted - before.names() - after.names():
         raise UsageError(f"neither side has an experiment {', '.join(map(repr, sorted(unknown)))}", hint=hint)
     return wanted
 
 
-def parts(sides: Sequence[Side], wanted: frozenset[str]) -> list[Iterator[Item]]:
+def parts(before: Side, after: Side, wanted: frozenset[str]) -> list[Iterator[Item]]:
     """What each side has to say of these experiments (none: of all), as far as the other can know it."""
-    mixed = len({side.kind in DATABASES for side in sides}) > 1
-    found = [_part(side, wanted) for side in sides]
-    return [filter(_is_shown_by_api, part) for part in found] if mixed else found
+    found = [_part(side, wanted) for side in (before, after)]
+    return [filter(_is_shown_by_api, part) for part in found] if before.is_database != after.is_database else found
 
 
 def _part(side: Side, wanted: frozenset[str]) -> Iterator[Item]:
@@ -140,8 +143,8 @@ def _is_shown_by_api(item: Item) -> bool:
 
 def blind(before: Side, after: Side) -> Blind:
     """What the two can't be compared in."""
-    mixed = (before.kind in DATABASES) != (after.kind in DATABASES)
-    return Blind(frozenset(UNSHOWN_BY_API if mixed else ()), before.legacy, after.legacy)
+    fields = UNSHOWN_BY_API if before.is_database != after.is_database else ()
+    return Blind(frozenset(fields), before.legacy, after.legacy)
 
 
 def cautions(before: Side, after: Side) -> Iterator[str]:

@@ -15,19 +15,14 @@ from mlmeta.schema import (
     ModelVersion,
     RegisteredModel,
     Skipped,
-    experiment_order,
-    logged_model_order,
-    run_order,
 )
 from mlmeta.snapshot import equality
+from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.snapshot.walking import Merge, with_histories
 
 MOST_NAMED = 1000
-
-_READ = {"run", "metric history", "logged models", "registered model"}
-"""Kinds whose `Skipped` means that something of the snapshot can't be read back."""
 
 T = TypeVar("T")
 
@@ -102,10 +97,10 @@ class _Comparer:
         self._matching: Counter[str] = Counter()
         self._differences: list[Difference] = []
         self._total = 0
-        self._experiments = Merge(selected.experiments(), lambda e: experiment_order(e.experiment_id))
-        self._runs = Merge(selected.runs_with_lines(), _run_key)
-        self._logged = Merge(selected.logged_models(), _logged_key)
-        self._models = Merge(selected.models(), lambda m: m.name)
+        self._experiments = Merge(selected.experiments(), place)
+        self._runs = Merge(selected.runs_with_lines(), place)
+        self._logged = Merge(selected.logged_models(), place)
+        self._models = Merge(selected.models(), place)
 
     def compare(self, found: Iterable[Line | Skipped]) -> Comparison:
         for item in with_histories(found):
@@ -117,7 +112,7 @@ class _Comparer:
                 self._match(self._logged, item, self._logged_model, _named_logged)
             elif isinstance(item, RegisteredModel):
                 self._match(self._models, item, self._model, _named_model)
-            elif isinstance(item, Skipped) and item.kind in _READ:
+            elif isinstance(item, Skipped) and item.is_of_records:
                 self._differ(Difference(kind=item.kind, id=item.id, found=f"not readable: {item.reason}"))
         self._rest(self._experiments, _named_experiment)
         self._rest(self._runs, _named_run)
@@ -160,15 +155,11 @@ class _Comparer:
             self._differences.append(difference)
 
     def _fields(self, kind: str, plural: str, identifier: str, pair: tuple[dict[str, Any], dict[str, Any]]) -> bool:
-        expected, found = pair
-        same = True
-        for field in expected:
-            if f"{plural}.{field}" not in self._unkept and not equality.same(expected[field], found[field]):
-                same = False
-                for name, left, right in equality.parts(field, expected[field], found[field]):
-                    shown = {"expected": equality.short(left), "found": equality.short(right)}
-                    self._differ(Difference(kind=kind, id=identifier, field=name, **shown))
-        return same
+        fields = [field for field in pair[0] if f"{plural}.{field}" not in self._unkept]
+        differences = [*equality.differences(*pair, fields)]
+        for field, expected, found in differences:
+            self._differ(Difference(kind=kind, id=identifier, field=field, expected=expected, found=found))
+        return not differences
 
     def _experiment(self, expected: Experiment, found: Experiment) -> bool:
         return self._fields("experiment", "experiments", expected.name, (dict(expected), dict(found)))
@@ -228,20 +219,12 @@ class _Comparer:
         return same
 
 
-def _run_key(item: RunLines) -> Any:
-    return experiment_order(item.run.experiment_id), run_order(item.run)
-
-
 def _named_experiment(record: Experiment) -> tuple[str, str]:
     return "experiment", record.name
 
 
 def _named_run(item: RunLines) -> tuple[str, str]:
     return "run", item.run.run_id
-
-
-def _logged_key(model: LoggedModel) -> Any:
-    return experiment_order(model.experiment_id), logged_model_order(model)
 
 
 def _named_logged(record: LoggedModel) -> tuple[str, str]:

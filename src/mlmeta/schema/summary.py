@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 SCHEMA_VERSION = "1.1"
 """Major: readers must understand it. Minor: fields and kinds were added."""
 
+_OF_RECORDS = {"run", "metric history", "logged models", "registered model"}
 _NO_CHECKSUM = b"0" * 64
 _CHECKSUM = re.compile(rb'("checksum": ")([0-9a-f]{64})(")')
 
@@ -42,6 +43,11 @@ class Skipped(BaseModel):
     kind: str
     id: str
     reason: str
+
+    @property
+    def is_of_records(self) -> bool:
+        """Whether a snapshot has records of this kind: then some could not be read; others it never has."""
+        return self.kind in _OF_RECORDS
 
 
 class Summary(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,14 +13,11 @@ from mlmeta.errors import InternalError
 from mlmeta.schema import (
     Experiment,
     LoggedModel,
-    ModelVersion,
     Record,
     RegisteredModel,
-    experiment_order,
-    logged_model_order,
-    run_order,
 )
 from mlmeta.snapshot import equality
+from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.walking import side_by_side
 
@@ -33,6 +30,9 @@ _NO_POINTS = equality.MetricPoints((), None)
 _KINDS = ("experiment", "run", "logged model", "registered model", "model version")
 
 What = Literal["added", "removed", "changed"]
+
+Named = tuple[str, str, str]
+"""A record's kind, id and name."""
 
 _ADDED: What = "added"
 _REMOVED: What = "removed"
@@ -117,26 +117,13 @@ def compared(before: Iterable[Item], after: Iterable[Item], *, blind: Blind) -> 
         blind: what can't be compared.
     """
     differ = _Differ(blind)
-    for one, other in side_by_side(before, after, _place):
+    for one, other in side_by_side(before, after, place):
         differ.take(one, other)
     records = {kind: differ.records[kind] for kind in _KINDS if kind in differ.records}
     return Changes(records=records, changes=tuple(differ.changes), unnamed=differ.unnamed)
 
 
-def _place(item: Item) -> tuple[Any, ...]:
-    if isinstance(item, Experiment):
-        return 0, experiment_order(item.experiment_id)
-    if isinstance(item, RunLines):
-        return 1, experiment_order(item.run.experiment_id), run_order(item.run)
-    if isinstance(item, LoggedModel):
-        return 2, experiment_order(item.experiment_id), logged_model_order(item)
-    if isinstance(item, RegisteredModel):
-        return 3, item.name
-    raise InternalError(f"a {type(item).__name__} stands by itself")
-
-
-def _named(item: Item) -> tuple[str, str, str]:
-    """Its kind, id and name."""
+def _named(item: Item) -> Named:
     if isinstance(item, Experiment):
         return "experiment", item.experiment_id, item.name
     if isinstance(item, RunLines):
@@ -156,26 +143,30 @@ class _Differ:
         self.unnamed = 0
 
     def take(self, before: Item | None, after: Item | None) -> None:
-        if before is None or after is None:
-            self._one_sided(before, after)
-            return
-        kind, identifier, name = _named(after)
-        changes = self._within(before, after)
+        if before is not None and after is not None:
+            self._both(_named(after), self._within(before, after))
+            if isinstance(before, RegisteredModel) and isinstance(after, RegisteredModel):
+                self._versions(before, after)
+        elif before is not None:
+            self._one(before, _REMOVED)
+        elif after is not None:
+            self._one(after, _ADDED)
+
+    def _one(self, item: Item, what: What) -> None:
+        self._single(_named(item), what)
+        if isinstance(item, RegisteredModel):
+            self._count("model version", what, len(item.versions))
+
+    def _single(self, named: Named, what: What) -> None:
+        kind, identifier, name = named
+        self._count(kind, what)
+        self._name(Change(kind=kind, id=identifier, name=name, what=what))
+
+    def _both(self, named: Named, changes: list[tuple[str, str, str]]) -> None:
+        kind, identifier, name = named
         self._count(kind, _CHANGED if changes else "same")
         for field, old, new in changes:
             self._name(Change(kind=kind, id=identifier, name=name, what=_CHANGED, field=field, before=old, after=new))
-        if isinstance(before, RegisteredModel) and isinstance(after, RegisteredModel):
-            self._versions(before, after)
-
-    def _one_sided(self, before: Item | None, after: Item | None) -> None:
-        item, what = (before, _REMOVED) if before is not None else (after, _ADDED)
-        if item is None:
-            return
-        kind, identifier, name = _named(item)
-        self._count(kind, what)
-        if isinstance(item, RegisteredModel):
-            self._count("model version", what, len(item.versions))
-        self._name(Change(kind=kind, id=identifier, name=name, what=what))
 
     def _count(self, kind: str, what: What | Literal["same"], count: int = 1) -> None:
         if not count:
@@ -205,10 +196,8 @@ class _Differ:
         old, new = dict(before), dict(after)
         if kind == "run" and (self._blind.before or self._blind.after):  # the older script kept values only
             old["metrics"], new["metrics"] = ({k: m.value for k, m in run["metrics"].items()} for run in (old, new))
-        for field in self._known(before, after):
-            if f"{kind}s.{field}" not in self._blind.fields and not equality.same(old[field], new[field]):
-                for name, left, right in equality.parts(field, old[field], new[field]):
-                    yield name, equality.short(left), equality.short(right)
+        fields = (field for field in self._known(before, after) if f"{kind}s.{field}" not in self._blind.fields)
+        yield from equality.differences(old, new, fields)
 
     def _known(self, before: Record, after: Record) -> Iterable[str]:
         found = list(type(after).model_fields)
@@ -235,16 +224,8 @@ class _Differ:
         old = {version.version: version for version in before.versions}
         new = {version.version: version for version in after.versions}
         for number in sorted({*old, *new}):
-            self._version(f"{after.name} version {number}", old.get(number), new.get(number))
-
-    def _version(self, identifier: str, before: ModelVersion | None, after: ModelVersion | None) -> None:
-        kind = "model version"
-        if before is None or after is None:
-            what = _REMOVED if after is None else _ADDED
-            self._count(kind, what)
-            self._name(Change(kind=kind, id=identifier, what=what))
-            return
-        changes = [*self._fields(kind, before, after)]
-        self._count(kind, _CHANGED if changes else "same")
-        for field, old, new in changes:
-            self._name(Change(kind=kind, id=identifier, what=_CHANGED, field=field, before=old, after=new))
+            named = ("model version", f"{after.name} version {number}", "")
+            if number in old and number in new:
+                self._both(named, [*self._fields(named[0], old[number], new[number])])
+            else:
+                self._single(named, _ADDED if number in new else _REMOVED)

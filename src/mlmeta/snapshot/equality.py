@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mlmeta.schema import HistoryLine, LatestMetric, Record, canonical
 from mlmeta.snapshot.reader import RunLines
 
-_LARGEST = 1.7976931348623157e308  # what MLflow's database stores for an infinity
-
+LARGEST = 1.7976931348623157e308
+"""What MLflow's SQL store keeps for infinity (`SqlAlchemyStore.sanitize_metric_value`)."""
 
 Point = tuple[int, int, str]
 """Step, timestamp and value, the latter as MLflow keeps it."""
@@ -66,9 +66,12 @@ def metrics_of(item: RunLines) -> dict[str, MetricPoints]:
 
 def _stored(value: float) -> float:
     """A value as MLflow's database keeps it."""
-    if math.isinf(value):
-        return math.copysign(_LARGEST, value)
-    return value + 0.0 if value == 0 else value  # -0.0 and 0.0 are one value there
+    return clamped(value) + 0.0  # -0.0 and 0.0 are one value there
+
+
+def clamped(value: float) -> float:
+    """A value, or the largest number for an infinity."""
+    return math.copysign(LARGEST, value) if math.isinf(value) else value
 
 
 def same(expected: Any, found: Any) -> bool:
@@ -107,6 +110,16 @@ def parts(field: str, expected: Any, found: Any) -> Iterator[tuple[str, Any, Any
         left, right = expected.get(key, _NOTHING), found.get(key, _NOTHING)
         if not same(left, right):
             yield f"{field}[{key}]", left, right
+
+
+def differences(
+    expected: Mapping[str, Any], found: Mapping[str, Any], fields: Iterable[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Those of some fields that differ, maps key by key: name, and both values, shortened."""
+    for field in fields:
+        if not same(expected[field], found[field]):
+            for name, left, right in parts(field, expected[field], found[field]):
+                yield name, short(left), short(right)
 
 
 def short(value: Any) -> str:

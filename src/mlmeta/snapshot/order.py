@@ -8,16 +8,34 @@ from typing import Any
 from mlmeta.errors import InternalError
 from mlmeta.schema import (
     Experiment,
+    History,
     HistoryLine,
     Line,
     LoggedModel,
     MetricHistory,
+    Record,
     RegisteredModel,
     Run,
     experiment_order,
     logged_model_order,
     run_order,
 )
+from mlmeta.snapshot.reader import RunLines
+
+
+def place(item: Record | RunLines) -> tuple[Any, ...]:
+    """Where an experiment, run, logged model or registered model stands among those of a store, kind after kind."""
+    if isinstance(item, RunLines):
+        item = item.run
+    if isinstance(item, Run):
+        return 1, experiment_order(item.experiment_id), run_order(item)
+    if isinstance(item, Experiment):
+        return 0, experiment_order(item.experiment_id)
+    if isinstance(item, LoggedModel):
+        return 2, experiment_order(item.experiment_id), logged_model_order(item)
+    if isinstance(item, RegisteredModel):
+        return 3, item.name
+    raise InternalError(f"a {type(item).__name__} has no place of its own")
 
 
 class OrderGuard:
@@ -70,7 +88,7 @@ class OrderGuard:
         self._must_grow("models", self._model, record.name)
         self._model = record.name
 
-    def _check_history(self, record: MetricHistory | HistoryLine) -> None:
+    def _check_history(self, record: History) -> None:
         run_id, key, last = record.run_id, record.key, self._history[1]
         if run_id != self._current.run_id or key < last:
             raise InternalError(f"the history of {key} of run {run_id} came out of order")

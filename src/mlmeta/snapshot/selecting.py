@@ -61,15 +61,12 @@ class Selected:
             return None
         return entry.records if entry else 0
 
-    def runs(self, *, histories: bool = True) -> Iterator[RunHistories]:
-        """The runs, with their histories where these are wanted, in the snapshot's order."""
-        if not self.selection.runs:
-            return iter(())
-        items = self.snapshot.runs() if histories else (RunHistories(r, ()) for r in self.snapshot.records(RUNS))
-        return (item for item in items if self._means(item.run))
+    def runs(self) -> Iterator[RunHistories]:
+        """The runs, with their histories, in the snapshot's order."""
+        return (item for item in self.snapshot.runs() if self._means(item.run)) if self.selection.runs else iter(())
 
     def runs_with_lines(self, *, histories: bool = True) -> Iterator[RunLines]:
-        """Like `runs`, with the histories not taken apart."""
+        """Like `runs`, with the histories where these are wanted, not taken apart."""
         if not self.selection.runs:
             return iter(())
         without = (RunLines(run, ()) for run in self.snapshot.records(RUNS))

@@ -31,9 +31,8 @@ def _counts(result: DiffResult) -> RenderableType:
     columns = ("ADDED", "REMOVED", "CHANGED", "SAME")
     table = text.table("", *columns, right=columns)
     for kind, tally in result.comparison.records.items():
-        counts = (tally.added, tally.removed, tally.changed)
-        styles = [style for _, style in _SIGNS.values()]
-        cells = [Text(f"{count:,}", style=style if count else "") for count, style in zip(counts, styles, strict=True)]
+        counts = [(getattr(tally, what), style) for what, (_, style) in _SIGNS.items()]
+        cells = [Text(f"{count:,}", style=style if count else "") for count, style in counts]
         table.add_row(f"{kind}s", *cells, f"{tally.same:,}")
     return table
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlmeta.exporter.api.pace import Pace
 from mlmeta.exporter.earlier import Earlier
-from mlmeta.schema import HistoryLine, MetricHistory, Point, Run, Skipped, canonical, point_order, to_records
+from mlmeta.schema import History, HistoryLine, MetricHistory, Point, Run, Skipped, canonical, point_order, to_records
 from mlmeta.tracking.connection import Connection
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class HistoryReader:
             for batch in batches(runs, self._batch_runs, self._kept)
         ]
 
-    def finish(self, runs: list[Run], asked: Asked) -> Iterator[Run | MetricHistory | HistoryLine | Skipped]:
+    def finish(self, runs: list[Run], asked: Asked) -> Iterator[Run | History | Skipped]:
         """The runs, each with its histories, once the answers are there."""
         found: dict[tuple[str, str], list[Point]] = {}
         failed: dict[tuple[str, str], str] = {}

@@ -67,7 +67,7 @@ class LoggedModelRestorer:
                 self._state.refuse("logged model", model.model_id, self._connection.reason(error))
             progress.advance("logged models")
         if self._made:
-            for item in selected.runs(histories=False):
+            for item in selected.runs_with_lines(histories=False):
                 self._link(item.run)
 
     def _restore(self, model: LoggedModel) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from mlmeta.restorer.sql.holdings import Holdings
 from mlmeta.restorer.sql.outcome import Outcome, Sink
 from mlmeta.restorer.sql.stored import StoredForm, StoredHistories, same, same_histories
-from mlmeta.schema import History, Run
+from mlmeta.schema import Run
 from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.walking import with_histories
 from mlmeta.tracking.sql.batches import BATCH
 from mlmeta.tracking.sql.runs_with_histories import POINTS_AT_ONCE
 
@@ -39,33 +40,21 @@ class RunStep:
         """Decide about a batch of runs."""
         existing = self._holdings.existing_runs([item.run.run_id for item in items])
         self._outcome.matched_runs += len(existing)
-        found = self._found([item.run.run_id for item in items if item.run.run_id in existing])
+        taken = [item.run.run_id for item in items if item.run.run_id in existing]
+        found = with_histories(self._holdings.runs_with_histories([taken]))
+        theirs = (run for run in found if isinstance(run, RunLines))
         for item in items:
             run, histories = self._form.run(item.run), StoredHistories(item)
             if item.run.run_id in existing:
-                self._take_existing(run, histories, *next(found))
+                self._take_existing(run, histories, next(theirs))
             elif item.run.experiment_id not in self._experiments:
                 self._shut_out[item.run.experiment_id] += 1
             else:
                 self._outcome.created["runs"] += 1
                 self._sink.run(run, histories)
 
-    def _found(self, ids: Sequence[str]) -> Iterator[tuple[Run, list[History]]]:
-        """The target's runs with these ids, each with its histories, in this order."""
-        run: Run | None = None
-        own: list[History] = []
-        for record in self._holdings.runs_with_histories([ids]):
-            if not isinstance(record, Run):
-                own.append(record)
-                continue
-            if run is not None:
-                yield run, own
-            run, own = record, []
-        if run is not None:
-            yield run, own
-
-    def _take_existing(self, run: Run, histories: StoredHistories, theirs: Run, their_own: Sequence[History]) -> None:
-        if same(theirs, run) and same_histories(their_own, histories):
+    def _take_existing(self, run: Run, histories: StoredHistories, theirs: RunLines) -> None:
+        if same(theirs.run, run) and same_histories(theirs.lines, histories):
             self._outcome.present["runs"] += 1
         else:
             self._outcome.conflict("run", run.run_id, "the target has it with other content")

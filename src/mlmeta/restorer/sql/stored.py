@@ -25,10 +25,8 @@ from mlmeta.schema import (
     canonical,
     to_records,
 )
+from mlmeta.snapshot.equality import clamped
 from mlmeta.snapshot.reader import RunLines
-
-LARGEST = 1.7976931348623157e308
-"""What MLflow's SQL store keeps for infinity (`SqlAlchemyStore.sanitize_metric_value`)."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class StoredForm:
         """With its artifact location rewritten and metrics as MLflow stores them."""
         (location,) = self._rewriter.uris("logged models", record.artifact_location)
         metrics = tuple(
-            metric.model_copy(update={"value": 0.0 if math.isnan(metric.value) else _clamped(metric.value)})
+            metric.model_copy(update={"value": 0.0 if math.isnan(metric.value) else clamped(metric.value)})
             for metric in record.metrics
         )
         return record.model_copy(update={"artifact_location": location, "metrics": metrics})
@@ -128,7 +126,7 @@ def stored_history(record: MetricHistory) -> Sequence[MetricHistory]:
 
 def zip_clamped(record: MetricHistory) -> list[tuple[int, int, float]]:
     """The points, with infinities as MLflow stores them."""
-    return [(step, timestamp, _clamped(value)) for step, timestamp, value in record.points()]
+    return [(step, timestamp, clamped(value)) for step, timestamp, value in record.points()]
 
 
 def _needs_care(metric: LatestMetric) -> bool:
@@ -138,11 +136,7 @@ def _needs_care(metric: LatestMetric) -> bool:
 def _stored_metric(metric: LatestMetric, run: Run) -> LatestMetric:
     """Snapshots of the older script have values only: their step becomes 0, their time the run's."""
     timestamp = metric.timestamp if metric.timestamp is not None else run.end_time or run.start_time or 0
-    return LatestMetric(value=_clamped(metric.value), step=metric.step or 0, timestamp=timestamp)
-
-
-def _clamped(value: float) -> float:
-    return math.copysign(LARGEST, value) if math.isinf(value) else value
+    return LatestMetric(value=clamped(metric.value), step=metric.step or 0, timestamp=timestamp)
 
 
 def same_histories(found: Sequence[History], expected: StoredHistories) -> bool:

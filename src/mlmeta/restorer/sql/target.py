@@ -31,7 +31,7 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.database import SQLITE, parse, writing
 from mlmeta.tracking.sql.batches import BATCH
-from mlmeta.tracking.sql.lanes import Lanes, export_moment, lanes_at
+from mlmeta.tracking.sql.lanes import export_moment, lanes_at
 
 _BIG = ("params", "tags", "latest_metrics", "metrics")
 """Tables with many rows a run, to which no other table refers."""
@@ -170,14 +170,11 @@ class SqlTarget:
         """
         del read
         worth_it = snapshot.summary.stats.get("runs", 0) > BATCH
-        with self._reading() as connection, self._lanes(connection if worth_it else None) as lanes:
-            holdings = Holdings(connection, self._database.shown, lanes)
-            yield from restored(Selected(snapshot, selection), holdings, self._ways(snapshot))
-
-    @contextlib.contextmanager
-    def _lanes(self, connection: Connection | None) -> Iterator[Lanes | None]:
-        with lanes_at(export_moment(connection) if connection is not None else "", self._database) as lanes:
-            yield lanes
+        with self._reading() as connection:
+            moment = export_moment(connection) if connection is not None and worth_it else ""
+            with lanes_at(moment, self._database) as lanes:
+                holdings = Holdings(connection, self._database.shown, lanes)
+                yield from restored(Selected(snapshot, selection), holdings, self._ways(snapshot))
 
     def _ways(self, snapshot: Snapshot) -> Ways:
         suffix = f" (restored {snapshot.timestamp})"

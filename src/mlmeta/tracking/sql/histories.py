@@ -14,7 +14,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.schema import HistoryLine, MetricHistory, Run
+from mlmeta.schema import History, HistoryLine, MetricHistory, Run
 from mlmeta.schema.metrics import POINTS_PER_RECORD, Point, canonical, to_records
 from mlmeta.tracking.sql.postgres import history_columns, history_texts
 from mlmeta.tracking.sql.tables import Tables, among, by_bytes
@@ -22,9 +22,7 @@ from mlmeta.tracking.sql.tables import Tables, among, by_bytes
 _NAN = float("nan")
 
 
-def read_histories(
-    connection: Connection, tables: Tables, runs: dict[str, Run], *, lines: bool
-) -> Iterator[MetricHistory | HistoryLine]:
+def read_histories(connection: Connection, tables: Tables, runs: dict[str, Run], *, lines: bool) -> Iterator[History]:
     """The histories of runs that are more than a latest metric, by run id and key.
 
     Args:
@@ -96,7 +94,7 @@ def _from_columns(connection: Connection, tables: Tables, runs: dict[str, Run]) 
         yield from _columns(runs[run_id], key, step, timestamp, value)
 
 
-def _from_texts(connection: Connection, tables: Tables, runs: dict[str, Run]) -> Iterator[MetricHistory | HistoryLine]:
+def _from_texts(connection: Connection, tables: Tables, runs: dict[str, Run]) -> Iterator[History]:
     """Like `_from_columns`, without taking the integers apart where nothing is left to do but to write them."""
     for run_id, key, steps, timestamps, value in history_texts(connection, tables, list(runs)):
         if 1 < len(value) <= POINTS_PER_RECORD and not math.isnan(

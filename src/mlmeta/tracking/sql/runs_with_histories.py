@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.parallel import ordered_map, read_ahead
-from mlmeta.schema import HistoryLine, MetricHistory, Run
+from mlmeta.schema import History, Run
 from mlmeta.tracking.sql.histories import point_counts, read_histories
 from mlmeta.tracking.sql.lanes import Lanes
 from mlmeta.tracking.sql.tables import Tables, among
@@ -24,7 +24,7 @@ from mlmeta.tracking.sql.unchanged import Known, unchanged
 POINTS_AT_ONCE = 50_000
 """Points that one query reads, unless a single run has more."""
 
-Records = Sequence[Run | MetricHistory | HistoryLine]
+Records = Sequence[Run | History]
 """Consecutive records, with at most `POINTS_AT_ONCE` points together."""
 
 
@@ -120,7 +120,7 @@ def _read(
         yield chunk.runs
         yield from ([history] for history in read_histories(connection, tables, chunk.having, lines=lines))
         return
-    histories: dict[str, list[MetricHistory | HistoryLine]] = {}
+    histories: dict[str, list[History]] = {}
     if known is not None and chunk.having:
         for run_id, same in unchanged(known, chunk.having, point_counts(connection, tables, list(chunk.having))):
             histories[run_id] = [*same]

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 Before = Annotated[
     str,
-    typer.Argument(
-        metavar="[BEFORE]",
-        help="A snapshot: a timestamp, the beginning of one, latest, latest~1, or an ISO 8601 time.",
-    ),
+    typer.Argument(metavar="[BEFORE]", help=f"A snapshot: a {options.SELECTORS}"),
 ]
 After = Annotated[
     str | None, typer.Argument(metavar="[AFTER]", help="Another one. Without it: the store at --tracking-uri.")

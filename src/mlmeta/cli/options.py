@@ -13,7 +13,10 @@ _LIMIT = "Selection"
 DEFAULT_STORAGE = "backups"
 DEFAULT_JOBS = 8
 
-_SELECTOR = "A timestamp, the beginning of one, latest, latest~1, or an ISO 8601 time."
+SELECTORS = "timestamp, the beginning of one, latest, latest~1, or an ISO 8601 time."
+"""What names a snapshot, for help texts."""
+
+_SELECTOR = f"A {SELECTORS}"
 Selector = Annotated[str, typer.Argument(metavar="[SELECTOR]", envvar="MLMETA_SELECTOR", help=_SELECTOR)]
 Selectors = Annotated[
     list[str] | None, typer.Argument(metavar="[SELECTOR]...", help=f"{_SELECTOR} Without one: latest.")

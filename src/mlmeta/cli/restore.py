@@ -79,7 +79,7 @@ Timestamp = Annotated[
         "--timestamp",
         metavar="SELECTOR",
         envvar="MLMETA_TIMESTAMP",
-        help="Which snapshot: a timestamp, the beginning of one, latest, latest~1, or an ISO 8601 time.",
+        help=f"Which snapshot: a {options.SELECTORS}",
     ),
 ]
 OnlyOption = Annotated[

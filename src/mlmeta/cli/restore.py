@@ -56,6 +56,14 @@ OnConflictOption = Annotated[
         help="Where a database has other data under the same id or name: write nothing, leave it out, or rename.",
     ),
 ]
+Undelete = Annotated[
+    bool,
+    typer.Option(
+        "--undelete",
+        envvar="MLMETA_UNDELETE",
+        help="Make active again what the snapshot has active and the target has deleted.",
+    ),
+]
 Rewrite = Annotated[
     list[str] | None,
     typer.Option(
@@ -103,6 +111,7 @@ def restore(
     only: OnlyOption = None,
     ids: IdsOption = None,
     on_conflict: OnConflictOption = OnConflict.FAIL,
+    undelete: Undelete = False,
     rewrite_artifact_prefix: Rewrite = None,
     if_empty: IfEmpty = False,
     allow_none: AllowNone = False,
@@ -137,6 +146,7 @@ def restore(
             jobs=jobs,
             ids=ids.value if ids else "",
             on_conflict=on_conflict.value,
+            undelete=undelete,
             rewrite=[_pair(text) for text in rewrite_artifact_prefix or ()],
             if_empty=if_empty,
             allow_none=allow_none,

@@ -32,6 +32,7 @@ class RestoreResult(Result):
         plan: what was to be done.
         created: how many of each kind were written.
         present: how many were there already.
+        undeleted: how many that were deleted in the target are active again.
         refused: what the target did not take.
         comparison: the target read back against the snapshot; None where that was not asked for.
         seconds: how long it took.
@@ -46,6 +47,7 @@ class RestoreResult(Result):
     plan: Plan | None = None
     created: dict[str, int] = {}
     present: dict[str, int] = {}
+    undeleted: dict[str, int] = {}
     refused: tuple[Refusal, ...] = ()
     comparison: Comparison | None = None
     seconds: float
@@ -66,7 +68,7 @@ class RestoreResult(Result):
     @property
     def issues(self) -> tuple[Issue, ...]:
         """What the target did not take, and what it gives back differently."""
-        refused = [Issue(code="not_restored", message=f"{r.kind} {r.id}: {r.reason}") for r in self.refused]
+        refused = [Issue(code=r.code, message=f"{r.kind} {r.id}: {r.reason}", hint=r.hint) for r in self.refused]
         return (*refused, *(Issue(code="different", message=str(d)) for d in self.unexplained))
 
     @property
@@ -87,6 +89,7 @@ def restore(
     jobs: int = DEFAULT_JOBS,
     ids: str = "",
     on_conflict: str = "fail",
+    undelete: bool = False,
     rewrite: Sequence[tuple[str, str]] = (),
     if_empty: bool = False,
     allow_none: bool = False,
@@ -106,6 +109,7 @@ def restore(
         jobs: requests under way at once.
         ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
         on_conflict: for a target that keeps ids: ``fail`` (nothing is written), ``skip`` or ``rename``.
+        undelete: make active again what the snapshot has active and the target has deleted; nothing else of it changes.
         rewrite: prefixes of artifact locations, and what to put in their place.
         if_empty: do nothing where the target has runs already.
         allow_none: do nothing where there is no snapshot yet.
@@ -124,7 +128,7 @@ def restore(
     progress = progress or Silent()
     selection = selection or Selection()
     store = Store(tracking_uri, registry_uri, jobs)
-    with open_target(store, Ways(ids, on_conflict, tuple(rewrite))) as target:
+    with open_target(store, Ways(ids, on_conflict, tuple(rewrite), undelete)) as target:
         if if_empty and target.has_runs():
             return _untouched(store, storage, "the target has runs already")
         try:
@@ -150,6 +154,7 @@ def restore(
         plan=plan,
         created=report.created,
         present=report.present,
+        undeleted=report.undeleted,
         refused=report.refused,
         comparison=comparison,
         seconds=time.monotonic() - began,

@@ -60,11 +60,13 @@ class Ways:
         ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
         on_conflict: for a target that keeps ids: ``fail``, ``skip`` or ``rename``.
         rewrite: prefixes of artifact locations, and what to put in their place.
+        undelete: make active again what the snapshot has active and the target has deleted.
     """
 
     ids: str = ""
     on_conflict: str = "fail"
     rewrite: tuple[tuple[str, str], ...] = ()
+    undelete: bool = False
 
 
 @contextmanager
@@ -159,7 +161,7 @@ def _target(store: Store, ways: Ways) -> Target:
                 "a database target has its model registry inside, and --registry-uri names another place",
                 hint="restore twice, with --only runs and --only models, each with its own --tracking-uri",
             )
-        return SqlTarget(store.tracking_uri, on_conflict=ways.on_conflict, rewrite=ways.rewrite)
+        return SqlTarget(store.tracking_uri, on_conflict=ways.on_conflict, rewrite=ways.rewrite, undelete=ways.undelete)
     return _api_target(store, ways)
 
 
@@ -172,7 +174,8 @@ def _api_target(store: Store, ways: Ways) -> Target:
             f"{without_secrets(store.tracking_uri)} can't keep ids: MLflow's API gives new ones",
             hint="restore into the server's database to keep them, or leave out --ids keep",
         )
-    return ApiTarget(Connection(store.tracking_uri, store.registry_uri), store.jobs, rewrite=ways.rewrite)
+    connection = Connection(store.tracking_uri, store.registry_uri)
+    return ApiTarget(connection, store.jobs, rewrite=ways.rewrite, undelete=ways.undelete)
 
 
 def open_snapshot(storage: str = "backups", selector: str = "latest") -> Snapshot:

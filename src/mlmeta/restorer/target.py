@@ -20,6 +20,8 @@ class Refusal(BaseModel):
         id: its id or name in the snapshot.
         reason: why, and the way out.
         field: the only field of the record that is concerned, as a comparison names it; empty: the record as a whole.
+        code: a stable word for machines.
+        hint: what to do about it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,6 +30,8 @@ class Refusal(BaseModel):
     id: str
     reason: str
     field: str = ""
+    code: str = "not_restored"
+    hint: str = ""
 
     def explains(self, kind: str, identifier: str, field: str) -> bool:
         """Whether a difference that a comparison finds is what this refusal told already.
@@ -45,6 +49,23 @@ class Refusal(BaseModel):
         return not self.field and kind == "model version" and identifier.rpartition(" version ")[0] == self.id
 
 
+def deleted_in_target(kind: str, record_id: str) -> Refusal:
+    """What a restore without ``--undelete`` says of a record that the snapshot has active and the target has deleted.
+
+    Args:
+        kind: of record, as for `Refusal`.
+        record_id: its id or name in the snapshot.
+    """
+    return Refusal(
+        kind=kind,
+        id=record_id,
+        reason="the snapshot has it active, and it is deleted in the target",
+        field="lifecycle_stage",
+        code="deleted_in_target",
+        hint="--undelete makes what is deleted in the target active again",
+    )
+
+
 class Plan(BaseModel):
     """What a restore would do. Nothing has been written yet.
 
@@ -53,8 +74,10 @@ class Plan(BaseModel):
         keeps_ids: whether ids and all times arrive as they were.
         create: how many of each kind would be written (``experiments``, ``runs``, ``models``, ``model versions``).
         present: how many of each kind are there already, from an earlier restore or otherwise the same.
+        undelete: how many of each kind that are deleted in the target would be made active again.
         target_runs: whether the target has runs that are none of this snapshot's.
-        conflicts: what the target holds under the same name or id, with other content.
+        conflicts: what the target holds under the same name or id, with other content: a restore writes nothing.
+        refused: what the target would not take; all else would be restored.
         notes: what a person should know beforehand.
     """
 
@@ -64,8 +87,10 @@ class Plan(BaseModel):
     keeps_ids: bool
     create: dict[str, int] = {}
     present: dict[str, int] = {}
+    undelete: dict[str, int] = {}
     target_runs: bool = False
     conflicts: tuple[Refusal, ...] = ()
+    refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -75,6 +100,7 @@ class Report(BaseModel):
     Args:
         created: how many of each kind were written.
         present: how many were there already.
+        undeleted: how many that were deleted in the target are active again.
         refused: what the target did not take.
         notes: what a person should know.
     """
@@ -83,6 +109,7 @@ class Report(BaseModel):
 
     created: dict[str, int] = {}
     present: dict[str, int] = {}
+    undeleted: dict[str, int] = {}
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -19,6 +19,8 @@ def plan(result: Plan) -> RenderableType:
     lines = [Text(f"Restore into {result.target} ({ids}):"), Text(f"  to create: {_kinds(result.create)}")]
     if any(result.present.values()):
         lines.append(Text(f"  there already: {_kinds(result.present)}"))
+    if any(result.undelete.values()):
+        lines.append(Text(f"  to make active again: {_kinds(result.undelete)}"))
     lines += [Text(f"  conflict: {c.kind} {c.id}: {c.reason}", style="yellow") for c in result.conflicts]
     return Group(*lines)
 
@@ -37,6 +39,8 @@ def view(result: RestoreResult, *, verbose: bool) -> RenderableType:
     ]
     if any(result.present.values()):
         lines.append(Text(f"  there already: {_kinds(result.present)}"))
+    if any(result.undeleted.values()):
+        lines.append(Text(f"  active again: {_kinds(result.undeleted)}"))
     if result.comparison is not None:
         lines.append(_proof(result.comparison, keeps_ids=result.keeps_ids, verbose=verbose))
     return Group(*lines)

@@ -58,6 +58,7 @@ class ApiTarget:
         connection: to the server; it is checked here.
         jobs: requests under way at once; of those that write never more than 6.
         rewrite: prefixes of artifact locations, and what to put in their place.
+        undelete: make active again what the snapshot has active and the target has deleted.
 
     Raises:
         ConnectionFailedError: see `Connection.check`.
@@ -65,12 +66,20 @@ class ApiTarget:
 
     unkept = UNKEPT
 
-    def __init__(self, connection: Connection, jobs: int, rewrite: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        jobs: int,
+        rewrite: Sequence[tuple[str, str]] = (),
+        *,
+        undelete: bool = False,
+    ) -> None:
         connection.check()
         self._connection = connection
         self._jobs = min(jobs, _WRITERS)
         self._executor: Executor = ThreadPoolExecutor(self._jobs, thread_name_prefix="mlmeta-write")
         self._rewrite = tuple(rewrite)
+        self._undelete = undelete
         self._state = State()
 
     def has_runs(self) -> bool:

@@ -48,17 +48,26 @@ class SqlTarget:
         on_conflict: where the target holds other content under an id or name: ``fail`` (nothing is written), ``skip``
             (that record is left out), or ``rename`` (it gets another name where that solves it, else it is left out).
         rewrite: prefixes of artifact locations and what to put in their place.
+        undelete: make active again what the snapshot has active and the target has deleted.
 
     Raises:
         UsageError: the URI or another argument is off, or the database's driver is not installed.
     """
 
-    def __init__(self, uri: str, *, on_conflict: str = FAIL, rewrite: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        on_conflict: str = FAIL,
+        rewrite: Sequence[tuple[str, str]] = (),
+        undelete: bool = False,
+    ) -> None:
         if on_conflict not in WAYS:
             raise UsageError(f"{on_conflict!r} is no way to deal with conflicts", hint=f"use one of {', '.join(WAYS)}")
         self._database = parse(uri)
         self._on_conflict = on_conflict
         self._rewrite = tuple(rewrite)
+        self._undelete = undelete
         Rewriter(self._rewrite)
 
     @property

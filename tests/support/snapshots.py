@@ -22,9 +22,10 @@ from mlmeta.storage import LocalStorage
 BUCKET = "gs://source/artifacts"
 
 
-def write(folder: Path, records: Iterable[Record]) -> str:
-    """Write records as a snapshot, sorted first; its timestamp."""
+def write(folder: Path, records: Iterable[Record], **more: object) -> str:
+    """Write records as a snapshot, sorted first, with `more` in its summary; its timestamp."""
     summary = Summary(backup_timestamp="", backup_date="", mlflow_uri="http://source", stats={}, files={}, note="")
+    summary = summary.model_copy(update=more)
     with SnapshotWriter([LocalStorage(folder)], utc_now()) as writer:
         for record in in_order(list(records)):
             writer.add(record)

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mlmeta import progress as protocol
+from mlmeta.cli.visible import visible
 
 
 class Shown(protocol.Progress, Protocol):
@@ -75,7 +76,7 @@ class Bars:
 
     def phase(self, name: str) -> None:
         """See `mlmeta.progress.Progress`."""
-        self._progress.console.print(f"[dim]{name} …[/]")
+        self._progress.console.print(f"{visible(name)} …", style="dim")
 
     def expect(self, unit: str, total: int) -> None:
         """See `mlmeta.progress.Progress`."""
@@ -111,7 +112,7 @@ class Lines:
     def phase(self, name: str) -> None:
         """See `mlmeta.progress.Progress`."""
         self.finish()
-        self._phase, self._counts, self._began = name, {}, time.monotonic()
+        self._phase, self._counts, self._began = visible(name), {}, time.monotonic()
 
     def expect(self, unit: str, total: int) -> None:
         """Nothing to show."""
@@ -132,5 +133,5 @@ class Lines:
         if self._phase:
             counts = ", ".join(f"{count:,} {unit}" for unit, count in self._counts.items())
             seconds = time.monotonic() - self._began
-            self._console.print(f"{self._phase}: {counts + ', ' if counts else ''}{seconds:.1f} s", markup=False)
+            self._console.print(f"{self._phase}: {counts + ', ' if counts else ''}{seconds:.1f} s")
             self._phase = ""

@@ -62,7 +62,8 @@ def _confirm(output: Output, plan: PruneResult) -> None:
     from mlmeta.cli.views.prune import plan as shown
 
     output.confirm(
-        shown(plan),
+        plan,
+        shown,
         question="Remove them?",
         unasked=f"snapshots in {plan.storage} would be removed, and nobody is here to be asked",
         hint="look at the plan above; to go ahead add --yes",

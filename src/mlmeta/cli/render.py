@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlmeta import __version__
+from mlmeta.cli.visible import all_visible, visible
 from mlmeta.errors import ExitCode, MlmetaError, UsageError
 from mlmeta.progress import Progress, Silent
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from mlmeta.cli.progress import Shown
     from mlmeta.operations.result import Issue, Result
+
+T = TypeVar("T")
 
 SCHEMA = 1
 _ISSUES_SHOWN = 20
@@ -77,7 +80,7 @@ class Output:
         if not (self.quiet and result.is_report):
             from mlmeta.cli.views import view
 
-            shown = view(result, verbose=self.verbose)
+            shown = view(all_visible(result), verbose=self.verbose)
             if shown is not None:
                 self._print(shown)
         if result.warnings or result.issues:
@@ -96,40 +99,45 @@ class Output:
     def _messages(self, result: Result) -> None:
         stderr = self.stderr
         for warning in result.warnings:
-            stderr.print(f"[yellow]warning:[/] {escaped(warning)}")
+            self._say("warning", warning, style="yellow")
         shown = result.issues if self.verbose else result.issues[:_ISSUES_SHOWN]
         for issue in shown:
-            stderr.print(f"[red]{escaped(issue.code.replace('_', ' '))}:[/] {escaped(issue.message)}")
-            if issue.hint:
-                stderr.print(f"  {escaped(issue.hint)}")
+            self._say(issue.code.replace("_", " "), issue.message, issue.hint, style="red")
         if len(shown) < len(result.issues):
             stderr.print(f"… and {len(result.issues) - len(shown)} more: --verbose or --json shows all")
+
+    def _say(self, word: str, message: str, hint: str = "", *, style: str) -> None:
+        """One line: what it is, in its colour, and the message; one more for what to do."""
+        from rich.text import Text
+
+        self.stderr.print(Text.assemble((f"{word}:", style), " ", visible(message)))
+        if hint:
+            self.stderr.print(f"  {visible(hint)}")
 
     def error(self, error: MlmetaError) -> int:
         """Show an error, and return its exit code. To be called while it is handled."""
         if self.json:
             self._failure(error.exit_code, error.code, str(error), error.hint)
-        stderr = self.stderr
         if self.verbose:
             from mlmeta.tracking.address import without_any_secrets
 
-            stderr.print(without_any_secrets(traceback.format_exc()), markup=False, highlight=False)
-        stderr.print(f"[bold red]error:[/] {escaped(str(error))}")
-        if error.hint:
-            stderr.print(f"  {escaped(error.hint)}")
+            for line in without_any_secrets(traceback.format_exc()).split("\n"):
+                self.stderr.print(visible(line))
+        self._say("error", str(error), error.hint, style="bold red")
         return error.exit_code
 
     def note(self, message: str) -> None:
         """Say something on stderr while a command goes on."""
         if self._shown is not None:
             self._shown.pause()
-        self.stderr.print(message, markup=False)
+        self.stderr.print(visible(message))
 
-    def confirm(self, plan: RenderableType, *, question: str, unasked: str, hint: str) -> None:
+    def confirm(self, plan: T, view: Callable[[T], RenderableType], *, question: str, unasked: str, hint: str) -> None:
         """Show a plan and ask on the terminal; no is the default.
 
         Args:
             plan: what would be done.
+            view: makes something to print of it.
             question: ends with a question mark.
             unasked: what went wrong where nobody is there to answer.
             hint: what to do then.
@@ -141,7 +149,7 @@ class Output:
 
         if self._shown is not None:
             self._shown.pause()
-        self.stderr.print(plan)
+        self.stderr.print(view(all_visible(plan)))
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(unasked, hint=hint)
         if not Confirm.ask(question, console=self.stderr, default=False):
@@ -174,7 +182,8 @@ class Output:
             "warnings": list(warnings),
             "errors": [issue.model_dump() for issue in issues],
         }
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        ascii_only = sys.stdout.encoding.lower() != "utf-8"  # elsewhere a character could come out as no JSON
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n")
 
 
 def _data(result: Result) -> dict[str, Any]:
@@ -183,16 +192,9 @@ def _data(result: Result) -> dict[str, Any]:
     return data
 
 
-def escaped(text: str) -> str:
-    """Text that rich prints as it is."""
-    from rich.markup import escape
-
-    return escape(text)
-
-
 def console(file: Any) -> Console:
-    """A console that is rich on a terminal, and plain, without folding, elsewhere."""
+    """A console that is rich on a terminal, and plain, without folding, elsewhere. Brackets and colons are text."""
     from rich.console import Console
 
     is_terminal = file.isatty()
-    return Console(file=file, width=None if is_terminal else 10_000, highlight=False)
+    return Console(file=file, width=None if is_terminal else 10_000, highlight=False, markup=False, emoji=False)

@@ -182,7 +182,8 @@ def _confirm(output: Output, plan: Plan) -> None:
     from mlmeta.cli.views.restore import plan as shown
 
     output.confirm(
-        shown(plan),
+        plan,
+        shown,
         question="It already has runs; nothing of them is changed. Go ahead?",
         unasked=f"{plan.target} already has runs, and nobody is here to be asked",
         hint="look at the plan above; to go ahead add --yes (nothing there is overwritten or deleted)",

@@ -25,6 +25,7 @@ from mlmeta.errors import ClusterError, MlmetaError, UsageError
 from mlmeta.exporter import dask
 from mlmeta.exporter.api.histories import BULK
 from tests.support.cli import Cli, Running
+from tests.support.databases import Databases, load
 from tests.support.points import add_history
 from tests.support.proxy import Request, proxy
 from tests.support.reading import data_files
@@ -33,25 +34,41 @@ from tests.support.server import Server, free_port
 pytestmark = pytest.mark.xdist_group("dask")
 
 
-@pytest.fixture
-def busy(filled: Server) -> Server:
+@pytest.fixture(scope="module")
+def _busy_rows(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs with metrics for some thirty batches."""
-    client = MlflowClient(filled.uri)
+    path = tmp_path_factory.mktemp("busy") / "mlflow.db"
+    client = MlflowClient(databases.copy("filled", path))
     experiment = client.create_experiment("busy", "gs://bucket/busy")
     for number in range(20):
         run = client.create_run(experiment, start_time=number).info.run_id
         for key in range(30):
-            add_history(filled.database, run, f"key {key}", [(s, s, s / 7 + number + key) for s in range(5)])
-    return filled
+            add_history(path, run, f"key {key}", [(s, s, s / 7 + number + key) for s in range(5)])
+    return path
 
 
 @pytest.fixture
-def cluster() -> Iterator[LocalCluster]:
-    """Two real worker processes. Their nannies start them again when they die."""
+def busy(server: Server, _busy_rows: Path) -> Server:
+    """A server with these runs."""
+    load(_busy_rows, server.database)
+    return server
+
+
+@pytest.fixture(scope="module")
+def _cluster() -> Iterator[LocalCluster]:
+    """Two real worker processes, which import MLflow once. Their nannies start them again when they die."""
     with LocalCluster(
         n_workers=2, threads_per_worker=2, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
     ) as running:
         yield running
+
+
+@pytest.fixture
+def cluster(_cluster: LocalCluster) -> LocalCluster:
+    """The cluster, with the workers that the test before may have killed or sent away."""
+    _cluster.scale(2)
+    _cluster.wait_for_workers(2, timeout=60)
+    return _cluster
 
 
 def test_a_pool_of_processes_gives_the_same_bytes(busy: Server, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -79,3 +80,28 @@ def test_in_the_middle_of_a_restore(
         assert running[0].wait().code == code
     done = cli(*arguments, server.uri, "--json").ok()
     assert done.data["comparison"]["total"] == 0
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.002, 0.01])
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_two_signals_in_a_row(cli: Cli, number: signal.Signals, code: int, pause: float) -> None:
+    """As GNU `timeout` sends them, while the server does not answer and the first is just being told of."""
+    asked = threading.Event()
+
+    def hang(_: Request) -> None:
+        asked.set()
+        time.sleep(25)
+
+    with proxy("http://127.0.0.1:9", hang) as hanging:
+        running = cli.start("backup", "--tracking-uri", hanging.uri)
+        assert asked.wait(60)
+        running.send(number)
+        time.sleep(pause)
+        with contextlib.suppress(ProcessLookupError):  # ended already
+            running.send(number)
+        began = time.monotonic()
+        done = running.wait()
+    assert done.code == code
+    assert "Traceback" not in done.err
+    assert time.monotonic() - began < 20
+    assert _left(cli) == []

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from mlmeta.operations.result import Result
     from mlmeta.progress import Progress
 
+_CLEAN_UP = 5.0
+"""Seconds after a signal in which another one changes nothing."""
+
 
 def execute(output: Output, call: Callable[[Progress], Result]) -> NoReturn:
     """Call a command's operation, show what came of it, and end the process with its exit code.
@@ -25,8 +29,8 @@ def execute(output: Output, call: Callable[[Progress], Result]) -> NoReturn:
         output: where and how results are shown.
         call: the operation; takes a listener for its progress.
     """
-    _prepare_process(verbose=output.verbose)
     try:
+        _prepare_process(verbose=output.verbose)
         code = _call(output, call)
     except KeyboardInterrupt:
         code = output.interrupted(ExitCode.INTERRUPTED)
@@ -75,7 +79,7 @@ class _Collecting:
 
 
 def _prepare_process(*, verbose: bool) -> None:
-    signal.signal(signal.SIGTERM, _terminate)
+    _listen()
     _open_closed_streams()
     defaults = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # MLflow's 7 mean minutes before a lost server is noticed
@@ -101,12 +105,36 @@ def _open_closed_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise TerminatedError
+class _Ending:
+    """Ends the command at the first signal, and the process at one that comes when clean-up has had its time.
+
+    Signals come in twos: GNU `timeout` sends one to its child and one to the group, and people press Ctrl-C again.
+    """
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._code = 0
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if not self._since:
+            self._since, self._code = time.monotonic(), 128 + number
+            raise KeyboardInterrupt if number == signal.SIGINT else TerminatedError
+        if time.monotonic() - self._since > _CLEAN_UP:
+            os._exit(self._code)
+
+
+def _listen() -> None:
+    """Hear SIGTERM and SIGINT; not the latter where the caller ignores it, as shells do for jobs in the background."""
+    ending = _Ending()
+    signal.signal(signal.SIGTERM, ending)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, ending)
 
 
 def _leave(code: int) -> NoReturn:
     """End the process without waiting for threads: they may hang on a dead server."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -23,6 +23,15 @@ Storages = Annotated[
         help="Where the snapshot goes: a folder, or gs://bucket/prefix. Repeatable.",
     ),
 ]
+Label = Annotated[
+    str,
+    typer.Option(
+        "--label",
+        metavar="NAME",
+        envvar="MLMETA_LABEL",
+        help="A name for this source, where its address changes or is that of others too: it counts instead of it.",
+    ),
+]
 Compress = Annotated[bool, typer.Option("--compress", envvar="MLMETA_COMPRESS", help="Gzip the data files (.json.gz).")]
 IfChanged = Annotated[
     bool,
@@ -69,6 +78,7 @@ def backup(
     tracking_uri: options.TrackingUri = "",
     storage: Storages = [options.DEFAULT_STORAGE],  # noqa: B006 - Typer copies it
     experiment: options.Experiments = None,
+    label: Label = "",
     compress: Compress = False,
     if_changed: IfChanged = False,
     incremental: Incremental = False,
@@ -122,6 +132,7 @@ def backup(
             if_changed=if_changed,
             incremental=incremental,
             full_every=parse_within(full_every),
+            label=label,
             keep=rules,
             with_drill=drill,
             dry_run=dry_run,

@@ -28,6 +28,8 @@ class SourceInfo:
         client_version: of the installed MLflow, where it is used.
         server_version: of the server, or of the schema (alembic revision) for a database; None where unknown.
         point_in_time: whether all is read as of one moment.
+        workspace: of MLflow, that is read; empty: the default one, or there are none.
+        schema: of the database, that is read; empty: the usual one, or it has none.
     """
 
     uri: str
@@ -35,6 +37,8 @@ class SourceInfo:
     client_version: str | None = None
     server_version: str | None = None
     point_in_time: bool = False
+    workspace: str = ""
+    schema: str = ""
 
 
 class Source(Protocol):

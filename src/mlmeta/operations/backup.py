@@ -12,7 +12,7 @@ from mlmeta.operations.incremental import FULL_EVERY, base_of
 from mlmeta.operations.prune import prune
 from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.saving import Wish, expect_as_before, save
-from mlmeta.operations.stores import DEFAULT_JOBS, THREADS, Store, open_snapshot, open_source
+from mlmeta.operations.stores import DEFAULT_JOBS, THREADS, Store, identity_of, open_snapshot, open_source
 from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.verification import Comparison
 from mlmeta.schema import FileEntry, Skipped
@@ -27,6 +27,8 @@ class BackupResult(Result):
     Args:
         timestamp: the snapshot's name.
         source: where it was taken from, without credentials.
+        source_id: which store that is, whatever text named it.
+        label: the name that was given to it; empty: none.
         storages: where it is now.
         failures: why it is not in the other storages, by their location.
         stats: counts by kind.
@@ -45,6 +47,8 @@ class BackupResult(Result):
 
     timestamp: str
     source: str
+    source_id: str = ""
+    label: str = ""
     storages: tuple[str, ...]
     failures: dict[str, Issue] = {}
     stats: dict[str, int]
@@ -89,6 +93,7 @@ def backup(
     if_changed: bool = False,
     incremental: bool = False,
     full_every: timedelta = FULL_EVERY,
+    label: str = "",
     keep: Rules | None = None,
     with_drill: bool = False,
     dry_run: bool = False,
@@ -107,6 +112,8 @@ def backup(
         if_changed: write nothing if the newest snapshot of the same source holds the very same, in every storage.
         incremental: take metric histories that can't have changed from the newest snapshot of the same source.
         full_every: read all of them all the same where that was longer ago.
+        label: a name for the source, where its address changes or says too little: snapshots with the same label
+            are of one source, for retention, `latest`, `if_changed` and `incremental`.
         keep: afterwards remove the snapshots that these rules don't keep.
         with_drill: restore the new snapshot into a throwaway database, and compare; nothing is pruned if it differs.
         dry_run: read everything, write nothing.
@@ -119,11 +126,13 @@ def backup(
     """
     progress = progress or Silent()
     places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(storages)]
-    wish = Wish(utc_now(), tuple(experiments), compress, if_changed, dry_run)
-    with open_source(Store(tracking_uri, registry_uri, jobs, executor)) as source:
-        uri = source.info.uri  # a store that can't be read is told before a storage is touched
-        expect_as_before(source, places, wish.experiments, progress)
-        base = base_of(places, uri, wish.experiments, wish.started, full_every) if incremental else None
+    started = utc_now()
+    store = Store(tracking_uri, registry_uri, jobs, executor)
+    with open_source(store) as source:
+        info = source.info  # a store that can't be read is told before a storage is touched
+        wish = Wish(started, identity_of(store, info), label, tuple(experiments), compress, if_changed, dry_run)
+        expect_as_before(wish, places, progress)
+        base = base_of(places, wish.identity, wish.experiments, started, full_every) if incremental else None
         saved = save(source, places, wish, base, progress)
     done = saved.committed
     timestamp = done.summary.backup_timestamp
@@ -133,13 +142,15 @@ def backup(
     return BackupResult(
         timestamp=timestamp,
         unchanged_since=saved.unchanged_since,
-        source=uri,
+        source=info.uri,
+        source_id=wish.source_id,
+        label=label,
         storages=done.storages,
         failures={place: _failure(place, error, timestamp) for place, error in done.failures.items()},
         stats=saved.stats,
         files=done.summary.files,
         size=done.size,
-        seconds=(utc_now() - wish.started).total_seconds(),
+        seconds=(utc_now() - started).total_seconds(),
         experiments=wish.experiments,
         skipped=done.summary.skipped,
         warnings=done.summary.warnings,

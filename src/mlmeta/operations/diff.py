@@ -9,7 +9,7 @@ from mlmeta.operations import sides
 from mlmeta.operations.incremental import why_not
 from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.sides import Side
-from mlmeta.operations.stores import DEFAULT_JOBS, Store, open_snapshot, open_source
+from mlmeta.operations.stores import DEFAULT_JOBS, Store, identity_of, open_snapshot, open_source
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import Skipped
 from mlmeta.snapshot.diff import Changes, compared
@@ -88,10 +88,12 @@ def diff(
     if after is not None:
         second = sides.of_snapshot(open_snapshot(storage, after))
         return _compared(first, second, experiments, progress)
-    with open_source(Store(tracking_uri, registry_uri, jobs)) as source:
-        why = why_not(snapshot, source.info.uri, frozenset(experiments) or first.limit) if incremental else ""
+    store = Store(tracking_uri, registry_uri, jobs)
+    with open_source(store) as source:
+        identity = identity_of(store, source.info)
+        why = why_not(snapshot, identity, frozenset(experiments) or first.limit) if incremental else ""
         base = snapshot if incremental and not why else None
-        second = sides.of_store(source, progress, base)
+        second = sides.of_store(source, identity, progress, base)
         return _compared(first, second, experiments, progress, f"all histories were read: {why}" if why else "")
 
 

@@ -25,7 +25,7 @@ def base_of(
 
     Args:
         places: where to look: the first one that has such a snapshot.
-        source: URI without credentials.
+        source: which one (`Summary.identity`).
         experiments: what the backup is limited to.
         now: when it begins.
         full_every: how old the last full read may be.
@@ -68,14 +68,15 @@ def why_not(snapshot: Snapshot, source: str, experiments: frozenset[str]) -> str
 
     Args:
         snapshot: any.
-        source: URI without credentials.
+        source: which one: see `stores.identity_of`.
         experiments: names of those that are read; empty: all.
     """
     summary = snapshot.summary
     if summary.schema_version != SCHEMA_VERSION:
         return f"{summary.backup_timestamp} is of another schema version"
-    if summary.mlflow_uri != source:
-        return f"{summary.backup_timestamp} is of another store, {summary.mlflow_uri}"
+    if source not in {summary.identity, summary.source_id}:
+        may = "may be" if summary.is_vague else "is"
+        return f"{summary.backup_timestamp} {may} of another store, {summary.mlflow_uri}"
     if frozenset(summary.experiments) != experiments:
         return f"{summary.backup_timestamp} covers other experiments"
     return ""
@@ -91,7 +92,7 @@ def newest(storage: Storage, source: str, experiments: tuple[str, ...]) -> Summa
 
     Args:
         storage: where to look.
-        source: URI without credentials.
+        source: which one (`Summary.identity`).
         experiments: what it was limited to.
     """
     try:
@@ -100,6 +101,6 @@ def newest(storage: Storage, source: str, experiments: tuple[str, ...]) -> Summa
         return None
     for files in sets:
         info = describe(storage, files, 0)
-        if (info.source, info.experiments) == (source, experiments) and info.state in {State.COMPLETE, State.PARTIAL}:
+        if (info.identity, info.experiments) == (source, experiments) and info.state in {State.COMPLETE, State.PARTIAL}:
             return read_summary(storage, files)
     return None

@@ -115,7 +115,7 @@ def _reasons(infos: Sequence[SnapshotInfo], rules: Rules) -> dict[str, list[str]
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
     for info in infos:
         if info.state.restorable and moment_of(info.timestamp) is not None:
-            groups[info.source, info.experiments].append(info.timestamp)
+            groups[info.identity, info.experiments].append(info.timestamp)
     return {timestamp: why for group in groups.values() for timestamp, why in kept(group, rules).items()}
 
 

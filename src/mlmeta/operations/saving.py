@@ -28,6 +28,8 @@ class Wish:
 
     Args:
         started: when the backup began.
+        source_id: which store is read: see `stores.identity_of`.
+        label: the name that a person gave it; empty: none.
         experiments: names to limit it to; none: everything.
         compress: gzip the data files.
         if_changed: write nothing if the newest snapshots hold the very same.
@@ -35,10 +37,17 @@ class Wish:
     """
 
     started: datetime
+    source_id: str
+    label: str
     experiments: tuple[str, ...]
     compress: bool
     if_changed: bool
     dry_run: bool
+
+    @property
+    def identity(self) -> str:
+        """What the snapshots of this source share: see `Summary.identity`."""
+        return self.label or self.source_id
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,8 @@ def _summary(
         experiments=wish.experiments,
         incremental_base=base.timestamp if base is not None else "",
         fully_read=fully_read(base.summary) if base is not None else started,
+        source_id=wish.source_id,
+        label=wish.label,
         warnings=(*warnings, *source.warnings()),
         skipped=skipped,
     )
@@ -138,14 +149,12 @@ def milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def expect_as_before(
-    source: Source, places: Sequence[Storage], experiments: tuple[str, ...], progress: Progress
-) -> None:
+def expect_as_before(wish: Wish, places: Sequence[Storage], progress: Progress) -> None:
     """A server doesn't say how much it has: expect what the newest snapshot of it holds."""
     if isinstance(progress, Silent) or not places:
         return
     try:
-        before = newest(places[0], source.info.uri, experiments)
+        before = newest(places[0], wish.identity, wish.experiments)
     except StorageError:  # writing will fail there too, and be named
         return
     for unit, stat in (("runs", "runs"), ("metric points", "metric_points"), ("models", "models")):
@@ -158,7 +167,7 @@ def _same_as(places: Sequence[Storage], summary: Summary, content: dict[str, str
     timestamp = ""
     for place in places:
         try:
-            before = newest(place, summary.mlflow_uri, summary.experiments)
+            before = newest(place, summary.identity, summary.experiments)
         except StorageError:  # writing will fail there too, and be named; the others get a snapshot
             return ""
         if before is None or before.skipped != summary.skipped:

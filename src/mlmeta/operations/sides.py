@@ -13,6 +13,7 @@ from mlmeta.operations.incremental import read_along
 from mlmeta.operations.stores import DATABASES
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import EXPERIMENTS, Experiment, LoggedModel, Selection, Skipped
+from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.snapshot.diff import Blind, Item
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
@@ -27,6 +28,7 @@ class Side:
         shown: a snapshot's timestamp, or a store's address without credentials.
         kind: of the store that it tells of, such as ``server``.
         uri: of that store, without credentials.
+        identity: which store that is, whatever text named it; empty: the text has to do.
         limit: names of the experiments that it is limited to; empty: it has all.
         unsaved: how many things could not be saved.
         legacy: whether an older script made it.
@@ -38,6 +40,7 @@ class Side:
     shown: str
     kind: str
     uri: str
+    identity: str
     names: Callable[[], set[str]]
     items: Callable[[Selection], Iterator[Item]]
     limit: frozenset[str] = frozenset()
@@ -63,6 +66,7 @@ def of_snapshot(snapshot: Snapshot) -> Side:
         shown=snapshot.timestamp,
         kind=summary.source_kind,
         uri=summary.mlflow_uri,
+        identity=summary.source_id or summary.identity,
         names=cache(lambda: {record.name for record in snapshot.records(EXPERIMENTS)}),
         items=items,
         limit=frozenset(summary.experiments),
@@ -71,11 +75,12 @@ def of_snapshot(snapshot: Snapshot) -> Side:
     )
 
 
-def of_store(source: Source, progress: Progress, base: Snapshot | None = None) -> Side:
+def of_store(source: Source, identity: str, progress: Progress, base: Snapshot | None = None) -> Side:
     """A store as it is now, as a side.
 
     Args:
         source: that reads it.
+        identity: see `stores.identity_of`.
         progress: told how far reading is.
         base: a snapshot of all that will be read, to take histories from that can't have changed.
     """
@@ -98,7 +103,9 @@ def of_store(source: Source, progress: Progress, base: Snapshot | None = None) -
                 unread.append(item)
 
     info = source.info
-    return Side(shown=info.uri, kind=info.kind, uri=info.uri, names=names, items=items, unread=unread)
+    return Side(
+        shown=info.uri, kind=info.kind, uri=info.uri, identity=identity, names=names, items=items, unread=unread
+    )
 
 
 def common(before: Side, after: Side, experiments: Iterable[str]) -> frozenset[str]:
@@ -147,6 +154,13 @@ def blind(before: Side, after: Side) -> Blind:
     return Blind(frozenset(fields), before.legacy, after.legacy)
 
 
+def _are_two(before: Side, after: Side) -> bool:
+    """Whether they tell of two stores; where an older snapshot can't say, the texts decide."""
+    if is_vague(before.identity) or is_vague(after.identity):
+        return canonical(before.uri) != canonical(after.uri)
+    return before.identity != after.identity
+
+
 def cautions(before: Side, after: Side) -> Iterator[str]:
     """What a person should know who reads what changed."""
     for side in (before, after):
@@ -154,5 +168,5 @@ def cautions(before: Side, after: Side) -> Iterator[str]:
             yield f"{side.unsaved} things could not be saved in {side.shown}, and may look as if they were not there"
         if side.legacy:
             yield f"an older script wrote {side.shown}: it has no metric histories and no aliases to compare"
-    if before.uri != after.uri:
+    if _are_two(before, after):
         yield f"these are two stores, {before.uri} and {after.uri}: a restore that gave new ids changed every run"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mlmeta.errors import UsageError
-from mlmeta.exporter.source import Source
+from mlmeta.exporter.source import Source, SourceInfo
 from mlmeta.progress import Silent
 from mlmeta.restorer.target import Target
 from mlmeta.schema import HistoryLine, Record, Selection, Skipped
@@ -17,6 +17,7 @@ from mlmeta.snapshot import reader
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import open_storage
 from mlmeta.tracking.address import kind_of, without_secrets
+from mlmeta.tracking.identity import identify
 
 DEFAULT_JOBS = 8
 THREADS = "threads"
@@ -107,6 +108,12 @@ def _executor(store: Store) -> Iterator[Executor | None]:
             yield executor
     else:
         raise UsageError(f"{chosen!r} is no executor", hint="use threads, or dask:tcp://HOST:PORT")
+
+
+def identity_of(store: Store, info: SourceInfo) -> str:
+    """Which store was read, whatever text named it."""
+    registry = without_secrets(store.registry_uri) if store.is_split and store.registry_uri else ""
+    return identify(info.uri, workspace=info.workspace, schema=info.schema, registry=registry)
 
 
 def records(source: Source, selection: Selection) -> Iterator[Record | Skipped]:

@@ -7,6 +7,8 @@ import re
 
 from pydantic import BaseModel, ConfigDict
 
+from mlmeta.schema.identity import canonical, is_vague
+
 SCHEMA_VERSION = "1.1"
 """Major: readers must understand it. Minor: fields and kinds were added."""
 
@@ -67,6 +69,8 @@ class Summary(BaseModel):
         experiments: the names the backup was limited to; empty: everything.
         incremental_base: timestamp of the snapshot that unchanged histories were taken from; empty: all were read.
         fully_read: when all histories were last read, here or in a base; milliseconds since the epoch, 0 if unknown.
+        source_id: which store it was taken from, whatever text named it; empty in older snapshots.
+        label: the name that a person gave the source; it stands for `source_id` then.
         checksum: SHA-256 of this very file with the checksum's digits replaced by zeros.
     """
 
@@ -89,9 +93,21 @@ class Summary(BaseModel):
     experiments: tuple[str, ...] = ()
     incremental_base: str = ""
     fully_read: int = 0
+    source_id: str = ""
+    label: str = ""
     warnings: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     checksum: str = _NO_CHECKSUM.decode()
+
+    @property
+    def identity(self) -> str:
+        """What the snapshots of one source share."""
+        return self.label or self.source_id or canonical(self.mlflow_uri)
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether an older mlmeta wrote it, and its text can mean several stores."""
+        return not (self.label or self.source_id) and is_vague(canonical(self.mlflow_uri))
 
     def to_bytes(self) -> bytes:
         """The file's content, its own checksum included."""

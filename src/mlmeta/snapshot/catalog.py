@@ -45,6 +45,8 @@ class SnapshotInfo(BaseModel):
         timestamp: the snapshot's name.
         state: see `State`.
         source: where it was taken from, without credentials; empty where unknown.
+        identity: what the snapshots of one source share, whatever text named it; empty where unknown.
+        is_vague: whether an older mlmeta wrote it, and its text can mean several stores.
         stats: counts by kind; empty where unknown.
         size: bytes of all its files.
         age: seconds since its timestamp; None where the timestamp is no date.
@@ -57,6 +59,8 @@ class SnapshotInfo(BaseModel):
     timestamp: str
     state: State
     source: str = ""
+    identity: str = ""
+    is_vague: bool = False
     stats: dict[str, int] = {}
     size: int
     age: float | None = None
@@ -99,6 +103,8 @@ def describe(storage: Storage, files: layout.FileSet, now: float) -> SnapshotInf
             "state": state,
             "problem": problem,
             "source": summary.mlflow_uri,
+            "identity": summary.identity,
+            "is_vague": summary.is_vague,
             "stats": summary.stats,
             "experiments": summary.experiments,
         }

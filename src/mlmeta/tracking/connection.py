@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from requests import Response
 
 SEARCH_EXPERIMENTS = "/api/2.0/mlflow/experiments/search"
+DEFAULT_WORKSPACE = "default"
 _CHECK_TIMEOUT = 10
 """Seconds for one try of the check; with the second try and its pause it stays under half a minute."""
 
@@ -67,6 +68,16 @@ class Connection:
     def tracking(self) -> Any:
         """The tracking store, as `MlflowClient` uses it."""
         return self.client._tracking_client.store
+
+    @property
+    def workspace(self) -> str:
+        """The workspace that a server is asked for (MLflow 3.10 on); empty: the default one."""
+        try:
+            from mlflow.utils.workspace_context import get_request_workspace
+        except ImportError:
+            return ""
+        named = get_request_workspace() if self.kind == "server" else None
+        return "" if named in {None, DEFAULT_WORKSPACE} else str(named)
 
     def check(self) -> None:
         """See whether there is an MLflow store that lets us in. Creates nothing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import re
 import sqlite3
 import urllib.parse
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ BUSY_SECONDS = 60
 """How long a SQLite database may be locked by somebody else before we give up."""
 
 _DRIVERS = {POSTGRESQL: ("psycopg2", "psycopg"), MYSQL: ("MySQLdb", "pymysql")}
+_SEARCH_PATH = re.compile(r"search_path\s*=\s*(\S+)")
 _LOCK_NUMBER = 0x6D6C6D657461  # "mlmeta"
 
 
@@ -50,8 +52,25 @@ class Database:
         """The address without user, password and options: fit for screens, logs and snapshots."""
         if self.kind == SQLITE:
             return f"sqlite:///{self.url.database}"
-        place = f"{self.url.host or ''}{f':{self.url.port}' if self.url.port else ''}"
+        place = f"{self._host}{f':{self.url.port}' if self.url.port else ''}"
         return f"{self.kind}://{place}/{self.url.database or ''}"
+
+    @property
+    def _host(self) -> str:
+        """Empty for a socket of this machine."""
+        named = self.url.host or self.url.query.get("host", "")
+        host = named if isinstance(named, str) else named[0]
+        return "" if host.startswith(("/", "@")) else host
+
+    @property
+    def schema(self) -> str:
+        """The PostgreSQL schema that the address names; empty: it names none, or the usual one."""
+        options = self.url.query.get("options", "")
+        text = options if isinstance(options, str) else " ".join(options)
+        for name in ",".join(_SEARCH_PATH.findall(text)).split(","):
+            if (found := name.strip("\"' ")) and found != "$user":
+                return "" if found == "public" else found
+        return ""
 
     @property
     def path(self) -> Path:

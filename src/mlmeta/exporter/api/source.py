@@ -53,6 +53,7 @@ class ApiSource:
             kind=connection.kind,
             client_version=client_version(),
             server_version=connection.server_version(),
+            workspace=connection.workspace,
         )
 
     def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:

@@ -54,6 +54,7 @@ class SqlSource:
             kind=self._database.kind,
             server_version=f"schema {revision}" if revision else None,
             point_in_time=True,
+            schema=self._database.schema,
         )
 
     def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:

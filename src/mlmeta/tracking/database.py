@@ -167,7 +167,22 @@ def _with_driver(url: URL, kind: str) -> URL:
 
 
 def _engine(url: URL) -> Engine:
-    return sa.create_engine(url, poolclass=NullPool)
+    return sa.create_engine(url, poolclass=NullPool, connect_args=_connect_args(url))
+
+
+def _connect_args(url: URL) -> dict[str, object]:
+    """How a driver is to connect, beyond what the URL says.
+
+    Text is UTF-8 whatever the database's encoding is (from a `SQL_ASCII` one, psycopg gives bytes otherwise). Nothing
+    is prepared: behind a pooler in transaction mode, a prepared statement stays with a server connection that the next
+    transaction does not get.
+    """
+    if url.get_backend_name() != POSTGRESQL:
+        return {}
+    args: dict[str, object] = {} if "client_encoding" in url.query else {"client_encoding": "utf8"}
+    if url.get_driver_name() == "psycopg":
+        args["prepare_threshold"] = None
+    return args
 
 
 def _sqlite_engine(path: Path, mode: str) -> Engine:

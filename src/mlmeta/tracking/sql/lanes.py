@@ -48,13 +48,23 @@ def export_moment(connection: Connection) -> str:
     Args:
         connection: that `Database.reading` gave, with nothing read yet: where the server refuses, it begins anew.
     """
-    if connection.dialect.name != POSTGRESQL:
+    if connection.dialect.name != POSTGRESQL or _is_pooled(connection):
         return ""
     try:
         return str(connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one())
     except DBAPIError:
         connection.rollback()
         return ""
+
+
+def _is_pooled(connection: Connection) -> bool:
+    """Whether a pooler is in between: one that has no further server connection lets a lane wait for minutes.
+
+    It tells its clients a process number of its own.
+    """
+    driver = connection.connection.driver_connection
+    told = driver.info.backend_pid if driver is not None else 0
+    return bool(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() != told)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,103 @@
+"""Sound PostgreSQL databases in unusual surroundings: poolers, encodings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sql_helpers import ALL, QUIET, backup, digests
+from tests.support.server import free_port
+
+from mlmeta.restorer.sql import SqlTarget
+from mlmeta.tracking.database import parse
+from mlmeta.tracking.sql.lanes import export_moment
+
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+
+
+def execute(uri: str, *statements: str) -> None:
+    engine = sa.create_engine(uri, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+@pytest.fixture
+def pooled(postgres: Callable[[], str]) -> Iterator[str]:
+    """The URI of an empty database behind pgbouncer in transaction mode, with a single server connection."""
+    if PGBOUNCER is None:
+        pytest.skip("no pgbouncer on this machine")
+    url = sa.make_url(postgres())
+    port = free_port()
+    folder = Path(tempfile.mkdtemp(prefix="mlmeta-pgbouncer-"))
+    folder.chmod(0o777)
+    settings = folder / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\n* = host={url.query['host']} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 1\n"
+    )
+    owner = ["-u", Path(str(url.query["host"])).owner()] if os.getuid() == 0 else []
+    process = subprocess.Popen([PGBOUNCER, "-q", *owner, str(settings)])
+    uri = f"postgresql+psycopg://postgres@127.0.0.1:{port}/{url.database}"
+    try:
+        _await(uri, process)
+        yield uri
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder)
+
+
+def _await(uri: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with psycopg.connect(uri.replace("+psycopg", "")):
+                return
+        except psycopg.OperationalError:
+            time.sleep(0.1)
+    raise RuntimeError("pgbouncer did not start")
+
+
+def test_a_pooler_in_transaction_mode(filled: Path, tmp_path: Path, pooled: str) -> None:
+    first = backup(f"sqlite:///{filled}", tmp_path / "a")
+    for created in (4, 0):  # each on the server connection that the others had
+        assert SqlTarget(pooled).restore(first, ALL, QUIET).created.get("experiments", 0) == created
+        assert digests(backup(pooled, tmp_path / f"b{created}")) == digests(first)
+    with parse(pooled).reading() as connection:
+        assert export_moment(connection) == ""  # a lane would wait for the only server connection
+    with psycopg.connect(pooled.replace("+psycopg", ""), prepare_threshold=None) as client:
+        assert client.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "UTF8", "LATIN1"])
+def test_every_encoding_of_a_database(
+    encoding: str, store: Path, tmp_path: Path, postgres: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = postgres()
+    name = f"encoded_{encoding.lower()}"
+    execute(uri, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+    encoded = sa.make_url(uri).set(database=name).render_as_string(hide_password=False)
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    if encoding == "LATIN1":
+        _in_latin(store)
+    first = backup(f"sqlite:///{store}", tmp_path / "a")
+    SqlTarget(encoded).restore(first, ALL, QUIET)
+    assert digests(backup(encoded, tmp_path / "b")) == digests(first)
+
+
+def _in_latin(store: Path) -> None:
+    """Replace what is not in Latin-1 in a store."""
+    execute(
+        f"sqlite:///{store}",
+        "UPDATE experiments SET name = 'Träume' WHERE name LIKE 'Tr%'",
+        "UPDATE params SET key = 'clé', value = 'é' WHERE key = 'ключ'",
+    )

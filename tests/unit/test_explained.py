@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from mlmeta.errors import ExitCode
-from mlmeta.operations.restore import RestoreResult
-from mlmeta.restorer.target import Refusal
-from mlmeta.restorer.verification import Comparison, Difference
+from mlmeta.restorer.target import Refusal, Report
+from mlmeta.restorer.verification import Difference, Told
 
 
-def result(refusal: Refusal, *differences: Difference) -> RestoreResult:
-    comparison = Comparison(compared={}, matching={}, differences=differences, total=len(differences))
-    return RestoreResult(
-        timestamp="t", storage="s", target="x", keeps_ids=False, seconds=0, refused=(refusal,), comparison=comparison
-    )
+def explains(refusal: Refusal, difference: Difference) -> bool:
+    return Told(Report(refused=(refusal,))).explains(difference)
 
 
 METRIC = Refusal(kind="metric loss (…)", id="r1", reason="negative timestamp", field="metrics[loss]")
@@ -35,7 +30,7 @@ ALIAS = Refusal(kind="alias", id="m@a", reason="it is taken", field="aliases[a]"
     ],
 )
 def test_explained(refusal: Refusal, difference: Difference) -> None:
-    assert result(refusal, difference).exit_code is ExitCode.INCOMPLETE
+    assert explains(refusal, difference)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +46,4 @@ def test_explained(refusal: Refusal, difference: Difference) -> None:
     ],
 )
 def test_not_explained(refusal: Refusal, difference: Difference) -> None:
-    found = result(refusal, difference)
-    assert found.unexplained == (difference,)
-    assert found.exit_code is ExitCode.DIFFERENT
+    assert not explains(refusal, difference)

@@ -56,27 +56,34 @@ class RestoreResult(Result):
 
     @property
     def unexplained(self) -> tuple[Difference, ...]:
-        """Differences that are not just what the target refused."""
-        if self.comparison is None:
-            return ()
-        return tuple(
-            difference
-            for difference in self.comparison.differences
-            if not any(r.explains(difference.kind, difference.id, difference.field) for r in self.refused)
-        )
+        """What this restore wrote and the target does not give back: the first of it."""
+        return self.comparison.differences if self.comparison is not None else ()
 
     @property
     def issues(self) -> tuple[Issue, ...]:
-        """What the target did not take, and what it gives back differently."""
-        refused = [Issue(code=r.code, message=f"{r.kind} {r.id}: {r.reason}", hint=r.hint) for r in self.refused]
-        return (*refused, *(Issue(code="different", message=str(d)) for d in self.unexplained))
+        """What stands in the way, what the target does not take, and what it gives back differently."""
+        found = [Issue(code="conflict", message=f"{c.kind} {c.id}: {c.reason}") for c in self._foreseen.conflicts]
+        for refusal in (*self._foreseen.refused, *self.refused):
+            message = f"{refusal.kind} {refusal.id}: {refusal.reason}"
+            found.append(Issue(code=refusal.code, message=message, hint=refusal.hint))
+        return (*found, *(Issue(code="different", message=str(d)) for d in self.unexplained))
+
+    @property
+    def _foreseen(self) -> Plan:
+        """The plan, where it was all that was asked for."""
+        return self.plan if self.dry_run and self.plan is not None else Plan(target=self.target, keeps_ids=True)
 
     @property
     def exit_code(self) -> ExitCode:
-        """`DIFFERENT` where the proof failed, `INCOMPLETE` where the target refused something."""
-        if self.unexplained:
+        """`DIFFERENT` where the proof failed, `INCOMPLETE` where the target refused something.
+
+        A plan ends as the restore would: `FAILED` where something stands in the way.
+        """
+        if self._foreseen.conflicts:
+            return ExitCode.FAILED
+        if self.comparison is not None and not self.comparison.is_equal:
             return ExitCode.DIFFERENT
-        return ExitCode.INCOMPLETE if self.refused else ExitCode.DONE
+        return ExitCode.INCOMPLETE if self.refused or self._foreseen.refused else ExitCode.DONE
 
 
 def restore(
@@ -145,7 +152,7 @@ def restore(
         comparison = None
         if verify and not dry_run:
             progress.phase("reading the target back")
-            comparison = _compare(target, snapshot, selection, store)
+            comparison = _compare(target, snapshot, selection, store, report)
     return RestoreResult(
         timestamp=snapshot.timestamp,
         storage=snapshot.storage.location,
@@ -187,10 +194,10 @@ def _write(target: Target, snapshot: Snapshot, selection: Selection, progress: P
     return target.restore(snapshot, selection, progress)
 
 
-def _compare(target: Target, snapshot: Snapshot, selection: Selection, store: Store) -> Comparison:
+def _compare(target: Target, snapshot: Snapshot, selection: Selection, store: Store, report: Report) -> Comparison:
     with open_source(store) as source:
         found = target.read_back(snapshot, selection, lambda part: records(source, part))
-        return compare(Selected(snapshot, selection), found, target.unkept)
+        return compare(Selected(snapshot, selection), found, target.unkept, report)
 
 
 def _warnings(snapshot: Snapshot) -> Sequence[str]:

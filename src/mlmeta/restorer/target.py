@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -33,6 +33,11 @@ class Refusal(BaseModel):
     code: str = "not_restored"
     hint: str = ""
 
+    @property
+    def subject(self) -> str:
+        """The id of the record that a comparison would find to differ."""
+        return self.id.rpartition("@")[0] if self.field.startswith("aliases[") else self.id
+
     def explains(self, kind: str, identifier: str, field: str) -> bool:
         """Whether a difference that a comparison finds is what this refusal told already.
 
@@ -42,7 +47,7 @@ class Refusal(BaseModel):
             field: that differs; empty: the record is missing.
         """
         if self.field.startswith("aliases["):
-            return (self.id.rpartition("@")[0], self.field) == (identifier, field)
+            return (self.subject, self.field) == (identifier, field)
         if self.id == identifier:
             history = f"history of {self.field.removeprefix('metrics[').removesuffix(']')}"
             return not self.field or field in {self.field, history}
@@ -94,8 +99,14 @@ class Plan(BaseModel):
     notes: tuple[str, ...] = ()
 
 
+Key = tuple[str, str]
+"""A record as a comparison names it: kind and id, such as ``("model version", "churn version 3")``."""
+
+
 class Report(BaseModel):
     """What a restore did.
+
+    Whatever of the snapshot is neither in `before` nor left out was written by this restore, which must find it again.
 
     Args:
         created: how many of each kind were written.
@@ -103,6 +114,9 @@ class Report(BaseModel):
         undeleted: how many that were deleted in the target are active again.
         refused: what the target did not take.
         notes: what a person should know.
+        before: records that were in the target before this restore: where they differ, people changed them since.
+        completed: fields of these that this restore wrote all the same, such as ``aliases[champion]``.
+        left_out: records that were not written, as `refused` tells in its own words.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -112,6 +126,9 @@ class Report(BaseModel):
     undeleted: dict[str, int] = {}
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
+    before: Set[Key] = frozenset()
+    completed: Set[tuple[str, str, str]] = frozenset()
+    left_out: Set[Key] = frozenset()
 
 
 Readback = Callable[[Selection], Iterator[Record | Skipped]]

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from mlmeta.restorer.target import Refusal, Report
 from mlmeta.schema import (
     Experiment,
+    LatestMetric,
     Line,
     LoggedModel,
     ModelVersion,
@@ -60,8 +62,10 @@ class Comparison(BaseModel):
     Args:
         compared: records of the snapshot by kind.
         matching: those of them that the target gives back equal.
-        differences: the first `MOST_NAMED`.
+        differences: the first `MOST_NAMED`; not those that a refusal has told already.
         total: of all differences.
+        changed: what people did in the target since the snapshot was made: the first `MOST_NAMED`.
+        total_changed: of all that.
         unkept: fields that were not compared, for the route can't keep them.
     """
 
@@ -71,27 +75,65 @@ class Comparison(BaseModel):
     matching: dict[str, int]
     differences: tuple[Difference, ...] = ()
     total: int = 0
+    changed: tuple[Difference, ...] = ()
+    total_changed: int = 0
     unkept: tuple[str, ...] = ()
 
     @property
     def is_equal(self) -> bool:
-        """Whether all came back."""
+        """Whether all came back that was written."""
         return self.total == 0
 
 
-def compare(selected: Selected, found: Iterable[Line | Skipped], unkept: tuple[str, ...]) -> Comparison:
-    """Hold what a target gives back against the snapshot.
+def compare(
+    selected: Selected, found: Iterable[Line | Skipped], unkept: tuple[str, ...], report: Report | None = None
+) -> Comparison:
+    """Check what a target gives back against the snapshot.
+
+    A difference is what the restore wrote and the target does not give back. What was there before the restore, and
+    what the target has more than the snapshot, was changed since by somebody.
 
     Args:
         selected: what was to be restored.
         found: what the target has, in the snapshot's ids; each kind in the snapshot's order.
         unkept: fields to leave out, such as ``runs.artifact_uri``.
+        report: what the restore did; None: it wrote everything, and nobody else writes there.
     """
-    return _Comparer(selected, unkept).compare(found)
+    return _Comparer(selected, unkept, report).compare(found)
+
+
+class Told:
+    """What a restore has told of records already.
+
+    Args:
+        report: what it did.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._refused: dict[str, list[Refusal]] = {}
+        for refusal in report.refused:
+            self._refused.setdefault(refusal.subject, []).append(refusal)
+
+    def explains(self, difference: Difference) -> bool:
+        """Whether it was left out, or refused by the target."""
+        if (difference.kind, difference.id) in self._report.left_out:
+            return True
+        model, _, _ = difference.id.rpartition(" version ")
+        told = [*self._refused.get(difference.id, ()), *self._refused.get(model, ())]
+        return any(refusal.explains(difference.kind, difference.id, difference.field) for refusal in told)
+
+    def is_older(self, difference: Difference) -> bool:
+        """Whether it is about something that this restore did not write."""
+        key = (difference.kind, difference.id)
+        return key in self._report.before and (*key, difference.field) not in self._report.completed
 
 
 class _Comparer:
-    def __init__(self, selected: Selected, unkept: tuple[str, ...]) -> None:
+    def __init__(self, selected: Selected, unkept: tuple[str, ...], report: Report | None) -> None:
+        self._told = Told(report) if report is not None else None
+        self._changed: list[Difference] = []
+        self._total_changed = 0
         self._unkept = unkept
         self._compared: Counter[str] = Counter()
         self._matching: Counter[str] = Counter()
@@ -123,6 +165,8 @@ class _Comparer:
             matching=dict(self._matching),
             differences=tuple(self._differences),
             total=self._total,
+            changed=tuple(self._changed),
+            total_changed=self._total_changed,
             unkept=self._unkept,
         )
 
@@ -149,16 +193,25 @@ class _Comparer:
         self._matching[kind] += 0
         self._differ(Difference(kind=kind, id=identifier, found="it is not there"))
 
-    def _differ(self, difference: Difference) -> None:
-        self._total += 1
-        if len(self._differences) < MOST_NAMED:
-            self._differences.append(difference)
+    def _differ(self, difference: Difference, *, is_more: bool = False) -> None:
+        """Note a difference; `is_more`: all of the snapshot is there, and something else besides."""
+        if self._told is not None and self._told.explains(difference):
+            return
+        if self._told is not None and (is_more or self._told.is_older(difference)):
+            self._total_changed += 1
+            noted = self._changed
+        else:
+            self._total += 1
+            noted = self._differences
+        if len(noted) < MOST_NAMED:
+            noted.append(difference)
 
     def _fields(self, kind: str, plural: str, identifier: str, pair: tuple[dict[str, Any], dict[str, Any]]) -> bool:
         fields = [field for field in pair[0] if f"{plural}.{field}" not in self._unkept]
         differences = [*equality.differences(*pair, fields)]
         for field, expected, found in differences:
-            self._differ(Difference(kind=kind, id=identifier, field=field, expected=expected, found=found))
+            difference = Difference(kind=kind, id=identifier, field=field, expected=expected, found=found)
+            self._differ(difference, is_more=_is_more(field, *pair))
         return not differences
 
     def _experiment(self, expected: Experiment, found: Experiment) -> bool:
@@ -193,7 +246,8 @@ class _Comparer:
         shown = {"expected": f"{len(points)} points", "found": f"{len(points & there)} of them"}
         more = len(there - points)
         shown["found"] += f" and {more} others" if more else ""
-        self._differ(Difference(kind="run", id=run.run.run_id, field=f"history of {key}", **shown))
+        difference = Difference(kind="run", id=run.run.run_id, field=f"history of {key}", **shown)
+        self._differ(difference, is_more=points <= there)
         return False
 
     def _logged_model(self, expected: LoggedModel, found: LoggedModel) -> bool:
@@ -217,6 +271,28 @@ class _Comparer:
         same = self._fields("model version", "model versions", identifier, pair)
         self._matching["model version"] += same
         return same
+
+
+_TOUCHED = {"last_update_time", "last_updated_timestamp"}
+"""Times that MLflow moves on whenever something is added to a record."""
+
+
+def _is_more(field: str, expected: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Whether a target has all that a field of the snapshot's record says, and more or later things besides."""
+    name, _, key = field.partition("[")
+    wanted, actual = expected[name], found[name]
+    if isinstance(wanted, dict):
+        return key[:-1] not in wanted or _is_later(wanted[key[:-1]], actual.get(key[:-1]))
+    if isinstance(wanted, tuple):
+        return all(item in actual for item in wanted)
+    return name in _TOUCHED and (wanted or 0) < (actual or 0)
+
+
+def _is_later(expected: object, found: object) -> bool:
+    """Whether a metric was logged on. Whether its earlier points are still there, their history tells."""
+    if not isinstance(expected, LatestMetric) or not isinstance(found, LatestMetric):
+        return False
+    return (expected.step or 0, expected.timestamp or 0) < (found.step or 0, found.timestamp or 0)
 
 
 def _named_experiment(record: Experiment) -> tuple[str, str]:

@@ -99,6 +99,8 @@ class _Nothing:
 
 
 _NOTHING = _Nothing()
+ABSENT = repr(_NOTHING)
+"""How `differences` shows a key that one of the sides does not have; a text has quotation marks."""
 
 
 def parts(field: str, expected: Any, found: Any) -> Iterator[tuple[str, Any, Any]]:

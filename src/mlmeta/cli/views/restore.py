@@ -12,17 +12,32 @@ from mlmeta.operations.restore import RestoreResult
 from mlmeta.restorer.target import Plan
 from mlmeta.restorer.verification import Comparison
 
+_NAMED = 20
 
-def plan(result: Plan) -> RenderableType:
-    """What a restore would do."""
+
+def plan(result: Plan, *, named: bool = True) -> RenderableType:
+    """What a restore would do.
+
+    Args:
+        result: says it.
+        named: whether conflicts are named; if not, something else does it.
+    """
     ids = "ids and times are kept" if result.keeps_ids else "new ids; the original ones go into tags"
     lines = [Text(f"Restore into {result.target} ({ids}):"), Text(f"  to create: {_kinds(result.create)}")]
     if any(result.present.values()):
         lines.append(Text(f"  there already: {_kinds(result.present)}"))
     if any(result.undelete.values()):
         lines.append(Text(f"  to make active again: {_kinds(result.undelete)}"))
-    lines += [Text(f"  conflict: {c.kind} {c.id}: {c.reason}", style="yellow") for c in result.conflicts]
+    if named:
+        told = [f"conflict: {c.kind} {c.id}: {c.reason}" for c in result.conflicts]
+        told += [f"not possible: {r.kind} {r.id}: {r.reason}" for r in result.refused]
+        lines += [Text(f"  {line}", style="yellow") for line in _first(told)]
     return Group(*lines)
+
+
+def _first(lines: list[str]) -> list[str]:
+    more = len(lines) - _NAMED
+    return [*lines[:_NAMED], f"… and {more:,} more"] if more > 0 else lines
 
 
 def view(result: RestoreResult, *, verbose: bool) -> RenderableType:
@@ -30,7 +45,7 @@ def view(result: RestoreResult, *, verbose: bool) -> RenderableType:
     if result.untouched:
         return Text(f"Nothing to do for {result.target}: {result.untouched}.")
     if result.dry_run and result.plan is not None:
-        return Group(plan(result.plan), Text("Nothing was written (--dry-run)."))
+        return Group(plan(result.plan, named=False), Text("Nothing was written (--dry-run)."))
     lines: list[RenderableType] = [
         Text.assemble(
             "Restored ", (result.timestamp, "bold green"), f" into {result.target} in {result.seconds:.1f} s"
@@ -50,9 +65,13 @@ def _proof(comparison: Comparison, *, keeps_ids: bool, verbose: bool) -> Rendera
     table = text.table("READ BACK", "IN SNAPSHOT", "MATCHING", right=("IN SNAPSHOT", "MATCHING"))
     for kind, count in comparison.compared.items():
         matching = comparison.matching.get(kind, 0)
-        style = "green" if matching == count else "bold red"
+        style = "green" if matching == count else "yellow" if comparison.is_equal else "bold red"
         table.add_row(f"{kind}s", f"{count:,}", Text(f"{matching:,}", style=style))
     lines: list[RenderableType] = [Text(), table]
+    if comparison.total_changed:
+        lines.append(Text(f"Changed in the target since the snapshot, and left as it is: {comparison.total_changed:,}"))
+        told = [str(difference) for difference in comparison.changed]
+        lines += [Text(f"  {line}") for line in (told if verbose else _first(told))]
     if comparison.unkept and keeps_ids:
         fields = ", ".join(comparison.unkept)
         lines.append(Text(f"Not compared, for MLflow's database has no place for it: {fields}", style="dim"))

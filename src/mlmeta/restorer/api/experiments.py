@@ -19,7 +19,7 @@ def prepare(connection: Connection, state: State, timestamp: str) -> None:
                 _create(connection, state, place, timestamp)
                 state.created["experiments"] += 1
                 continue
-            state.present["experiments"] += 1
+            state.was_there("experiments", "experiment", name)
             if place.revive:
                 _revive(connection, state, place, timestamp)
                 if not place.delete_last:

@@ -73,7 +73,7 @@ class LoggedModelRestorer:
     def _restore(self, model: LoggedModel) -> None:
         place = self._state.places[model.experiment_id]
         if is_there(model, self._state):
-            self._state.present["logged models"] += 1
+            self._state.was_there("logged models", "logged model", model.model_id)
         elif not place.target_id:
             self._state.refuse("logged model", model.model_id, "its experiment is not in the target")
         elif model.lifecycle_stage == "deleted":

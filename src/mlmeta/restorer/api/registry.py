@@ -42,7 +42,7 @@ class ModelRestorer:
             if entity is None:
                 self._create(model)
             else:
-                self._state.present["models"] += 1
+                self._state.was_there("models", "registered model", model.name)
             versions = self._clean(model.name)
         except MlflowException as error:
             self._connection.check()
@@ -87,7 +87,7 @@ class ModelRestorer:
                 self._state.refuse("model version", where, reason)
                 return False
             else:
-                self._state.present["model versions"] += 1
+                self._state.was_there("model versions", "model version", where)
             self._set_stage(name, version, entity)
         except MlflowException as error:
             self._connection.check()

@@ -102,8 +102,10 @@ class RunRestorer:
         known = self._state.known(item.run.run_id)
         if known is None:
             return
-        counter = self._state.present if known.snapshot else self._state.created
-        counter["runs"] += 1
+        if known.snapshot:
+            self._state.was_there("runs", "run", item.run.run_id)
+        else:
+            self._state.created["runs"] += 1
         place = self._state.places[item.run.experiment_id]
         cut_short = place.was_deleted_last and known.deleted  # an earlier restore was killed before its last requests
         if item.run.lifecycle_stage == "active" and (place.delete_last or cut_short):

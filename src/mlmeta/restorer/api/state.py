@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from mlmeta.restorer.rewrite import Rewriter
-from mlmeta.restorer.target import Refusal
+from mlmeta.restorer.target import Key, Refusal
 from mlmeta.schema import Experiment
 
 
@@ -72,6 +72,7 @@ class State:
         model_locations: where the files are of those logged models that model versions refer to, by id.
         rewriter: for artifact locations.
         active_in_deleted: target ids of runs that are active in an experiment that will be deleted.
+        before: what was in the target before this restore, as a comparison names it.
     """
 
     places: dict[str, Place] = field(default_factory=dict)
@@ -86,12 +87,24 @@ class State:
     active_in_deleted: list[str] = field(default_factory=list)
     created: Counter[str] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
+    before: set[Key] = field(default_factory=set)
     refused: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def rewritten(self, kind: str, location: str | None) -> str | None:
         """An artifact location of a record as it goes into the target."""
         return self.rewriter.uris(kind, location)[0]
+
+    def was_there(self, plural: str, kind: str, identifier: str) -> None:
+        """Count a record that was in the target before.
+
+        Args:
+            plural: what it is counted under.
+            kind: of record, as a comparison names it.
+            identifier: of that record, likewise.
+        """
+        self.present[plural] += 1
+        self.before.add((kind, identifier))
 
     def refuse(self, kind: str, identifier: str, reason: str, field: str = "") -> None:
         """Note something that the target did not take."""

@@ -149,6 +149,7 @@ class ApiTarget:
             present=dict(state.present),
             refused=tuple(state.refused),
             notes=tuple(state.notes),
+            before=state.before,
         )
 
     def _restore(self, selected: Selected, progress: Progress) -> None:

@@ -17,6 +17,7 @@
     │   ├── StorageFullError                1   no space left
     │   ├── ObjectMissingError              4   a file that should be there is not
     │   └── ObjectExistsError               1   create-only write met an existing file
+    ├── TemporaryFolderError                1   the folder for temporary files can't be used, or has no room
     ├── SnapshotError                       4   a snapshot can't be trusted
     │   ├── DamagedSnapshotError            4   cut, altered, missing, or not JSON
     │   ├── BaseSnapshotError               4   the one that a backup builds on can't be read
@@ -165,6 +166,10 @@ class ObjectExistsError(StorageError):
     def __init__(self, message: str, *, name: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.name = name
+
+
+class TemporaryFolderError(MlmetaError):
+    """The folder for temporary files (`TMPDIR`) can't be used, or has no room."""
 
 
 class SnapshotError(MlmetaError):

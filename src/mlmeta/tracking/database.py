@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import re
 import sqlite3
-import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,12 @@ from sqlalchemy.pool import NullPool
 
 from mlmeta.errors import IncompatibleStoreError, MissingStoreError, UsageError
 from mlmeta.tracking.database_errors import missing_driver, translate
+from mlmeta.tracking.sqlite_files import BUSY_SECONDS, sqlite_engine
 
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
 MYSQL = "mysql"
 KINDS = (SQLITE, POSTGRESQL, MYSQL)
-
-BUSY_SECONDS = 60
-"""How long a SQLite database may be locked by somebody else before we give up."""
 
 _DRIVERS = {POSTGRESQL: ("psycopg2", "psycopg"), MYSQL: ("MySQLdb", "pymysql")}
 _SEARCH_PATH = re.compile(r"search_path\s*=\s*(\S+)")
@@ -80,7 +77,7 @@ class Database:
     def engine(self) -> Engine:
         """An engine for writing. A SQLite file that does not exist would be created."""
         if self.kind == SQLITE:
-            return _sqlite_engine(self.path, mode="rwc")
+            return sqlite_engine(self.path, mode="rwc")
         return _engine(self.url)
 
     @contextlib.contextmanager
@@ -102,7 +99,7 @@ class Database:
     def _read_only_engine(self) -> Engine:
         if self.kind == SQLITE:
             require_sqlite_file(self)
-            return _sqlite_engine(self.path, mode="ro")
+            return sqlite_engine(self.path, mode="ro")
         options = {"isolation_level": "REPEATABLE READ"}
         if self.kind == POSTGRESQL:
             return _engine(self.url).execution_options(**options, postgresql_readonly=True)
@@ -183,20 +180,6 @@ def _connect_args(url: URL) -> dict[str, object]:
     if url.get_driver_name() == "psycopg":
         args["prepare_threshold"] = None
     return args
-
-
-def _sqlite_engine(path: Path, mode: str) -> Engine:
-    """An engine on a SQLite file.
-
-    The driver's own transactions are switched off (`isolation_level=None`): it would commit before some
-    statements. Whoever uses the engine begins with a ``BEGIN`` of the wanted kind.
-    """
-    uri = f"file:{urllib.parse.quote(str(path.absolute()))}?mode={mode}"
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-
-    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
 
 def _begin_reading(connection: Connection, kind: str) -> Connection:

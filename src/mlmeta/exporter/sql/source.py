@@ -14,7 +14,7 @@ from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import Item, SourceInfo
 from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
-from mlmeta.schema import HISTORIES, Run, Selection
+from mlmeta.schema import HISTORIES, Run, Selection, Skipped
 from mlmeta.tracking.database import SQLITE, parse
 from mlmeta.tracking.sql.batches import BATCH
 from mlmeta.tracking.sql.experiments import experiment_names, read_experiments
@@ -25,6 +25,7 @@ from mlmeta.tracking.sql.models import model_names, read_models
 from mlmeta.tracking.sql.runs import count_runs, stream_runs
 from mlmeta.tracking.sql.runs_with_histories import Records, side_by_side, with_histories
 from mlmeta.tracking.sql.tables import Tables
+from mlmeta.tracking.still import reading_still
 
 
 class SqlSource:
@@ -39,6 +40,7 @@ class SqlSource:
 
     def __init__(self, uri: str) -> None:
         self._database = parse(uri)
+        self._warning = ""
 
     @cached_property
     def info(self) -> SourceInfo:
@@ -64,7 +66,10 @@ class SqlSource:
             UsageError: a selected experiment does not exist.
             ConnectionFailedError: the database can't be read, does not exist, or is no MLflow store.
         """
-        with self._database.reading() as connection:
+        progress.phase("copying the database" if self._database.kind == SQLITE else "reading experiments")
+        with reading_still(self._database, check=True) as still:
+            connection = still.connection
+            self._warning = still.warning
             moment = export_moment(connection)
             tables = Tables(connection, self._database.shown)
             names = experiment_names(connection, tables)
@@ -78,6 +83,13 @@ class SqlSource:
                 yield from _models(connection, tables, limited, progress)
             if selection.runs:
                 yield from left_out(connection, tables, limited)
+            yield from self._damage(still.problems())
+
+    def _damage(self, problems: list[str]) -> Iterator[Skipped]:
+        if problems:
+            what = "; ".join(problems)
+            reason = f"{self._database.shown} is damaged, and what was read of it may be wrong or not all: {what}"
+            yield Skipped(kind="database", id="*", reason=reason)
 
     def _runs(
         self,
@@ -114,8 +126,8 @@ class SqlSource:
         return [experiment_id for experiment_id, name in names.items() if name in selection.experiments]
 
     def warnings(self) -> tuple[str, ...]:
-        """None: what is left out comes as `Skipped`."""
-        return ()
+        """What is left out comes as `Skipped`."""
+        return (self._warning,) if self._warning else ()
 
     def close(self) -> None:
         """Nothing is kept open between reads."""

@@ -32,6 +32,7 @@ from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.database import SQLITE, parse, writing
 from mlmeta.tracking.sql.batches import BATCH
 from mlmeta.tracking.sql.lanes import export_moment, lanes_at
+from mlmeta.tracking.still import reading_still
 
 _BIG = ("params", "tags", "latest_metrics", "metrics")
 """Tables with many rows a run, to which no other table refers."""
@@ -67,6 +68,7 @@ class SqlTarget:
         self._database = parse(uri)
         self._on_conflict = on_conflict
         self._rewrite = tuple(rewrite)
+        self._made = False
         self._undelete = undelete
         Rewriter(self._rewrite)
 
@@ -77,7 +79,7 @@ class SqlTarget:
 
     def has_runs(self) -> bool:
         """Whether the target has any run at all."""
-        with self._reading() as connection:
+        with self._reading(briefly=True) as connection:
             return bool(Holdings(connection, self._database.shown).runs)
 
     def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
@@ -104,14 +106,21 @@ class SqlTarget:
         )
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[Connection | None]:
+    def _reading(self, *, briefly: bool = False) -> Iterator[Connection | None]:
         """A read-only connection to a store; None where there is no store yet."""
         if self._database.kind == SQLITE and not self._database.path.exists():
             yield None
             return
-        with self._database.reading() as connection:
+        alone = briefly or self._made
+        reading = self._database.reading() if alone else self._reading_still()
+        with reading as connection:
             empty = state_of(connection, self._database.shown) is State.EMPTY
             yield None if empty else connection
+
+    @contextlib.contextmanager
+    def _reading_still(self) -> Iterator[Connection]:
+        with reading_still(self._database) as still:
+            yield still.connection
 
     def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
         """Write what is missing, in one transaction.
@@ -129,7 +138,8 @@ class SqlTarget:
         if self._database.kind == SQLITE and not self._database.path.exists():
             with NewFile(self._database) as file:
                 outcome = self._write(file.connection(), part, ways, progress)
-                if file.publish():
+                self._made = file.publish()
+                if self._made:
                     return _report(outcome)
         if not makes_schema_within(self._database):
             ensure_schema(self._database)

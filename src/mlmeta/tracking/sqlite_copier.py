@@ -1,0 +1,78 @@
+"""Copies a SQLite file that others write into, as of one moment: a process of its own, of the standard library alone.
+
+Twice, so that writers wait for the shorter part only: first without a lock, which takes as long as it takes and may be
+torn; then, under SQLite's shared lock, what is different is written again. Where little is, that is only reading.
+SQLite's own backup begins anew whenever somebody else commits, or keeps the lock while it copies.
+
+A process of its own, as closing a file takes away every lock that the process has on it, those of other threads, too:
+https://www.sqlite.org/howtocorrupt.html, "POSIX advisory locks canceled by a separate thread doing close()".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+_PART = 256 * 1024
+"""Bytes that are compared at once: they stay in the processor's cache."""
+
+
+def copy(source: Path, uri: str, target: Path, patience: float) -> None:
+    """Fill a copy.
+
+    Args:
+        source: a SQLite file with a rollback journal (not WAL).
+        uri: of the same, for SQLite.
+        target: an empty file.
+        patience: seconds to wait for the lock.
+
+    Raises:
+        sqlite3.Error: the source can't be locked.
+        OSError: a file can't be read or written.
+    """
+    with source.open("rb", buffering=0) as reading, target.open("r+b") as writing:
+        while part := reading.read(_PART):
+            writing.write(part)
+        lock = sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None)
+        lock.execute("BEGIN")
+        lock.execute("SELECT count(*) FROM sqlite_master").fetchone()  # only a read takes the lock
+        if not os.path.samestat(os.fstat(reading.fileno()), source.stat()):
+            raise FileNotFoundError(0, "another file took its place while it was read", str(source))
+        _amend(reading, writing)
+        lock.close()
+
+
+def _amend(reading: BinaryIO, writing: BinaryIO) -> None:
+    """Write again what is different."""
+    reading.seek(0)
+    writing.seek(0)
+    wanted, found = bytearray(_PART), bytearray(_PART)
+    end = 0
+    while size := reading.readinto(wanted):  # type: ignore[attr-defined]
+        same = writing.readinto(memoryview(found)[:size]) == size and wanted == found  # type: ignore[attr-defined]
+        if not same:
+            writing.seek(end)
+            writing.write(memoryview(wanted)[:size])
+        end += size
+    writing.truncate(end)
+
+
+def main(source: str, uri: str, target: str, patience: str, parent: str) -> None:
+    """Copy, and tell as JSON what went wrong; nothing where all is well."""
+    try:
+        copy(Path(source), uri, Path(target), float(patience))
+    except sqlite3.Error as error:
+        sys.stdout.write(json.dumps({"sqlite": str(error)}))
+    except OSError as error:
+        sys.stdout.write(json.dumps({"errno": error.errno, "text": error.strerror, "file": error.filename}))
+    if os.getppid() != int(parent):  # killed: nobody else will remove it
+        Path(target).unlink()
+        Path(target).parent.rmdir()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

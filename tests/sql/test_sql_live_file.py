@@ -1,0 +1,161 @@
+"""A SQLite file that others write into is read without holding them up, and without harm."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sql_helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
+
+from mlmeta.errors import TemporaryFolderError
+from mlmeta.exporter.sql import SqlSource
+from mlmeta.restorer.sql import SqlTarget
+from mlmeta.schema import Run
+from mlmeta.tracking import still
+from mlmeta.tracking.database import Database
+
+
+@contextmanager
+def writer(path: Path) -> Iterator[list[float]]:
+    """Commits every few milliseconds, each time two rows that belong together; gives how long each commit took."""
+    took: list[float] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as db:
+            while not stop.wait(0.005):
+                began = time.monotonic()
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("UPDATE runs SET name = ? WHERE start_time = 1000", (str(len(took)),))
+                db.execute("UPDATE registered_models SET description = ? WHERE name = 'zeta'", (str(len(took)),))
+                db.execute("COMMIT")
+                took.append(time.monotonic() - began)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield took
+    finally:
+        stop.set()
+        thread.join()
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("mlmeta"))
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files, of this test alone."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+def test_a_reader_sees_one_moment_of_a_file_that_never_rests(store: Path, temporary: Path) -> None:
+    with writer(store) as took:
+        for _ in range(8):
+            found = records_of(f"sqlite:///{store}")
+            (name,) = (r.run_name for r in found if isinstance(r, Run) and r.start_time == 1000)
+            (text,) = (getattr(r, "description", None) for r in found if getattr(r, "name", "") == "zeta")
+            assert name == text
+    assert len(took) > 20
+    assert left_in(temporary) == []
+
+
+def test_nobody_waits_for_a_slow_reader(store: Path) -> None:
+    reading = SqlSource(f"sqlite:///{store}").read(ALL, QUIET)
+    next(reading)
+    with closing(sqlite3.connect(store, timeout=0)) as db, db:
+        db.execute("UPDATE params SET value = 'new'")
+    assert len(list(reading)) > 10
+
+
+def test_nobody_waits_for_a_proof(store: Path, tmp_path: Path) -> None:
+    snapshot = backup(f"sqlite:///{store}", tmp_path / "a")
+    back = SqlTarget(f"sqlite:///{store}").read_back(snapshot, ALL, lambda _: iter(()))
+    found = [next(back)]
+    with closing(sqlite3.connect(store, timeout=0)) as db, db:
+        db.execute("UPDATE runs SET name = 'new'")
+    assert digests(snapshot_of([*found, *back], tmp_path / "b")) == digests(snapshot)
+
+
+def test_the_copy_has_no_name_while_it_is_read(store: Path, temporary: Path) -> None:
+    reading = SqlSource(f"sqlite:///{store}").read(ALL, QUIET)
+    next(reading)
+    assert left_in(temporary) == []
+    reading.close()
+
+
+def test_a_copy_is_for_its_owner_only(store: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    fill = still._fill
+
+    def look(database: object, copy: Path) -> None:
+        fill(database, copy)  # type: ignore[arg-type]
+        seen.extend([copy.stat().st_mode & 0o777, copy.parent.stat().st_mode & 0o777, copy.read_bytes()])
+
+    monkeypatch.setattr(still, "_fill", look)
+    records_of(f"sqlite:///{store}")
+    assert seen == [0o600, 0o700, store.read_bytes()]
+    assert left_in(temporary) == []
+
+
+def test_locks_of_the_same_process_stay(store: Path) -> None:
+    """Closing a file takes all of a process's locks on it away: nothing here may open the file but SQLite."""
+    with closing(sqlite3.connect(store, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        records_of(f"sqlite:///{store}")
+        code = f"import sqlite3; sqlite3.connect({str(store)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "database is locked" in found.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["with blank.db", "what?.db", "a#b.db", "100%.db", "50%25.db", "é夢.db", "'q\".db", "a&mode=rwc.db"]
+)
+def test_odd_names_are_read(filled: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(filled.read_bytes())
+    with still.reading_still(Database(sa.URL.create("sqlite", database=str(path)), "sqlite")) as found:
+        assert found.connection.exec_driver_sql("SELECT count(*) FROM runs").scalar_one() > 3
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_too_little_room_is_told_before_anything_is_copied(
+    store: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(still, "_SPARE", 1 << 60)
+    with pytest.raises(TemporaryFolderError) as error:
+        records_of(f"sqlite:///{store}")
+    assert f"no copy of sqlite:///{store} could be made in {temporary}: " in str(error.value)
+    assert error.value.hint.startswith("set TMPDIR to a folder that may be written, with at least ")
+    assert left_in(temporary) == []
+
+
+def test_a_copy_that_does_not_fit_names_the_folder(store: Path, tmp_path: Path) -> None:
+    """As a quota would have it: the space looks free, and can't be had."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16));"
+        f"sys.argv = ['mlmeta', 'backup', '--tracking-uri', 'sqlite:///{store}', '--storage', '{tmp_path}/out'];"
+        "from mlmeta.cli.app import main; main()"
+    )
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"no copy of sqlite:///{store} could be made in {folder}: File too large" in " ".join(done.stderr.split())
+    assert "set TMPDIR to a folder" in done.stderr
+    assert left_in(folder) == []
+    assert not list(tmp_path.glob("out/*"))

@@ -82,10 +82,20 @@ def test_killed_at_any_statement_there_is_no_new_file(snapshot: Snapshot, tmp_pa
     statement = 1
     while (code := restore_killed_at(f"sqlite:///{path}", snapshot, statement)) == -signal.SIGKILL:
         assert not path.exists()
+        assert len(list(tmp_path.glob(".new.db.*"))) == 1  # the one of now: those before it are gone
         statement += 5
     assert code == 0
+    assert [*tmp_path.iterdir()] == [path]
     assert statement > 50
     assert digests(backup(f"sqlite:///{path}", tmp_path / "b")) == digests(snapshot)
+
+
+def test_a_restore_into_a_file_that_is_there_removes_what_killed_ones_left(snapshot: Snapshot, tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    assert restore_killed_at(f"sqlite:///{path}", snapshot, 30) == -signal.SIGKILL
+    path.touch()
+    SqlTarget(f"sqlite:///{path}").restore(snapshot, ALL, QUIET)
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_killed_at_any_statement_a_file_without_tables_has_none(snapshot: Snapshot, tmp_path: Path) -> None:

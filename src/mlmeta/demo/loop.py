@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from mlmeta.operations.listing import ListResult, list_snapshots
 from mlmeta.operations.restore import RestoreResult, restore
 from mlmeta.operations.result import Issue, Result
 from mlmeta.progress import Progress
+from mlmeta.scratch import scratch_folder
 from mlmeta.tracking.server import mlflow_server
 
 ROOT = "gs://your-bucket/artifacts"
@@ -54,7 +54,7 @@ def demo(progress: Progress) -> DemoResult:
         UnreachableError: `mlflow server` did not start.
     """
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mlmeta-demo-") as name:
+    with scratch_folder() as name:
         folder = Path(name)
         storage = str(folder / "backups")
         progress.phase("starting an MLflow server")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from mlmeta.operations.result import Result
 from mlmeta.operations.stores import Store, Ways, open_snapshot, open_target
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import Selection
+from mlmeta.scratch import scratch_folder
 from mlmeta.tracking.server import mlflow_server
 
 
@@ -45,7 +45,7 @@ def browse(
     """
     progress = progress or Silent()
     snapshot = open_snapshot(storage, selector)
-    with tempfile.TemporaryDirectory(prefix="mlmeta-browse-") as folder:
+    with scratch_folder() as folder:
         with open_target(Store(f"sqlite:///{Path(folder) / 'mlflow.db'}"), Ways(ids="keep")) as target:
             target.restore(snapshot, Selection(), progress)
         progress.phase("starting MLflow's UI")

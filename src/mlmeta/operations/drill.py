@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from mlmeta.operations.stores import Store, Ways, open_source, open_target, records
 from mlmeta.progress import Progress
 from mlmeta.restorer.verification import Comparison, compare
 from mlmeta.schema import Selection
+from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 
@@ -24,7 +24,7 @@ def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
         SnapshotError: the snapshot is damaged.
         RestoreError: it can't be restored.
     """
-    with tempfile.TemporaryDirectory(prefix="mlmeta-drill-") as folder:
+    with scratch_folder() as folder:
         store = Store(f"sqlite:///{Path(folder) / 'drill.db'}")
         with open_target(store, Ways(ids="keep")) as target:
             target.restore(snapshot, Selection(), progress)

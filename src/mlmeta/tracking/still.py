@@ -13,7 +13,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.errors import ConnectionFailedError, TemporaryFolderError
+from mlmeta.scratch import scratch_folder
 from mlmeta.tracking import sqlite_copier
 from mlmeta.tracking.database import SQLITE, Database, require_sqlite_file
 from mlmeta.tracking.soundness import Problems, checked
@@ -87,8 +87,7 @@ def _frozen(database: Database) -> str:
 def _copied(database: Database) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connection]]:
     """Two connections to a copy that has no name any more: it is gone with them, however the process ends."""
     require_sqlite_file(database)
-    folder = _folder(database)
-    try:
+    with _folder(database) as folder:
         copy = folder / "copy.db"
         copy.touch(mode=0o600)
         _fill(database, copy)
@@ -97,21 +96,23 @@ def _copied(database: Database) -> Iterator[tuple[sqlite3.Connection, sqlite3.Co
                 connection.execute("SELECT count(*) FROM sqlite_master")  # opens the file
             shutil.rmtree(folder)
             yield one, other
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder(database: Database) -> Path:
+@contextlib.contextmanager
+def _folder(database: Database) -> Iterator[Path]:
     """A new folder with room for a copy."""
     size = database.path.stat().st_size
-    try:
-        parent = tempfile.gettempdir()
-        free = shutil.disk_usage(parent).free
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(
+                scratch_folder()
+            )  # removes what killed ones have left: there is more room then
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            raise _no_room(database, "", str(error.strerror or error)) from error
         if free < size + _SPARE:
-            raise _no_room(database, parent, f"{_mib(free)} are free")
-        return Path(tempfile.mkdtemp(prefix="mlmeta-copy-"))
-    except OSError as error:
-        raise _no_room(database, "", str(error.strerror or error)) from error
+            raise _no_room(database, str(folder.parent), f"{_mib(free)} are free")
+        yield folder
 
 
 def _no_room(database: Database, folder: str, why: str) -> TemporaryFolderError:

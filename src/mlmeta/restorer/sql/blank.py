@@ -13,7 +13,6 @@ import importlib.metadata
 import importlib.util
 import shutil
 import sqlite3
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlmeta.errors import InternalError
+from mlmeta.scratch import scratch_folder
 
 CACHE = Path("~/.cache/mlmeta")
 """Where they are kept. It may be removed at any time; where it can't be written, each use makes its own."""
@@ -46,7 +46,7 @@ def blank_store(make: Callable[[Path], None], cache: Path = CACHE) -> Iterator[P
     if found is not None:
         yield found
         return
-    with tempfile.TemporaryDirectory(prefix="mlmeta-") as once:
+    with scratch_folder() as once:
         path = Path(once) / "blank.db"
         make(path)
         yield path

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import uuid
 from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy.engine import Connection
 
 from mlmeta.restorer.sql.schema import begin_store, hasty_engine
+from mlmeta.scratch import remove_leftovers, scratch_folder
 from mlmeta.tracking.database import Database
 
 
 class NewFile:
-    """Builds a store in a temporary file beside its place.
+    """Builds a store in a temporary folder beside its place, which it can be moved from.
 
-    A context manager: left without `publish`, nothing remains. As nobody else sees the file, it needs no journal.
+    A context manager: left without `publish`, nothing remains; what restores that were killed have left is removed. As
+    nobody else sees the file, it needs no journal.
 
     Args:
         database: whose file does not exist yet; a missing folder is made, as MLflow does.
@@ -26,18 +27,23 @@ class NewFile:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._final = database.path.resolve()  # a link stays a link
-        self._path = self._final.with_name(f".{self._final.name}.{uuid.uuid4().hex}.tmp")
+        self._path = Path()
+        self._folder = contextlib.ExitStack()
         self._open: Connection | None = None
 
     def __enter__(self) -> NewFile:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        place = self._final.parent
+        place.mkdir(parents=True, exist_ok=True)
+        self._path = self._folder.enter_context(scratch_folder(place, _prefix(self._final))) / "store.db"
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
-        self._path.unlink(missing_ok=True)
+        try:
+            self._close()
+        finally:
+            self._folder.close()
 
     def connection(self) -> Connection:
         """A connection to the new store: MLflow's tables, without a row."""
@@ -55,7 +61,7 @@ class NewFile:
         _sync(self._path)
         if not _take_name(self._path, self._final):
             return False
-        _sync(self._path.parent)
+        _sync(self._final.parent)
         return True
 
     def _close(self) -> None:
@@ -63,6 +69,16 @@ class NewFile:
             self._open.close()
             self._open.engine.dispose()
             self._open = None
+
+
+def remove_unfinished(database: Database) -> None:
+    """Remove what restores into this file that were killed have left beside it."""
+    final = database.path.resolve()
+    remove_leftovers(final.parent, _prefix(final))
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}."
 
 
 def _take_name(temporary: Path, path: Path) -> bool:

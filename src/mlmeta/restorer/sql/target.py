@@ -12,7 +12,7 @@ from mlmeta.progress import Progress
 from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.sql.compare import restored
 from mlmeta.restorer.sql.holdings import Holdings
-from mlmeta.restorer.sql.new_file import NewFile
+from mlmeta.restorer.sql.new_file import NewFile, remove_unfinished
 from mlmeta.restorer.sql.outcome import FAIL, WAYS, Nowhere, Outcome
 from mlmeta.restorer.sql.postgres import make_schema, without_indexes
 from mlmeta.restorer.sql.schema import (
@@ -135,6 +135,8 @@ class SqlTarget:
             MlmetaError: the target or the snapshot can't be used; nothing was written.
         """
         part, ways = Selected(snapshot, selection), self._ways(snapshot)
+        if self._database.kind == SQLITE:
+            remove_unfinished(self._database)
         if self._database.kind == SQLITE and not self._database.path.exists():
             with NewFile(self._database) as file:
                 outcome = self._write(file.connection(), part, ways, progress)

@@ -16,6 +16,7 @@
     │   ├── StorageDeniedError              1   no permission
     │   ├── StorageFullError                1   no space left
     │   ├── ObjectMissingError              4   a file that should be there is not
+    │   ├── ObjectRefusedError              4   what has the name of a file is a link, a pipe, or too big
     │   └── ObjectExistsError               1   create-only write met an existing file
     ├── TemporaryFolderError                1   the folder for temporary files can't be used, or has no room
     ├── SnapshotError                       4   a snapshot can't be trusted
@@ -153,6 +154,12 @@ class ObjectMissingError(StorageError):
     def __init__(self, message: str, *, name: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.name = name
+
+
+class ObjectRefusedError(StorageError):
+    """What has the name of a file is not read: it is a link, a pipe, a device, a folder, or too big."""
+
+    exit_code = ExitCode.DIFFERENT
 
 
 class ObjectExistsError(StorageError):

@@ -14,14 +14,18 @@ class StoredFile:
     Args:
         name: relative to the storage; older snapshots have one folder level (``TS/runs_TS.json``).
         size: bytes.
-        modified: seconds since the epoch.
-        about: what was said of it when it was published, where the storage keeps that.
+        modified: when it last changed or came here, seconds since the epoch. A file that was copied with its old
+            date counts from the copying.
+        about: what was said of it when it was published, where the storage keeps that. Anybody who may write there
+            may have said it: it is to be shown, and decides nothing.
+        problem: why it can't be read: it is a link, a pipe, a folder that is closed to us. Empty for a file.
     """
 
     name: str
     size: int
     modified: float
     about: Mapping[str, str] = field(default_factory=dict, compare=False)
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,17 +89,22 @@ class Storage(Protocol):
         """Begin a new file; the storage itself is created if it is missing and can be."""
 
     def files(self) -> Iterator[StoredFile]:
-        """All files, in no particular order; staged ones don't show.
+        """All files, in no particular order; staged ones don't show. What can't be read comes with its `problem`.
 
         Raises:
             StorageMissingError: there is no such storage.
         """
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str, most: int | None = None) -> BinaryIO:
         """A file's content, to read from the start.
+
+        Args:
+            name: of the file. No link is followed, and nothing outside of the storage is reached.
+            most: bytes that it may have; None: any number.
 
         Raises:
             ObjectMissingError: there is no such file.
+            ObjectRefusedError: it is no file, or has more bytes.
         """
 
     def confirm(self, name: str, digest: Digest) -> None:

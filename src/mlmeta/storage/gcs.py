@@ -22,7 +22,7 @@ from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from mlmeta.errors import ObjectMissingError, StorageError, UsageError
+from mlmeta.errors import ObjectMissingError, ObjectRefusedError, StorageError, UsageError
 from mlmeta.storage.base import Digest, StoredFile
 from mlmeta.storage.gcs_errors import gcs_errors, object_exists, object_missing, spool_errors
 
@@ -110,9 +110,9 @@ class GcsStorage:
         del before
         yield from ()
 
-    def open(self, name: str) -> BinaryIO:
-        """A file's content, downloaded whole and held against the object's CRC32C."""
-        spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, prefix="mlmeta-")  # noqa: SIM115
+    def open(self, name: str, most: int | None = None) -> BinaryIO:
+        """A file's content, downloaded whole and checked against the object's CRC32C."""
+        spool = _Spool(self.location + name, most)
         try:
             with spool_errors(), gcs_errors(self.location, name):
                 self.calls["retry"](self._download)(name, spool)  # a broken error message is not tried again within
@@ -145,15 +145,15 @@ class GcsStorage:
             raise object_missing(self.location, name)
         written, crc32c = self.uploaded.get(name, (None, None))
         if written is None or blob.crc32c is None:
-            written, crc32c = self._digest(name), blob.crc32c
+            written, crc32c = self._digest(name, digest.size), blob.crc32c
         if digest != written or (blob.size, blob.crc32c) != (written.size, crc32c):
             raise StorageError(
                 f"{self.location}{name} does not hold what was written into it",
                 hint="somebody else writes there, or it was altered on the way: try again",
             )
 
-    def _digest(self, name: str) -> Digest:
-        with self.open(name) as file:
+    def _digest(self, name: str, most: int) -> Digest:
+        with self.open(name, most) as file:
             sha256 = hashlib.sha256()
             size = 0
             while block := file.read(_BLOCK):
@@ -165,6 +165,29 @@ class GcsStorage:
         """Delete the object; one that is gone, also by a try whose reply was lost, counts as removed."""
         with contextlib.suppress(ObjectMissingError), gcs_errors(self.location, name):
             self.blob(name).delete(**self.calls)
+
+
+class _Spool(tempfile.SpooledTemporaryFile):  # type: ignore[type-arg]  # subscriptable from Python 3.12 on
+    """A local temporary file that takes a download, up to a size: what a listing says is not what arrives.
+
+    Args:
+        where: the object, for the error.
+        most: bytes; None: any number.
+    """
+
+    def __init__(self, where: str, most: int | None) -> None:
+        super().__init__(max_size=_IN_MEMORY, prefix="mlmeta-")
+        self._where = where
+        self._most = most
+
+    def write(self, data: Any) -> int:
+        """Append `data`."""
+        if self._most is not None and self.tell() + len(data) > self._most:
+            raise ObjectRefusedError(
+                f"{self._where} is not read: it has more than {self._most:,} bytes",
+                hint="see who can write there, and what it should be",
+            )
+        return super().write(data)
 
 
 class GcsStagedFile:

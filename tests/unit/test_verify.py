@@ -185,9 +185,9 @@ class _Counting(LocalStorage):
         super().__init__(folder)
         self.opened: Counter[str] = Counter()
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str, most: int | None = None) -> BinaryIO:
         self.opened[name.split("_", maxsplit=1)[0]] += 1
-        return super().open(name)
+        return super().open(name, most)
 
 
 def test_histories_are_read_once(snapshots: Path) -> None:

@@ -10,11 +10,12 @@ from mlmeta.errors import ExitCode, UsageError
 from mlmeta.operations.result import Issue, Result
 from mlmeta.progress import Progress, Silent
 from mlmeta.snapshot import transfer
-from mlmeta.snapshot.catalog import describe, file_sets, read_summary
+from mlmeta.snapshot.catalog import describe, file_sets
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
 from mlmeta.snapshot.selector import select
+from mlmeta.snapshot.summaries import read_summary
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.storage import Storage, open_storage
 

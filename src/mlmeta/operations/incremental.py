@@ -10,8 +10,9 @@ from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import Item, Source
 from mlmeta.progress import Progress
 from mlmeta.schema import SCHEMA_VERSION, Selection, Summary
-from mlmeta.snapshot.catalog import State, describe, file_sets, read_summary
+from mlmeta.snapshot.catalog import State, describe, file_sets
 from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
 
 FULL_EVERY = timedelta(days=7)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from mlmeta.operations.result import Result
-from mlmeta.snapshot.catalog import SnapshotInfo, describe, file_sets
+from mlmeta.snapshot.catalog import SnapshotInfo, glance, passed_over
+from mlmeta.snapshot.layout import group
 from mlmeta.storage import open_storage
 
 
@@ -33,7 +34,9 @@ def list_snapshots(storage: str = "backups") -> ListResult:
     """
     place = open_storage(storage)
     now = time.time()
+    files = list(place.files())
     return ListResult(
         storage=place.location,
-        snapshots=tuple(describe(place, files, now) for files in file_sets(place)),
+        snapshots=tuple(glance(place, one, now) for one in group(files) if one.files),
+        warnings=tuple(passed_over(place, files)),
     )

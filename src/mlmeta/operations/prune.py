@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import UsageError
 from mlmeta.operations.result import Result
-from mlmeta.snapshot.catalog import SnapshotInfo, describe, file_sets
+from mlmeta.snapshot.catalog import SnapshotInfo, described, file_sets
 from mlmeta.snapshot.layout import FileSet, moment_of
 from mlmeta.snapshot.removal import leftovers, remove
 from mlmeta.snapshot.retention import Rules, kept
@@ -88,7 +88,7 @@ def prune(
     place = open_storage(storage)
     now = time.time()
     sets = file_sets(place)
-    infos = [describe(place, files, now) for files in sets]
+    infos = described(place, sets, now)
     stale = list(leftovers(place, sets, now - LEFTOVER_AGE))
     plan = _plan(place, infos, stale, rules, dry_run=dry_run)
     if plan.removes and not dry_run:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
-from typing import Any
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlmeta.errors import MlmetaError, ObjectMissingError, StorageError, UnsupportedSchemaError
-from mlmeta.schema import SCHEMA_VERSION, Summary, summary_is_intact
+from mlmeta.parallel import ordered_map
+from mlmeta.schema import SCHEMA_VERSION, Summary
 from mlmeta.snapshot import layout, legacy
-from mlmeta.snapshot.records import damaged
+from mlmeta.snapshot.summaries import read_summary, untrue
 from mlmeta.storage import Storage, StoredFile
 
 ABOUT = "summary"
 """Under this name a copy of the summary rides on its object's metadata, where the storage has such."""
-_NEVER_LEGACY = {"checksum", "mlmeta_version"}
-"""Keys of a summary that the older script never wrote."""
 _ABOUT_SIZE = 6 << 10
 """GCS takes 8 KiB of custom metadata an object (https://cloud.google.com/storage/quotas)."""
+_AT_ONCE = 8
+"""Summaries that are read at once: in a bucket, each takes a request."""
 
 
 class State(str, Enum):
@@ -30,6 +32,7 @@ class State(str, Enum):
     LEGACY = "legacy"  # written by the script that mlmeta replaces
     INCOMPLETE = "incomplete"  # no summary: an interrupted backup's leftovers, or a backup under way
     DAMAGED = "damaged"
+    UNREADABLE = "unreadable"  # the storage does not give its summary away
     UNSUPPORTED = "unsupported"  # written by a newer major version
 
     @property
@@ -70,7 +73,21 @@ class SnapshotInfo(BaseModel):
 
 def file_sets(storage: Storage) -> list[layout.FileSet]:
     """The files of all snapshots, newest first, the half-written ones included."""
-    return layout.group(storage.files())
+    return [files for files in layout.group(storage.files()) if files.files]
+
+
+def passed_over(storage: Storage, files: Sequence[StoredFile]) -> Iterator[str]:
+    """What can't be read and belongs to no snapshot, each with its reason: nothing stops for it.
+
+    Args:
+        storage: where it is.
+        files: of the storage, all of them.
+    """
+    told = {file.name for found in layout.group(files) if found.files for file in found.odd}
+    for file in files:
+        if file.problem and file.name not in told:
+            name = file.name.encode("utf-8", "backslashreplace").decode()
+            yield f"{storage.location}{name} was passed over: {file.problem}"
 
 
 def describe(storage: Storage, files: layout.FileSet, now: float) -> SnapshotInfo:
@@ -81,22 +98,45 @@ def describe(storage: Storage, files: layout.FileSet, now: float) -> SnapshotInf
         files: its files.
         now: seconds since the epoch, for the age.
     """
+    info = _blank(files, now)
+    if files.summary is None:
+        return info
+    try:
+        return _filled(info, read_summary(storage, files), files)
+    except UnsupportedSchemaError as error:
+        return info.model_copy(update={"state": State.UNSUPPORTED, "problem": str(error)})
+    except MlmetaError as error:
+        away = isinstance(error, StorageError) and not isinstance(error, ObjectMissingError)
+        return info.model_copy(update={"state": State.UNREADABLE if away else State.DAMAGED, "problem": str(error)})
+
+
+def described(storage: Storage, sets: list[layout.FileSet], now: float) -> list[SnapshotInfo]:
+    """Like `describe`, for many."""
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mlmeta-summaries") as pool:
+        return list(ordered_map(pool, partial(describe, storage, now=now), sets, 4 * _AT_ONCE))
+
+
+def glance(storage: Storage, files: layout.FileSet, now: float) -> SnapshotInfo:
+    """Like `describe`, to be shown only: where a listing came with a copy of the summary, that is believed."""
+    summary = _listed(files.summary) if files.summary is not None else None
+    if summary is None:
+        return describe(storage, files, now)
+    return _filled(_blank(files, now), summary, files)
+
+
+def _blank(files: layout.FileSet, now: float) -> SnapshotInfo:
+    """What its files' names tell."""
     moment = layout.moment_of(files.timestamp)
-    info = SnapshotInfo(
+    return SnapshotInfo(
         timestamp=files.timestamp,
         state=State.INCOMPLETE,
         size=files.size,
         age=now - moment.timestamp() if moment else None,
-        problem="no summary: an interrupted backup, or one that is still running",
+        problem=_odd(files) or "no summary: an interrupted backup, or one that is still running",
     )
-    if files.summary is None:
-        return info
-    try:
-        summary = _listed(files.summary) or read_summary(storage, files)
-    except UnsupportedSchemaError as error:
-        return info.model_copy(update={"state": State.UNSUPPORTED, "problem": str(error)})
-    except MlmetaError as error:
-        return info.model_copy(update={"state": State.DAMAGED, "problem": str(error)})
+
+
+def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> SnapshotInfo:
     state, problem = _state(summary, files)
     return info.model_copy(
         update={
@@ -124,10 +164,22 @@ def _listed(stored: StoredFile) -> Summary | None:
         summary = Summary.model_validate_json(text) if text else None
     except ValidationError:
         return None
-    return None if summary is None or _major(summary.schema_version) > _major(SCHEMA_VERSION) else summary
+    if summary is None or _major(summary.schema_version) != _major(SCHEMA_VERSION):
+        return None
+    return None if any(untrue(summary, summary.backup_timestamp)) else summary
+
+
+def _major(version: str) -> str:
+    return version.partition(".")[0]
+
+
+def _odd(files: layout.FileSet) -> str:
+    return next((f"{file.name} is not read: {file.problem}" for file in files.odd), "")
 
 
 def _state(summary: Summary, files: layout.FileSet) -> tuple[State, str]:
+    if odd := _odd(files):
+        return State.DAMAGED, odd
     if legacy.is_legacy(summary):
         missing = [kind for kind in legacy.KINDS if kind not in files.files]
         return (State.DAMAGED, f"missing: {', '.join(missing)}") if missing else (State.LEGACY, "")
@@ -143,58 +195,3 @@ def _state(summary: Summary, files: layout.FileSet) -> tuple[State, str]:
             f"{len(summary.skipped)} not saved: see `mlmeta show {summary.backup_timestamp}`",
         )
     return State.COMPLETE, ""
-
-
-def read_summary(storage: Storage, files: layout.FileSet) -> Summary:
-    """A snapshot's summary; of a legacy snapshot, one made from what its own says.
-
-    Raises:
-        DamagedSnapshotError: it is cut, altered or not JSON.
-        UnsupportedSchemaError: a newer major version wrote it.
-        StorageError: it can't be read.
-    """
-    if files.summary is None:
-        raise damaged(layout.file_name(layout.SUMMARY, files.timestamp), None, "it is missing")
-    name = files.summary.name
-    content = _read(storage, name)
-    try:
-        fields = json.loads(content)
-    except ValueError as error:
-        raise damaged(name, None, f"it is not JSON ({error})") from error
-    if not isinstance(fields, dict):
-        raise damaged(name, None, "it is not a JSON object")
-    if "schema_version" not in fields:
-        if not _NEVER_LEGACY.isdisjoint(fields):  # one altered byte in that key must not make it an older snapshot
-            raise damaged(name, None, "it is not what was written: it names no schema version")
-        return legacy.summary(fields, files)
-    return _checked(fields, content, name)
-
-
-def _checked(fields: dict[str, Any], content: bytes, name: str) -> Summary:
-    version = str(fields["schema_version"])
-    if _major(version) > _major(SCHEMA_VERSION):
-        raise UnsupportedSchemaError(
-            f"{name} has schema version {version}; this mlmeta reads up to {_major(SCHEMA_VERSION)}.x",
-            hint="install a newer mlmeta",
-        )
-    if not summary_is_intact(content):
-        raise damaged(name, None, "it is not what was written: its checksum differs")
-    try:
-        return Summary.model_validate(fields)
-    except ValidationError as error:
-        raise damaged(name, None, str(error.errors(include_url=False)[0]["msg"])) from error
-
-
-def _major(version: str) -> int:
-    head = version.partition(".")[0]
-    return int(head) if head.isdigit() else 0
-
-
-def _read(storage: Storage, name: str) -> bytes:
-    try:
-        with storage.open(name) as file:
-            return file.read()
-    except ObjectMissingError:
-        raise
-    except OSError as error:
-        raise StorageError(f"{name}: {error}") from error

@@ -55,11 +55,13 @@ class FileSet:
         timestamp: ``YYYYMMDD_HHMMSS``.
         files: the stored files by kind; the summary's kind is `SUMMARY`.
         doubles: further files of these kinds: in the older layout, or compressed beside one that is not.
+        odd: what has the name of one of its files and is none: a link, a folder.
     """
 
     timestamp: str
     files: dict[str, StoredFile] = field(default_factory=dict)
     doubles: list[StoredFile] = field(default_factory=list)
+    odd: list[StoredFile] = field(default_factory=list)
 
     @property
     def summary(self) -> StoredFile | None:
@@ -93,6 +95,8 @@ def group(files: Iterable[StoredFile]) -> list[FileSet]:
         if match is None or match["folder"] not in {None, match["timestamp"]}:
             continue
         found = sets.setdefault(match["timestamp"], FileSet(match["timestamp"]))
-        if found.files.setdefault(match["kind"], file) is not file:
+        if file.problem:
+            found.odd.append(file)
+        elif found.files.setdefault(match["kind"], file) is not file:
             found.doubles.append(file)
     return sorted(sets.values(), key=lambda s: s.timestamp, reverse=True)

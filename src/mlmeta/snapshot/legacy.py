@@ -6,11 +6,11 @@ metrics and params are plain maps; there are no tags of experiments, no historie
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from mlmeta.schema import (
     EXPERIMENTS,
@@ -25,10 +25,12 @@ from mlmeta.schema import (
     experiment_order,
     run_order,
 )
-from mlmeta.snapshot.layout import FileSet, file_name
+from mlmeta.snapshot import bounds
+from mlmeta.snapshot.layout import SUMMARY, FileSet, file_name
 from mlmeta.snapshot.records import damaged
 
 SCHEMA = "legacy"
+_MOST = (1 << 63) - 1
 KINDS = (EXPERIMENTS.name, RUNS.name, MODELS.name)
 
 
@@ -38,9 +40,15 @@ def is_legacy(summary: Summary) -> bool:
 
 
 def summary(fields: dict[str, Any], files: FileSet) -> Summary:
-    """A summary from what the older script wrote. Its timestamp is taken as it stands."""
+    """A summary from what the older script wrote.
+
+    Raises:
+        DamagedSnapshotError: it is the summary of another snapshot.
+    """
+    if fields.get("backup_timestamp", files.timestamp) != files.timestamp:
+        raise damaged(file_name(SUMMARY, files.timestamp), None, "it is the summary of another snapshot")
     stats = fields.get("stats")
-    counts = {k: v for k, v in stats.items() if isinstance(v, int)} if isinstance(stats, dict) else {}
+    counts = {k: v for k, v in stats.items() if isinstance(v, int) and 0 <= v <= _MOST} if _is_map(stats) else {}
     return Summary(
         schema_version=SCHEMA,
         backup_timestamp=files.timestamp,
@@ -51,6 +59,10 @@ def summary(fields: dict[str, Any], files: FileSet) -> Summary:
         files={kind: _entry(kind, files, counts.get(kind, 0)) for kind in KINDS},
         source_kind="",
     )
+
+
+def _is_map(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
 
 
 def _entry(kind: str, files: FileSet, records: int) -> FileEntry:
@@ -66,8 +78,10 @@ def read(content: bytes, kind: str, name: str) -> list[Record]:
     Raises:
         DamagedSnapshotError: the file is not what the script wrote.
     """
+    if why := bounds.excess(content, bounds.LEGACY, bounds.LEGACY_VALUES):
+        raise damaged(name, None, why)
     try:
-        array = json.loads(content)
+        array = from_json(content)
     except ValueError as error:
         raise damaged(name, None, f"it is not JSON ({error})") from error
     if not isinstance(array, list) or not all(isinstance(item, dict) for item in array):

@@ -8,15 +8,17 @@ import io
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
-from mlmeta.errors import DamagedSnapshotError
+from mlmeta.errors import DamagedSnapshotError, ObjectRefusedError
 from mlmeta.schema import METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHistory, Run, Summary
 from mlmeta.schema.kinds import R
-from mlmeta.snapshot import layout, legacy
-from mlmeta.snapshot.catalog import file_sets, read_summary
+from mlmeta.snapshot import bounds, layout, legacy
+from mlmeta.snapshot.catalog import file_sets
 from mlmeta.snapshot.records import damaged, inspect_lines, parse_history_lines, parse_lines, parse_record
 from mlmeta.snapshot.selector import select
+from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
 
 _BUFFER = 1 << 20
@@ -114,19 +116,27 @@ class Snapshot:
             yield from self._checked(entry, lambda lines: parse_history_lines(lines, entry.name))
 
     def _checked(self, entry: FileEntry, parse: Callable[[Iterator[bytes]], Iterator[T]]) -> Iterator[T]:
-        """What a data file holds; at its end it is held against the summary."""
-        with self.storage.open(entry.name) as file:
-            hashed = _HashedFile(file)
+        """What a data file holds; at its end it is checked against the summary, and it is never more than that says."""
+        with self._open(entry) as file:
+            hashed = _HashedFile(file, entry)
             lines = io.BufferedReader(hashed, _BUFFER)
             count = 0
             for item in parse(_content(lines, entry.name)):
-                yield item
                 count += 1
-            hashed.check(entry, count)
+                if count > entry.records:
+                    raise damaged(entry.name, None, f"it has more than {entry.records} records")
+                yield item
+            hashed.check(count)
+
+    def _open(self, entry: FileEntry) -> BinaryIO:
+        try:
+            return self.storage.open(entry.name, entry.bytes)
+        except ObjectRefusedError as error:
+            raise damaged(entry.name, None, str(error)) from error
 
     def _legacy_records(self, entry: FileEntry, kind: Kind[R]) -> Iterator[R]:
-        with self.storage.open(entry.name) as file:
-            for record in legacy.read(file.read(), kind.name, entry.name):
+        with self._open(entry) as file:
+            for record in legacy.read(file.read(bounds.LEGACY + 1), kind.name, entry.name):
                 if isinstance(record, kind.record):
                     yield record
 
@@ -156,25 +166,31 @@ class Snapshot:
 
 
 def _content(file: io.BufferedReader[_HashedFile], name: str) -> Iterator[bytes]:
-    """The lines of a file's content, unpacked where it is compressed.
+    """The lines of a file's content, unpacked where it is compressed; no more of one than shows that it is too long.
 
     Raises:
         DamagedSnapshotError: it can't be unpacked.
     """
     if not name.endswith(layout.COMPRESSED):
-        yield from file
+        yield from iter(partial(file.readline, bounds.LINE + 1), b"")
         return
     try:
-        yield from gzip.GzipFile(fileobj=file)
+        yield from iter(partial(gzip.GzipFile(fileobj=file).readline, bounds.LINE + 1), b"")
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(name, None, f"it can't be unpacked ({error})") from error
 
 
 class _HashedFile(io.RawIOBase):
-    """A file, hashed on the way."""
+    """A data file, hashed on the way.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Args:
+        file: its content.
+        entry: what the summary says of it.
+    """
+
+    def __init__(self, file: BinaryIO, entry: FileEntry) -> None:
         self._file = file
+        self._entry = entry
         self._sha256 = hashlib.sha256()
         self._size = 0
 
@@ -190,13 +206,17 @@ class _HashedFile(io.RawIOBase):
         buffer[: len(block)] = block
         return len(block)
 
-    def check(self, entry: FileEntry, count: int) -> None:
-        """Hold what was read against the summary.
+    def check(self, count: int) -> None:
+        """Check what was read against the summary.
+
+        Args:
+            count: of records.
 
         Raises:
             DamagedSnapshotError: it is something else.
         """
-        while self.read(_BUFFER):  # what stands behind the closing bracket counts too
+        entry = self._entry
+        while self._size <= entry.bytes and self.read(_BUFFER):  # what stands behind the closing bracket counts too
             pass
         if self._size != entry.bytes:
             raise damaged(entry.name, None, f"it has {self._size} bytes instead of {entry.bytes}")

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from mlmeta.errors import DamagedSnapshotError
 from mlmeta.schema import HistoryLine
 from mlmeta.schema.kinds import R
+from mlmeta.snapshot import bounds
 
 OPENING = b"["
 SEPARATOR = b",\n"
@@ -52,21 +53,24 @@ def record_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes
     """The JSON of each record of a data file, with the number of its line.
 
     Args:
-        lines: the file's lines.
+        lines: the file's lines; of one that is too long, more than a line may have.
         name: the file's name, for errors.
 
     Raises:
-        DamagedSnapshotError: the file is cut.
+        DamagedSnapshotError: the file is cut, or a line is too long.
     """
     numbered = enumerate(lines, start=1)
     if next(numbered, (0, b""))[1].strip() != OPENING:
         raise damaged(name, 1, "the opening bracket is missing")
     for number, line in numbered:
-        text = line.strip()
+        if why := bounds.excess(line):
+            raise damaged(name, number, why)
+        text = line.strip().removesuffix(b",")
         if text == b"]":
             return
-        if text:
-            yield number, text.removesuffix(b",")
+        if not text:  # no end of them can come out of a few compressed bytes
+            raise damaged(name, number, "it is empty")
+        yield number, text
     raise damaged(name, None, "the file is cut: its closing bracket is missing")
 
 

@@ -21,7 +21,8 @@ def remove(storage: Storage, files: FileSet) -> None:
 def leftovers(storage: Storage, sets: list[FileSet], before: float) -> Iterator[FileSet | StoredFile]:
     """Data files without a summary, and staged files, that nobody has touched since `before`.
 
-    A backup that is still running has younger files: they are not touched.
+    A backup that is still running has younger files, and so has somebody who is just copying a snapshot here, whatever
+    the date is that the copies have kept: they are not touched.
 
     Args:
         storage: where to look.
@@ -29,6 +30,6 @@ def leftovers(storage: Storage, sets: list[FileSet], before: float) -> Iterator[
         before: seconds since the epoch.
     """
     for files in sets:
-        if files.summary is None and all(file.modified < before for file in files.all):
+        if files.summary is None and not files.odd and all(file.modified < before for file in files.all):
             yield files
     yield from storage.stale(before)

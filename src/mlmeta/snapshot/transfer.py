@@ -13,11 +13,12 @@ from mlmeta.errors import (
     StorageError,
     StorageMissingError,
 )
-from mlmeta.schema import FileEntry, summary_is_intact
+from mlmeta.schema import FileEntry
 from mlmeta.snapshot.catalog import about, file_sets
 from mlmeta.snapshot.layout import COMPRESSED, SUMMARY, FileSet, file_name
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
+from mlmeta.snapshot.summaries import parse_summary, summary_text
 from mlmeta.storage import Digest, StagedFile, Storage
 
 _BLOCK = 1 << 20
@@ -39,7 +40,9 @@ def copy(snapshot: Snapshot, files: FileSet, target: Storage) -> int:
         ObjectMissingError: a file is missing; likewise.
         StorageError: the target has another snapshot of that timestamp, which stays as it is, or a storage failed.
     """
-    content = _summary(snapshot, files)
+    content = summary_text(snapshot.storage, files)
+    if parse_summary(content, files) != snapshot.summary:
+        raise StorageError(f"the summary of {snapshot.timestamp} has changed meanwhile", hint="try again")
     _must_be_free(target, snapshot, content)
     copied = sum(_copy_file(snapshot, entry, target) for entry in snapshot.summary.files.values())
     notes = {} if snapshot.is_legacy else about(snapshot.summary)
@@ -48,21 +51,11 @@ def copy(snapshot: Snapshot, files: FileSet, target: Storage) -> int:
         return copied + _publish(staged, target, file_name(SUMMARY, snapshot.timestamp), _digest(content), notes)
 
 
-def _summary(snapshot: Snapshot, files: FileSet) -> bytes:
-    if files.summary is None:
-        raise damaged(file_name(SUMMARY, files.timestamp), None, "it is missing")
-    with snapshot.storage.open(files.summary.name) as file:
-        content = file.read()
-    if not snapshot.is_legacy and not summary_is_intact(content):
-        raise damaged(files.summary.name, None, "it is not what was written: its checksum differs")
-    return content
-
-
 def _must_be_free(target: Storage, snapshot: Snapshot, content: bytes) -> None:
     """Before anything is written: a file beside those of another snapshot would be taken for one of them."""
     summary = file_name(SUMMARY, snapshot.timestamp)
     with contextlib.suppress(ObjectMissingError), target.open(summary) as file:
-        if file.read() != content:
+        if file.read(len(content) + 1) != content:
             raise _conflict(target, summary)
     for entry in snapshot.summary.files.values():
         other = _packed_otherwise(_flat(entry.name))
@@ -80,7 +73,7 @@ def _flat(name: str) -> str:
 
 def _copy_file(snapshot: Snapshot, entry: FileEntry, target: Storage) -> int:
     with _staged(target) as staged:
-        digest = _fill(staged, snapshot, entry.name)
+        digest = _fill(staged, snapshot, entry)
         if entry.sha256 and digest != Digest(entry.bytes, entry.sha256):
             raise damaged(entry.name, None, "it is not what was written: its size or SHA-256 differs")
         return _publish(staged, target, _flat(entry.name), digest)
@@ -111,11 +104,11 @@ def _digest(content: bytes) -> Digest:
     return Digest(len(content), hashlib.sha256(content).hexdigest())
 
 
-def _fill(staged: StagedFile, snapshot: Snapshot, name: str) -> Digest:
+def _fill(staged: StagedFile, snapshot: Snapshot, entry: FileEntry) -> Digest:
     sha256 = hashlib.sha256()
     size = 0
-    with snapshot.storage.open(name) as source:
-        while block := source.read(_BLOCK):
+    with snapshot.storage.open(entry.name, entry.bytes) as source:
+        while size <= entry.bytes and (block := source.read(_BLOCK)):
             staged.write(block)
             sha256.update(block)
             size += len(block)

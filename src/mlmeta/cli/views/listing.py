@@ -15,6 +15,7 @@ _STYLES = {
     State.PARTIAL: "yellow",
     State.INCOMPLETE: "yellow",
     State.DAMAGED: "bold red",
+    State.UNREADABLE: "bold red",
     State.UNSUPPORTED: "red",
 }
 

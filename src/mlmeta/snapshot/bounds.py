@@ -1,0 +1,46 @@
+"""How much JSON is read at once: somebody else may have written it, and memory is to stay within 300 MiB.
+
+A writer keeps to the same bounds, and names what does not fit, so that all it writes can be read.
+"""
+
+from __future__ import annotations
+
+import re
+
+LINE = 24 << 20
+"""Bytes of a record. The biggest value that MLflow takes is a dataset's profile of 16 MiB; a history of 10,000 points,
+the most that a line has, stays below 1 MiB; a model with 40,000 versions has about 16 MiB. Parsed, a text
+takes up to four times its size."""
+LEGACY = 64 << 20
+"""Bytes of a data file of the older script, which is one text."""
+SUMMARY = 16 << 20
+"""Bytes of a summary. What could not be saved takes half of it at most."""
+VALUES = 600_000
+"""Values in one text: as Python objects, they take twenty times their size."""
+LEGACY_VALUES = 1_500_000
+"""The same for a file of the older script, which has no histories."""
+OBJECTS = 150_000
+"""Objects in one text: such as versions of a model, or metrics of a run."""
+_SMALL = 1 << 20
+"""A text of so many bytes has no room for too much."""
+_TEXT = re.compile(rb'"[^"]*"?')
+
+
+def excess(text: bytes, most: int = LINE, values: int = VALUES) -> str:
+    """What is too much about a JSON text; empty: it may be parsed.
+
+    Args:
+        text: valid or not.
+        most: bytes.
+        values: how many.
+    """
+    if len(text) <= _SMALL:
+        return ""
+    if len(text) > most:
+        return f"it has more than {most:,} bytes"
+    structure = _TEXT.sub(b"", text.replace(b"\\\\", b"").replace(b'\\"', b""))
+    if structure.count(b",") > values:
+        return f"it has more than {values:,} values"
+    if structure.count(b"{") > OBJECTS:
+        return f"it has more than {OBJECTS:,} objects"
+    return ""

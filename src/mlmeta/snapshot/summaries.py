@@ -1,0 +1,155 @@
+"""Summaries: read within bounds, and believed only as far as they can be true.
+
+Whoever may write into a storage may write a summary, with a checksum that is right. So it names files only in the one
+form that there is, and nothing is opened because a summary says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from mlmeta.errors import ObjectRefusedError, StorageError, UnsupportedSchemaError
+from mlmeta.schema import KINDS, SCHEMA_VERSION, FileEntry, Summary, summary_is_intact
+from mlmeta.snapshot import bounds, layout, legacy
+from mlmeta.snapshot.records import damaged
+from mlmeta.storage import Storage
+
+_NEVER_LEGACY = {"checksum", "mlmeta_version"}
+"""Keys of a summary that the older script never wrote."""
+_VERSION = re.compile(r"([0-9]{1,6})(?:\.[0-9]{1,6}){0,2}")
+_KIND = re.compile(r"[a-z][a-z_]{0,62}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST = (1 << 63) - 1
+
+
+def read_summary(storage: Storage, files: layout.FileSet) -> Summary:
+    """A snapshot's summary; of a legacy snapshot, one made from what its own says.
+
+    Raises:
+        DamagedSnapshotError: it is cut, altered, not JSON, or names what can't be a file of this snapshot.
+        UnsupportedSchemaError: a newer major version wrote it.
+        StorageError: it can't be read.
+    """
+    return parse_summary(summary_text(storage, files), files)
+
+
+def summary_text(storage: Storage, files: layout.FileSet) -> bytes:
+    """The content of a snapshot's summary.
+
+    Raises:
+        DamagedSnapshotError: there is none, or it is no file, or too big.
+        StorageError: it can't be read.
+    """
+    if files.summary is None:
+        raise damaged(layout.file_name(layout.SUMMARY, files.timestamp), None, "it is missing")
+    name = files.summary.name
+    try:
+        with storage.open(name, bounds.SUMMARY) as file:
+            content = file.read(bounds.SUMMARY + 1)
+    except ObjectRefusedError as error:
+        raise damaged(name, None, str(error)) from error
+    except OSError as error:
+        raise StorageError(f"{name}: {error}", hint="try again; `mlmeta list` shows what is whole") from error
+    if why := bounds.excess(content, bounds.SUMMARY):
+        raise damaged(name, None, why)
+    return content
+
+
+def parse_summary(content: bytes, files: layout.FileSet) -> Summary:
+    """The summary that a text is.
+
+    Args:
+        content: of the summary's file.
+        files: all files of its snapshot.
+
+    Raises:
+        SnapshotError: see `read_summary`.
+    """
+    name = files.summary.name if files.summary else layout.file_name(layout.SUMMARY, files.timestamp)
+    fields = _object(content, name)
+    if "schema_version" not in fields:
+        if not _NEVER_LEGACY.isdisjoint(fields):  # one altered byte in that key must not make it an older snapshot
+            raise damaged(name, None, "it is not what was written: it names no schema version")
+        return legacy.summary(fields, files)
+    _must_be_readable(fields["schema_version"], name)
+    if not summary_is_intact(content):
+        raise damaged(name, None, "it is not what was written: its checksum differs")
+    try:
+        summary = Summary.model_validate(fields)
+    except ValidationError as error:
+        raise damaged(name, None, str(error.errors(include_url=False)[0]["msg"])) from error
+    for why in untrue(summary, files.timestamp):
+        raise damaged(name, None, why)
+    return summary
+
+
+def _object(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        from_json(content)  # it has bounds for depth and digits, and takes no half surrogates
+        fields = json.loads(content, object_pairs_hook=_each_once)
+    except ValueError as error:
+        raise damaged(name, None, f"it is not JSON ({error})") from error
+    if not isinstance(fields, dict):
+        raise damaged(name, None, "it is not a JSON object")
+    return fields
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, where no key stands twice: readers differ in which one they take."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _must_be_readable(version: object, name: str) -> None:
+    found = _VERSION.fullmatch(version) if isinstance(version, str) else None
+    if found is None:
+        raise damaged(name, None, "its schema version is not a version")
+    if int(found[1]) > int(SCHEMA_VERSION.partition(".")[0]):
+        raise UnsupportedSchemaError(
+            f"{name} has schema version {version}; this mlmeta reads up to {SCHEMA_VERSION.partition('.')[0]}.x",
+            hint="install a newer mlmeta",
+        )
+
+
+def untrue(summary: Summary, timestamp: str) -> Iterator[str]:
+    """What a summary says that can't be.
+
+    Args:
+        summary: not one of the older script.
+        timestamp: of the snapshot, by the names of its files.
+    """
+    if summary.backup_timestamp != timestamp:
+        yield f"it is the summary of {summary.backup_timestamp[:40]!r}"
+    for kind, entry in summary.files.items():
+        if why := _untrue_entry(kind, entry, timestamp):
+            yield f"its entry for {kind[:40]!r} is not believed: {why}"
+    yield from _untrue_counts(summary)
+
+
+def _untrue_counts(summary: Summary) -> Iterator[str]:
+    for kind, count in summary.stats.items():
+        if not 0 <= count <= _MOST:
+            yield f"it counts {str(count)[:20]} {kind[:40]!r}"
+    for kind, known in KINDS.items():
+        if kind not in summary.files and (known.always or summary.stats.get(kind)):
+            yield f"it names no file of {kind}, and counts {summary.stats.get(kind, 0)}"
+
+
+def _untrue_entry(kind: str, entry: FileEntry, timestamp: str) -> str:
+    if kind == layout.SUMMARY or not _KIND.fullmatch(kind):
+        return "that is no kind of data"
+    if entry.name not in {layout.file_name(kind, timestamp, compressed=packed) for packed in (False, True)}:
+        return f"{entry.name[:100]!r} is not the name of such a file"
+    if not (0 <= entry.bytes <= _MOST and 0 <= entry.records <= entry.bytes):
+        return "its size or its number of records can't be"
+    if not _SHA256.fullmatch(entry.sha256):
+        return "it has no checksum"
+    return ""

@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
 from sql_helpers import ALL, QUIET, all_runs, backup, digests
+from test_sql_default_renamed import snapshot_of_renamed
 from tests.support.server import free_port
 
 from mlmeta.errors import ConflictError
@@ -89,6 +90,17 @@ def test_mlflow_works_on_the_restored_store(filled: Path, tmp_path: Path, mysql:
     assert client.create_experiment("next one") == "4"
     client.log_metric(client.create_run("1").info.run_id, "loss", 1.0)
     assert client.create_model_version("zeta", "gs://bucket/m/5", await_creation_for=0).version == 5
+
+
+def test_a_default_experiment_of_another_id_takes_the_placeholder_s_place(
+    tmp_path: Path, mysql: Callable[..., str]
+) -> None:
+    snapshot = snapshot_of_renamed(tmp_path, purged=True)
+    uri = mysql()
+    MlflowClient(uri).search_experiments()
+    SqlTarget(uri).restore(snapshot, ALL, QUIET)
+    assert digests(backup(uri, tmp_path / "b")) == digests(snapshot)
+    assert MlflowClient(uri).create_experiment("next") == "2"
 
 
 def test_a_second_restore_adds_nothing(filled: Path, tmp_path: Path, mysql: Callable[..., str]) -> None:

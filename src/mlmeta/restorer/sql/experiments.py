@@ -49,8 +49,17 @@ class ExperimentStep:
             self._conflict(record, "this kind of database can't hold its id; SQLite or a server can")
         elif number in self._holdings.experiments:
             self._take_existing(record, stored, number)
+        elif self._default_is_free and self._names.get(stored.name) == DEFAULT_ID:
+            self._take_place_of_default(record, stored, number)
         else:
             self._take_new(record, stored, number)
+
+    def _take_place_of_default(self, record: Experiment, stored: Experiment, number: int) -> None:
+        """Of one that MLflow made, where the snapshot's Default experiment has another id than 0."""
+        self._default_is_free = False
+        self._names[stored.name] = number
+        self._create(record)
+        self._sink.adopt_default(stored)
 
     def _take_new(self, record: Experiment, stored: Experiment, number: int) -> None:
         name = self._free_name(stored.name)
@@ -70,6 +79,9 @@ class ExperimentStep:
         if found is not None and (same(found, stored) or (self._renames and same(found, renamed))):
             self._present(record)
         elif number == DEFAULT_ID and self._default_is_free and self._names.get(stored.name, number) == number:
+            self._default_is_free = False
+            self._names.pop(self._holdings.experiments[number], None)  # the snapshot may have it for another one
+            self._names[stored.name] = number
             self._create(record)
             self._sink.adopt_default(stored)
         elif number == DEFAULT_ID and found is not None and found.name == stored.name == DEFAULT_NAME:

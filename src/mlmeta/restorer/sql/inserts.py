@@ -153,15 +153,33 @@ def _types(connection: Connection, table: str, columns: list[str]) -> list[int]:
     return [found[column] for column in columns]
 
 
-def raise_experiment_counter(connection: Connection) -> None:
-    """Have the next `create_experiment` take an id after all that are there.
+_COUNTER = """
+SELECT coalesce(pg_get_serial_sequence('experiments', 'experiment_id'), (
+    SELECT refobjid::regclass::text FROM pg_attrdef
+    JOIN pg_depend ON pg_depend.classid = 'pg_attrdef'::regclass AND pg_depend.objid = pg_attrdef.oid
+    JOIN pg_class ON pg_class.oid = refobjid AND refclassid = 'pg_class'::regclass AND relkind = 'S'
+    JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+    WHERE adrelid = to_regclass('experiments') AND attname = 'experiment_id'
+))
+"""
+"""The sequence that gives experiments their ids: the column's own, else the one that its default names."""
+
+
+def raise_experiment_counter(connection: Connection) -> str:
+    """Have the next `create_experiment` take an id after all that are there; what a person should know, or nothing.
 
     SQLite counts from the highest id, MySQL's counter follows inserts; only PostgreSQL's sequence has to be told.
     """
     if connection.dialect.name != "postgresql":
-        return
+        return ""
     highest = connection.execute(sa.text("SELECT max(experiment_id) FROM experiments")).scalar() or 0
-    sequence = connection.execute(sa.text("SELECT pg_get_serial_sequence('experiments', 'experiment_id')")).scalar()
+    sequence = connection.execute(sa.text(_COUNTER)).scalar()
+    if sequence is None:
+        return (
+            "experiments.experiment_id has no sequence in the target: MLflow can't create experiments there until "
+            f"its default is one that begins at {highest + 1}"
+        )
     last, called = connection.execute(sa.text(f"SELECT last_value, is_called FROM {sequence}")).one()  # noqa: S608
     if highest > last or (highest == last and not called):
         connection.execute(sa.select(sa.func.setval(sequence, highest)))
+    return ""

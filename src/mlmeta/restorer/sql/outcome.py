@@ -69,7 +69,7 @@ class Sink(Protocol):
         """A new experiment."""
 
     def adopt_default(self, record: Experiment) -> None:
-        """The Default experiment, over the untouched one that MLflow made."""
+        """An experiment in the place of the untouched Default one that MLflow made."""
 
     def run(self, record: Run, histories: StoredHistories) -> None:
         """A new run of an experiment that is there."""

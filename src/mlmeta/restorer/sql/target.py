@@ -174,7 +174,8 @@ class SqlTarget:
             outcome = walk(part, holdings, writer, ways, progress, compare=True)
             if self._on_conflict == FAIL:
                 outcome.require_no_conflict(self._database.shown)
-            writer.finish()
+            if note := writer.finish():
+                outcome.notes.append(note)
             return outcome
 
     def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Line | Skipped]:

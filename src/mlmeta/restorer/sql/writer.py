@@ -35,12 +35,21 @@ class RowWriter:
         self._inserts.add("experiment_tags", rows.tag_rows(row[0], record.tags))
 
     def adopt_default(self, record: Experiment) -> None:
-        """Put the snapshot's attributes over those of an untouched Default experiment, which has no tags."""
-        values = dict(zip(rows.COLUMNS["experiments"], rows.experiment_row(record), strict=True))
+        """Put an experiment in the place of an untouched Default experiment, which has no tags.
+
+        A new row is inserted where its id is another one: MySQL's counter follows inserts only.
+        """
+        row = rows.experiment_row(record)
+        values = dict(zip(rows.COLUMNS["experiments"], row, strict=True))
         table = sa.table("experiments", *map(sa.column, values))
-        values = {name: values[name] for name in values if name not in {"experiment_id", "workspace"}}
-        self._connection.execute(sa.update(table).where(table.c.experiment_id == DEFAULT_ID).values(values))
-        self._inserts.add("experiment_tags", rows.tag_rows(DEFAULT_ID, record.tags))
+        is_default = table.c.experiment_id == DEFAULT_ID
+        if row[0] == DEFAULT_ID:
+            values = {name: values[name] for name in values if name not in {"experiment_id", "workspace"}}
+            self._connection.execute(sa.update(table).where(is_default).values(values))
+        else:
+            self._connection.execute(sa.delete(table).where(is_default))
+            self._inserts.add("experiments", [row])
+        self._inserts.add("experiment_tags", rows.tag_rows(row[0], record.tags))
 
     def run(self, record: Run, histories: StoredHistories) -> None:
         """Add a run with everything that belongs to it."""
@@ -110,7 +119,7 @@ class RowWriter:
         for table, row in rows.model_rows(record):
             self._inserts.add(table, [row])
 
-    def finish(self) -> None:
-        """Write what is held, and see that the next experiment gets a free id."""
+    def finish(self) -> str:
+        """Write what is held, and see to the next experiment's id; what a person should know of it, or nothing."""
         self._inserts.flush()
-        raise_experiment_counter(self._connection)
+        return raise_experiment_counter(self._connection)

@@ -37,6 +37,11 @@ def _change(uri: str, databases: Databases) -> None:
     client.delete_registered_model("it's empty")
 
 
+def _two(folder: Path) -> list[str]:
+    """The timestamps of two snapshots, of two sources: `latest` would not say of which."""
+    return sorted(path.name.removeprefix("backup_summary_")[:15] for path in folder.glob("backup_summary_*"))
+
+
 def _said(data: Any) -> set[tuple[str, str, str, str]]:
     changes = data["comparison"]["changes"]
     return {(c["what"], c["kind"], c["name"] or c["id"], c["field"]) for c in changes}
@@ -56,7 +61,7 @@ def test_all_that_changed_is_named(store: str, databases: Databases, cli: Cli, a
     arguments = ["latest", "--tracking-uri", store]
     if against == "snapshot":
         cli("backup", "--tracking-uri", store).ok()
-        arguments = ["latest~1", "latest"]
+        arguments = _two(cli.folder / "backups")
     shown = cli("diff", *arguments).ended(4)
     assert "+ experiment" in shown.out
     assert "(brand-new)" in shown.out
@@ -83,8 +88,9 @@ def test_all_that_changed_is_named(store: str, databases: Databases, cli: Cli, a
 def test_the_other_way_round(store: str, databases: Databases, cli: Cli) -> None:
     _change(store, databases)
     cli("backup", "--tracking-uri", store).ok()
-    there = _said(cli("diff", "latest~1", "latest", "--json").ended(4).data)
-    back = _said(cli("diff", "latest", "latest~1", "--json").ended(4).data)
+    before, after = _two(cli.folder / "backups")
+    there = _said(cli("diff", before, after, "--json").ended(4).data)
+    back = _said(cli("diff", after, before, "--json").ended(4).data)
     other = {"added": "removed", "removed": "added", "changed": "changed"}
     assert back == {(other[what], *rest) for what, *rest in there}
 
@@ -107,9 +113,10 @@ def test_a_snapshot_of_a_database_and_its_server(server: Server, tmp_path: Path)
     assert diff(storage=str(tmp_path), tracking_uri=server.uri).comparison.is_equal
     backup(server.uri, [str(tmp_path)])
     assert diff(storage=str(tmp_path), tracking_uri=server.backend).comparison.is_equal
-    assert diff("latest~1", "latest", str(tmp_path)).exit_code == 0
+    two = _two(tmp_path)
+    assert diff(*two, str(tmp_path)).exit_code == 0
     client.set_tag(client.search_runs(["1"])[0].info.run_id, "new", "one")
-    for before in ("latest", "latest~1"):
+    for before in two:
         found = diff(before, storage=str(tmp_path), tracking_uri=server.uri)
         assert [change.field for change in found.comparison.changes] == ["tags[new]"]
 

@@ -64,7 +64,7 @@ def _snapshot(folder: Path, hostile: str) -> None:
             run.model_copy(update={"metrics": {hostile: LatestMetric(value=1, step=1, timestamp=1)}}),
             made.model(version, name=hostile, description=hostile, aliases={hostile: 1}),
         ],
-        mlflow_uri=hostile,
+        mlflow_uri=HOSTILE_NAME,  # one source, so that `latest` says which
         warnings=(hostile,),
         skipped=(Skipped(kind=hostile, id=hostile, reason=hostile),),
     )

@@ -10,6 +10,7 @@ from mlmeta.operations.backup import BackupResult, backup
 from mlmeta.operations.listing import list_snapshots
 from mlmeta.schema import Summary
 from mlmeta.snapshot.retention import Rules
+from tests.support.cli import Cli
 from tests.support.databases import Databases
 
 
@@ -69,3 +70,88 @@ def test_a_label_is_the_identity(databases: Databases, tmp_path: Path, monkeypat
         (second.timestamp, "prod"),
         (plain.timestamp, plain.source_id),
     ]
+
+
+@pytest.fixture
+def two(databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[BackupResult]:
+    """Snapshots of two stores with the same text, and one of a label, in `backups`."""
+    made = []
+    for name, label in (("one", ""), ("two", ""), ("three", "prod")):
+        monkeypatch.chdir(store(databases, tmp_path / name))
+        made.append(save(tmp_path / "backups", label=label))
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show",),
+        ("show", "2030-01-01"),
+        ("verify", "latest"),
+        ("verify", "--quick"),
+        ("copy", "--to", "elsewhere", "--from", "backups"),
+        ("browse", "--no-browser"),
+        ("diff", "latest~1", "latest"),
+        ("restore", "--timestamp", "latest", "--tracking-uri", "sqlite:///new.db"),
+        ("restore", "--timestamp", "latest", "--tracking-uri", "sqlite:///one/mlflow.db", "--yes"),
+    ],
+    ids=" ".join,
+)
+def test_latest_among_several_sources_names_them(cli: Cli, two: list[BackupResult], words: tuple[str, ...]) -> None:
+    done = cli(*words).ended(2)
+    assert "may be of 3 sources in backups/: prod, " in done.err
+    assert all(one.source_id in done.err for one in two[:2])
+    assert "--source" in done.err
+    assert not (cli.folder / "new.db").exists()
+    assert not (cli.folder / "elsewhere").exists()
+
+
+def test_the_source_can_be_said(cli: Cli, two: list[BackupResult]) -> None:
+    def shown(*words: str) -> str:
+        return str(cli("show", *words, "--json").ok().data["timestamp"])
+
+    first, second, third = (one.timestamp for one in two)
+    assert shown("--source", "prod") == third
+    assert shown("--source", "sqlite:///one/mlflow.db") == first
+    assert shown("--source", two[1].source_id) == second
+    assert shown("latest", "--source", f"sqlite:///{cli.folder}/two/../two/mlflow.db") == second
+    assert cli("show", "--json", env={"MLMETA_SOURCE": "prod"}).ok().data["timestamp"] == third
+    assert "no snapshot of nobody in backups/" in cli("show", "--source", "nobody").ended(5).err
+    assert "3 sources" in cli("show", "latest~0", "--source", "sqlite:///mlflow.db").ended(2).err
+
+
+def test_a_timestamp_needs_no_source(cli: Cli, two: list[BackupResult]) -> None:
+    for one in two:
+        assert cli("show", one.timestamp, "--json").ok().data["timestamp"] == one.timestamp
+        assert cli("show", one.timestamp, "--source", "prod", "--json").ok().data["timestamp"] == one.timestamp
+
+
+def test_the_store_that_is_compared_with_says_which(cli: Cli, two: list[BackupResult]) -> None:
+    for one, name in zip(two[:2], ("one", "two"), strict=True):
+        found = cli("diff", "--tracking-uri", f"sqlite:///{name}/mlflow.db", "--json").ok()
+        assert (found.data["before"], found.document["warnings"]) == (one.timestamp, [])
+
+
+def test_a_container_that_starts_with_a_source_of_its_own(cli: Cli, two: list[BackupResult]) -> None:
+    words = ("restore", "--timestamp", "latest", "--tracking-uri", "sqlite:///new.db", "--if-empty", "--allow-none")
+    assert cli(*words, "--source", "not yet", "--json").ok().data["untouched"] == "there is no snapshot yet"
+    assert cli(*words, "--source", "prod", "--json").ok().data["timestamp"] == two[2].timestamp
+
+
+def test_an_older_snapshot_is_of_the_only_source_with_its_text(
+    cli: Cli, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an update of mlmeta the storage still has one source; retention leaves the older ones alone."""
+    storage = cli.folder / "backups"
+    monkeypatch.chdir(store(databases, cli.folder / "one"))
+    with monkeypatch.context() as patch:
+        patch.setattr("mlmeta.operations.backup.identity_of", lambda *_: "")
+        old = save(storage)
+    new = save(storage)
+    assert new.pruned == {f"{storage}/": ()}
+    assert cli("show", "--json").ok().data["timestamp"] == new.timestamp
+    assert cli("show", "latest~1", "--json").ok().data["timestamp"] == old.timestamp
+    monkeypatch.chdir(store(databases, cli.folder / "two"))
+    save(storage)
+    assert "3 sources" in cli("show").ended(2).err

@@ -38,6 +38,7 @@ def browse(
     port: Port = None,
     no_browser: NoBrowser = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
+    source: options.Source = "",
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -60,6 +61,6 @@ def browse(
     def call(progress: Progress) -> Result:
         from mlmeta.operations.browse import browse as operation
 
-        return operation(selector, storage, look, port=port, progress=progress)
+        return operation(selector, storage, look, of_source=source, port=port, progress=progress)
 
     execute(output, call)

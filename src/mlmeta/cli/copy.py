@@ -27,6 +27,7 @@ def copy(
     selectors: options.Selectors = None,
     from_: From = options.DEFAULT_STORAGE,
     missing: Missing = False,
+    source: options.Source = "",
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -43,6 +44,6 @@ def copy(
 
         if missing and selectors:
             raise UsageError("--missing copies all that is lacking", hint="leave out the selectors, or --missing")
-        return operation.copy(selectors or ["latest"], from_, to, missing=missing, progress=progress)
+        return operation.copy(selectors or ["latest"], from_, to, of_source=source, missing=missing, progress=progress)
 
     execute(Output("copy", json, quiet, verbose, not no_progress), call)

@@ -26,6 +26,16 @@ Storage = Annotated[
     typer.Option("--storage", metavar="LOCATION", envvar="MLMETA_STORAGE", help="A folder, or gs://bucket/prefix."),
 ]
 
+Source = Annotated[
+    str,
+    typer.Option(
+        "--source",
+        metavar="NAME",
+        envvar="MLMETA_SOURCE",
+        help="Where a storage has snapshots of several sources: which one `latest` means, by label or tracking URI.",
+    ),
+]
+
 
 def _use_project(project: str | None) -> str | None:
     """Tell Google's client, which reads it from the environment."""

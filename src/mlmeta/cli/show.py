@@ -58,6 +58,7 @@ def show(
     sort: Sort = "",
     limit: Limit = 100,
     storage: options.Storage = options.DEFAULT_STORAGE,
+    source: options.Source = "",
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -75,19 +76,25 @@ def show(
         from mlmeta.operations import show_runs
 
         if models:
-            return operation.models(selector, storage)
+            return operation.models(selector, storage, of_source=source)
         if metric and run:
-            return show_runs.metric_over_steps(selector, storage, run, metric)
+            return show_runs.metric_over_steps(selector, storage, run, metric, of_source=source)
         if metric and experiment:
-            return show_runs.metric_over_runs(selector, storage, experiment, metric)
+            return show_runs.metric_over_runs(selector, storage, experiment, metric, of_source=source)
         if metric:
             raise UsageError("--metric needs to know whose", hint="add --experiment NAME, or --run ID")
         if run:
-            return show_runs.run_detail(selector, storage, run)
+            return show_runs.run_detail(selector, storage, run, of_source=source)
         if experiment:
             return show_runs.run_table(
-                selector, storage, experiment, columns=column or (), sort=sort, limit=None if json else limit
+                selector,
+                storage,
+                experiment,
+                columns=column or (),
+                sort=sort,
+                limit=None if json else limit,
+                of_source=source,
             )
-        return operation.overview(selector, storage)
+        return operation.overview(selector, storage, of_source=source)
 
     execute(Output("show", json, quiet, verbose, not no_progress), lambda _: call())

@@ -25,6 +25,7 @@ def verify(
     quick: Quick = False,
     drill: Drill = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
+    source: options.Source = "",
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -40,6 +41,12 @@ def verify(
     execute(
         Output("verify", json, quiet, verbose, not no_progress),
         lambda progress: operation.verify(
-            selectors or ["latest"], storage, every=every, quick=quick, with_drill=drill, progress=progress
+            selectors or ["latest"],
+            storage,
+            of_source=source,
+            every=every,
+            quick=quick,
+            with_drill=drill,
+            progress=progress,
         ),
     )

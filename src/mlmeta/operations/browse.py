@@ -26,6 +26,7 @@ def browse(
     storage: str,
     look: Callable[[str, str], None],
     *,
+    of_source: str = "",
     port: int | None = None,
     progress: Progress | None = None,
 ) -> BrowseResult:
@@ -35,6 +36,7 @@ def browse(
         selector: which snapshot.
         storage: where it is.
         look: called with the snapshot's timestamp and the server's URI; when it returns, the server is ended.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
         port: on the loopback interface; None: any that is free.
         progress: told how far it is.
 
@@ -44,7 +46,7 @@ def browse(
         UnreachableError: the server did not start.
     """
     progress = progress or Silent()
-    snapshot = open_snapshot(storage, selector)
+    snapshot = open_snapshot(storage, selector, of_source=of_source)
     with scratch_folder() as folder:
         with open_target(Store(f"sqlite:///{Path(folder) / 'mlflow.db'}"), Ways(ids="keep")) as target:
             target.restore(snapshot, Selection(), progress)
@@ -52,4 +54,6 @@ def browse(
         with mlflow_server(Path(folder), port=port) as uri:
             progress.phase("")
             look(snapshot.timestamp, uri)
-    return BrowseResult(timestamp=snapshot.timestamp, storage=snapshot.storage.location, uri=uri)
+    return BrowseResult(
+        timestamp=snapshot.timestamp, storage=snapshot.storage.location, uri=uri, warnings=snapshot.notes
+    )

@@ -8,13 +8,14 @@ from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import ExitCode, UsageError
 from mlmeta.operations.result import Issue, Result
+from mlmeta.operations.stores import which
 from mlmeta.progress import Progress, Silent
 from mlmeta.snapshot import transfer
 from mlmeta.snapshot.catalog import describe, file_sets
+from mlmeta.snapshot.finding import find
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
-from mlmeta.snapshot.selector import select
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.storage import Storage, open_storage
@@ -64,6 +65,7 @@ def copy(
     source: str,
     target: str,
     *,
+    of_source: str = "",
     missing: bool = False,
     progress: Progress | None = None,
 ) -> CopyResult:
@@ -73,6 +75,7 @@ def copy(
         selectors: which snapshots.
         source: storage to read from.
         target: storage to write to.
+        of_source: label or tracking URI of the source that `latest` means, where the storage has several.
         missing: all that the target lacks, instead of `selectors`; those that are not usable are named in the result.
         progress: told how far it is.
 
@@ -86,20 +89,22 @@ def copy(
     origin, destination = open_storage(source), open_storage(target)
     if origin.location == destination.location:
         raise UsageError("--from and --to are the same storage", hint="name two different ones")
-    sets = file_sets(origin)
     left_out: dict[str, str] = {}
+    notes: list[str] = []
     if missing:
-        chosen, left_out = _missing(origin, sets, destination)
+        chosen, left_out = _missing(origin, file_sets(origin), destination)
     else:
-        chosen = [_selected(sets, selector) for selector in selectors]
+        found = [find(origin, selector, which(of_source)) for selector in selectors]
+        chosen = [one.files for one in found]
+        notes = [note for one in found for note in one.notes]
     copied = [_copy(origin, destination, files, progress) for files in chosen]
-    return CopyResult(source=origin.location, target=destination.location, snapshots=tuple(copied), left_out=left_out)
-
-
-def _selected(sets: Sequence[FileSet], selector: str) -> FileSet:
-    committed = [files.timestamp for files in sets if files.summary is not None]
-    timestamp = select(selector, committed, leftovers=[files.timestamp for files in sets if files.summary is None])
-    return next(files for files in sets if files.timestamp == timestamp)
+    return CopyResult(
+        source=origin.location,
+        target=destination.location,
+        snapshots=tuple(copied),
+        left_out=left_out,
+        warnings=tuple(dict.fromkeys(notes)),
+    )
 
 
 def _copy(origin: Storage, destination: Storage, files: FileSet, progress: Progress) -> Copied:

@@ -55,6 +55,7 @@ def diff(
     after: str | None = None,
     storage: str = "backups",
     *,
+    of_source: str = "",
     tracking_uri: str = "",
     registry_uri: str | None = None,
     experiments: Sequence[str] = (),
@@ -68,6 +69,8 @@ def diff(
         before: a snapshot.
         after: another one; None: the store at `tracking_uri`.
         storage: where the snapshots are.
+        of_source: label or tracking URI of the source that `latest` means, where the storage has several; empty: the
+            one at `tracking_uri`, where it is among them.
         tracking_uri: the MLflow server or store to compare with, where there is no `after`.
         registry_uri: of its model registry; None: as MLflow resolves it.
         experiments: only these, their runs, and the models with a version from them; empty: all that both sides cover.
@@ -83,22 +86,24 @@ def diff(
         UsageError: there is no experiment to compare.
     """
     progress = progress or Silent()
-    snapshot = open_snapshot(storage, before)
+    snapshot = open_snapshot(storage, before, of_source=of_source, likely=tracking_uri)
     first = sides.of_snapshot(snapshot)
     if after is not None:
-        second = sides.of_snapshot(open_snapshot(storage, after))
-        return _compared(first, second, experiments, progress)
+        other = open_snapshot(storage, after, of_source=of_source, likely=tracking_uri)
+        cautions = tuple(dict.fromkeys((*snapshot.notes, *other.notes)))
+        return _compared(first, sides.of_snapshot(other), experiments, progress, cautions)
     store = Store(tracking_uri, registry_uri, jobs)
     with open_source(store) as source:
         identity = identity_of(store, source.info)
         why = why_not(snapshot, identity, frozenset(experiments) or first.limit) if incremental else ""
         base = snapshot if incremental and not why else None
         second = sides.of_store(source, identity, progress, base)
-        return _compared(first, second, experiments, progress, f"all histories were read: {why}" if why else "")
+        cautions = (*snapshot.notes, *([f"all histories were read: {why}"] if why else ()))
+        return _compared(first, second, experiments, progress, cautions)
 
 
 def _compared(
-    before: Side, after: Side, experiments: Sequence[str], progress: Progress, caution: str = ""
+    before: Side, after: Side, experiments: Sequence[str], progress: Progress, cautions: Sequence[str]
 ) -> DiffResult:
     progress.phase("comparing")
     wanted = sides.common(before, after, experiments)
@@ -109,5 +114,5 @@ def _compared(
         experiments=tuple(sorted(wanted)),
         comparison=found,
         unread=tuple(after.unread),
-        warnings=(*sides.cautions(before, after), *([caution] if caution else ())),
+        warnings=(*sides.cautions(before, after), *cautions),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -100,8 +101,9 @@ def newest(storage: Storage, source: str, experiments: tuple[str, ...]) -> Summa
         sets = file_sets(storage)
     except StorageMissingError:
         return None
+    now = time.time()
     for files in sets:
-        info = describe(storage, files, 0)
+        info = describe(storage, files, now)
         if (info.identity, info.experiments) == (source, experiments) and info.state in {State.COMPLETE, State.PARTIAL}:
             return read_summary(storage, files)
     return None

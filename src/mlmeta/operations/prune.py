@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import UsageError
 from mlmeta.operations.result import Result
-from mlmeta.snapshot.catalog import SnapshotInfo, described, file_sets
+from mlmeta.snapshot.catalog import SnapshotInfo, State, described, file_sets
 from mlmeta.snapshot.layout import FileSet, moment_of
 from mlmeta.snapshot.removal import leftovers, remove
 from mlmeta.snapshot.retention import Rules, kept
@@ -114,7 +114,7 @@ def _plan(
 def _reasons(infos: Sequence[SnapshotInfo], rules: Rules) -> dict[str, list[str]]:
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
     for info in infos:
-        if info.state.restorable and moment_of(info.timestamp) is not None:
+        if info.state.restorable and info.state is not State.FUTURE and moment_of(info.timestamp) is not None:
             groups[info.identity, info.experiments].append(info.timestamp)
     return {timestamp: why for group in groups.values() for timestamp, why in kept(group, rules).items()}
 

@@ -91,6 +91,7 @@ def restore(
     timestamp: str = "latest",
     storage: str = "backups",
     *,
+    of_source: str = "",
     selection: Selection | None = None,
     registry_uri: str | None = None,
     jobs: int = DEFAULT_JOBS,
@@ -111,6 +112,8 @@ def restore(
         tracking_uri: the MLflow server or store to restore into.
         timestamp: which snapshot: see `snapshot.selector.select`.
         storage: where it is.
+        of_source: label or tracking URI of the source that is meant, where the storage has several; `tracking_uri` does
+            not say that: it is where the snapshot goes.
         selection: which part of it; None: all.
         registry_uri: of the model registry; None: as MLflow resolves it.
         jobs: requests under way at once.
@@ -139,9 +142,9 @@ def restore(
         if if_empty and target.has_runs():
             return _untouched(store, storage, "the target has runs already")
         try:
-            snapshot = open_snapshot(storage, timestamp)
-        except (SnapshotNotFoundError, StorageMissingError):
-            if not allow_none:
+            snapshot = open_snapshot(storage, timestamp, of_source=of_source)
+        except (SnapshotNotFoundError, StorageMissingError) as error:
+            if not allow_none or _has_others(error):
                 raise
             return _untouched(store, storage, "there is no snapshot yet")
         _must_be_sound(snapshot, progress)
@@ -168,6 +171,11 @@ def restore(
         dry_run=dry_run,
         warnings=tuple(dict.fromkeys((*_warnings(snapshot), *plan.notes, *report.notes))),
     )
+
+
+def _has_others(error: SnapshotNotFoundError | StorageMissingError) -> bool:
+    """Whether there are snapshots that may be meant: all from the future, or not as old as asked for."""
+    return isinstance(error, SnapshotNotFoundError) and bool(error.nearest)
 
 
 def _untouched(store: Store, storage: str, why: str) -> RestoreResult:
@@ -202,8 +210,11 @@ def _compare(target: Target, snapshot: Snapshot, selection: Selection, store: St
 
 def _warnings(snapshot: Snapshot) -> Sequence[str]:
     summary = snapshot.summary
+    found = list(snapshot.notes)
     if snapshot.is_legacy:
-        return ("an older script wrote this snapshot: it has no checksums, no metric histories and no aliases",)
+        found.append("an older script wrote this snapshot: it has no checksums, no metric histories and no aliases")
+    if summary.shrunken:
+        found.append(f"this snapshot has {summary.shrunken}: `mlmeta list` shows others")
     if summary.skipped:
-        return (f"{len(summary.skipped)} things could not be saved when this snapshot was made: see `mlmeta show`",)
-    return ()
+        found.append(f"{len(summary.skipped)} things could not be saved when this snapshot was made: see `mlmeta show`")
+    return found

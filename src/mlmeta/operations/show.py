@@ -9,18 +9,19 @@ from mlmeta.operations.stores import open_snapshot
 from mlmeta.schema import EXPERIMENTS, MODELS, RUNS
 
 
-def overview(selector: str = "latest", storage: str = "backups") -> Overview:
+def overview(selector: str = "latest", storage: str = "backups", *, of_source: str = "") -> Overview:
     """A snapshot as a whole: where it is from, and its experiments.
 
     Args:
         selector: which snapshot: see `snapshot.selector.select`.
         storage: where it is.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
 
     Raises:
         SnapshotNotFoundError: there is no such snapshot.
         DamagedSnapshotError: it can't be trusted.
     """
-    snapshot = open_snapshot(storage, selector)
+    snapshot = open_snapshot(storage, selector, of_source=of_source)
     runs: Counter[str] = Counter()
     deleted: Counter[str] = Counter()
     latest: dict[str, int] = {}
@@ -40,7 +41,7 @@ def overview(selector: str = "latest", storage: str = "backups") -> Overview:
     )
     summary = snapshot.summary
     return Overview(
-        **where(snapshot),
+        **{**where(snapshot), "warnings": (*snapshot.notes, *summary.warnings)},
         source=summary.mlflow_uri,
         source_kind=summary.source_kind,
         date=summary.backup_date,
@@ -52,11 +53,10 @@ def overview(selector: str = "latest", storage: str = "backups") -> Overview:
         experiments=rows,
         skipped=summary.skipped,
         note=summary.note,
-        warnings=summary.warnings,
     )
 
 
-def models(selector: str = "latest", storage: str = "backups") -> ModelList:
+def models(selector: str = "latest", storage: str = "backups", *, of_source: str = "") -> ModelList:
     """The registered models with their versions, stages and aliases."""
-    snapshot = open_snapshot(storage, selector)
+    snapshot = open_snapshot(storage, selector, of_source=of_source)
     return ModelList(**where(snapshot), models=tuple(snapshot.records(MODELS)))

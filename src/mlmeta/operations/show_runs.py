@@ -21,6 +21,7 @@ def run_table(
     columns: Sequence[str] = (),
     sort: str = "",
     limit: int | None = None,
+    of_source: str = "",
 ) -> RunTable:
     """The runs of an experiment.
 
@@ -31,11 +32,12 @@ def run_table(
         columns: in MLflow's names, such as ``params.lr`` and ``metrics.loss``; none: a few that most runs have.
         sort: a column, and ``ASC`` or ``DESC``; empty: by start time. Runs without a value come last.
         limit: most rows; None: all.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
 
     Raises:
         UsageError: no such experiment, or no such column.
     """
-    snapshot = open_snapshot(storage, selector)
+    snapshot = open_snapshot(storage, selector, of_source=of_source)
     found = _experiment(snapshot, experiment)
     runs = [run for run in snapshot.records(RUNS) if run.experiment_id == found.experiment_id]
     shown = tuple(columns_of.column(c) for c in columns) or columns_of.usual(runs)
@@ -50,18 +52,19 @@ def run_table(
     )
 
 
-def run_detail(selector: str, storage: str, run_id: str) -> RunDetail:
+def run_detail(selector: str, storage: str, run_id: str, *, of_source: str = "") -> RunDetail:
     """Everything of a run.
 
     Args:
         selector: which snapshot.
         storage: where it is.
         run_id: or the beginning of one that no other run has.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
 
     Raises:
         UsageError: no such run, or several.
     """
-    snapshot = open_snapshot(storage, selector)
+    snapshot = open_snapshot(storage, selector, of_source=of_source)
     run = _run(snapshot, run_id)
     points = Counter(dict.fromkeys(run.metrics, 0))
     for history in snapshot.records(METRICS):
@@ -76,13 +79,13 @@ def run_detail(selector: str, storage: str, run_id: str) -> RunDetail:
     )
 
 
-def metric_over_runs(selector: str, storage: str, experiment: str, key: str) -> MetricOverRuns:
+def metric_over_runs(selector: str, storage: str, experiment: str, key: str, *, of_source: str = "") -> MetricOverRuns:
     """The performance history of an experiment: a metric's latest value, run after run.
 
     Raises:
         UsageError: no such experiment, or none of its runs has the metric.
     """
-    snapshot = open_snapshot(storage, selector)
+    snapshot = open_snapshot(storage, selector, of_source=of_source)
     found = _experiment(snapshot, experiment)
     all_runs = [r for r in snapshot.records(RUNS) if r.experiment_id == found.experiment_id]
     runs = tuple(r for r in all_runs if key in r.metrics)
@@ -92,13 +95,13 @@ def metric_over_runs(selector: str, storage: str, experiment: str, key: str) -> 
     return MetricOverRuns(**where(snapshot), experiment=found.name, key=key, runs=runs)
 
 
-def metric_over_steps(selector: str, storage: str, run_id: str, key: str) -> MetricOverSteps:
+def metric_over_steps(selector: str, storage: str, run_id: str, key: str, *, of_source: str = "") -> MetricOverSteps:
     """The whole history of a metric of a run.
 
     Raises:
         UsageError: no such run, or it has no such metric.
     """
-    snapshot = open_snapshot(storage, selector)
+    snapshot = open_snapshot(storage, selector, of_source=of_source)
     run = _run(snapshot, run_id)
     if key not in run.metrics:
         raise UsageError(f"run {run.run_id} has no metric {key!r}", hint=f"it has: {_some(sorted(run.metrics))}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.operations.result import Result
@@ -101,6 +103,6 @@ class ModelList(Shown):
     models: tuple[RegisteredModel, ...]
 
 
-def where(snapshot: Snapshot) -> dict[str, str]:
-    """What every result says: which snapshot, and where it is."""
-    return {"timestamp": snapshot.timestamp, "storage": snapshot.storage.location}
+def where(snapshot: Snapshot) -> dict[str, Any]:
+    """What every result says: which snapshot, where it is, and what to know of the choice."""
+    return {"timestamp": snapshot.timestamp, "storage": snapshot.storage.location, "warnings": snapshot.notes}

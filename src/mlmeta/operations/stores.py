@@ -13,7 +13,9 @@ from mlmeta.exporter.source import Source, SourceInfo
 from mlmeta.progress import Silent
 from mlmeta.restorer.target import Target
 from mlmeta.schema import HistoryLine, Record, Selection, Skipped
+from mlmeta.schema.identity import canonical
 from mlmeta.snapshot import reader
+from mlmeta.snapshot.finding import Which
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import open_storage
 from mlmeta.tracking.address import kind_of, without_secrets
@@ -185,19 +187,36 @@ def _api_target(store: Store, ways: Ways) -> Target:
     return ApiTarget(connection, store.jobs, rewrite=ways.rewrite, undelete=ways.undelete)
 
 
-def open_snapshot(storage: str = "backups", selector: str = "latest") -> Snapshot:
+def open_snapshot(
+    storage: str = "backups", selector: str = "latest", *, of_source: str = "", likely: str = ""
+) -> Snapshot:
     """A snapshot, to read its records.
 
     Args:
         storage: a folder or ``gs://bucket/prefix``.
         selector: a timestamp, a unique prefix of one, ``latest``, ``latest~N``, or an ISO 8601 instant.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
+        likely: tracking URI of what may be meant, where it has several.
 
     Raises:
         SnapshotNotFoundError: there is no such snapshot.
+        AmbiguousSelectorError: there are several sources, and nothing says which.
         SnapshotError: it can't be trusted, or a newer mlmeta wrote it.
         StorageError: the storage can't be read.
     """
-    return reader.open_snapshot(open_storage(storage), selector)
+    return reader.open_snapshot(open_storage(storage), selector, which(of_source, likely))
+
+
+def which(of_source: str = "", likely: str = "") -> Which:
+    """Which source a label or tracking URI names, in all the ways that a snapshot may spell it."""
+    return Which(_spellings(of_source), _spellings(likely))
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    if not name:
+        return ()
+    shown = without_secrets(name)
+    return (name, identify(shown), canonical(shown))
 
 
 def _must_be_given(store: Store) -> None:

@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.errors import ExitCode, MlmetaError, SnapshotNotFoundError
 from mlmeta.operations.drill import drill
 from mlmeta.operations.result import Issue, Result
+from mlmeta.operations.stores import which
 from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.verification import Comparison
 from mlmeta.snapshot.catalog import State, describe, file_sets
+from mlmeta.snapshot.finding import Which, find
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import Problem, dangling, strangers, verify_snapshot
 from mlmeta.storage import Storage, open_storage
@@ -67,6 +69,7 @@ def verify(
     selectors: Sequence[str] = ("latest",),
     storage: str = "backups",
     *,
+    of_source: str = "",
     every: bool = False,
     quick: bool = False,
     with_drill: bool = False,
@@ -77,6 +80,7 @@ def verify(
     Args:
         selectors: which snapshots.
         storage: where they are.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
         every: all committed snapshots of the storage instead.
         quick: only presence and sizes.
         with_drill: restore each into a throwaway database as well, and compare what comes back.
@@ -92,22 +96,23 @@ def verify(
         if not selectors:
             raise SnapshotNotFoundError(f"no snapshots in {place.location}", hint="make one with `mlmeta backup`")
     check = _quick if quick else _drilled if with_drill else _thorough
-    found = tuple(check(place, selector, progress or Silent()) for selector in selectors)
+    meant = which(of_source)
+    found = tuple(check(place, selector, meant, progress or Silent()) for selector in selectors)
     warnings = tuple(f"{one.timestamp}: {notice}" for one in found for notice in one.notices)
     return VerifyResult(storage=place.location, quick=quick, snapshots=found, warnings=warnings)
 
 
-def _drilled(place: Storage, selector: str, progress: Progress) -> Verified:
-    found = _thorough(place, selector, progress)
+def _drilled(place: Storage, selector: str, meant: Which, progress: Progress) -> Verified:
+    found = _thorough(place, selector, meant, progress)
     if found.problems:
         return found
     return found.model_copy(update={"drill": drill(open_snapshot(place, found.timestamp), progress)})
 
 
-def _thorough(place: Storage, selector: str, progress: Progress) -> Verified:
+def _thorough(place: Storage, selector: str, meant: Which, progress: Progress) -> Verified:
     progress.phase(f"verifying {selector}")
     try:
-        snapshot = open_snapshot(place, selector)
+        snapshot = open_snapshot(place, selector, meant)
     except SnapshotNotFoundError:
         raise
     except MlmetaError as error:
@@ -123,16 +128,12 @@ def _thorough(place: Storage, selector: str, progress: Progress) -> Verified:
         legacy=snapshot.is_legacy,
         records=records,
         problems=tuple(problems),
-        notices=() if problems else tuple(dangling(snapshot)),
+        notices=(*snapshot.notes, *(() if problems else dangling(snapshot))),
     )
 
 
-def _quick(place: Storage, selector: str, _: Progress) -> Verified:
-    from mlmeta.snapshot.selector import select
-
-    sets = file_sets(place)
-    timestamp = select(selector, [files.timestamp for files in sets if files.summary is not None])
-    info = describe(place, next(files for files in sets if files.timestamp == timestamp), 0)
-    good = info.state in {State.COMPLETE, State.PARTIAL, State.LEGACY}
-    problems = () if good else (Problem(file="", message=f"{timestamp}: {info.problem}"),)
-    return Verified(timestamp=timestamp, legacy=info.state is State.LEGACY, problems=problems)
+def _quick(place: Storage, selector: str, meant: Which, _: Progress) -> Verified:
+    found = find(place, selector, meant)
+    info = describe(place, found.files, 0)
+    problems = () if info.state.restorable else (Problem(file="", message=f"{info.timestamp}: {info.problem}"),)
+    return Verified(timestamp=info.timestamp, legacy=info.state is State.LEGACY, problems=problems, notices=found.notes)

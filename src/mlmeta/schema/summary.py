@@ -70,6 +70,8 @@ class Summary(BaseModel):
         incremental_base: timestamp of the snapshot that unchanged histories were taken from; empty: all were read.
         fully_read: when all histories were last read, here or in a base; milliseconds since the epoch, 0 if unknown.
         source_id: which store it was taken from, whatever text named it; empty in older snapshots.
+        shrunken: why this is suspected to lack most of what the source has, as the snapshot before has it; empty:
+            it is not.
         label: the name that a person gave the source; it stands for `source_id` then.
         checksum: SHA-256 of this very file with the checksum's digits replaced by zeros.
     """
@@ -95,6 +97,7 @@ class Summary(BaseModel):
     fully_read: int = 0
     source_id: str = ""
     label: str = ""
+    shrunken: str = ""
     warnings: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     checksum: str = _NO_CHECKSUM.decode()

@@ -18,6 +18,8 @@ from mlmeta.storage import Storage, StoredFile
 
 ABOUT = "summary"
 """Under this name a copy of the summary rides on its object's metadata, where the storage has such."""
+FUTURE = 300
+"""Seconds that a snapshot may be ahead of this machine's clock: two clocks are never quite the same."""
 _ABOUT_SIZE = 6 << 10
 """GCS takes 8 KiB of custom metadata an object (https://cloud.google.com/storage/quotas)."""
 _AT_ONCE = 8
@@ -29,6 +31,8 @@ class State(str, Enum):
 
     COMPLETE = "complete"
     PARTIAL = "partial"  # the source had things that could not be read; the summary names them
+    SHRUNKEN = "shrunken"  # it has markedly less than the one before: perhaps the store was lost, or hid something
+    FUTURE = "future"  # its timestamp is still to come: a clock was wrong, or somebody made it up
     LEGACY = "legacy"  # written by the script that mlmeta replaces
     INCOMPLETE = "incomplete"  # no summary: an interrupted backup's leftovers, or a backup under way
     DAMAGED = "damaged"
@@ -38,7 +42,7 @@ class State(str, Enum):
     @property
     def restorable(self) -> bool:
         """Whether a restore may be tried."""
-        return self in {State.COMPLETE, State.PARTIAL, State.LEGACY}
+        return self in {State.COMPLETE, State.PARTIAL, State.SHRUNKEN, State.FUTURE, State.LEGACY}
 
 
 class SnapshotInfo(BaseModel):
@@ -96,7 +100,7 @@ def describe(storage: Storage, files: layout.FileSet, now: float) -> SnapshotInf
     Args:
         storage: where it is.
         files: its files.
-        now: seconds since the epoch, for the age.
+        now: seconds since the epoch, for the age; 0: it does not matter.
     """
     info = _blank(files, now)
     if files.summary is None:
@@ -131,13 +135,15 @@ def _blank(files: layout.FileSet, now: float) -> SnapshotInfo:
         timestamp=files.timestamp,
         state=State.INCOMPLETE,
         size=files.size,
-        age=now - moment.timestamp() if moment else None,
+        age=now - moment.timestamp() if moment and now else None,
         problem=_odd(files) or "no summary: an interrupted backup, or one that is still running",
     )
 
 
 def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> SnapshotInfo:
     state, problem = _state(summary, files)
+    if state.restorable and info.age is not None and info.age < -FUTURE:
+        state, problem = State.FUTURE, f"it is dated in the future, and used only where it is named{_also(problem)}"
     return info.model_copy(
         update={
             "state": state,
@@ -189,9 +195,11 @@ def _state(summary: Summary, files: layout.FileSet) -> tuple[State, str]:
             return State.DAMAGED, f"{entry.name} is missing"
         if stored.size != entry.bytes:
             return State.DAMAGED, f"{entry.name} has {stored.size} bytes instead of {entry.bytes}"
-    if summary.skipped:
-        return (
-            State.PARTIAL,
-            f"{len(summary.skipped)} not saved: see `mlmeta show {summary.backup_timestamp}`",
-        )
-    return State.COMPLETE, ""
+    unsaved = f"{len(summary.skipped)} not saved: see `mlmeta show {summary.backup_timestamp}`"
+    if summary.shrunken:
+        return State.SHRUNKEN, f"it has {summary.shrunken}{_also(unsaved if summary.skipped else '')}"
+    return (State.PARTIAL, unsaved) if summary.skipped else (State.COMPLETE, "")
+
+
+def _also(problem: str) -> str:
+    return f"; {problem}" if problem else ""

@@ -15,9 +15,8 @@ from mlmeta.errors import DamagedSnapshotError, ObjectRefusedError
 from mlmeta.schema import METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHistory, Run, Summary
 from mlmeta.schema.kinds import R
 from mlmeta.snapshot import bounds, layout, legacy
-from mlmeta.snapshot.catalog import file_sets
+from mlmeta.snapshot.finding import Which, find
 from mlmeta.snapshot.records import damaged, inspect_lines, parse_history_lines, parse_lines, parse_record
-from mlmeta.snapshot.selector import select
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
 
@@ -63,11 +62,13 @@ class Snapshot:
     Args:
         storage: where it is.
         summary: its table of contents.
+        notes: what a person should know of why it was chosen.
     """
 
-    def __init__(self, storage: Storage, summary: Summary) -> None:
+    def __init__(self, storage: Storage, summary: Summary, notes: tuple[str, ...] = ()) -> None:
         self.storage = storage
         self.summary = summary
+        self.notes = notes
 
     @property
     def timestamp(self) -> str:
@@ -226,24 +227,22 @@ class _HashedFile(io.RawIOBase):
             raise damaged(entry.name, None, f"it has {count} records instead of {entry.records}")
 
 
-def open_snapshot(storage: Storage, selector: str = "latest") -> Snapshot:
+def open_snapshot(storage: Storage, selector: str = "latest", which: Which | None = None) -> Snapshot:
     """The snapshot that `selector` names.
 
     Args:
         storage: where to look.
         selector: a timestamp, a unique prefix of one, ``latest``, ``latest~N``, or an ISO 8601 instant.
+        which: source, where the storage has several.
 
     Raises:
         SnapshotNotFoundError: there is none.
-        AmbiguousSelectorError: a prefix names several.
+        AmbiguousSelectorError: a prefix names several, or there are several sources.
         SnapshotError: it can't be trusted, or a newer mlmeta wrote it.
         StorageError: the storage can't be read.
     """
-    sets = file_sets(storage)
-    committed = [files.timestamp for files in sets if files.summary is not None]
-    timestamp = select(selector, committed, leftovers=[f.timestamp for f in sets if f.summary is None])
-    files = next(f for f in sets if f.timestamp == timestamp)
-    return Snapshot(storage, read_summary(storage, files))
+    found = find(storage, selector, which)
+    return Snapshot(storage, read_summary(storage, found.files), found.notes)
 
 
 __all__ = ["DamagedSnapshotError", "RunHistories", "RunLines", "Snapshot", "layout", "open_snapshot"]

@@ -14,6 +14,16 @@ _PREFIX = re.compile(r"[0-9]{1,8}(?:_[0-9]{0,6})?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
+def is_name(selector: str) -> bool:
+    """Whether it is a timestamp, or may be the beginning of one."""
+    return _PREFIX.fullmatch(selector.strip()) is not None
+
+
+def is_latest(selector: str) -> bool:
+    """Whether it counts from the newest."""
+    return _LATEST.fullmatch(selector.strip()) is not None
+
+
 def select(selector: str, timestamps: Sequence[str], leftovers: Sequence[str] = ()) -> str:
     """The timestamp that `selector` names.
 

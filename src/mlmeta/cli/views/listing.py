@@ -13,6 +13,8 @@ _STYLES = {
     State.COMPLETE: "green",
     State.LEGACY: "cyan",
     State.PARTIAL: "yellow",
+    State.SHRUNKEN: "bold yellow",
+    State.FUTURE: "magenta",
     State.INCOMPLETE: "yellow",
     State.DAMAGED: "bold red",
     State.UNREADABLE: "bold red",

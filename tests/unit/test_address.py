@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlmeta.tracking.address import kind_of, scrubbed, without_secrets
+from mlmeta.redaction import scrubbed, without_secrets
+from mlmeta.tracking.address import kind_of
 
 URIS = [
     ("http://ada:s3cret@mlflow:5000", "http://mlflow:5000"),
@@ -12,7 +13,7 @@ URIS = [
     ("postgresql://ada:s3cret@db:5432/mlflow", "postgresql://db:5432/mlflow"),
     ("postgresql+psycopg2://ada:s3cret@db/mlflow?sslmode=require", "postgresql+psycopg2://db/mlflow?sslmode=require"),
     ("mysql://db/mlflow?user=ada&password=s3cret", "mysql://db/mlflow?user=ada"),
-    ("http://mlflow:5000?token=s3cret&a=b", "http://mlflow:5000?a=b"),
+    ("http://mlflow:5000?token=s3cret&mode=ro", "http://mlflow:5000?mode=ro"),
     ("sqlite:////srv/mlflow.db", "sqlite:////srv/mlflow.db"),
     ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
     ("./mlruns", "./mlruns"),

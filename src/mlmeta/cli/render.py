@@ -119,7 +119,7 @@ class Output:
         if self.json:
             self._failure(error.exit_code, error.code, str(error), error.hint)
         if self.verbose:
-            from mlmeta.tracking.address import without_any_secrets
+            from mlmeta.redaction import without_any_secrets
 
             for line in without_any_secrets(traceback.format_exc()).split("\n"):
                 self.stderr.print(visible(line))

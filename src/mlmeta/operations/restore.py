@@ -9,13 +9,13 @@ from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotNotFoundError,
 from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.stores import DEFAULT_JOBS, Store, Ways, open_snapshot, open_source, open_target, records
 from mlmeta.progress import Progress, Silent
+from mlmeta.redaction import without_secrets
 from mlmeta.restorer.target import Plan, Refusal, Report, Target
 from mlmeta.restorer.verification import Comparison, Difference, compare
 from mlmeta.schema import Selection
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.snapshot.verify import verify_snapshot
-from mlmeta.tracking.address import without_secrets
 
 Confirm = Callable[[Plan], None]
 """Asked before anything is written into a target that has runs; raises to stop."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from mlmeta.errors import UsageError
+from mlmeta.errors import ConnectionFailedError, MlmetaError, UsageError
 from mlmeta.exporter.source import Source, SourceInfo
 from mlmeta.progress import Silent
+from mlmeta.redaction import cut_causes, without_secrets
 from mlmeta.restorer.target import Target
 from mlmeta.schema import HistoryLine, Record, Selection, Skipped
 from mlmeta.schema.identity import canonical
@@ -18,7 +18,7 @@ from mlmeta.snapshot import reader
 from mlmeta.snapshot.finding import Which
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import open_storage
-from mlmeta.tracking.address import kind_of, without_secrets
+from mlmeta.tracking.address import kind_of, require_usable
 from mlmeta.tracking.identity import identify
 
 DEFAULT_JOBS = 8
@@ -43,6 +43,9 @@ class Store:
     registry_uri: str | None = None
     jobs: int = DEFAULT_JOBS
     executor: str | Executor = THREADS
+
+    def __repr__(self) -> str:
+        return f"Store({without_secrets(self.tracking_uri)!r})"
 
     @property
     def kind(self) -> str:
@@ -80,8 +83,9 @@ def open_source(store: Store) -> Iterator[Source]:
         UsageError: there is no tracking URI.
         ConnectionFailedError: it can't be used.
     """
-    _must_be_given(store)
-    with _executor(store) as executor:
+    with _secrets_kept(store), _executor(store) as executor:
+        _must_be_usable(store)
+        _check_registry(store)
         source = _source(store, executor)
         try:
             yield source
@@ -148,12 +152,14 @@ def open_target(store: Store, ways: Ways) -> Iterator[Target]:
         UsageError: there is no tracking URI, or the target can't do it in these ways.
         ConnectionFailedError: it can't be used.
     """
-    _must_be_given(store)
-    target = _target(store, ways)
-    try:
-        yield target
-    finally:
-        target.close()
+    with _secrets_kept(store):
+        _must_be_usable(store)
+        _check_registry(store)
+        target = _target(store, ways)
+        try:
+            yield target
+        finally:
+            target.close()
 
 
 def _target(store: Store, ways: Ways) -> Target:
@@ -219,10 +225,34 @@ def _spellings(name: str) -> tuple[str, ...]:
     return (name, identify(shown), canonical(shown))
 
 
-def _must_be_given(store: Store) -> None:
+def _must_be_usable(store: Store) -> None:
     if not store.tracking_uri:
         raise UsageError("no MLflow server is named", hint="name it with --tracking-uri, or set MLFLOW_TRACKING_URI")
+    require_usable(store.tracking_uri)
+    if store.registry_uri:
+        require_usable(store.registry_uri, "--registry-uri")
+
+
+def _check_registry(store: Store) -> None:
+    """See that the model registry answers, where it is somewhere else: before hours of work, not after.
+
+    Raises:
+        ConnectionFailedError: it does not.
+    """
+    uri = store.registry_uri
+    if not store.is_split or uri is None or uri.startswith(("databricks", "uc:")):  # registries that are no stores
+        return
     try:
-        urlsplit(store.tracking_uri)
-    except ValueError as error:
-        raise UsageError(f"the tracking URI is none: {error}", hint="such as http://mlflow:5000") from error
+        _source(Store(uri), None).close()
+    except ConnectionFailedError as error:
+        raise type(error)(f"the model registry (--registry-uri) can't be used: {error}", hint=error.hint) from error
+
+
+@contextmanager
+def _secrets_kept(store: Store) -> Iterator[None]:
+    """An error that leaves the block has no exception behind it that tells a password."""
+    try:
+        yield
+    except MlmetaError as error:
+        cut_causes(error, store.tracking_uri, store.registry_uri or "")
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlmeta.errors import UsageError
+from mlmeta.redaction import without_secrets
 from mlmeta.storage.base import Digest, StagedFile, Storage, StoredFile
 from mlmeta.storage.local import LocalStorage
 
@@ -33,4 +34,6 @@ def open_storage(location: str) -> Storage:
         from mlmeta.storage.gcs import GcsStorage
 
         return GcsStorage(location)
-    raise UsageError(f"{location} is not a storage that mlmeta knows", hint="name a folder, or gs://bucket/prefix")
+    raise UsageError(
+        f"{without_secrets(location)} is not a storage that mlmeta knows", hint="name a folder, or gs://bucket/prefix"
+    )

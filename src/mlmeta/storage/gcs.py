@@ -24,7 +24,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 
 from mlmeta.errors import ObjectMissingError, ObjectRefusedError, StorageError, UsageError
 from mlmeta.storage.base import Digest, StoredFile
-from mlmeta.storage.gcs_errors import gcs_errors, object_exists, object_missing, spool_errors
+from mlmeta.storage.gcs_errors import credentials_errors, gcs_errors, object_exists, object_missing, spool_errors
 
 SCHEME = "gs://"
 PATIENCE = 60.0
@@ -73,7 +73,7 @@ class GcsStorage:
     @cached_property
     def bucket(self) -> storage.Bucket:
         """The client's bucket. No request is made yet."""
-        with gcs_errors(self.location):
+        with gcs_errors(self.location), credentials_errors(self.location):
             # No project is needed to read and write objects.
             return storage.Client(project=None).bucket(self._bucket_name)
 

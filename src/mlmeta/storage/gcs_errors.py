@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import tempfile
+import textwrap
 from collections.abc import Iterator
 
 from google.api_core import exceptions as api
@@ -21,6 +22,7 @@ from mlmeta.errors import (
     StorageError,
     StorageFullError,
 )
+from mlmeta.redaction import without_any_secrets
 
 _LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 _ROLES = "it takes storage.objects.list, get and create; delete to prune (docs/gcs.md names the roles)"
@@ -39,6 +41,17 @@ def spool_errors() -> Iterator[None]:
             raise StorageFullError(f"no space left for temporary files in {folder}", hint=hint) from error
         reason = error.strerror or error
         raise StorageError(f"no temporary file in {folder}: {reason}", hint="set TMPDIR to another folder") from error
+
+
+@contextlib.contextmanager
+def credentials_errors(location: str) -> Iterator[None]:
+    """Errors of making a client: Google's library expects one shape of JSON in the credentials file."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        raise StorageDeniedError(
+            f"no credentials for {location}: their file has another shape", hint=_LOG_IN
+        ) from error
 
 
 @contextlib.contextmanager
@@ -93,5 +106,5 @@ def object_missing(location: str, name: str) -> ObjectMissingError:
 
 
 def _short(error: object) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    lines = without_any_secrets(str(error)).strip().splitlines()
+    return textwrap.shorten(lines[0], 200, placeholder=" …") if lines else type(error).__name__

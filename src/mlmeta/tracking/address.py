@@ -1,52 +1,89 @@
-"""Tracking URIs: what kind of store they name, and how to speak of them without giving secrets away."""
+"""Tracking URIs: what kind of store they name, and whether they can be used."""
 
 from __future__ import annotations
 
-import re
+import difflib
+from importlib.metadata import entry_points
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
-_SECRET = re.compile(r"pass|pwd|secret|token|key|credential", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/\s]*@")
-_QUERY = re.compile(r"([?&][^?&=\s]*(?:pass|pwd|secret|token|key|credential)[^?&=\s]*=)[^&\s'\"]+", re.IGNORECASE)
+from mlmeta.errors import UsageError
+from mlmeta.redaction import secrets_in, without_secrets
+
+_SERVERS = {"http", "https", "databricks", "databricks-uc", "uc"}
+_DATABASES = {"sqlite", "postgresql", "mysql", "mssql"}
+_PLUGINS = "mlflow.tracking_store"
+"""The group of entry points under which MLflow finds stores that others have written."""
+ESCAPES = "write special characters as %-escapes: @ is %40, / is %2F, : is %3A, # is %23, ? is %3F"
+_NOT_INSTALLED = {"azureml": "azureml-mlflow", "arn": "sagemaker-mlflow"}
+"""Plugins that people name most, by their schemes."""
 
 
 def kind_of(uri: str) -> str:
-    """``server``, ``sqlite``, ``postgresql``, ``mysql``, ``mssql`` or ``files``."""
-    scheme = urlsplit(uri).scheme.partition("+")[0].lower()
-    if scheme in {"http", "https", "databricks", "databricks-uc", "uc"} or uri == "databricks":
+    """``server``, ``sqlite``, ``postgresql``, ``mysql``, ``mssql``, ``files``, ``plugin`` or ``unknown``.
+
+    Raises:
+        UsageError: it is no URI at all.
+    """
+    scheme = _scheme(uri)
+    dialect = scheme.partition("+")[0]
+    if scheme in _SERVERS or uri == "databricks":
         return "server"
-    if scheme in {"sqlite", "postgresql", "mysql", "mssql"}:
-        return scheme
-    return "postgresql" if scheme == "postgres" else "files"
+    if dialect in _DATABASES:
+        return dialect
+    if dialect == "postgres":
+        return "postgresql"
+    if scheme in {"", "file"}:
+        return "files"
+    return "plugin" if scheme in {plugin.name for plugin in entry_points(group=_PLUGINS)} else "unknown"
 
 
-def without_secrets(uri: str) -> str:
-    """The URI without user, password, and query values whose name sounds like a secret."""
+def _scheme(uri: str) -> str:
+    try:
+        return urlsplit(uri).scheme.lower()
+    except ValueError as error:  # its words may be a part of a password
+        raise UsageError(
+            f"{without_secrets(uri)!r} is not a valid tracking URI",
+            hint=f"such as http://mlflow:5000; in a password {ESCAPES}",
+        ) from error
+
+
+def require_usable(uri: str, option: str = "--tracking-uri") -> None:
+    """See that a URI is one that MLflow understands as its writer meant it.
+
+    Raises:
+        UsageError: nobody knows its scheme, or a part of its password would be taken for a host or a path.
+    """
+    kind = kind_of(uri)
+    if kind not in _DATABASES and _splits_its_password(uri):  # SQLAlchemy parses databases' in its own way
+        raise UsageError(f"the password in {option} has special characters ({without_secrets(uri)})", hint=ESCAPES)
+    if kind == "unknown" or (kind == "files" and secrets_in(uri)):
+        raise UsageError(f"no store answers to {without_secrets(uri)} ({option})", hint=_meant(_scheme(uri)))
+
+
+def _splits_its_password(uri: str) -> bool:
+    """Whether a parser finds another host than the one behind the last ``@``, or a port that is no number."""
     parts = urlsplit(uri)
-    if not parts.scheme or not (parts.netloc or parts.query):
-        return uri
-    host = parts.netloc.rpartition("@")[2]
-    query = urlencode([(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _SECRET.search(k)])
-    text = urlunsplit((parts.scheme, host, parts.path, query, ""))
-    # urlunsplit drops the empty authority of sqlite:///x
-    return text if parts.netloc or "://" not in uri or "://" in text else text.replace(":", "://", 1)
+    if not parts.netloc or not secrets_in(uri):
+        return False
+    try:
+        return parts.port is None and ":" in parts.netloc.rpartition("@")[2].rpartition("]")[2]
+    except ValueError:  # the words behind the colon are no port
+        return "," not in parts.netloc  # several hosts: PostgreSQL and MySQL take them
 
 
-def scrubbed(message: str, uri: str) -> str:
-    """A foreign error message without the secrets of `uri`, and without anybody's ``user:password@``."""
-    parts = urlsplit(uri)
-    secrets = [parts.password, *(v for k, v in parse_qsl(parts.query) if _SECRET.search(k))]
-    message = message.replace(uri, without_secrets(uri))
-    for secret in filter(None, secrets):
-        for spelling in (secret, unquote(secret), quote(secret, safe=""), quote_plus(secret)):
-            message = message.replace(spelling, "***")
-    return without_any_secrets(message)
-
-
-def without_any_secrets(text: str) -> str:
-    """A foreign text, such as a traceback, without what looks like a secret in any URI of it."""
-    return _QUERY.sub(r"\1***", _USERINFO.sub("", text))
+def _meant(scheme: str) -> str:
+    if package := _NOT_INSTALLED.get(scheme):
+        return f"`pip install {package}` brings the plugin that MLflow needs for it"
+    if scheme.startswith("mariadb"):
+        return "write mysql+pymysql://… : MLflow speaks to MariaDB as to MySQL"
+    if scheme == "jdbc":
+        return "leave out jdbc: and write user and password as postgresql://user:password@host/database"
+    known = [*sorted(_SERVERS), *sorted(_DATABASES), "file"]
+    close = difflib.get_close_matches(scheme.partition("+")[0], known, n=1)
+    if close:
+        return f"did you mean {close[0]}://…?"
+    return "use http(s)://…, sqlite:///…, postgresql://…, mysql://… or a folder, or install the MLflow plugin for it"
 
 
 def folder_of(uri: str) -> Path:

@@ -6,9 +6,11 @@ us in, where MLflow's own retries would take minutes to say so.
 
 from __future__ import annotations
 
+import configparser
 import functools
 import json
 import logging
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,6 +22,7 @@ from mlmeta.errors import (
     NotMlflowError,
     UnreachableError,
 )
+from mlmeta.redaction import scrubbed, without_secrets
 from mlmeta.tracking import address
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class Connection:
     def __init__(self, uri: str, registry_uri: str | None = None) -> None:
         self.uri = uri
         self.kind = address.kind_of(uri)
-        self.name = address.without_secrets(uri)
+        self.name = without_secrets(uri)
         self._registry_uri = registry_uri
 
     def __getstate__(self) -> dict[str, Any]:
@@ -93,12 +96,40 @@ class Connection:
         elif self.kind == "sqlite":
             _must_exist(Path(urlsplit(self.uri).path[1:] or "."), self.name, "database file")
         elif self.kind == "files":
-            _must_exist(address.folder_of(self.uri), self.name, "folder")
+            _must_be_a_folder(address.folder_of(self.uri), self.name)
             _allow_file_store()
+        else:
+            self._check_plugin()
+
+    def _check_credentials(self) -> None:
+        """See that what MLflow takes from the environment or its own file can be sent at all."""
+        try:
+            token = self.tracking.get_host_creds().token
+        except configparser.Error as error:  # its text has lines of the file
+            raise AuthenticationError(
+                f"MLflow's credentials file (~/.mlflow/credentials) is malformed: {type(error).__name__}",
+                hint="it takes a line [mlflow], then mlflow_tracking_username = … and mlflow_tracking_password = …",
+            ) from None
+        if token and (token != token.strip() or not token.isprintable()):
+            raise AuthenticationError(
+                f"the token for {self.name} has a line break or a blank that no header takes",
+                hint="set MLFLOW_TRACKING_TOKEN without it, such as \"$(tr -d '\\n' < FILE)\"",
+            )
+
+    def _check_plugin(self) -> None:
+        """A store of somebody else's, or one whose driver may be missing: there is no knowing what it raises."""
+        try:
+            self.client.search_experiments(max_results=1)
+        except Exception as error:
+            raise ConnectionFailedError(
+                f"{self.name}: {self.reason(error)}",
+                hint="check the URI, and that the MLflow plugin or driver for it is installed and set up",
+            ) from error
 
     def _check_server(self) -> None:
         from mlflow.exceptions import MlflowException
 
+        self._check_credentials()
         try:
             response = self.request("POST", SEARCH_EXPERIMENTS, json={"max_results": 1})
         except MlflowException as error:
@@ -161,6 +192,15 @@ def _must_exist(path: Path, name: str, what: str) -> None:
         )
 
 
+def _must_be_a_folder(path: Path, name: str) -> None:
+    _must_exist(path, name, "folder")
+    if path.is_file():
+        raise MissingStoreError(
+            f"{path} is a file, and a tracking URI without a scheme names a folder",
+            hint=f"for a SQLite database write sqlite:///{path}",
+        )
+
+
 def _allow_file_store() -> None:
     """MLflow 3.7 and later refuse file stores unless told otherwise; reading one is harmless."""
     try:
@@ -205,8 +245,8 @@ def _cause(error: BaseException, uri: str) -> str:
 
 
 def _first_line(error: BaseException, uri: str) -> str:
-    text = address.scrubbed(str(error), uri).strip()
-    return text.splitlines()[0][:300] if text else type(error).__name__
+    text = scrubbed(str(error), uri).strip()
+    return textwrap.shorten(text.splitlines()[0], 300, placeholder=" …") if text else type(error).__name__
 
 
 __all__ = ["Connection", "ConnectionFailedError", "client_version"]

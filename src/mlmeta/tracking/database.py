@@ -16,6 +16,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from mlmeta.errors import IncompatibleStoreError, MissingStoreError, UsageError
+from mlmeta.redaction import without_secrets
+from mlmeta.tracking.address import ESCAPES
 from mlmeta.tracking.database_errors import missing_driver, translate
 from mlmeta.tracking.sqlite_files import BUSY_SECONDS, sqlite_engine
 
@@ -70,6 +72,11 @@ class Database:
         return ""
 
     @property
+    def secret_url(self) -> str:
+        """The address with everything: to connect with, and to find what has to go out of a message."""
+        return self.url.render_as_string(hide_password=False)
+
+    @property
     def path(self) -> Path:
         """The file of a SQLite database."""
         return Path(self.url.database or "")
@@ -111,9 +118,9 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, OverflowError) as error:  # the latter: a number that no column holds
-            raise translate(error, self.shown, self.url.password) from error
+            raise translate(error, self.shown, self.secret_url) from error
         except sqlite3.Error as error:  # from the raw cursors that long histories are read with
-            raise translate(error, self.shown, None) from error
+            raise translate(error, self.shown) from error
 
 
 def parse(uri: str) -> Database:
@@ -130,8 +137,12 @@ def parse(uri: str) -> Database:
         kind = url.get_backend_name()
     except (ArgumentError, ValueError):
         raise UsageError(  # the message of SQLAlchemy would repeat the URI, password and all
-            "this is no database URI", hint="use one like sqlite:///mlflow.db or postgresql://user:password@host/mlflow"
+            f"{without_secrets(uri)} is not a valid database URI",
+            hint="use one like sqlite:///mlflow.db or postgresql://user:password@host/mlflow",
         ) from None
+    shown = without_secrets(uri)
+    if (url.host or "") not in shown or (url.database or "") not in shown:  # it took a part of a password for these
+        raise UsageError(f"the password of {shown} has special characters", hint=ESCAPES)
     if kind not in KINDS:
         raise UsageError(f"mlmeta can't use {kind} databases", hint=f"use one of {', '.join(KINDS)}")
     if kind == SQLITE:

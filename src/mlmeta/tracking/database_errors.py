@@ -19,6 +19,7 @@ from mlmeta.errors import (
     UnreachableError,
     UsageError,
 )
+from mlmeta.redaction import scrubbed
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,15 @@ _RULES = (
 )
 
 
-def translate(error: Exception, shown: str, password: str | None) -> MlmetaError:
+def translate(error: Exception, shown: str, url: str = "") -> MlmetaError:
     """The error of ours for one of a driver or SQLAlchemy.
 
     Args:
         error: what was raised.
         shown: the database's address without credentials.
-        password: taken out of the message, should a driver have put it there.
+        url: the address itself; its secrets are taken out of the message, should a driver have put them there.
     """
-    text = _text(error, password)
+    text = _text(error, url)
     if isinstance(error, NoSuchModuleError):
         return UsageError(f"{shown}: {text}", hint="check the scheme of the URI")
     if isinstance(error, IntegrityError):
@@ -103,11 +104,11 @@ _STATEMENT_HINT = (
 )
 
 
-def _text(error: Exception, password: str | None) -> str:
+def _text(error: Exception, url: str) -> str:
     """The driver's own words on one line; SQLAlchemy would add the statement with its values."""
     original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     text = " ".join(str(original).split()) or type(original).__name__
-    return text.replace(password, "***") if password else text
+    return scrubbed(text, url)
 
 
 def missing_driver(kind: str, drivers: Sequence[str]) -> MlmetaError:

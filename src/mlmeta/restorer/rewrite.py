@@ -47,11 +47,19 @@ class Rewriter:
         return rewritten
 
     def _rewritten(self, uri: str | None) -> str | None:
-        for old, new in self._pairs if uri else ():
-            if uri and _has_prefix(uri, old):
-                self._used[old] += 1
-                return new + uri[len(old) :]
-        return uri
+        old, _ = self._pair(uri)
+        if old:
+            self._used[old] += 1
+        return self.preview(uri)
+
+    def _pair(self, uri: str | None) -> tuple[str, str]:
+        """The pair whose old prefix a location begins with; two empty strings where there is none."""
+        return next((pair for pair in self._pairs if uri and _has_prefix(uri, pair[0])), ("", ""))
+
+    def preview(self, uri: str | None) -> str | None:
+        """A location as it shall be stored, without counting it."""
+        old, new = self._pair(uri)
+        return new + uri[len(old) :] if uri and old else uri
 
     def notes(self) -> tuple[str, ...]:
         """How many records of each kind got another location; prefixes that nothing begins with."""

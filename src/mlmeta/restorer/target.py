@@ -161,7 +161,7 @@ class Target(Protocol):
 
     @property
     def unkept(self) -> tuple[str, ...]:
-        """Fields that this route can't keep, such as ``experiments.creation_time``."""
+        """Fields that this route can't keep, such as ``experiments.creation_time`` or ``runs.tags[mlmeta.*]``."""
 
     def close(self) -> None:
         """Give back connections and threads."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -135,6 +136,7 @@ class _Comparer:
         self._changed: list[Difference] = []
         self._total_changed = 0
         self._unkept = unkept
+        self._unkept_keys = tuple(field.replace("[", "[[]") for field in unkept if field.endswith("*]"))
         self._compared: Counter[str] = Counter()
         self._matching: Counter[str] = Counter()
         self._differences: list[Difference] = []
@@ -208,7 +210,11 @@ class _Comparer:
 
     def _fields(self, kind: str, plural: str, identifier: str, pair: tuple[dict[str, Any], dict[str, Any]]) -> bool:
         fields = [field for field in pair[0] if f"{plural}.{field}" not in self._unkept]
-        differences = [*equality.differences(*pair, fields)]
+        differences = [
+            difference
+            for difference in equality.differences(*pair, fields)
+            if not any(fnmatchcase(f"{plural}.{difference[0]}", unkept) for unkept in self._unkept_keys)
+        ]
         for field, expected, found in differences:
             difference = Difference(kind=kind, id=identifier, field=field, expected=expected, found=found)
             self._differ(difference, is_more=_is_more(field, *pair))

@@ -8,9 +8,11 @@ from typing import Any
 
 from mlmeta.progress import Progress
 from mlmeta.restorer.api import marks
+from mlmeta.restorer.api.accepted import accepted
 from mlmeta.restorer.api.batch import ITEMS
 from mlmeta.restorer.api.state import Place, State
-from mlmeta.schema import LoggedModel, LoggedModelMetric, Run
+from mlmeta.restorer.target import deleted_in_target
+from mlmeta.schema import LOGGED_MODELS, LoggedModel, LoggedModelMetric, Run
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.connection import Connection
 
@@ -20,20 +22,44 @@ _FINAL = {"READY", "FAILED"}
 
 def note_logged_models(connection: Connection, selected: Selected, state: State) -> None:
     """Find out which logged models of the snapshot the target has. Nothing is asked where the snapshot has none."""
+    models = selected.snapshot.records(LOGGED_MODELS)
     state.coming_models = {m.model_id for m in selected.logged_models() if m.lifecycle_stage != "deleted"}
-    if next(selected.logged_models(), None) is None:
+    if next(models, None) is None:
         return
+    state.knows_models = _knows(connection)
     for place in state.places.values():
-        for entity in _search(connection, place.target_id) if place.target_id else ():
-            state.native_models.add(entity.model_id)
+        for entity in _search(connection, place.target_id, state) if place.target_id else ():
+            state.native_models[entity.model_id] = entity.artifact_location or ""
             if source := entity.tags.get(marks.SOURCE_MODEL_ID):
                 state.logged_models[source] = (entity.model_id, marks.SNAPSHOT in entity.tags)
+    for model in selected.logged_models():
+        if not _obstacle(model, state) and state.places[model.experiment_id].own and _is_deleted(connection, model):
+            state.deleted_models.add(model.model_id)
 
 
 def is_there(model: LoggedModel, state: State) -> bool:
     """Whether the target has a logged model of the snapshot, and whole."""
     _, complete = state.logged_models.get(model.model_id, ("", False))
     return complete or model.model_id in state.native_models
+
+
+def _obstacle(model: LoggedModel, state: State) -> str:
+    """Why a logged model can't be made; empty: it is there, or it can."""
+    if is_there(model, state):
+        return ""
+    if not state.knows_models:
+        return "the server, or the installed MLflow, knows no logged models"
+    if not state.places[model.experiment_id].is_open:
+        return "its experiment is not in the target, or deleted there"
+    if model.lifecycle_stage == "deleted":
+        return "it is deleted, and a server does not show deleted ones: a database target keeps it"
+    return ""
+
+
+def _is_deleted(connection: Connection, model: LoggedModel) -> bool:
+    """Whether the target has a logged model under its own id, deleted: a search does not show it."""
+    reply = connection.request("GET", f"/api/2.0/mlflow/logged-models/{model.model_id}?allow_deleted=true")
+    return bool(reply.status_code == 200)
 
 
 class LoggedModelRestorer:
@@ -43,61 +69,64 @@ class LoggedModelRestorer:
         connection: to the target.
         state: of the restore; all runs are there by now.
         timestamp: the snapshot's.
+        writes: whether anything is written; if not, `state` says afterwards what would be.
     """
 
-    def __init__(self, connection: Connection, state: State, timestamp: str) -> None:
+    def __init__(self, connection: Connection, state: State, timestamp: str, *, writes: bool = True) -> None:
         self._connection = connection
         self._state = state
         self._timestamp = timestamp
+        self._writes = writes
         self._made: set[str] = set()
 
     def restore(self, selected: Selected, progress: Progress) -> None:
         """Create what is missing."""
         from mlflow.exceptions import MlflowException
 
-        known = _knows(self._connection)
         for model in selected.logged_models():
             try:
-                if known:
-                    self._restore(model)
-                else:
-                    self._state.refuse("logged model", model.model_id, "the installed MLflow knows no logged models")
+                self._restore(model)
             except MlflowException as error:
                 self._connection.check()
                 self._state.refuse("logged model", model.model_id, self._connection.reason(error))
             progress.advance("logged models")
-        if self._made:
+        if self._made and self._writes:
             for item in selected.runs_with_lines(histories=False):
                 self._link(item.run)
 
     def _restore(self, model: LoggedModel) -> None:
-        place = self._state.places[model.experiment_id]
         if is_there(model, self._state):
             self._state.was_there("logged models", "logged model", model.model_id)
-        elif not place.target_id:
-            self._state.refuse("logged model", model.model_id, "its experiment is not in the target")
-        elif model.lifecycle_stage == "deleted":
-            reason = "it is deleted, and a server does not show deleted ones: a database target keeps it"
+        elif reason := _obstacle(model, self._state):
             self._state.refuse("logged model", model.model_id, reason)
+        elif model.model_id in self._state.deleted_models:
+            hint = "MLflow's API makes no logged model active again: restore into the server's database with --undelete"
+            refusal = deleted_in_target("logged model", model.model_id)
+            self._state.refused.append(refusal.model_copy(update={"field": "", "hint": hint}))
         else:
-            self._make(model, place)
+            self._make(model, self._state.places[model.experiment_id])
 
     def _make(self, model: LoggedModel, place: Place) -> None:
+        tags = accepted("logged model", model.model_id, marks.without(model.tags), self._state)
+        if self._writes:
+            self._write(model, place, tags)
+        self._state.created["logged models"] += 1
+        self._made.add(model.model_id)
+
+    def _write(self, model: LoggedModel, place: Place, tags: dict[str, str]) -> None:
         client = self._connection.client
         target_id, _ = self._state.logged_models.get(model.model_id, ("", False))
         if not target_id:
-            target_id = self._create(model, place)
+            target_id = self._create(model, place, tags)
             self._state.logged_models[model.model_id] = (target_id, False)
         self._log_metrics(model, target_id)
         if model.status in _FINAL:
             client.finalize_logged_model(target_id, model.status)
         client.set_logged_model_tags(target_id, {marks.SNAPSHOT: self._timestamp})
         self._state.logged_models[model.model_id] = (target_id, True)
-        self._state.created["logged models"] += 1
-        self._made.add(model.model_id)
 
-    def _create(self, model: LoggedModel, place: Place) -> str:
-        tags = {**marks.without(model.tags), marks.SOURCE_MODEL_ID: model.model_id}
+    def _create(self, model: LoggedModel, place: Place, tags: dict[str, str]) -> str:
+        tags = {**tags, marks.SOURCE_MODEL_ID: model.model_id}
         location = self._state.rewritten("logged models", model.artifact_location)
         if location:
             tags[marks.SOURCE_ARTIFACT_URI] = location
@@ -177,16 +206,17 @@ def _knows(connection: Connection) -> bool:
     return hasattr(connection.client, "create_logged_model")
 
 
-def _search(connection: Connection, experiment_id: str) -> Iterator[Any]:
+def _search(connection: Connection, experiment_id: str, state: State) -> Iterator[Any]:
     """The logged models of one of the target's experiments; none where it knows no such thing."""
     from mlflow.exceptions import MlflowException
 
     token = None
-    while _knows(connection):
+    while state.knows_models:
         try:
             page = connection.client.search_logged_models([experiment_id], max_results=_PAGE, page_token=token)
         except MlflowException as error:
             if error.get_http_status_code() == 404:  # a server before 3
+                state.knows_models = False
                 return
             raise
         yield from page
@@ -204,7 +234,7 @@ def translated(found: LoggedModel, source: LoggedModel, state: State) -> LoggedM
             "experiment_id": source.experiment_id,
             "creation_timestamp": source.creation_timestamp,
             "source_run_id": runs.get(found.source_run_id or "", found.source_run_id),
-            "tags": {k: v for k, v in marks.without(found.tags).items() if k in source.tags},
+            "tags": {k: v for k, v in found.tags.items() if k in source.tags},
             "metrics": tuple(sorted_metrics(found, runs)),
         }
     )

@@ -16,6 +16,8 @@ SNAPSHOT = "mlmeta.snapshot"
 """On a run: it is complete, and from this snapshot. On experiments and models: they were created from it."""
 VERSION = "mlmeta.version"
 """On a model version: the number it is for. Under another number it is a gap's filler, to be deleted."""
+VERSIONS = "mlmeta.versions"
+"""On a registered model: a restore is filling it (see `filling`), or up to which number it has versions (`filled`)."""
 TO_DELETE = "mlmeta.to_delete"
 """On an experiment: the snapshot with this timestamp has it deleted, so the restore deletes it last."""
 
@@ -25,3 +27,13 @@ PARENT_RUN_ID = "mlflow.parentRunId"
 def without(tags: Mapping[str, str]) -> dict[str, str]:
     """Tags without those of an earlier restore."""
     return {key: value for key, value in tags.items() if not key.startswith(PREFIX)}
+
+
+def filling(timestamp: str) -> str:
+    """What `VERSIONS` says while a restore of that snapshot makes versions: what it left behind is to be removed."""
+    return f"filling {timestamp}"
+
+
+def filled(highest: int, moment: int) -> str:
+    """What `VERSIONS` says afterwards: the highest number ever given, and the model's time of change by then."""
+    return f"{highest} {moment}"

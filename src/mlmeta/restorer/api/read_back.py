@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from mlmeta.restorer.api import marks
 from mlmeta.restorer.api.logged_models import translated
-from mlmeta.restorer.api.sources import repoint
+from mlmeta.restorer.api.sources import is_same_run, is_same_source
 from mlmeta.restorer.api.state import Place, State
 from mlmeta.restorer.target import Readback
 from mlmeta.schema import (
@@ -39,7 +39,8 @@ def read_back(selected: Selected, state: State, read: Readback) -> Iterator[Reco
         if place.target_id:
             selection = Selection(experiments=(place.experiment.name,), models=False)
             location = state.rewritten("experiments", place.experiment.artifact_location)
-            yield from _by_source(_translated(_apart(read(selection), logged), place, location, sources))
+            items = _apart(read(selection), logged, state)
+            yield from _by_source(_translated(items, place, location, sources))
     for model in selected.logged_models() if logged else ():
         if model.model_id in logged:
             yield translated(logged[model.model_id], model, state)
@@ -50,11 +51,14 @@ def read_back(selected: Selected, state: State, read: Readback) -> Iterator[Reco
                 yield _model(item, wanted[item.name], state)
 
 
-def _apart(items: Iterable[Record | Skipped], logged: dict[str, LoggedModel]) -> Iterator[Record | Skipped]:
+def _apart(
+    items: Iterable[Record | Skipped], logged: dict[str, LoggedModel], state: State
+) -> Iterator[Record | Skipped]:
     """All but the logged models, which go into `logged` by their id in the snapshot."""
+    sources = {target_id: source for source, (target_id, _) in state.logged_models.items()}
     for item in items:
         if isinstance(item, LoggedModel):
-            logged[item.tags.get(marks.SOURCE_MODEL_ID, item.model_id)] = item
+            logged[sources.get(item.model_id, item.model_id)] = item
         else:
             yield item
 
@@ -92,7 +96,7 @@ def _run(record: Run, place: Place, sources: dict[str, str]) -> Run:
         tags[marks.PARENT_RUN_ID] = sources.get(parent, parent)
     return record.model_copy(
         update={
-            "run_id": record.tags.get(marks.SOURCE_RUN_ID, record.run_id),
+            "run_id": sources.get(record.run_id, record.run_id),
             "experiment_id": place.experiment.experiment_id,
             "tags": tags,
         }
@@ -142,10 +146,9 @@ def _model(record: RegisteredModel, source: RegisteredModel, state: State) -> Re
 
 def _version(record: ModelVersion, source: ModelVersion, state: State) -> ModelVersion:
     """References are compared as they were re-pointed: what was to be there counts as the snapshot's own."""
-    wanted = repoint(source, state)
     update: dict[str, object] = {"tags": {k: v for k, v in record.tags.items() if k in source.tags}}
-    if record.source == wanted.source:
+    if is_same_source(record.source, record.tags, source, state):
         update["source"] = source.source
-    if record.run_id == wanted.run_id:
+    if is_same_run(record.run_id, source, state):
         update["run_id"] = source.run_id
     return record.model_copy(update=update)

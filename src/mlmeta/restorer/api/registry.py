@@ -1,22 +1,41 @@
 """The model registry: models, and versions under their own numbers, gaps included.
 
-The server gives a new version the number after the highest there ever was. So a gap is made by creating a version and
-deleting it; `marks.VERSION` says which number a version was made for, so that what a killed restore leaves in a gap
-is known and removed.
+`marks.VERSION` says which number a version was made for, and `marks.VERSIONS` on the model that a restore is making
+versions, so that what a killed one leaves in a gap is known and removed.
 """
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass, field
 from typing import Any
 
 from mlmeta.restorer.api import marks
-from mlmeta.restorer.api.sources import Repointed, repoint
+from mlmeta.restorer.api.accepted import accepted
+from mlmeta.restorer.api.numbers import Numbers
+from mlmeta.restorer.api.sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
 from mlmeta.restorer.api.state import State
 from mlmeta.schema import ModelVersion, RegisteredModel
 from mlmeta.tracking.connection import Connection
 
 _PAGE = 1000
+
+
+@dataclass
+class Held:
+    """What the target holds of a registered model, and gets in the course of a restore.
+
+    Args:
+        entity: the model; None: there is none.
+        versions: by number.
+        numbers: that its versions can still have.
+        is_filling: whether `marks.VERSIONS` says that a restore makes versions of it.
+    """
+
+    entity: Any = None
+    versions: dict[int, Any] = field(default_factory=dict)
+    numbers: Numbers = field(default_factory=Numbers)
+    is_filling: bool = False
 
 
 class ModelRestorer:
@@ -26,113 +45,164 @@ class ModelRestorer:
         connection: to the target.
         state: what is known of it; runs are restored.
         timestamp: the snapshot's.
+        writes: whether anything is written; if not, `state` says afterwards what would be.
     """
 
-    def __init__(self, connection: Connection, state: State, timestamp: str) -> None:
+    def __init__(self, connection: Connection, state: State, timestamp: str, *, writes: bool = True) -> None:
         self._connection = connection
         self._state = state
         self._timestamp = timestamp
+        self._writes = writes
 
     def restore(self, model: RegisteredModel) -> None:
         """Bring a model, its versions and its aliases into the target."""
         from mlflow.exceptions import MlflowException
 
         try:
-            entity = find(self._connection, model.name)
-            if entity is None:
-                self._create(model)
+            held = self._held(model)
+            if held.entity is None:
+                self._create(model, held)
             else:
                 self._state.was_there("models", "registered model", model.name)
-            versions = self._clean(model.name)
         except MlflowException as error:
             self._connection.check()
-            self._state.refuse("registered model", model.name, self._connection.reason(error))
+            self._state.refuse("registered model", model.name, self._connection.reason(error), hint=DATABASE_HINT)
             return
-        ours = {v.version for v in model.versions if self._restore_version(model.name, v, versions.get(v.version))}
-        self._set_aliases(model, dict(entity.aliases) if entity is not None else {}, ours)
+        ours = {v.version for v in model.versions if self._restore_version(model.name, v, held)}
+        if held.numbers.fillers:
+            self._state.notes.append(
+                f"of model {model.name!r}, {held.numbers.fillers} versions are created and deleted again, so that the "
+                "others keep their numbers"
+            )
+        self._finish(model, held)
+        self._set_aliases(model, dict(held.entity.aliases) if held.entity is not None else {}, ours)
 
-    def _create(self, model: RegisteredModel) -> None:
-        from mlflow.entities.model_registry import RegisteredModelTag
+    def _held(self, model: RegisteredModel) -> Held:
+        entity = find(self._connection, model.name)
+        if entity is None:
+            return Held()
+        is_filling = entity.tags.get(marks.VERSIONS) == marks.filling(self._timestamp)
+        versions = self._clean(model.name, is_filling=is_filling)
+        return Held(entity, versions, Numbers.of(model, entity, versions, self._timestamp), is_filling)
 
-        tags = {**marks.without(model.tags), marks.SNAPSHOT: self._timestamp}
-        self._connection.registry.create_registered_model(
-            model.name, [RegisteredModelTag(k, v) for k, v in tags.items()], model.description
-        )
-        self._state.created["models"] += 1
-
-    def _clean(self, name: str) -> dict[int, Any]:
-        """The target's versions by number, after removing what an interrupted restore left in gaps."""
+    def _clean(self, name: str, *, is_filling: bool) -> dict[int, Any]:
+        """The target's versions by number, without what an interrupted restore left in gaps: that is removed."""
         found = {}
         for entity in versions_of(self._connection, name):
             number = entity._tags.get(marks.VERSION)
-            if number is not None and number != str(entity.version):
-                self._connection.registry.delete_model_version(name, entity.version)
-            else:
+            if not is_filling or number is None or number == str(entity.version):
                 found[int(entity.version)] = entity
+            elif self._writes:
+                self._connection.registry.delete_model_version(name, entity.version)
         return found
 
-    def _restore_version(self, name: str, version: ModelVersion, entity: Any) -> bool:
+    def _create(self, model: RegisteredModel, held: Held) -> None:
+        from mlflow.entities.model_registry import RegisteredModelTag
+
+        marked = {marks.SNAPSHOT: self._timestamp}
+        if model.versions:
+            marked[marks.VERSIONS] = marks.filling(self._timestamp)
+        tags = accepted("registered model", model.name, marks.without(model.tags), self._state) | marked
+        if self._writes:
+            self._connection.registry.create_registered_model(
+                model.name, [RegisteredModelTag(k, v) for k, v in tags.items()], model.description
+            )
+        held.is_filling = bool(model.versions)
+        self._state.created["models"] += 1
+
+    def _restore_version(self, name: str, version: ModelVersion, held: Held) -> bool:
         """Whether the version is in the target afterwards, and is the snapshot's."""
         from mlflow.exceptions import MlflowException
 
-        where = f"{name} version {version.version}"
+        where, entity = f"{name} version {version.version}", held.versions.get(version.version)
         wanted = repoint(version, self._state)
         try:
             if entity is None:
-                if not self._create_version(name, version, wanted):
-                    return False
-                self._state.created["model versions"] += 1
-            elif not _is_same(entity, wanted):
+                reason = obstacle(version, wanted, self._state) or held.numbers.obstacle(version.version)
+                reason = reason or self._make(name, version, wanted, held)
+            elif not _is_same(entity, version, self._state):
                 reason = f"the target has another version of that number (source {entity.source}); it stays as it is"
-                self._state.refuse("model version", where, reason)
-                return False
             else:
+                reason = ""
                 self._state.was_there("model versions", "model version", where)
-            self._set_stage(name, version, entity)
+            if not reason:
+                self._set_stage(name, version, entity)
         except MlflowException as error:
             self._connection.check()
-            reason = f"{self._connection.reason(error)}{_way_out(version)}"
-            self._state.refuse("model version", where, reason)
-            return False
-        return True
+            reason = self._connection.reason(error)
+        if reason:
+            self._state.refuse("model version", where, reason, hint=DATABASE_HINT)
+        return not reason
 
-    def _create_version(self, name: str, version: ModelVersion, wanted: Repointed) -> bool:
-        """Create versions until one has the right number, and delete those before it."""
-        while True:
-            number = int(self._create_next(name, version, wanted).version)
-            if number == version.version:
-                return True
+    def _make(self, name: str, version: ModelVersion, wanted: Repointed, held: Held) -> str:
+        """Create versions until one has the right number, and delete those before it; what went wrong."""
+        tags = self._tags(name, version, wanted)
+        number = version.version
+        if self._writes:
+            self._mark_filling(name, held)
+            number = self._create_next(name, version, wanted, tags)
+            while number < version.version:
+                self._connection.registry.delete_model_version(name, str(number))
+                number = self._create_next(name, version, wanted, tags)
+        held.numbers.given(number)
+        if number > version.version:
             self._connection.registry.delete_model_version(name, str(number))
-            if number > version.version:
-                reason = f"the target's next number is {number} already: versions were deleted there"
-                self._state.refuse("model version", f"{name} version {version.version}", reason)
-                return False
+            return f"the server gave it number {number}, as a later version had been deleted there; it is deleted again"
+        self._state.created["model versions"] += 1
+        return ""
 
-    def _create_next(self, name: str, version: ModelVersion, wanted: Repointed) -> Any:
-        from mlflow.entities.model_registry import ModelVersionTag
-
-        tags = {
-            **marks.without(version.tags),
-            marks.SNAPSHOT: self._timestamp,
-            marks.VERSION: str(version.version),
-        }
+    def _tags(self, name: str, version: ModelVersion, wanted: Repointed) -> dict[str, str]:
+        where = f"{name} version {version.version}"
+        tags = accepted("model version", where, marks.without(version.tags), self._state)
+        tags |= {marks.SNAPSHOT: self._timestamp, marks.VERSION: str(version.version)}
         if wanted.source != version.source:
             tags[marks.SOURCE_URI] = version.source or ""
-        return self._connection.registry.create_model_version(
+        return tags
+
+    def _create_next(self, name: str, version: ModelVersion, wanted: Repointed, tags: dict[str, str]) -> int:
+        from mlflow.entities.model_registry import ModelVersionTag
+
+        entity = self._connection.registry.create_model_version(
             name,
             wanted.source,
             wanted.run_id,
             [ModelVersionTag(k, v) for k, v in tags.items()],
             version.run_link,
             version.description,
+            **({"model_id": wanted.model_id} if wanted.model_id else {}),
         )
+        return int(entity.version)
+
+    def _mark_filling(self, name: str, held: Held) -> None:
+        if not held.is_filling:
+            self._set_mark(name, marks.filling(self._timestamp))
+            held.is_filling = True
+
+    def _finish(self, model: RegisteredModel, held: Held) -> None:
+        """Say in the model up to which number it has versions, for the next restore to know."""
+        from mlflow.exceptions import MlflowException
+
+        if not self._writes or not held.is_filling:
+            return
+        try:
+            entity = self._connection.registry.get_registered_model(model.name)
+            self._set_mark(model.name, marks.filled(held.numbers.last, entity.last_updated_timestamp))
+        except MlflowException as error:
+            self._connection.check()
+            self._state.refuse("registered model", model.name, f"not marked as done: {self._connection.reason(error)}")
+
+    def _set_mark(self, name: str, value: str) -> None:
+        from mlflow.entities.model_registry import RegisteredModelTag
+
+        self._connection.registry.set_registered_model_tag(name, RegisteredModelTag(marks.VERSIONS, value))
 
     def _set_stage(self, name: str, version: ModelVersion, entity: Any) -> None:
         """Set the stage of a version that was just made, or that a killed restore left without one."""
         stage = version.current_stage
         fresh = entity is None or (marks.SNAPSHOT in entity._tags and entity.current_stage == "None")
-        if fresh and stage not in {None, "None"}:
+        if self._writes and fresh and stage not in {None, "None"}:
             self._connection.registry.transition_model_version_stage(name, str(version.version), stage, False)
+            self._state.completed.add(("model version", f"{name} version {version.version}", "current_stage"))
 
     def _set_aliases(self, model: RegisteredModel, there: dict[str, Any], ours: set[int]) -> None:
         from mlflow.exceptions import MlflowException
@@ -141,7 +211,7 @@ class ModelRestorer:
             refused = ""
             try:
                 if alias not in there and number in ours:
-                    self._connection.registry.set_registered_model_alias(model.name, alias, str(number))
+                    self._set_alias(model.name, alias, number)
                 elif alias not in there:
                     refused = f"version {number} is not in the target"
                 elif int(there[alias]) != number:
@@ -151,6 +221,11 @@ class ModelRestorer:
                 refused = self._connection.reason(error)
             if refused:
                 self._state.refuse("alias", f"{model.name}@{alias}", refused, f"aliases[{alias}]")
+
+    def _set_alias(self, name: str, alias: str, number: int) -> None:
+        if self._writes:
+            self._connection.registry.set_registered_model_alias(name, alias, str(number))
+            self._state.completed.add(("registered model", name, f"aliases[{alias}]"))
 
 
 def find(connection: Connection, name: str) -> Any:
@@ -187,16 +262,6 @@ def _name_filter(name: str) -> str:
     return f'name = "{name}"' if '"' not in name else ""
 
 
-def _is_same(entity: Any, wanted: Repointed) -> bool:
+def _is_same(entity: Any, version: ModelVersion, state: State) -> bool:
     """Whether the target's version is the snapshot's: of the same source and run."""
-    return (entity.source or None) == wanted.source and (entity.run_id or None) == wanted.run_id
-
-
-def _way_out(version: ModelVersion) -> str:
-    source = version.source or ""
-    if source.startswith(("mlflow-artifacts:", "models:", "runs:", "/", "file:", "./")):
-        return (
-            "; a server takes this source only from the very run that made it: restore into the server's "
-            "database instead (it keeps ids)"
-        )
-    return ""
+    return is_same_source(entity.source, entity._tags, version, state) and is_same_run(entity.run_id, version, state)

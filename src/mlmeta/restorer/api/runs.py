@@ -15,7 +15,7 @@ from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.restorer.api import marks
 from mlmeta.restorer.api.batch import Batch, log
-from mlmeta.restorer.api.state import KnownRun, State
+from mlmeta.restorer.api.state import Fate, KnownRun, State
 from mlmeta.restorer.target import Refusal
 from mlmeta.schema import RUNS, DatasetInput, Run
 from mlmeta.snapshot.reader import RunHistories
@@ -47,18 +47,16 @@ class RunRestorer:
 
     def create(self, selected: Selected) -> None:
         """Create the runs that the target lacks."""
-        missing = (run for run in self._fillable(selected) if self._state.known(run.run_id) is None)
+        missing = (run for run in self._runs(selected) if self._state.fate(run) is Fate.CREATE)
         for run, outcome in ordered_map(self._executor, self._create, missing, self._ahead):
             if isinstance(outcome, Refusal):
                 self._state.refused.append(outcome)
             else:
                 self._state.runs[run.run_id] = KnownRun(outcome)
 
-    def _fillable(self, selected: Selected) -> Iterator[Run]:
-        for run in selected.snapshot.records(RUNS) if selected.selection.runs else ():
-            place = self._state.places.get(run.experiment_id)
-            if place is not None and place.target_id and (place.revive or not place.deleted):
-                yield run
+    def _runs(self, selected: Selected) -> Iterator[Run]:
+        runs = selected.snapshot.records(RUNS) if selected.selection.runs else ()
+        return (run for run in runs if run.experiment_id in self._state.places)
 
     def _create(self, run: Run) -> tuple[Run, str | Refusal]:
         from mlflow.entities import RunTag
@@ -95,32 +93,33 @@ class RunRestorer:
 
     def _finished(self, item: RunHistories, refused: list[Refusal], progress: Progress) -> None:
         self._state.refused += refused
-        self._count(item)
+        self._count(item.run)
         progress.advance("runs")
 
-    def _count(self, item: RunHistories) -> None:
-        known = self._state.known(item.run.run_id)
+    def _count(self, run: Run) -> None:
+        known = self._state.known(run.run_id)
         if known is None:
+            if self._state.fate(run) is Fate.OUT_OF_REACH:
+                self._state.refuse_run(run, Fate.OUT_OF_REACH)
             return
-        if known.snapshot:
-            self._state.was_there("runs", "run", item.run.run_id)
-        else:
-            self._state.created["runs"] += 1
-        place = self._state.places[item.run.experiment_id]
+        count(run, self._state.fate(run), self._state)
+        place = self._state.places[run.experiment_id]
         cut_short = place.was_deleted_last and known.deleted  # an earlier restore was killed before its last requests
-        if item.run.lifecycle_stage == "active" and (place.delete_last or cut_short):
+        if run.lifecycle_stage == "active" and (place.delete_last or cut_short):
             self._state.active_in_deleted.append(known.run_id)
 
     def _fill(self, item: RunHistories) -> tuple[RunHistories, list[Refusal]]:
         from mlflow.exceptions import MlflowException
 
         run = item.run
-        known = self._state.known(run.run_id)
+        known, fate = self._state.known(run.run_id), self._state.fate(run)
         refused: list[Refusal] = []
-        if known is None or (known.snapshot and known.snapshot != self._timestamp):
+        if known is None or (known.snapshot and known.snapshot != self._timestamp and fate is not Fate.UNDELETE):
             return item, refused
         try:
-            if not known.snapshot and not known.deleted:
+            if fate is Fate.UNDELETE:
+                self._connection.client.restore_run(known.run_id)
+            if not known.snapshot and (fate is Fate.UNDELETE or not known.deleted):
                 refused += self._complete(item, known.run_id)
             if run.lifecycle_stage == "deleted" and not known.deleted:
                 self._connection.client.delete_run(known.run_id)
@@ -138,14 +137,7 @@ class RunRestorer:
         if run.dataset_inputs:
             store.log_inputs(run_id, [_dataset_input(i) for i in run.dataset_inputs])
         refused = log(self._connection, run_id, self._batch(item), run.run_id)
-        if status is None:
-            reason = f"MLflow knows no status {run.status!r}; the run stays RUNNING"
-            refused.append(Refusal(kind="run's status", id=run.run_id, reason=reason, field="status"))
-        models = {m.model_id for m in run.model_inputs} | {m.model_id for m in run.model_outputs}
-        if not models <= self._state.coming_models:
-            reason = "of the logged models that it used or made, the snapshot lacks some, or has them deleted"
-            refused.append(Refusal(kind="run's logged models", id=run.run_id, reason=reason, field="model_outputs"))
-        return refused
+        return [*refused, *foreseen(run, self._state)]
 
     def _batch(self, item: RunHistories) -> Batch:
         tags = marks.without(item.run.tags)
@@ -153,6 +145,36 @@ class RunRestorer:
         if parent is not None:
             tags[marks.PARENT_RUN_ID] = self._state.target_run(parent) or parent
         return Batch.of(item, tags, {marks.SNAPSHOT: self._timestamp})
+
+
+def count(run: Run, fate: Fate, state: State) -> None:
+    """Count a run by its fate; name it where it stays as it is."""
+    if fate in {Fate.CREATE, Fate.FILL}:
+        state.created["runs"] += 1
+    elif fate is Fate.UNDELETE:
+        state.is_active_again("runs", "run", run.run_id)
+    elif fate in {Fate.PRESENT, Fate.DELETED}:
+        state.was_there("runs", "run", run.run_id)
+    state.refuse_run(run, fate)
+
+
+def foreseen(run: Run, state: State) -> Iterator[Refusal]:
+    """What of a run that is to be filled a server can't be given."""
+    if _status(run.status) is None:
+        reason = f"MLflow knows no status {run.status!r}; the run stays RUNNING"
+        yield Refusal(kind="run's status", id=run.run_id, reason=reason, field="status")
+    models = {m.model_id for m in run.model_inputs} | {m.model_id for m in run.model_outputs}
+    if not models <= state.coming_models:
+        reason = "of the logged models that it used or made, the snapshot lacks some, or has them deleted"
+        yield Refusal(kind="run's logged models", id=run.run_id, reason=reason, field="model_outputs")
+
+
+def plan_run(run: Run, state: State) -> None:
+    """Count what a restore would do about a run, and name what of it the target won't take."""
+    fate, known = state.fate(run), state.known(run.run_id)
+    count(run, fate, state)
+    if fate in {Fate.CREATE, Fate.FILL} or (fate is Fate.UNDELETE and known is not None and not known.snapshot):
+        state.refused += foreseen(run, state)
 
 
 def _status(status: str) -> Any:

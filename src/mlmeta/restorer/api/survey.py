@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mlmeta.restorer.api import marks
-from mlmeta.restorer.api.state import KnownRun, Place, State
+from mlmeta.restorer.api.sources import STRICT_SINCE
+from mlmeta.restorer.api.state import NATIVE, KnownRun, Place, State
 from mlmeta.schema import Experiment, Run
 from mlmeta.tracking.connection import Connection
 
@@ -21,8 +22,9 @@ def survey(connection: Connection, experiments: Iterable[Experiment], timestamp:
         experiments: of the snapshot.
         timestamp: the snapshot's.
     """
-    state = State()
+    state = State(is_strict=_is_strict(connection.server_version()))
     by_name = {entity.name: entity for entity in _all_experiments(connection)}
+    state.root = next((e.artifact_location for e in by_name.values() if str(e.experiment_id) == "0"), "") or ""
     for experiment in experiments:
         place = _place(experiment, by_name.get(experiment.name), timestamp)
         state.places[experiment.experiment_id] = place
@@ -31,48 +33,92 @@ def survey(connection: Connection, experiments: Iterable[Experiment], timestamp:
     return state
 
 
+def _is_strict(version: str | None) -> bool:
+    numbers = (version or "").split(".")[:2]
+    return not all(map(str.isdigit, numbers)) or tuple(map(int, numbers)) >= STRICT_SINCE
+
+
 def _place(experiment: Experiment, entity: Any, timestamp: str) -> Place:
     deleted = experiment.lifecycle_stage == "deleted"
     if entity is None:
         return Place(experiment, delete_last=deleted)
     tags = dict(entity.tags)
     gone = entity.lifecycle_stage == "deleted"
+    joined = tags.get(marks.SOURCE_EXPERIMENT_ID) != experiment.experiment_id
+    identity = (experiment.experiment_id, experiment.creation_time)
     return Place(
         experiment,
         target_id=str(entity.experiment_id),
-        joined=tags.get(marks.SOURCE_EXPERIMENT_ID) != experiment.experiment_id,
+        joined=joined,
+        own=not joined or identity == (str(entity.experiment_id), entity.creation_time),
         deleted=gone,
         delete_last=deleted and (gone or tags.get(marks.TO_DELETE) == timestamp),
     )
 
 
 def settle(state: State, runs: Iterable[Run]) -> None:
-    """Decide which deleted experiments have to be made active: not those where nothing is missing.
+    """Decide which deleted experiments have to be made active, and forget runs of other snapshots.
+
+    One that is deleted in the target comes back for what the snapshot has active only if it is not the snapshot's own:
+    who deleted that one meant it, and says so (`State.undelete`) to have it back.
 
     Args:
         state: fresh from the survey.
         runs: of the snapshot.
     """
-    lacking = {run.experiment_id for run in runs if not state.is_complete(run.run_id)}
+    lacking = _match(state, runs)
     for source_id, place in state.places.items():
         if place.deleted:
-            place.revive = source_id in lacking or (place.joined and not place.delete_last)
+            place.revive = _revives(place, state, lacks=source_id in lacking)
             place.delete_last = place.delete_last and place.revive
+            if place.revive and not place.delete_last and not place.own:
+                state.notes.append(
+                    f"experiment {place.experiment.name!r} was deleted in the target and is active again; its own runs "
+                    "stay deleted"
+                )
+
+
+def _match(state: State, runs: Iterable[Run]) -> set[str]:
+    """Note which of the target's runs are the snapshot's; the experiments that lack some."""
+    lacking, ours = set(), {}
+    for run in runs:
+        if not state.is_complete(run.run_id):
+            lacking.add(run.experiment_id)
+        known = state.known(run.run_id)
+        if known is None:
+            continue
+        if known.snapshot != NATIVE:
+            ours[run.run_id] = known
+        if run.experiment_id in state.places:
+            state.places[run.experiment_id].own = True
+        if state.is_lost(run):
+            state.to_undelete.add(known.run_id)
+    state.runs = ours
+    return lacking
+
+
+def _revives(place: Place, state: State, *, lacks: bool) -> bool:
+    if place.is_lost:
+        return state.undelete
+    return lacks or not place.delete_last
 
 
 def _note_runs(connection: Connection, experiment_id: str, state: State) -> None:
     for run in search_runs(connection, [experiment_id]):
-        state.native.add(run.info.run_id)
+        run_id, deleted = run.info.run_id, run.info.lifecycle_stage == "deleted"
+        state.native.add(run_id)
+        if deleted:
+            state.native_deleted.add(run_id)
         source = run.data.tags.get(marks.SOURCE_RUN_ID)
         if source is None:
             continue
-        known = KnownRun(run.info.run_id, run.data.tags.get(marks.SNAPSHOT, ""), run.info.lifecycle_stage == "deleted")
+        known = KnownRun(run_id, run.data.tags.get(marks.SNAPSHOT, ""), deleted)
         other = state.runs.get(source)
         if other is None or (known.snapshot and not other.snapshot):
             state.runs[source] = known
         if other is not None:
             state.notes.append(
-                f"run {source} is in the target twice ({other.run_id}, {known.run_id}), as after two restores at "
+                f"run {source} is in the target twice ({other.run_id}, {run_id}), as after two restores at "
                 "once: delete the one without metrics"
             )
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from mlmeta.errors import RestoreError
-from mlmeta.progress import Progress
+from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.api import experiments
-from mlmeta.restorer.api.logged_models import LoggedModelRestorer, is_there, note_logged_models
+from mlmeta.restorer.api.logged_models import LoggedModelRestorer, note_logged_models
 from mlmeta.restorer.api.read_back import read_back
-from mlmeta.restorer.api.registry import ModelRestorer, find, versions_of
-from mlmeta.restorer.api.runs import RunRestorer
+from mlmeta.restorer.api.registry import ModelRestorer
+from mlmeta.restorer.api.runs import RunRestorer, plan_run
 from mlmeta.restorer.api.sources import references
 from mlmeta.restorer.api.state import State
 from mlmeta.restorer.api.survey import all_runs, has_foreign_runs, settle, survey
 from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.target import Plan, Readback, Report
-from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, Record, Selection, Skipped
+from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, ModelVersion, Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.connection import Connection
@@ -30,16 +29,20 @@ within a session), and SQLAlchemy's pool has 15: with more, they wait for each o
 UNKEPT = (
     "experiments.creation_time",
     "experiments.last_update_time",
+    "experiments.tags[mlmeta.*]",
     "runs.artifact_uri",
     "runs.deleted_time",
     "runs.model_inputs",
     "runs.model_outputs",
+    "runs.tags[mlmeta.*]",
     "logged models.artifact_location",
     "logged models.creation_timestamp",
     "logged models.last_updated_timestamp",
     "logged models.status_message",
+    "logged models.tags[mlmeta.*]",
     "models.creation_timestamp",
     "models.last_updated_timestamp",
+    "models.tags[mlmeta.*]",
     "model versions.creation_timestamp",
     "model versions.last_updated_timestamp",
     "model versions.user_id",
@@ -47,8 +50,9 @@ UNKEPT = (
     "model versions.status_message",
     "model versions.model_id",
     "model versions.storage_location",
+    "model versions.tags[mlmeta.*]",
 )
-"""What MLflow's API (3.17) has no way to set."""
+"""What MLflow's API (3.17) has no way to set, and the tags by which a restore finds its own work."""
 
 
 class ApiTarget:
@@ -87,48 +91,29 @@ class ApiTarget:
         return next(all_runs(self._connection), None) is not None
 
     def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
-        """See `Target.plan`."""
+        """See `Target.plan`. It is what `restore` does, with nothing written."""
         progress.phase("looking at the target")
         selected = Selected(snapshot, selection)
+        timestamp = snapshot.timestamp
         state = self._survey(selected)
-        create: Counter[str] = Counter()
-        present: Counter[str] = Counter()
-        for place in state.places.values():
-            (present if place.target_id else create)["experiments"] += 1
+        experiments.prepare(self._connection, state, timestamp, writes=False)
         for run in snapshot.records(RUNS) if selection.runs else ():
             if run.experiment_id in state.places:
-                (present if state.is_complete(run.run_id) else create)["runs"] += 1
-        note_logged_models(self._connection, selected, state)
-        for logged in selected.logged_models():
-            (present if is_there(logged, state) else create)["logged models"] += 1
+                plan_run(run, state)
+        LoggedModelRestorer(self._connection, state, timestamp, writes=False).restore(selected, Silent())
+        models = ModelRestorer(self._connection, state, timestamp, writes=False)
         for model in selected.models():
-            self._plan_model(model.name, [v.version for v in model.versions], create, present)
-        self._plan_rewriting(selected, state)
+            models.restore(model)
         return Plan(
             target=self._connection.name,
             keeps_ids=False,
-            create=dict(create),
-            present=dict(present),
+            create=dict(state.created),
+            present=dict(state.present),
+            undelete=dict(state.undeleted),
             target_runs=has_foreign_runs(self._connection, state),
-            notes=(*state.notes, *state.rewriter.notes()),
+            refused=tuple(state.refused),
+            notes=(*state.notes, *_unregistered(state), *state.rewriter.notes()),
         )
-
-    @staticmethod
-    def _plan_rewriting(selected: Selected, state: State) -> None:
-        for experiment in selected.experiments():
-            state.rewritten("experiments", experiment.artifact_location)
-        for logged in selected.logged_models():
-            state.rewritten("logged models", logged.artifact_location)
-        for model in selected.models():
-            for version in model.versions:
-                state.rewritten("model versions", version.source)
-
-    def _plan_model(self, name: str, numbers: list[int], create: Counter[str], present: Counter[str]) -> None:
-        there = find(self._connection, name) is not None
-        (present if there else create)["models"] += 1
-        known = {int(v.version) for v in versions_of(self._connection, name)} if there else set()
-        for number in numbers:
-            (present if number in known else create)["model versions"] += 1
 
     def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
         """See `Target.restore`."""
@@ -147,17 +132,17 @@ class ApiTarget:
         return Report(
             created=dict(state.created),
             present=dict(state.present),
+            undeleted=dict(state.undeleted),
             refused=tuple(state.refused),
             notes=tuple(state.notes),
             before=state.before,
+            completed=state.completed,
         )
 
     def _restore(self, selected: Selected, progress: Progress) -> None:
         timestamp = selected.snapshot.timestamp
         self._state = state = self._survey(selected)
-        self._note_references(selected)
         progress.phase("restoring experiments")
-        note_logged_models(self._connection, selected, state)
         experiments.prepare(self._connection, state, timestamp)
         runs = RunRestorer(self._connection, state, timestamp, self._executor, self._jobs)
         progress.phase("creating runs")
@@ -178,23 +163,14 @@ class ApiTarget:
         snapshot = selected.snapshot
         wanted = selected.experiments() if selected.selection.runs else snapshot.records(EXPERIMENTS)
         state = survey(self._connection, wanted, snapshot.timestamp)
+        state.undelete = self._undelete
         settle(state, snapshot.records(RUNS))
         state.rewriter = Rewriter(self._rewrite)
+        note_logged_models(self._connection, selected, state)
+        _note_references(selected, state)
         if not selected.selection.runs:
             state.places.clear()
         return state
-
-    def _note_references(self, selected: Selected) -> None:
-        """Remember where the files are of the runs and logged models that model versions refer to."""
-        if not selected.selection.models:
-            return
-        runs, logged = references(v for model in selected.snapshot.records(MODELS) for v in model.versions)
-        for run in selected.snapshot.records(RUNS):
-            if run.run_id in runs and run.artifact_uri:
-                self._state.artifact_uris[run.run_id] = run.artifact_uri
-        for made in selected.snapshot.records(LOGGED_MODELS) if logged else ():
-            if made.model_id in logged and made.artifact_location:
-                self._state.model_locations[made.model_id] = made.artifact_location
 
     def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Record | Skipped]:
         """See `Target.read_back`."""
@@ -203,3 +179,33 @@ class ApiTarget:
     def close(self) -> None:
         """See `Target.close`."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _note_references(selected: Selected, state: State) -> None:
+    """Remember where the files are of what model versions refer to: runs, logged models and other versions."""
+    if not selected.selection.models:
+        return
+    snapshot = selected.snapshot
+    found = references(version for _, version in _versions(snapshot))
+    for run in snapshot.records(RUNS):
+        if run.run_id in found.runs and run.artifact_uri:
+            state.artifact_uris[run.run_id] = run.artifact_uri
+    for made in snapshot.records(LOGGED_MODELS) if found.logged_models else ():
+        if made.model_id in found.logged_models and made.artifact_location:
+            state.model_locations[made.model_id] = made.artifact_location
+    for name, version in _versions(snapshot) if found.versions else ():
+        if name in found.versions and version.source and not version.source.startswith("models:"):
+            state.version_sources[name] = version.source
+
+
+def _versions(snapshot: Snapshot) -> Iterator[tuple[str, ModelVersion]]:
+    """All versions of a snapshot, named as ``models:/`` sources name them."""
+    return ((f"{m.name}/{version.version}", version) for m in snapshot.records(MODELS) for version in m.versions)
+
+
+def _unregistered(state: State) -> Iterator[str]:
+    """How many versions the target won't take, in one line."""
+    count = sum(refusal.kind == "model version" and not refusal.field for refusal in state.refused)
+    if count:
+        versions = "1 version" if count == 1 else f"{count} versions"
+        yield f"{versions} can't be registered through the API: restore into its database"

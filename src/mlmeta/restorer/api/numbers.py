@@ -1,0 +1,79 @@
+"""The numbers of model versions. A server gives each once, and counts on from the highest there ever was.
+
+So a gap is made by creating a version and deleting it, a number that was passed can't be had any more, and a version
+that comes out with the wrong number has used one up. A server shows no deleted version; but whatever deletes one sets
+the model's time of change, as does what creates one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlmeta.restorer.api import marks
+from mlmeta.schema import RegisteredModel
+
+MOST_FILLERS = 100
+"""Most versions of a model that are created and deleted again to keep the numbers of others."""
+
+
+class Numbers:
+    """Which numbers of a model can still be had.
+
+    Args:
+        last: the highest number that is known to have been given.
+        is_certain: whether no higher one was.
+    """
+
+    def __init__(self, last: int = 0, *, is_certain: bool = True) -> None:
+        self.last = last
+        self._is_certain = is_certain
+        self.fillers = 0
+
+    @staticmethod
+    def of(model: RegisteredModel, entity: Any, versions: dict[int, Any], timestamp: str) -> Numbers:
+        """What the target tells.
+
+        Args:
+            model: in the snapshot.
+            entity: in the target.
+            versions: of the target, by number.
+            timestamp: the snapshot's.
+        """
+        highest = max(versions, default=0)
+        mark, changed = entity.tags.get(marks.VERSIONS, ""), entity.last_updated_timestamp
+        if mark == marks.filling(
+            timestamp
+        ):  # by a killed restore, which went no further than the next number it wanted
+            return Numbers(highest)
+        if entity.creation_timestamp == model.creation_timestamp:  # the very model that the snapshot is of
+            highest = max([highest, *(version.version for version in model.versions)])
+        marked, _, moment = mark.partition(" ")
+        if marked.isdigit():
+            highest = max(highest, int(marked))
+            if moment == str(changed):
+                return Numbers(highest)
+        newest = versions[highest].creation_timestamp if highest in versions else entity.creation_timestamp
+        return Numbers(highest, is_certain=newest == changed and (highest == 0 or highest in versions))
+
+    def obstacle(self, number: int) -> str:
+        """Why a version can't get a number; empty: it can."""
+        gap = number - self.last - 1
+        if gap < 0:
+            return f"the model's next number is {self.last + 1} or higher: a number is given once, deleted or not"
+        if not gap and not self._is_certain:
+            return (
+                "the model was changed since its newest version was made, so a later one may have been deleted and "
+                f"number {number} used up; to try would use up another"
+            )
+        if self.fillers + gap > MOST_FILLERS:
+            return (
+                f"{self.fillers + gap} versions would have to be made and deleted to get number {number}, and a "
+                f"restore makes at most {MOST_FILLERS} a model"
+            )
+        return ""
+
+    def given(self, number: int) -> None:
+        """Note a number that the server gave, or will give, after those before it."""
+        self.fillers += max(number - self.last - 1, 0)
+        self.last = max(number, self.last)
+        self._is_certain = True

@@ -7,6 +7,7 @@
     │   ├── UnreachableError                1   nothing answers there
     │   ├── AuthenticationError             1   401 or 403
     │   ├── NotMlflowError                  1   something answers, but it is no MLflow server
+    │   ├── ReplyError                      1   a reply that is too big, too slow, or not one of MLflow's
     │   ├── ClusterError                    1   a cluster that was to read did not do it
     │   ├── MissingStoreError               1   a database or folder that does not exist
     │   └── IncompatibleStoreError          1   a store this MLflow can't work with
@@ -105,6 +106,10 @@ class AuthenticationError(ConnectionFailedError):
 
 class NotMlflowError(ConnectionFailedError):
     """Something answers at the tracking URI, but it is no MLflow server."""
+
+
+class ReplyError(ConnectionFailedError):
+    """A server's reply is too big, or not one of MLflow's. Its text says what it is."""
 
 
 class ClusterError(ConnectionFailedError):

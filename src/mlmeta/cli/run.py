@@ -84,7 +84,7 @@ def _prepare_process(*, verbose: bool) -> None:
     defaults = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # MLflow's 7 mean minutes before a lost server is noticed
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-        "MLFLOW_HTTP_POOL_MAXSIZE": "256",  # as many as --jobs can be: MLflow's 10 would close and open the others
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",  # a search that takes longer is asked for in smaller pages
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for results
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_LOGGING_LEVEL": "INFO" if verbose else "ERROR",

@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,10 +21,11 @@ from mlmeta.errors import (
     ConnectionFailedError,
     MissingStoreError,
     NotMlflowError,
+    ReplyError,
     UnreachableError,
 )
 from mlmeta.redaction import scrubbed, without_secrets
-from mlmeta.tracking import address
+from mlmeta.tracking import address, bounded
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,6 +35,8 @@ SEARCH_EXPERIMENTS = "/api/2.0/mlflow/experiments/search"
 DEFAULT_WORKSPACE = "default"
 _CHECK_TIMEOUT = 10
 """Seconds for one try of the check; with the second try and its pause it stays under half a minute."""
+_STANDSTILL = 120.0
+"""Seconds in which every call failed, until a server is given up that goes on answering `check`."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +54,8 @@ class Connection:
         self.kind = address.kind_of(uri)
         self.name = without_secrets(uri)
         self._registry_uri = registry_uri
+        self._failing_since: float | None = None
+        self.is_bounded = True
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the client, so that a connection can travel to another process."""
@@ -60,6 +66,9 @@ class Connection:
         """MLflow's own client. Made on first use: it may create what is missing, so `check` first."""
         from mlflow import MlflowClient
 
+        for uri in {self.uri, self._registry_uri or self.uri}:
+            if urlsplit(uri).scheme in {"http", "https"}:
+                self.is_bounded = bounded.bound(uri) and self.is_bounded
         return MlflowClient(tracking_uri=self.uri, registry_uri=self._registry_uri)
 
     @property
@@ -133,11 +142,34 @@ class Connection:
         try:
             response = self.request("POST", SEARCH_EXPERIMENTS, json={"max_results": 1})
         except MlflowException as error:
+            if isinstance(_origin(error), ReplyError):
+                raise _not_mlflow(self.name, self.reason(error)) from error
             raise UnreachableError(
                 f"no answer from {self.name}: {_cause(error, self.uri)}",
                 hint="check the address, that the server runs, and that it can be reached from here (VPN, firewall)",
             ) from error
         _judge(response, self.name)
+
+    def succeeded(self) -> None:
+        """A call has brought what was asked for."""
+        self._failing_since = None
+
+    def failed(self, error: Exception) -> str:
+        """What to say of a call that failed, where it costs no more than what was asked for.
+
+        Raises:
+            ConnectionFailedError: the store is gone, or nothing but calls that fail has come of it for minutes.
+        """
+        self.check()
+        reason = self.reason(error)
+        now = time.monotonic()
+        self._failing_since = self._failing_since or now
+        if now - self._failing_since > _STANDSTILL:
+            raise UnreachableError(
+                f"{self.name} has answered no call for {_STANDSTILL:.0f} seconds; the last one failed with: {reason}",
+                hint="look at the server's log, and try again later",
+            ) from error
+        return reason
 
     def request(self, method: str, endpoint: str, *, timeout: int = _CHECK_TIMEOUT, **kwargs: Any) -> Response:
         """A request beside `MlflowClient`, with its credentials, headers and plugins, tried twice.
@@ -174,7 +206,30 @@ class Connection:
 
     def reason(self, error: BaseException) -> str:
         """A foreign error in one line, without secrets."""
-        return _first_line(error, self.uri)
+        origin = _origin(error)
+        return _first_line(origin if isinstance(origin, ReplyError) else error, self.uri)
+
+
+def unreadable() -> tuple[type[Exception], ...]:
+    """What MLflow's client, and records made of what it gives, raise over a reply or a file that is odd.
+
+    MLflow names few of them: a wrong type in a reply is an error of protobuf's, or of Python's.
+    """
+    from google.protobuf.json_format import Error as ProtobufError
+    from mlflow.exceptions import MlflowException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    others = (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        OSError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    )
+    return MlflowException, ProtobufError, YAMLError, ReplyError, *others
 
 
 def client_version() -> str:
@@ -222,16 +277,25 @@ def _judge(response: Response, name: str) -> None:
             f"{name} answers {status} ({response.reason})", hint="look at the server's log, and try again later"
         )
     if status != 200 or not _is_experiment_list(response):
-        raise NotMlflowError(
-            f"{name} answers ({status}), but not as an MLflow server does",
-            hint="check the address: it is the one the MLflow UI opens on, without a path behind it",
-        )
+        raise _not_mlflow(name, str(status))
+
+
+def _not_mlflow(name: str, what: str) -> NotMlflowError:
+    return NotMlflowError(
+        f"{name} answers ({what}), but not as an MLflow server does",
+        hint="check the address: it is the one the MLflow UI opens on, without a path behind it",
+    )
+
+
+def _origin(error: BaseException) -> BaseException | None:
+    """What MLflow wrapped: it does so for all that comes up while it sends a request."""
+    return error.__cause__ or error.__context__
 
 
 def _is_experiment_list(response: Response) -> bool:
     try:
         content = json.loads(response.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(content, dict) and set(content) <= {"experiments", "next_page_token"}
 

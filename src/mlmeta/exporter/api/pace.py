@@ -9,9 +9,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+
+from mlmeta.tracking.bounded import retry_after
 
 if TYPE_CHECKING:
     from requests import Response
@@ -111,9 +111,5 @@ def _of_this_process(identifier: str, most: int, patience: float) -> Pace:
 
 def _pause(response: Response, attempt: int) -> float:
     """Seconds to wait: what the server says, or twice as long each time."""
-    said = response.headers.get("Retry-After", "")
-    if said.isdigit():
-        return float(said)
-    with contextlib.suppress(ValueError, TypeError):  # an HTTP date, or neither
-        return max(0.0, (parsedate_to_datetime(said) - datetime.now(timezone.utc)).total_seconds())
-    return float(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
+    said = retry_after(response)
+    return said if said is not None else min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)

@@ -12,7 +12,10 @@ from mlmeta.schema.identity import canonical, is_vague
 SCHEMA_VERSION = "1.1"
 """Major: readers must understand it. Minor: fields and kinds were added."""
 
-_OF_RECORDS = {"run", "metric history", "logged models", "registered model", "database"}
+_OF_RECORDS = {
+    *("experiment", "experiment tag", "run", "run param", "run tag", "run inputs", "run outputs"),
+    *("metric history", "logged models", "registered model", "model version", "database"),
+}
 _NO_CHECKSUM = b"0" * 64
 _CHECKSUM = re.compile(rb'("checksum": ")([0-9a-f]{64})(")')
 

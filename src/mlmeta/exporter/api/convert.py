@@ -25,10 +25,10 @@ from mlmeta.schema import (
 def experiment(entity: Any) -> Experiment:
     """From `mlflow.entities.Experiment`."""
     return Experiment(
-        experiment_id=str(entity.experiment_id),
-        name=entity.name,
+        experiment_id=str(_given(entity.experiment_id, "id")),
+        name=_given(entity.name, "name"),
         artifact_location=entity.artifact_location or None,
-        lifecycle_stage=entity.lifecycle_stage,
+        lifecycle_stage=stage(entity.lifecycle_stage),
         creation_time=entity.creation_time,
         last_update_time=entity.last_update_time,
         tags=dict(entity.tags),
@@ -39,27 +39,30 @@ def run(entity: Any) -> Run:
     """From `mlflow.entities.Run`."""
     info, data = entity.info, entity.data
     return Run(
-        run_id=info.run_id,
+        run_id=_given(info.run_id, "id"),
         experiment_id=str(info.experiment_id),
         run_name=info.run_name or None,
         user_id=info.user_id or None,
         status=info.status,
-        lifecycle_stage=info.lifecycle_stage,
+        lifecycle_stage=stage(info.lifecycle_stage),
         start_time=info.start_time,
         end_time=info.end_time,
         artifact_uri=info.artifact_uri or None,
         params=dict(data.params),
         tags=dict(data.tags),
         metrics={m.key: LatestMetric(value=m.value, step=m.step, timestamp=m.timestamp) for m in data._metric_objs},
-        dataset_inputs=tuple(map(_dataset_input, getattr(entity.inputs, "dataset_inputs", None) or ())),
-        model_outputs=tuple(
-            ModelOutput(model_id=o.model_id, step=o.step)
-            for o in getattr(getattr(entity, "outputs", None), "model_outputs", None) or ()
-        ),
+        dataset_inputs=tuple(map(dataset_input, getattr(entity.inputs, "dataset_inputs", None) or ())),
+        model_outputs=tuple(map(model_output, getattr(getattr(entity, "outputs", None), "model_outputs", None) or ())),
     )
 
 
-def _dataset_input(entity: Any) -> DatasetInput:
+def model_output(entity: Any) -> ModelOutput:
+    """From `mlflow.entities.LoggedModelOutput`."""
+    return ModelOutput(model_id=entity.model_id, step=entity.step)
+
+
+def dataset_input(entity: Any) -> DatasetInput:
+    """From `mlflow.entities.DatasetInput`."""
     dataset = entity.dataset
     return DatasetInput(
         dataset=Dataset(
@@ -77,7 +80,7 @@ def _dataset_input(entity: Any) -> DatasetInput:
 def logged_model(entity: Any) -> LoggedModel:
     """From `mlflow.entities.LoggedModel`."""
     return LoggedModel(
-        model_id=entity.model_id,
+        model_id=_given(entity.model_id, "id"),
         experiment_id=str(entity.experiment_id),
         name=entity.name,
         artifact_location=entity.artifact_location or None,
@@ -107,7 +110,7 @@ def logged_model(entity: Any) -> LoggedModel:
 def registered_model(entity: Any, versions: tuple[ModelVersion, ...] = ()) -> RegisteredModel:
     """From `mlflow.entities.model_registry.RegisteredModel` and its versions."""
     return RegisteredModel(
-        name=entity.name,
+        name=_given(entity.name, "name"),
         creation_timestamp=entity.creation_timestamp,
         last_updated_timestamp=entity.last_updated_timestamp,
         description=entity.description or None,
@@ -134,3 +137,16 @@ def model_version(entity: Any) -> ModelVersion:
         model_id=getattr(entity, "model_id", None) or None,
         tags=dict(entity._tags),
     )
+
+
+def _given(text: str, what: str) -> str:
+    if not text:
+        raise ValueError(f"it has no {what}")
+    return text
+
+
+def stage(text: str | None) -> str:
+    """A lifecycle stage; MLflow itself takes one that is missing for active."""
+    if text and text not in {"active", "deleted"}:
+        raise ValueError(f"its lifecycle stage is {text!r}")
+    return text or "active"

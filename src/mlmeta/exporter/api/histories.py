@@ -11,12 +11,16 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from operator import index
 from typing import TYPE_CHECKING, Any
 
+from mlmeta.exporter.api.file_store import FileStore
 from mlmeta.exporter.api.pace import Pace
+from mlmeta.exporter.api.paging import pages
 from mlmeta.exporter.earlier import Earlier
 from mlmeta.schema import History, HistoryLine, MetricHistory, Point, Run, Skipped, canonical, point_order, to_records
-from mlmeta.tracking.connection import Connection
+from mlmeta.tracking.connection import Connection, unreadable
 
 if TYPE_CHECKING:
     from requests import Response
@@ -54,40 +58,43 @@ class BatchResult:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def has_bulk(connection: Connection) -> bool:
-    """Whether the server has the bulk endpoint, and lets us use it."""
-    if connection.kind != "server":
+def has_bulk(connection: Connection, run: Run) -> bool:
+    """Whether the server has the bulk endpoint, and lets us use it.
+
+    Args:
+        connection: to the server.
+        run: that has a metric: with authentication on, a run that does not exist is refused.
+    """
+    params = {"run_id": [run.run_id], "metric_key": next(iter(run.metrics))}
+    try:
+        response = connection.request("GET", BULK, timeout=_TIMEOUT, params=params)
+    except unreadable() as error:
+        connection.failed(error)
         return False
-    response = connection.request("GET", BULK, params={"run_id": ["0" * 32], "metric_key": "mlmeta"})
-    return response.status_code == 200 and "metrics" in _json(response)
+    return response.status_code == HTTPStatus.OK and "metrics" in _json(response)
 
 
 def read_bulk(connection: Connection, pace: Pace, batch: Batch) -> BatchResult:
     """The histories of a batch through the bulk endpoint."""
-    from mlflow.exceptions import MlflowException
-
     params = {"run_id": list(batch.run_ids), "metric_key": batch.key}
     try:
         response = pace.ask(
             lambda: connection.request("GET", BULK, timeout=_TIMEOUT, params=params, retry_codes=_RETRIED)
         )
-    except MlflowException:
+        points = _json(response)["metrics"] if response.status_code == HTTPStatus.OK else None
+        if points is not None and len(points) >= BULK_POINTS:
+            return _split(connection, pace, batch)
+        result = _by_run(batch, points or ()) if points is not None else read_singly(connection, pace, batch)
+    except unreadable():  # of which run, the single calls will tell
         return read_singly(connection, pace, batch)
-    points = _json(response).get("metrics") if response.status_code == 200 else None
-    if points is None:
-        return read_singly(connection, pace, batch)
-    if len(points) >= BULK_POINTS:
-        return _split(connection, pace, batch)
-    try:
-        return _by_run(batch, points)
-    except (KeyError, TypeError, ValueError):  # a point that is none: of which run, the single calls will tell
-        return read_singly(connection, pace, batch)
+    connection.succeeded()
+    return result
 
 
-def _by_run(batch: Batch, points: list[dict[str, Any]]) -> BatchResult:
+def _by_run(batch: Batch, points: Iterable[dict[str, Any]]) -> BatchResult:
     result = BatchResult({run_id: [] for run_id in batch.run_ids})
     for p in points:
-        result.histories[p["run_id"]].append((p["step"], p["timestamp"], float(p["value"])))
+        result.histories[p["run_id"]].append((index(p["step"]), index(p["timestamp"]), float(p["value"])))
     return result
 
 
@@ -108,24 +115,37 @@ def read_singly(connection: Connection, pace: Pace, batch: Batch) -> BatchResult
     Raises:
         ConnectionFailedError: the server is gone; otherwise a run's failure is only noted.
     """
-    from mlflow.exceptions import MlflowException
-
-    del pace  # MLflow's client waits by itself where a server is busy
+    del pace  # requests of MLflow's client wait by themselves where a server is busy
     result = BatchResult()
     for run_id in batch.run_ids:
         try:
-            metrics = connection.client.get_metric_history(run_id, batch.key)
-            result.histories[run_id] = [(m.step, m.timestamp, m.value) for m in metrics]
-        except MlflowException as error:
-            connection.check()
-            result.failures[run_id] = connection.reason(error)
+            result.histories[run_id] = _history(connection, run_id, batch.key)
+            connection.succeeded()
+        except unreadable() as error:
+            result.failures[run_id] = connection.failed(error)
     return result
+
+
+def _history(connection: Connection, run_id: str, key: str) -> list[Point]:
+    """Page by page, as `MlflowClient.get_metric_history` does, but not for ever."""
+    if connection.kind == "files":
+        return FileStore(connection).history(run_id, key)
+
+    def ask(token: str | None) -> Any:
+        return connection.tracking.get_metric_history(run_id, key, max_results=BULK_POINTS, page_token=token)
+
+    found = pages(ask, key=_point)
+    return [_point(metric) for page in found for metric in page.items]
+
+
+def _point(metric: Any) -> Point:
+    return index(metric.step), index(metric.timestamp), float(metric.value)
 
 
 def _json(response: Response) -> dict[str, Any]:
     try:
         content = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from mlmeta.exporter.api import convert
-from mlmeta.exporter.api.paging import pages
+from mlmeta.exporter.api.file_store import FileStore
+from mlmeta.exporter.api.paging import Search, found_by
+from mlmeta.exporter.api.sifting import Sieve
 from mlmeta.schema import LoggedModel, Skipped, logged_model_order
-from mlmeta.tracking.connection import Connection
+from mlmeta.tracking.connection import Connection, unreadable
 
 _PAGE = 100
 _EXPERIMENTS_PER_CALL = 100
@@ -25,51 +28,58 @@ def read_logged_models(connection: Connection, experiment_ids: list[str]) -> Ite
         connection: to the store.
         experiment_ids: in a snapshot's order. Most have no such model: many are asked about at once.
     """
+    if connection.kind == "files":
+        yield from itertools.chain.from_iterable(map(FileStore(connection).logged_models, experiment_ids))
+        return
+    sieve = Sieve(connection, "logged models", convert.logged_model, key=lambda m: m.model_id, order=logged_model_order)
     for start in range(0, len(experiment_ids), _EXPERIMENTS_PER_CALL):
         some = experiment_ids[start : start + _EXPERIMENTS_PER_CALL]
         if has_logged_models(connection, some):
             for experiment_id in some:
-                yield from _of_experiment(connection, experiment_id)
+                yield from _of_experiment(connection, experiment_id, sieve)
 
 
 def has_logged_models(connection: Connection, experiment_ids: list[str]) -> bool:
     """Whether any of these experiments has one. Where nobody knows the kind, none has."""
-    from mlflow.exceptions import MlflowException
-
     if not hasattr(connection.client, "search_logged_models"):  # a client before 3
         return False
     try:
         found = connection.client.search_logged_models(experiment_ids=experiment_ids, max_results=1)
     except NotImplementedError:  # a store that MLflow has no more use for
         return False
-    except MlflowException as error:
-        connection.check()
-        return error.get_http_status_code() not in _UNKNOWN  # asking for each will tell what else is wrong
+    except unreadable() as error:
+        connection.failed(error)
+        return _status(error) not in _UNKNOWN  # asking for each will tell what else is wrong
     return len(found) > 0
 
 
-def _of_experiment(connection: Connection, experiment_id: str) -> Iterator[LoggedModel | Skipped]:
+def _status(error: Exception) -> int | None:
     from mlflow.exceptions import MlflowException
 
-    try:
-        found = pages(lambda token: _search(connection, experiment_id, token))
-        yield from _in_order(map(convert.logged_model, itertools.chain.from_iterable(found)))
-    except MlflowException as error:
-        connection.check()
-        yield Skipped(kind="logged models", id=f"of experiment {experiment_id}", reason=connection.reason(error))
+    return error.get_http_status_code() if isinstance(error, MlflowException) else None
 
 
-def _search(connection: Connection, experiment_id: str, token: str | None) -> Any:
+def _of_experiment(
+    connection: Connection, experiment_id: str, sieve: Sieve[LoggedModel]
+) -> Iterator[LoggedModel | Skipped]:
+    search = Search(
+        connection,
+        ask=partial(_ask, connection, experiment_id),
+        key=lambda entity: entity.model_id,
+        lost=partial(_lost, experiment_id),
+        size=_PAGE,
+    )
+    entities = itertools.chain.from_iterable(page.items for page in found_by(search))
+    yield from sieve.sift(entities, experiment_id)
+    yield from search.skipped
+
+
+def _ask(connection: Connection, experiment_id: str, token: str | None, size: int) -> Any:
     return connection.client.search_logged_models(
-        experiment_ids=[experiment_id], max_results=_PAGE, order_by=_ORDER, page_token=token
+        experiment_ids=[experiment_id], max_results=size, order_by=_ORDER, page_token=token
     )
 
 
-def _in_order(models: Iterable[LoggedModel]) -> Iterator[LoggedModel]:
-    """Models that come by creation time, in order, each once: pages go by offset, while models may be added."""
-    last = None
-    for _, ties in itertools.groupby(models, key=lambda model: model.creation_timestamp):
-        for model in sorted(ties, key=logged_model_order):
-            if last is None or logged_model_order(model) > last:
-                last = logged_model_order(model)
-                yield model
+def _lost(experiment_id: str, number: int | None, reason: str) -> Skipped:
+    place = f", number {number}" if number else ", the rest" if number is None else ""
+    return Skipped(kind="logged models", id=f"of experiment {experiment_id}{place}", reason=reason)

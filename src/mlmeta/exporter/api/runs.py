@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
-import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from mlmeta.exporter.api import convert
+from mlmeta.exporter.api.file_store import FileStore
 from mlmeta.exporter.api.histories import Asked, HistoryReader, groups
-from mlmeta.exporter.api.paging import pages_ahead
+from mlmeta.exporter.api.paging import Search, pages_ahead
+from mlmeta.exporter.api.sifting import Sieve
 from mlmeta.exporter.source import Item
 from mlmeta.schema import Run, Skipped, run_order
 from mlmeta.tracking.connection import Connection
@@ -22,122 +23,82 @@ _GROUPS_AHEAD = 3
 _EXPERIMENTS_AHEAD = 4
 
 
-def read_runs(
-    connection: Connection, experiment_ids: Iterable[str], histories: HistoryReader, executor: Executor
-) -> Iterator[Item]:
+class RunReader:
     """All runs of some experiments, deleted ones included, each followed by its metric histories.
-
-    The first page of several experiments is asked for ahead: most are small, and waiting adds up.
-
-    Raises:
-        ConnectionFailedError: the server is gone.
-    """
-    begun: deque[Iterator[Item]] = deque()
-    for experiment_id in experiment_ids:
-        begun.append(_begin(connection, experiment_id, histories, executor))
-        if len(begun) > _EXPERIMENTS_AHEAD:
-            yield from begun.popleft()
-    while begun:
-        yield from begun.popleft()
-
-
-def _begin(connection: Connection, experiment_id: str, histories: HistoryReader, executor: Executor) -> Iterator[Item]:
-    skipped: list[Skipped] = []
-    found = pages_ahead(RunSearch(connection, experiment_id, skipped), executor)
-    return _runs_of(found, histories, skipped)
-
-
-def _runs_of(found: Iterator[Any], histories: HistoryReader, skipped: list[Skipped]) -> Iterator[Item]:
-    entities = itertools.chain.from_iterable(found)
-    waiting: deque[tuple[list[Run], Asked]] = deque()
-    for group in groups(in_order(convert.run(entity) for entity in entities), histories.points_to_read):
-        waiting.append((group, histories.begin(group)))
-        if len(waiting) > _GROUPS_AHEAD:
-            yield from histories.finish(*waiting.popleft())
-    while waiting:
-        yield from histories.finish(*waiting.popleft())
-    yield from skipped
-
-
-def in_order(runs: Iterable[Run]) -> Iterator[Run]:
-    """Runs that come by start time, in the order of `run_order`, each once.
-
-    The server breaks ties in its database's own way. And it pages by offset: runs that appear in front of the
-    page just read push others onto the next page a second time.
-    """
-    last = None
-    for _, ties in itertools.groupby(runs, key=lambda run: run.start_time):
-        for run in sorted(ties, key=run_order):
-            if last is None or run_order(run) > last:
-                last = run_order(run)
-                yield run
-
-
-class RunSearch:
-    """One page of an experiment's runs; a page that can't be read is narrowed down to the runs that can't.
 
     Args:
         connection: to the store.
-        experiment_id: whose runs.
-        skipped: takes the runs that can't be read.
+        histories: reads those.
+        executor: for the searches.
     """
 
-    def __init__(self, connection: Connection, experiment_id: str, skipped: list[Skipped]) -> None:
+    def __init__(self, connection: Connection, histories: HistoryReader, executor: Executor) -> None:
         self._connection = connection
-        self._experiment_id = experiment_id
-        self._skipped = skipped
+        self._histories = histories
+        self._executor = executor
+        self._sieve = Sieve(connection, "run", convert.run, key=lambda run: run.run_id, order=run_order)
 
-    def __call__(self, token: str | None) -> Any:
-        """The page at `token` (None: the first), as an MLflow `PagedList`."""
-        from mlflow.exceptions import MlflowException
+    def read(self, experiment_ids: Iterable[str]) -> Iterator[Item]:
+        """The runs, experiment after experiment.
 
-        size = PAGE
-        while True:
-            try:
-                return self._search(token, size)
-            except MlflowException as error:
-                self._connection.check()  # gone altogether? then this raises
-                if size > 1:
-                    size = max(1, size // 10)
-                    continue
-                token = self._step_over(token, self._connection.reason(error))
-                if token is None:
-                    return self._nothing()
-                size = PAGE
+        The first page of several experiments is asked for ahead: most are small, and waiting adds up.
 
-    def _search(self, token: str | None, size: int) -> Any:
-        from mlflow.entities import ViewType
+        Raises:
+            ConnectionFailedError: the server is gone.
+        """
+        begun: deque[Iterator[Item]] = deque()
+        for experiment_id in experiment_ids:
+            begun.append(self._begin(experiment_id))
+            if len(begun) > _EXPERIMENTS_AHEAD:
+                yield from begun.popleft()
+        while begun:
+            yield from begun.popleft()
 
-        return self._connection.client.search_runs(
-            [self._experiment_id],
-            run_view_type=ViewType.ALL,
-            max_results=size,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
+    def _begin(self, experiment_id: str) -> Iterator[Item]:
+        if self._connection.kind == "files":
+            return self._with_histories(FileStore(self._connection).runs(experiment_id), [])
+        search = Search(
+            self._connection,
+            ask=partial(_ask, self._connection, experiment_id),
+            key=lambda entity: entity.info.run_id,
+            lost=partial(_lost, experiment_id),
+            size=PAGE,
         )
+        found = pages_ahead(search, self._executor)
+        entities = itertools.chain.from_iterable(page.items for page in found)
+        return self._with_histories(self._sieve.sift(entities, experiment_id), search.skipped)
 
-    def _step_over(self, token: str | None, reason: str) -> str | None:
-        """The token behind a run that can't be read; None where tokens are no offsets, so that nothing can follow."""
-        offset = _offset(token)
-        place = f"experiment {self._experiment_id}, run number {offset + 1}" if offset is not None else "the rest"
-        self._skipped.append(Skipped(kind="run", id=place, reason=reason))
-        if offset is None:
-            return None
-        return base64.b64encode(json.dumps({"offset": offset + 1}).encode()).decode()
-
-    @staticmethod
-    def _nothing() -> Any:
-        from mlflow.store.entities import PagedList
-
-        return PagedList([], None)
+    def _with_histories(self, items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[Item]:
+        waiting: deque[tuple[list[Run], Asked]] = deque()
+        for group in groups(_runs(items, skipped), self._histories.points_to_read):
+            waiting.append((group, self._histories.begin(group)))
+            if len(waiting) > _GROUPS_AHEAD:
+                yield from self._histories.finish(*waiting.popleft())
+        while waiting:
+            yield from self._histories.finish(*waiting.popleft())
+        yield from skipped
 
 
-def _offset(token: str | None) -> int | None:
-    """The offset that MLflow's own stores put into a page token (`SearchUtils.create_page_token`)."""
-    if token is None:
-        return 0
-    try:
-        offset = json.loads(base64.b64decode(token))["offset"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return int(offset)
+def _runs(items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[Run]:
+    for item in items:
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        else:
+            yield item
+
+
+def _ask(connection: Connection, experiment_id: str, token: str | None, size: int) -> Any:
+    from mlflow.entities import ViewType
+
+    return connection.client.search_runs(
+        [experiment_id],
+        run_view_type=ViewType.ALL,
+        max_results=size,
+        order_by=["attributes.start_time ASC"],
+        page_token=token,
+    )
+
+
+def _lost(experiment_id: str, number: int | None, reason: str) -> Skipped:
+    place = "the rest" if number is None else f"run number {number}" if number else "all"
+    return Skipped(kind="run", id=f"experiment {experiment_id}, {place}", reason=reason)

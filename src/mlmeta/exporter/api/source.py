@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
 
 from mlmeta.errors import ConnectionFailedError, UsageError
 from mlmeta.exporter.api import convert
-from mlmeta.exporter.api.files import passed_over
+from mlmeta.exporter.api.file_store import FileStore
 from mlmeta.exporter.api.histories import HistoryReader, has_bulk
 from mlmeta.exporter.api.logged_models import read_logged_models
 from mlmeta.exporter.api.pace import Pace
-from mlmeta.exporter.api.paging import pages
+from mlmeta.exporter.api.paging import Search, found_by
 from mlmeta.exporter.api.proof import is_proven
 from mlmeta.exporter.api.registry import read_models
-from mlmeta.exporter.api.runs import PAGE, read_runs
+from mlmeta.exporter.api.runs import PAGE, RunReader
 from mlmeta.exporter.api.unsaved import read_unsaved
 from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import Item, SourceInfo
 from mlmeta.exporter.split import belongs
 from mlmeta.progress import Progress
-from mlmeta.schema import HISTORIES, Experiment, RegisteredModel, Run, Selection, experiment_order
-from mlmeta.tracking.connection import Connection, client_version
+from mlmeta.schema import HISTORIES, Experiment, RegisteredModel, Run, Selection, Skipped, experiment_order
+from mlmeta.tracking.connection import Connection, client_version, unreadable
 
 DEFAULT_JOBS = 8
 
@@ -65,11 +66,7 @@ class ApiSource:
                 _report(item, progress)
                 yield item
         except MlflowException as error:
-            self._connection.check()
-            reason = self._connection.reason(error)
-            raise ConnectionFailedError(
-                f"{self.info.uri} failed while it was read: {reason}", hint="look at the server's log, and try again"
-            ) from error
+            raise self._failure(error) from error
 
     def _items(self, selection: Selection, progress: Progress, earlier: Earlier | None) -> Iterator[Item]:
         run_ids: set[str] | None = None
@@ -85,8 +82,10 @@ class ApiSource:
     ) -> Generator[Item, None, dict[str, set[str]]]:
         """Experiments and runs; returns the run ids by experiment, where they are needed later."""
         progress.phase("reading experiments")
-        experiments = sorted(self._experiments(selection.experiments), key=_by_id)
+        skipped: list[Skipped] = []
+        experiments = _once(self._experiments(selection.experiments), skipped)
         yield from experiments if selection.runs else ()
+        yield from skipped
         progress.phase("reading runs and their metrics")
         seen: dict[str, set[str]] = {e.experiment_id: set() for e in experiments}
         for item in self._runs(experiments, earlier):
@@ -94,8 +93,6 @@ class ApiSource:
                 seen[item.experiment_id].add(item.run_id)
             if selection.runs:
                 yield item
-        if self._connection.kind == "files" and not selection.experiments:
-            yield from passed_over(self._connection.uri, seen)
         if selection.runs:
             yield from read_logged_models(self._connection, list(seen))
             yield from read_unsaved(self._connection, list(seen))
@@ -103,33 +100,73 @@ class ApiSource:
 
     def _remembers(self, selection: Selection) -> bool:
         """Whether run ids are needed later. Of a whole server they are not: memory must not grow with it."""
-        return bool(selection.experiments) or self._connection.kind == "files"
+        return bool(selection.experiments)
 
-    def _experiments(self, names: tuple[str, ...]) -> Iterator[Experiment]:
+    def _experiments(self, names: tuple[str, ...]) -> Iterator[Experiment | Skipped]:
+        if names:
+            yield from map(self._named, dict.fromkeys(names))
+            return
+        if self._connection.kind == "files":
+            yield from FileStore(self._connection).experiments()
+            return
+        search = Search(
+            self._connection, self._ask_experiments, lambda entity: entity.experiment_id, _lost_experiments, PAGE
+        )
+        for entity in itertools.chain.from_iterable(page.items for page in found_by(search)):
+            try:
+                yield convert.experiment(entity)
+            except unreadable() as error:
+                yield Skipped(kind="experiment", id=str(entity.experiment_id), reason=self._connection.reason(error))
+        yield from search.skipped
+
+    def _ask_experiments(self, token: str | None, size: int) -> Any:
         from mlflow.entities import ViewType
 
-        client = self._connection.client
-        if not names:
-            found = pages(lambda token: client.search_experiments(ViewType.ALL, PAGE, page_token=token))
-            yield from map(convert.experiment, itertools.chain.from_iterable(found))
-        for name in dict.fromkeys(names):
-            entity = client.get_experiment_by_name(name)
-            if entity is None:
-                raise UsageError(f"there is no experiment {name!r} at {self.info.uri}", hint="check the spelling")
-            yield convert.experiment(entity)
+        return self._connection.client.search_experiments(ViewType.ALL, size, page_token=token)
+
+    def _named(self, name: str) -> Experiment:
+        found = self._named_file(name) if self._connection.kind == "files" else self._ask_named(name)
+        if found is not None:
+            return found
+        raise UsageError(f"there is no experiment {name!r} at {self.info.uri}", hint="check the spelling")
+
+    def _ask_named(self, name: str) -> Experiment | None:
+        try:
+            entity = self._connection.client.get_experiment_by_name(name)
+            return convert.experiment(entity) if entity is not None else None
+        except unreadable() as error:
+            raise self._failure(error) from error
+
+    def _named_file(self, name: str) -> Experiment | None:
+        found = FileStore(self._connection).experiments()
+        return next((item for item in found if isinstance(item, Experiment) and item.name == name), None)
+
+    def _failure(self, error: Exception) -> ConnectionFailedError:
+        self._connection.check()
+        reason = self._connection.reason(error)
+        return ConnectionFailedError(
+            f"{self.info.uri} failed while it was read: {reason}", hint="look at the server's log, and try again"
+        )
 
     def _runs(self, experiments: list[Experiment], earlier: Earlier | None) -> Iterator[Item]:
-        if self._bulk is None:
-            self._bulk = has_bulk(self._connection)
-        prove = self._prove if self._bulk else None
+        undecided = self._bulk is None and self._connection.kind == "server"
         histories = HistoryReader(
-            self._connection, self._executor, self._pace, bulk=self._bulk, earlier=earlier, prove=prove
+            self._connection,
+            self._executor,
+            self._pace,
+            bulk=bool(self._bulk),
+            earlier=earlier,
+            prove=self._prove if undecided or self._bulk else None,
         )
         ids = (experiment.experiment_id for experiment in experiments)
-        yield from read_runs(self._connection, ids, histories, self._threads)
+        yield from RunReader(self._connection, histories, self._threads).read(ids)
 
     def _prove(self, runs: list[Run]) -> bool:
-        """Whether the bulk endpoint can be trusted, as some runs show it."""
+        """Whether there is a bulk endpoint that can be trusted, as some runs with metrics show it."""
+        if self._bulk is None:
+            self._bulk = self._threads.submit(has_bulk, self._connection, runs[0]).result()
+        if not self._bulk:
+            return False
         self._distrusted = not is_proven(self._connection, self._pace, runs, self._threads)
         return not self._distrusted
 
@@ -151,8 +188,20 @@ class ApiSource:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _by_id(experiment: Experiment) -> tuple[int, int, str]:
-    return experiment_order(experiment.experiment_id)
+def _once(items: Iterable[Experiment | Skipped], skipped: list[Skipped]) -> list[Experiment]:
+    """Experiments by id, each once; what is none goes into `skipped`."""
+    found: dict[str, Experiment] = {}
+    for item in items:
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        elif found.setdefault(item.experiment_id, item) != item:
+            skipped.append(Skipped(kind="experiment", id=item.experiment_id, reason="the server gave two of that id"))
+    return sorted(found.values(), key=lambda experiment: experiment_order(experiment.experiment_id))
+
+
+def _lost_experiments(number: int | None, reason: str) -> Skipped:
+    place = f"number {number}" if number else "the rest" if number is None else "all"
+    return Skipped(kind="experiment", id=place, reason=reason)
 
 
 def _report(item: Item, progress: Progress) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mlmeta.exporter.api.file_store import FileStore
 from mlmeta.schema import Skipped
-from mlmeta.tracking.connection import Connection
+from mlmeta.tracking.connection import Connection, unreadable
 
 _EXPERIMENTS_PER_CALL = 100
 
@@ -21,16 +22,16 @@ def read_unsaved(connection: Connection, experiment_ids: list[str]) -> Iterator[
 
 
 def _found(any_of: Callable[[Connection, list[str]], Any], connection: Connection, ids: list[str]) -> bool:
-    from mlflow.exceptions import MlflowException
-
     try:
         return len(any_of(connection, ids)) > 0
-    except (AttributeError, NotImplementedError, MlflowException):  # this client or server doesn't know the kind
+    except unreadable():  # this client or server doesn't know the kind
         connection.check()
         return False
 
 
 def _any_trace(connection: Connection, ids: list[str]) -> Any:
+    if connection.kind == "files":
+        return FileStore(connection).traces(ids)
     search = connection.client.search_traces
     try:
         return search(locations=ids, max_results=1, include_spans=False)

@@ -18,7 +18,8 @@
     │   ├── StorageFullError                1   no space left
     │   ├── ObjectMissingError              4   a file that should be there is not
     │   ├── ObjectRefusedError              4   what has the name of a file is a link, a pipe, or too big
-    │   └── ObjectExistsError               1   create-only write met an existing file
+    │   ├── ObjectExistsError               1   create-only write met an existing file
+    │   └── SnapshotConflictError           1   a storage has another snapshot under the same timestamp
     ├── TemporaryFolderError                1   the folder for temporary files can't be used, or has no room
     ├── SnapshotError                       4   a snapshot can't be trusted
     │   ├── DamagedSnapshotError            4   cut, altered, missing, or not JSON
@@ -182,6 +183,10 @@ class ObjectExistsError(StorageError):
 
 class TemporaryFolderError(MlmetaError):
     """The folder for temporary files (`TMPDIR`) can't be used, or has no room."""
+
+
+class SnapshotConflictError(StorageError):
+    """A storage has another snapshot under the same timestamp."""
 
 
 class SnapshotError(MlmetaError):

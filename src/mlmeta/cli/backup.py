@@ -32,6 +32,18 @@ Label = Annotated[
         help="A name for this source, where its address changes or is that of others too: it counts instead of it.",
     ),
 ]
+ShrinkLimit = Annotated[
+    int,
+    typer.Option(
+        "--shrink-limit",
+        metavar="PERCENT",
+        min=0,
+        max=100,
+        envvar="MLMETA_SHRINK_LIMIT",
+        help="Mark it, prune nothing and exit 3 where it has fewer experiments, runs or models than this much of the "
+        "newest snapshot of this source. 0: never.",
+    ),
+]
 Compress = Annotated[bool, typer.Option("--compress", envvar="MLMETA_COMPRESS", help="Gzip the data files (.json.gz).")]
 IfChanged = Annotated[
     bool,
@@ -83,6 +95,7 @@ def backup(
     if_changed: IfChanged = False,
     incremental: Incremental = False,
     full_every: FullEvery = "7d",
+    shrink_limit: ShrinkLimit = 50,
     keep_last: keep.Last = 0,
     keep_hourly: keep.Hourly = 0,
     keep_daily: keep.Daily = 0,
@@ -133,6 +146,7 @@ def backup(
             incremental=incremental,
             full_every=parse_within(full_every),
             label=label,
+            shrink_limit=shrink_limit,
             keep=rules,
             with_drill=drill,
             dry_run=dry_run,

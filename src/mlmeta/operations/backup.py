@@ -7,8 +7,9 @@ from concurrent.futures import Executor
 from datetime import timedelta
 
 from mlmeta.errors import ExitCode, StorageError
+from mlmeta.operations.before import SHRINK_LIMIT, is_empty, look
 from mlmeta.operations.drill import drill
-from mlmeta.operations.incremental import FULL_EVERY, base_of
+from mlmeta.operations.incremental import FULL_EVERY
 from mlmeta.operations.prune import prune
 from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.saving import Wish, expect_as_before, save
@@ -19,6 +20,12 @@ from mlmeta.schema import FileEntry, Skipped
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.writer import utc_now
 from mlmeta.storage import open_storage
+
+_NO_PRUNE = ": the snapshot is kept, marked, and prunes nothing"
+_SHRUNKEN = (
+    "look whether the store lost something, and what this user may see; if it is right, save once with "
+    "--shrink-limit 0, which makes it the new measure"
+)
 
 
 class BackupResult(Result):
@@ -42,6 +49,7 @@ class BackupResult(Result):
         pruned: timestamps that retention removed, by storage.
         unpruned: why retention failed, by storage; the new snapshot is complete all the same.
         dry_run: whether nothing was written: then there is no timestamp, and no storage.
+        shrunken: what the new snapshot lacks of the newest before, where that is suspicious.
         incremental_base: the snapshot that unchanged metric histories were taken from; empty: all were read.
     """
 
@@ -62,16 +70,24 @@ class BackupResult(Result):
     pruned: dict[str, tuple[str, ...]] = {}
     unpruned: dict[str, str] = {}
     dry_run: bool = False
+    shrunken: str = ""
     incremental_base: str = ""
 
     @property
     def issues(self) -> tuple[Issue, ...]:
         """What was not saved, and where retention failed."""
+        suspicion = [Issue(code="shrunken", message=f"it has {self.shrunken}{_NO_PRUNE}", hint=_SHRUNKEN)]
         skipped = [Issue(code="not_saved", message=f"{s.kind} {s.id}: {s.reason}") for s in self.skipped]
         unpruned = [Issue(code="not_pruned", message=f"{place}: {why}") for place, why in self.unpruned.items()]
-        failures = self.failures.values()
         differences = self.drill.differences if self.drill else ()
-        return (*failures, *skipped, *unpruned, *(Issue(code="different", message=str(d)) for d in differences))
+        different = [Issue(code="different", message=str(d)) for d in differences]
+        return (
+            *self.failures.values(),
+            *(suspicion if self.shrunken else ()),
+            *skipped,
+            *unpruned,
+            *different,
+        )
 
     @property
     def exit_code(self) -> ExitCode:
@@ -94,6 +110,7 @@ def backup(
     incremental: bool = False,
     full_every: timedelta = FULL_EVERY,
     label: str = "",
+    shrink_limit: int = SHRINK_LIMIT,
     keep: Rules | None = None,
     with_drill: bool = False,
     dry_run: bool = False,
@@ -114,7 +131,9 @@ def backup(
         full_every: read all of them all the same where that was longer ago.
         label: a name for the source, where its address changes or says too little: snapshots with the same label
             are of one source, for retention, `latest`, `if_changed` and `incremental`.
-        keep: afterwards remove the snapshots that these rules don't keep.
+        shrink_limit: percent of the experiments, runs or models in the newest snapshot of the source, below which the
+            new one is suspected to lack some: it is kept and marked, and nothing is pruned. 0: it never is.
+        keep: afterwards remove the snapshots that these rules don't keep; not where the new one is suspected, or empty.
         with_drill: restore the new snapshot into a throwaway database, and compare; nothing is pruned if it differs.
         dry_run: read everything, write nothing.
         progress: told how far it is.
@@ -130,15 +149,25 @@ def backup(
     store = Store(tracking_uri, registry_uri, jobs, executor)
     with open_source(store) as source:
         info = source.info  # a store that can't be read is told before a storage is touched
-        wish = Wish(started, identity_of(store, info), label, tuple(experiments), compress, if_changed, dry_run)
-        expect_as_before(wish, places, progress)
-        base = base_of(places, wish.identity, wish.experiments, started, full_every) if incremental else None
-        saved = save(source, places, wish, base, progress)
+        wish = Wish(
+            started=started,
+            source_id=identity_of(store, info),
+            label=label,
+            experiments=tuple(experiments),
+            compress=compress,
+            if_changed=if_changed,
+            dry_run=dry_run,
+            full_every=full_every if incremental else None,
+            shrink_limit=shrink_limit,
+        )
+        before = look(places, wish.identity, wish.experiments)
+        expect_as_before(before, progress)
+        saved = save(source, places, wish, before, progress)
     done = saved.committed
     timestamp = done.summary.backup_timestamp
     proof = drill(open_snapshot(done.storages[0], timestamp), progress) if with_drill and timestamp else None
-    good = proof is None or proof.is_equal
-    pruned, unpruned = _prune(done.storages, keep) if keep and good and not dry_run else ({}, {})
+    good = not (done.summary.shrunken or is_empty(saved.stats)) and (proof is None or proof.is_equal)
+    pruned, unpruned = _prune(done.storages, keep, timestamp) if keep and good and not dry_run else ({}, {})
     return BackupResult(
         timestamp=timestamp,
         unchanged_since=saved.unchanged_since,
@@ -158,6 +187,7 @@ def backup(
         pruned=pruned,
         unpruned=unpruned,
         dry_run=dry_run,
+        shrunken=done.summary.shrunken,
         incremental_base=done.summary.incremental_base,
     )
 
@@ -167,11 +197,11 @@ def _failure(place: str, error: StorageError, timestamp: str) -> Issue:
     return Issue(code="not_stored", message=f"{place} has no snapshot: {error}", hint=hint)
 
 
-def _prune(places: Sequence[str], keep: Rules) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+def _prune(places: Sequence[str], keep: Rules, made: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     pruned, unpruned = {}, {}
     for place in places:
         try:
-            found = prune(place, keep)
+            found = prune(place, keep, spare=(made,))
             pruned[place] = tuple(d.timestamp for d in found.snapshots if not d.keep)
         except StorageError as error:
             unpruned[place] = str(error)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.errors import ExitCode, UsageError
+from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotConflictError, UsageError
 from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.stores import which
+from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress, Silent
 from mlmeta.snapshot import transfer
 from mlmeta.snapshot.catalog import describe, file_sets
@@ -16,9 +21,12 @@ from mlmeta.snapshot.finding import find
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
-from mlmeta.snapshot.summaries import read_summary
+from mlmeta.snapshot.summaries import read_summary, summary_text
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.storage import Storage, open_storage
+
+_AT_ONCE = 8
+"""Summaries that are read at once: in a bucket, each takes a request."""
 
 
 class Copied(BaseModel):
@@ -38,26 +46,33 @@ class CopyResult(Result):
         target: where to.
         snapshots: that the target has now.
         left_out: that the target lacks still, and why, where all missing ones were asked for.
+        conflicts: that the target has another snapshot of the same name of, and why they differ; likewise.
     """
 
     source: str
     target: str
     snapshots: tuple[Copied, ...]
     left_out: dict[str, str] = {}
+    conflicts: dict[str, str] = {}
 
     @property
     def issues(self) -> tuple[Issue, ...]:
         """The snapshots that can't be copied."""
-        hint = "`mlmeta verify` says more; nothing of it was touched"
-        return tuple(
-            Issue(code="not_copied", message=f"{timestamp} was not copied: {why}", hint=hint)
-            for timestamp, why in self.left_out.items()
+        return (
+            *_issues("conflict", self.conflicts, "two snapshots share a timestamp: copy this one into another storage"),
+            *_issues("not_copied", self.left_out, "`mlmeta verify` says more; nothing of it was touched"),
         )
 
     @property
     def exit_code(self) -> ExitCode:
-        """`INCOMPLETE` where the target lacks something still."""
+        """`DIFFERENT` where the target has another snapshot of a name, `INCOMPLETE` where it lacks something still."""
+        if self.conflicts:
+            return ExitCode.DIFFERENT
         return ExitCode.INCOMPLETE if self.left_out else ExitCode.DONE
+
+
+def _issues(code: str, why: dict[str, str], hint: str) -> list[Issue]:
+    return [Issue(code=code, message=f"{name} was not copied: {text}", hint=hint) for name, text in why.items()]
 
 
 def copy(
@@ -89,21 +104,32 @@ def copy(
     origin, destination = open_storage(source), open_storage(target)
     if origin.location == destination.location:
         raise UsageError("--from and --to are the same storage", hint="name two different ones")
-    left_out: dict[str, str] = {}
-    notes: list[str] = []
     if missing:
-        chosen, left_out = _missing(origin, file_sets(origin), destination)
-    else:
-        found = [find(origin, selector, which(of_source)) for selector in selectors]
-        chosen = [one.files for one in found]
-        notes = [note for one in found for note in one.notes]
-    copied = [_copy(origin, destination, files, progress) for files in chosen]
+        return _copy_missing(origin, destination, progress)
+    found = [find(origin, selector, which(of_source)) for selector in selectors]
+    copied = [_copy(origin, destination, one.files, progress) for one in found]
     return CopyResult(
         source=origin.location,
         target=destination.location,
         snapshots=tuple(copied),
-        left_out=left_out,
-        warnings=tuple(dict.fromkeys(notes)),
+        warnings=tuple(dict.fromkeys(note for one in found for note in one.notes)),
+    )
+
+
+def _copy_missing(origin: Storage, destination: Storage, progress: Progress) -> CopyResult:
+    lacking = _missing(origin, destination)
+    copied = []
+    for files in lacking.usable:
+        try:
+            copied.append(_copy(origin, destination, files, progress))
+        except SnapshotConflictError as error:
+            lacking.conflicts[files.timestamp] = str(error)
+    return CopyResult(
+        source=origin.location,
+        target=destination.location,
+        snapshots=tuple(copied),
+        left_out=lacking.left_out,
+        conflicts=lacking.conflicts,
     )
 
 
@@ -118,21 +144,57 @@ def _copy(origin: Storage, destination: Storage, files: FileSet, progress: Progr
     return Copied(timestamp=snapshot.timestamp, size=size)
 
 
-def _missing(origin: Storage, sets: Sequence[FileSet], destination: Storage) -> tuple[list[FileSet], dict[str, str]]:
-    """What the destination lacks: the usable snapshots, oldest first, so that an interrupted copy leaves no gap behind.
+@dataclass(frozen=True)
+class _Missing:
+    """What the destination lacks.
 
-    Returns:
-        Their files; and of those that can't be copied, the timestamps and why.
+    Args:
+        usable: files of the snapshots to copy, oldest first, so that an interrupted copy leaves no gap behind.
+        left_out: why others can't be copied, by timestamp.
+        conflicts: what the destination has under the name of another snapshot.
     """
+
+    usable: list[FileSet]
+    left_out: dict[str, str]
+    conflicts: dict[str, str]
+
+
+def _missing(origin: Storage, destination: Storage) -> _Missing:
     there = transfer.committed(destination)
-    usable: list[FileSet] = []
-    left_out: dict[str, str] = {}
-    for files in reversed(sets):
-        if files.summary is None or files.timestamp in there:
-            continue
-        info = describe(origin, files, 0)
-        if info.state.restorable:
-            usable.append(files)
-        else:
-            left_out[files.timestamp] = info.problem
-    return usable, left_out
+    found = _Missing([], {}, {})
+    candidates = [files for files in reversed(file_sets(origin)) if files.summary is not None]
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mlmeta-copy") as pool:
+        judge = partial(_judge, origin, destination, there)
+        for files, (verdict, why) in zip(candidates, ordered_map(pool, judge, candidates, 4 * _AT_ONCE), strict=True):
+            if verdict is _Verdict.LACKING:
+                found.usable.append(files)
+            elif verdict is _Verdict.UNUSABLE:
+                found.left_out[files.timestamp] = why
+            elif verdict is _Verdict.ANOTHER:
+                found.conflicts[files.timestamp] = why
+    return found
+
+
+class _Verdict(Enum):
+    LACKING = 1
+    UNUSABLE = 2
+    ANOTHER = 3
+    THERE = 4
+
+
+def _judge(origin: Storage, destination: Storage, there: dict[str, FileSet], files: FileSet) -> tuple[_Verdict, str]:
+    """How the destination stands to a snapshot: its name alone says nothing."""
+    info = describe(origin, files, 0)
+    other = there.get(files.timestamp)
+    if not info.state.restorable:
+        return (_Verdict.UNUSABLE, info.problem) if other is None else (_Verdict.THERE, "")
+    if other is None:
+        return _Verdict.LACKING, ""
+    try:
+        same = summary_text(origin, files) == summary_text(destination, other)
+    except DamagedSnapshotError as error:
+        return _Verdict.ANOTHER, str(error)
+    if not same:
+        return _Verdict.ANOTHER, f"{destination.location} has another snapshot of that name"
+    whole = describe(destination, other, 0).state.restorable
+    return (_Verdict.THERE if whole else _Verdict.LACKING), ""

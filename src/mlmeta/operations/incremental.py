@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from mlmeta.errors import StorageError, StorageMissingError
+from mlmeta.errors import StorageMissingError
 from mlmeta.exporter.earlier import Earlier
 from mlmeta.exporter.source import Item, Source
 from mlmeta.progress import Progress
@@ -16,33 +16,19 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
 
+_SOUND = {State.COMPLETE, State.PARTIAL, State.LEGACY}
 FULL_EVERY = timedelta(days=7)
 """So often all histories are read, whatever is known of them."""
 
 
-def base_of(
-    places: Sequence[Storage], source: str, experiments: tuple[str, ...], now: datetime, full_every: timedelta
-) -> Snapshot | None:
-    """The newest snapshot of the same source; None where all histories have to be read.
+def serves(before: Summary, now: datetime, full_every: timedelta) -> bool:
+    """Whether a backup may take unchanged histories from a snapshot.
 
     Args:
-        places: where to look: the first one that has such a snapshot.
-        source: which one (`Summary.identity`).
-        experiments: what the backup is limited to.
-        now: when it begins.
+        before: its summary.
+        now: when the backup begins.
         full_every: how old the last full read may be.
     """
-    for place in places:
-        try:
-            before = newest(place, source, experiments)
-        except StorageError:  # writing will fail there too, and be named
-            continue
-        if before is not None:
-            return Snapshot(place, before) if _serves(before, now, full_every) else None
-    return None
-
-
-def _serves(before: Summary, now: datetime, full_every: timedelta) -> bool:
     oldest = (now - full_every).timestamp() * 1000
     return before.schema_version == SCHEMA_VERSION and oldest < fully_read(before) <= now.timestamp() * 1000
 
@@ -90,7 +76,7 @@ def fully_read(summary: Summary) -> int:
 
 
 def newest(storage: Storage, source: str, experiments: tuple[str, ...]) -> Summary | None:
-    """The summary of the newest usable snapshot of a source; None where there is none.
+    """The summary of a source's newest snapshot that is neither shrunken nor from the future; None: there is none.
 
     Args:
         storage: where to look.
@@ -104,6 +90,6 @@ def newest(storage: Storage, source: str, experiments: tuple[str, ...]) -> Summa
     now = time.time()
     for files in sets:
         info = describe(storage, files, now)
-        if (info.identity, info.experiments) == (source, experiments) and info.state in {State.COMPLETE, State.PARTIAL}:
+        if (info.identity, info.experiments) == (source, experiments) and info.state in _SOUND:
             return read_summary(storage, files)
     return None

@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import UsageError
+from mlmeta.operations.before import is_empty
 from mlmeta.operations.result import Result
-from mlmeta.snapshot.catalog import SnapshotInfo, State, described, file_sets
+from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, State, described, file_sets
 from mlmeta.snapshot.layout import FileSet, moment_of
 from mlmeta.snapshot.removal import leftovers, remove
 from mlmeta.snapshot.retention import Rules, kept
 from mlmeta.storage import Storage, StoredFile, open_storage
 
+IN_TIME = 3600
+"""Seconds after its timestamp within which a snapshot's summary is expected: a backup takes its time."""
 LEFTOVER_AGE = 24 * 3600
 """Seconds before what an interrupted backup left may go: a running one must be safe."""
 
@@ -64,17 +67,21 @@ def prune(
     rules: Rules,
     *,
     dry_run: bool = False,
+    spare: Sequence[str] = (),
     confirm: Confirm | None = None,
 ) -> PruneResult:
     """Remove the snapshots that no rule keeps, and day-old leftovers of interrupted backups.
 
-    Rules count for each source by itself, and for limited backups (`--experiment`) apart from whole ones. The newest
-    complete snapshot of each always stays. Damaged snapshots, and those of a newer mlmeta, are left alone.
+    Rules count for each source by itself, for limited backups (`--experiment`) apart from whole ones, and for empty and
+    shrunken ones apart from sound ones. The newest of each always stays. Damaged snapshots, those of a newer mlmeta,
+    and those from the future are left alone. What came to a bucket long after its date pushes out nothing that came in
+    time.
 
     Args:
         storage: a folder or ``gs://bucket/prefix``.
         rules: what to keep; at least one rule.
         dry_run: only say what would go.
+        spare: timestamps that stay in any case.
         confirm: shown the plan before anything is removed; raises to stop.
 
     Raises:
@@ -90,7 +97,10 @@ def prune(
     sets = file_sets(place)
     infos = described(place, sets, now)
     stale = list(leftovers(place, sets, now - LEFTOVER_AGE))
-    plan = _plan(place, infos, stale, rules, dry_run=dry_run)
+    reasons = _reasons(infos, {files.timestamp for files in sets if _is_misdated(files)}, rules)
+    for timestamp in spare:
+        reasons[timestamp] = reasons.get(timestamp) or ["just made"]
+    plan = _plan(place, infos, stale, reasons, dry_run=dry_run)
     if plan.removes and not dry_run:
         if confirm is not None:
             confirm(plan)
@@ -99,9 +109,13 @@ def prune(
 
 
 def _plan(
-    place: Storage, infos: Sequence[SnapshotInfo], stale: Sequence[FileSet | StoredFile], rules: Rules, *, dry_run: bool
+    place: Storage,
+    infos: Sequence[SnapshotInfo],
+    stale: Sequence[FileSet | StoredFile],
+    reasons: dict[str, list[str]],
+    *,
+    dry_run: bool,
 ) -> PruneResult:
-    reasons = _reasons(infos, rules)
     gone = {item.timestamp for item in stale if isinstance(item, FileSet)}
     decisions = tuple(_decision(info, reasons.get(info.timestamp)) for info in infos if info.timestamp not in gone)
     freed = sum(d.size for d in decisions if not d.keep) + sum(item.size for item in stale)
@@ -111,12 +125,33 @@ def _plan(
     )
 
 
-def _reasons(infos: Sequence[SnapshotInfo], rules: Rules) -> dict[str, list[str]]:
-    groups: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
+def _is_misdated(files: FileSet) -> bool:
+    """Whether a snapshot came long after its date, or before it, by the clock of a storage that vouches for that.
+
+    It may be a copy, or took long to make; or somebody who may create, but not delete, made it up.
+    """
+    moment = moment_of(files.timestamp)
+    if files.summary is None or files.summary.created is None or moment is None:
+        return False
+    return not -FUTURE <= files.summary.created - moment.timestamp() <= IN_TIME
+
+
+def _reasons(infos: Sequence[SnapshotInfo], misdated: set[str], rules: Rules) -> dict[str, list[str]]:
+    groups: dict[tuple[str, tuple[str, ...], bool], list[str]] = defaultdict(list)
     for info in infos:
         if info.state.restorable and info.state is not State.FUTURE and moment_of(info.timestamp) is not None:
-            groups[info.identity, info.experiments].append(info.timestamp)
-    return {timestamp: why for group in groups.values() for timestamp, why in kept(group, rules).items()}
+            suspect = info.state is State.SHRUNKEN or is_empty(info.stats)
+            groups[info.identity, info.experiments, suspect].append(info.timestamp)
+    return {timestamp: why for group in groups.values() for timestamp, why in _kept(group, misdated, rules).items()}
+
+
+def _kept(group: Sequence[str], misdated: set[str], rules: Rules) -> dict[str, list[str]]:
+    """What the rules keep of a group, and also what they would keep without those that are misdated."""
+    reasons = kept(group, rules)
+    in_time = [timestamp for timestamp in group if timestamp not in misdated]
+    for timestamp, why in kept(in_time, rules).items() if len(in_time) < len(group) else ():
+        reasons[timestamp] = list(dict.fromkeys((*reasons[timestamp], *why)))
+    return reasons
 
 
 def _decision(info: SnapshotInfo, why: list[str] | None) -> Decision:

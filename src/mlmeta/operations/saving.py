@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from mlmeta import __version__
-from mlmeta.errors import BaseSnapshotError, StorageError
+from mlmeta.errors import BaseSnapshotError
 from mlmeta.exporter.source import Source
-from mlmeta.operations.incremental import fully_read, newest, read_along
+from mlmeta.operations.before import Before, is_empty, shrunken
+from mlmeta.operations.incremental import fully_read, read_along, serves
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import Selection, Skipped, Summary
 from mlmeta.snapshot.reader import Snapshot
@@ -20,6 +21,7 @@ NOTE = (
     "Metadata of an MLflow server: experiments, runs, metrics, params, tags, model registry. "
     "Artifacts and model files are not in here. Restore it with `mlmeta restore --timestamp {timestamp}`."
 )
+EMPTY = "there is nothing in it: the store has no runs and no registered models, or does not show them to this user"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Wish:
         compress: gzip the data files.
         if_changed: write nothing if the newest snapshots hold the very same.
         dry_run: read everything, write nothing.
+        full_every: how old the last full read may be, for a snapshot to build on; None: all is read.
+        shrink_limit: percent of what the newest snapshot has, below which the new one is suspected to lack some.
     """
 
     started: datetime
@@ -43,6 +47,8 @@ class Wish:
     compress: bool
     if_changed: bool
     dry_run: bool
+    full_every: timedelta | None
+    shrink_limit: int
 
     @property
     def identity(self) -> str:
@@ -65,40 +71,58 @@ class Saved:
     unchanged_since: str = ""
 
 
-def save(source: Source, places: Sequence[Storage], wish: Wish, base: Snapshot | None, progress: Progress) -> Saved:
+def save(source: Source, places: Sequence[Storage], wish: Wish, before: Sequence[Before], progress: Progress) -> Saved:
     """Read a source into new snapshots.
 
     Args:
         source: the store.
         places: where the snapshot goes.
         wish: what is to be saved.
-        base: an earlier snapshot to take unchanged histories from. Where it can't be read, all is read again.
+        before: what they have of the same source. Where what it builds on can't be read, all is read again.
         progress: told how far it is.
 
     Raises:
         MlmetaError: nothing was saved, and nothing is left behind.
     """
+    how = _How(places, wish, before)
+    base = _base(before, wish)
     if base is None:
-        return _save(source, places, wish, None, (), progress)
+        return _save(source, how, None, (), progress)
     try:
-        return _save(source, places, wish, base, (), progress)
+        return _save(source, how, base, (), progress)
     except BaseSnapshotError as error:
-        return _save(source, places, wish, None, (f"{error}; all histories were read",), progress)
+        return _save(source, how, None, (f"{error}; all histories were read",), progress)
 
 
-def _save(
-    source: Source,
-    places: Sequence[Storage],
-    wish: Wish,
-    base: Snapshot | None,
-    warnings: tuple[str, ...],
-    progress: Progress,
-) -> Saved:
-    with SnapshotWriter(places, wish.started, compress=wish.compress) as writer:
+@dataclass(frozen=True)
+class _How:
+    places: Sequence[Storage]
+    wish: Wish
+    before: Sequence[Before]
+
+
+def _base(before: Sequence[Before], wish: Wish) -> Snapshot | None:
+    """The newest snapshot of the source in the first storage that has one; None where all histories have to be read."""
+    if wish.full_every is None:
+        return None
+    for one in before:
+        if one.summary is not None:
+            good = serves(one.summary, wish.started, wish.full_every)
+            return Snapshot(one.place, one.summary) if good else None
+    return None
+
+
+def _save(source: Source, how: _How, base: Snapshot | None, warnings: tuple[str, ...], progress: Progress) -> Saved:
+    wish = how.wish
+    with SnapshotWriter(how.places, wish.started, compress=wish.compress) as writer:
         skipped = _read(source, writer, Selection(experiments=wish.experiments), base, progress)
-        summary = _summary(source, wish, base, skipped, warnings)
+        notes = [*warnings, *source.warnings()]
+        if is_empty(writer.stats):
+            notes.append(EMPTY)
+        summary = _summary(source, wish, base, skipped, tuple(notes))
+        summary = summary.model_copy(update={"shrunken": shrunken(writer.stats, how.before, wish.shrink_limit)})
         progress.phase("writing the snapshot")
-        same = _same_as(places, summary, writer.finish()) if wish.if_changed else ""
+        same = _same_as(how, summary, writer.finish()) if wish.if_changed else ""
         done = Committed(summary, 0) if wish.dry_run or same else writer.commit(summary)
         return Saved(done, dict(writer.stats), same)
 
@@ -139,7 +163,7 @@ def _summary(
         fully_read=fully_read(base.summary) if base is not None else started,
         source_id=wish.source_id,
         label=wish.label,
-        warnings=(*warnings, *source.warnings()),
+        warnings=warnings,
         skipped=skipped,
     )
 
@@ -149,30 +173,23 @@ def milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def expect_as_before(wish: Wish, places: Sequence[Storage], progress: Progress) -> None:
+def expect_as_before(before: Sequence[Before], progress: Progress) -> None:
     """A server doesn't say how much it has: expect what the newest snapshot of it holds."""
-    if isinstance(progress, Silent) or not places:
-        return
-    try:
-        before = newest(places[0], wish.identity, wish.experiments)
-    except StorageError:  # writing will fail there too, and be named
+    if isinstance(progress, Silent) or not before or before[0].summary is None:
         return
     for unit, stat in (("runs", "runs"), ("metric points", "metric_points"), ("models", "models")):
-        if before is not None and before.stats.get(stat):
-            progress.expect(unit, before.stats[stat])
+        if count := before[0].summary.stats.get(stat):
+            progress.expect(unit, count)
 
 
-def _same_as(places: Sequence[Storage], summary: Summary, content: dict[str, str]) -> str:
-    """The newest snapshot of the same source, where it holds the very same content; empty: something changed."""
+def _same_as(how: _How, summary: Summary, content: dict[str, str]) -> str:
+    """The newest snapshot of the same source, where it holds the very same content in every storage; else empty."""
     timestamp = ""
-    for place in places:
-        try:
-            before = newest(place, summary.identity, summary.experiments)
-        except StorageError:  # writing will fail there too, and be named; the others get a snapshot
-            return ""
+    for one in how.before:
+        before = one.summary
         if before is None or before.skipped != summary.skipped:
             return ""
         if {kind: entry.content_sha256 for kind, entry in before.files.items()} != content:
             return ""
         timestamp = before.backup_timestamp
-    return timestamp
+    return timestamp if len(how.before) == len(how.places) else ""

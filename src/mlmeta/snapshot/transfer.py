@@ -10,6 +10,7 @@ from mlmeta.errors import (
     DamagedSnapshotError,
     ObjectExistsError,
     ObjectMissingError,
+    SnapshotConflictError,
     StorageError,
     StorageMissingError,
 )
@@ -38,7 +39,8 @@ def copy(snapshot: Snapshot, files: FileSet, target: Storage) -> int:
     Raises:
         DamagedSnapshotError: a file is not what the summary says; the target has no snapshot then.
         ObjectMissingError: a file is missing; likewise.
-        StorageError: the target has another snapshot of that timestamp, which stays as it is, or a storage failed.
+        SnapshotConflictError: the target has another snapshot of that timestamp, which stays as it is.
+        StorageError: a storage failed.
     """
     content = summary_text(snapshot.storage, files)
     if parse_summary(content, files) != snapshot.summary:
@@ -122,19 +124,19 @@ def _must_be_the_same(target: Storage, name: str, digest: Digest) -> None:
         raise _conflict(target, name) from error
 
 
-def _conflict(target: Storage, name: str) -> StorageError:
-    return StorageError(
+def _conflict(target: Storage, name: str) -> SnapshotConflictError:
+    return SnapshotConflictError(
         f"{target.location} has another {name}: two snapshots share a timestamp",
         hint="nothing of it was changed; copy this snapshot into another storage",
     )
 
 
-def committed(target: Storage) -> set[str]:
-    """The timestamps that a storage has a summary for; none where there is no storage yet."""
+def committed(target: Storage) -> dict[str, FileSet]:
+    """What a storage has a summary for, by timestamp; nothing where there is no storage yet."""
     try:
-        return {files.timestamp for files in file_sets(target) if files.summary is not None}
+        return {files.timestamp: files for files in file_sets(target) if files.summary is not None}
     except StorageMissingError:
-        return set()
+        return {}
 
 
 __all__ = ["DamagedSnapshotError", "committed", "copy"]

@@ -13,7 +13,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import TracebackType
 
@@ -38,6 +38,9 @@ from mlmeta.snapshot.catalog import about
 from mlmeta.snapshot.order import OrderGuard
 from mlmeta.snapshot.staging import DataFile, Place
 from mlmeta.storage import Digest, Storage
+
+_MOMENT = timedelta(minutes=1)
+"""How far ahead a burst of backups, or another machine's clock, may be."""
 
 
 @dataclass(frozen=True)
@@ -225,10 +228,17 @@ class SnapshotWriter:
         return layout.file_name(kind, timestamp, compressed=self._compress)
 
     def _claim(self) -> str:
-        """Publish the experiments under the first timestamp that nobody has in any storage, and return it."""
+        """Publish the experiments under a timestamp that nobody has in any storage, and return it.
+
+        It comes after all that were given out in the same moment: the newest is never pruned, so none that was is given
+        out again. One far in the future is of a clock that was wrong, and not followed.
+        """
         taken: set[str] = set()
         self._each(lambda place: taken.update(_timestamps(place.storage)))
         timestamp = layout.timestamp_of(self._started)
+        latest = layout.timestamp_of(self._started + _MOMENT)
+        if same := [found for found in taken if timestamp <= found <= latest]:
+            timestamp = layout.next_timestamp(max(same))
         while True:
             if timestamp not in taken and self._try_claim(timestamp):
                 return timestamp

@@ -18,6 +18,7 @@ class StoredFile:
             date counts from the copying.
         about: what was said of it when it was published, where the storage keeps that. Anybody who may write there
             may have said it: it is to be shown, and decides nothing.
+        created: when it came here by the clock of a storage that nobody can tell what to say; None: it has none such.
         problem: why it can't be read: it is a link, a pipe, a folder that is closed to us. Empty for a file.
     """
 
@@ -25,6 +26,7 @@ class StoredFile:
     size: int
     modified: float
     about: Mapping[str, str] = field(default_factory=dict, compare=False)
+    created: float | None = None
     problem: str = ""
 
 

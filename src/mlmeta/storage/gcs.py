@@ -98,12 +98,13 @@ class GcsStorage:
                 self.bucket,
                 prefix=self._prefix,
                 page_size=_PAGE,
-                fields="items(name,size,updated,metadata),nextPageToken",
+                fields="items(name,size,updated,timeCreated,metadata),nextPageToken",
                 **self.calls,
             ):
                 name = blob.name.removeprefix(self._prefix)
                 if name and name.count("/") <= 1 and not name.endswith("/"):
-                    yield StoredFile(name, blob.size or 0, blob.updated.timestamp(), _about(blob.metadata))
+                    created = blob.time_created.timestamp() if blob.time_created else None
+                    yield StoredFile(name, blob.size or 0, blob.updated.timestamp(), _about(blob.metadata), created)
 
     def stale(self, before: float) -> Iterator[StoredFile]:
         """None: what a killed process staged is a local temporary file without a name."""

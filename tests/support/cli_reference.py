@@ -12,6 +12,10 @@ from mlmeta.cli.app import app
 from mlmeta.errors import ExitCode
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+_STREAMS = (
+    "Results go to stdout, progress and messages to stderr. Every option can be given as an environment variable; "
+    "one that is repeatable takes one value a line there."
+)
 _SELECTOR = (
     "A snapshot is named by its timestamp (`20250815_232928`), the beginning of one, `latest`, `latest~1`, or an ISO "
     "8601 time (the newest snapshot at or before it)."
@@ -38,7 +42,7 @@ def page() -> str:
     parts = [
         "# Commands and options",
         "<!-- Made by `make docs`: don't edit. -->",
-        "Results go to stdout, progress and messages to stderr. Every option can be given as an environment variable.",
+        _STREAMS,
         _SELECTOR,
         *(_command(name, command) for name, command in commands().items()),
         _exit_codes(),

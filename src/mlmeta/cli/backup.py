@@ -9,6 +9,7 @@ import typer
 from mlmeta.cli import keep, options
 from mlmeta.cli.render import Output
 from mlmeta.cli.run import execute
+from mlmeta.cli.several import one_a_line
 
 if TYPE_CHECKING:
     from mlmeta.operations.result import Result
@@ -20,6 +21,7 @@ Storages = Annotated[
         "--storage",
         metavar="LOCATION",
         envvar="MLMETA_STORAGE",
+        callback=one_a_line,
         help="Where the snapshot goes: a folder, or gs://bucket/prefix. Repeatable.",
     ),
 ]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mlmeta.cli.several import first_line, one_a_line
+
 _OUTPUT = "Output"
 _LIMIT = "Selection"
 
@@ -23,7 +25,13 @@ Selectors = Annotated[
 ]
 Storage = Annotated[
     str,
-    typer.Option("--storage", metavar="LOCATION", envvar="MLMETA_STORAGE", help="A folder, or gs://bucket/prefix."),
+    typer.Option(
+        "--storage",
+        metavar="LOCATION",
+        envvar="MLMETA_STORAGE",
+        callback=first_line,
+        help="A folder, or gs://bucket/prefix.",
+    ),
 ]
 
 Source = Annotated[
@@ -79,6 +87,7 @@ Experiments = Annotated[
         "--experiment",
         metavar="NAME",
         envvar="MLMETA_EXPERIMENT",
+        callback=one_a_line,
         help="Only this experiment, its runs, and the models with a version from them. Repeatable.",
         rich_help_panel=_LIMIT,
     ),

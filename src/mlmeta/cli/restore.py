@@ -10,6 +10,7 @@ import typer
 from mlmeta.cli import options
 from mlmeta.cli.render import Output
 from mlmeta.cli.run import execute
+from mlmeta.cli.several import one_a_line
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ Rewrite = Annotated[
         "--rewrite-artifact-prefix",
         metavar="OLD=NEW",
         envvar="MLMETA_REWRITE_ARTIFACT_PREFIX",
+        callback=one_a_line,
         help="For a bucket that moved: artifact locations that begin with OLD get NEW instead. Repeatable.",
     ),
 ]

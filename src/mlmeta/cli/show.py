@@ -9,6 +9,7 @@ import typer
 from mlmeta.cli import options
 from mlmeta.cli.render import Output
 from mlmeta.cli.run import execute
+from mlmeta.cli.several import one_a_line
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ Columns = Annotated[
         "--column",
         metavar="COLUMN",
         envvar="MLMETA_COLUMN",
+        callback=one_a_line,
         help="With --experiment: params.X, metrics.X, tags.X, or an attribute such as status. Repeatable.",
     ),
 ]

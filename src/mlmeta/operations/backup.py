@@ -16,7 +16,7 @@ from mlmeta.operations.saving import Wish, expect_as_before, save
 from mlmeta.operations.stores import DEFAULT_JOBS, THREADS, Store, identity_of, open_snapshot, open_source
 from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.verification import Comparison
-from mlmeta.schema import FileEntry, Skipped
+from mlmeta.schema import FileEntry, Skipped, several
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.writer import utc_now
 from mlmeta.storage import open_storage
@@ -99,9 +99,9 @@ class BackupResult(Result):
 
 def backup(
     tracking_uri: str,
-    storages: Sequence[str] = ("backups",),
+    storages: str | Sequence[str] = ("backups",),
     *,
-    experiments: Sequence[str] = (),
+    experiments: str | Sequence[str] = (),
     registry_uri: str | None = None,
     jobs: int = DEFAULT_JOBS,
     executor: str | Executor = THREADS,
@@ -120,8 +120,8 @@ def backup(
 
     Args:
         tracking_uri: the MLflow server or store.
-        storages: where the snapshot goes: folders or ``gs://bucket/prefix``.
-        experiments: names to limit it to; none: everything.
+        storages: where the snapshot goes: a folder or ``gs://bucket/prefix``, or several.
+        experiments: a name to limit it to, or several; none: everything.
         registry_uri: of the model registry; None: as MLflow resolves it.
         jobs: requests under way at once.
         executor: see `Store`.
@@ -144,7 +144,7 @@ def backup(
         StorageError: no snapshot could be written; nothing is left behind.
     """
     progress = progress or Silent()
-    places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(storages)]
+    places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(several(storages))]
     started = utc_now()
     store = Store(tracking_uri, registry_uri, jobs, executor)
     with open_source(store) as source:
@@ -153,7 +153,7 @@ def backup(
             started=started,
             source_id=identity_of(store, info),
             label=label,
-            experiments=tuple(experiments),
+            experiments=several(experiments),
             compress=compress,
             if_changed=if_changed,
             dry_run=dry_run,

@@ -15,6 +15,7 @@ from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.stores import which
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress, Silent
+from mlmeta.schema import several
 from mlmeta.snapshot import transfer
 from mlmeta.snapshot.catalog import describe, file_sets
 from mlmeta.snapshot.finding import find
@@ -76,7 +77,7 @@ def _issues(code: str, why: dict[str, str], hint: str) -> list[Issue]:
 
 
 def copy(
-    selectors: Sequence[str],
+    selectors: str | Sequence[str],
     source: str,
     target: str,
     *,
@@ -87,7 +88,7 @@ def copy(
     """Copy snapshots, verified on both ends.
 
     Args:
-        selectors: which snapshots.
+        selectors: which snapshot, or several.
         source: storage to read from.
         target: storage to write to.
         of_source: label or tracking URI of the source that `latest` means, where the storage has several.
@@ -106,7 +107,7 @@ def copy(
         raise UsageError("--from and --to are the same storage", hint="name two different ones")
     if missing:
         return _copy_missing(origin, destination, progress)
-    found = [find(origin, selector, which(of_source)) for selector in selectors]
+    found = [find(origin, selector, which(of_source)) for selector in several(selectors)]
     copied = [_copy(origin, destination, one.files, progress) for one in found]
     return CopyResult(
         source=origin.location,

@@ -11,7 +11,7 @@ from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.sides import Side
 from mlmeta.operations.stores import DEFAULT_JOBS, Store, identity_of, open_snapshot, open_source
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import Skipped
+from mlmeta.schema import Skipped, several
 from mlmeta.snapshot.diff import Changes, compared
 
 
@@ -58,7 +58,7 @@ def diff(
     of_source: str = "",
     tracking_uri: str = "",
     registry_uri: str | None = None,
-    experiments: Sequence[str] = (),
+    experiments: str | Sequence[str] = (),
     incremental: bool = False,
     jobs: int = DEFAULT_JOBS,
     progress: Progress | None = None,
@@ -86,6 +86,7 @@ def diff(
         UsageError: there is no experiment to compare.
     """
     progress = progress or Silent()
+    experiments = several(experiments)
     snapshot = open_snapshot(storage, before, of_source=of_source, likely=tracking_uri)
     first = sides.of_snapshot(snapshot)
     if after is not None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.errors import UsageError
 from mlmeta.operations.before import is_empty
 from mlmeta.operations.result import Result
+from mlmeta.schema import several
 from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, State, described, file_sets
 from mlmeta.snapshot.layout import FileSet, moment_of
 from mlmeta.snapshot.removal import leftovers, remove
@@ -67,7 +68,7 @@ def prune(
     rules: Rules,
     *,
     dry_run: bool = False,
-    spare: Sequence[str] = (),
+    spare: str | Sequence[str] = (),
     confirm: Confirm | None = None,
 ) -> PruneResult:
     """Remove the snapshots that no rule keeps, and day-old leftovers of interrupted backups.
@@ -98,7 +99,7 @@ def prune(
     infos = described(place, sets, now)
     stale = list(leftovers(place, sets, now - LEFTOVER_AGE))
     reasons = _reasons(infos, {files.timestamp for files in sets if _is_misdated(files)}, rules)
-    for timestamp in spare:
+    for timestamp in several(spare):
         reasons[timestamp] = reasons.get(timestamp) or ["just made"]
     plan = _plan(place, infos, stale, reasons, dry_run=dry_run)
     if plan.removes and not dry_run:

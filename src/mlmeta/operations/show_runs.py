@@ -9,7 +9,7 @@ from mlmeta.errors import UsageError
 from mlmeta.operations import columns as columns_of
 from mlmeta.operations.shown import MetricOverRuns, MetricOverSteps, RunDetail, RunTable, where
 from mlmeta.operations.stores import open_snapshot
-from mlmeta.schema import EXPERIMENTS, METRICS, RUNS, Experiment, LatestMetric, Run
+from mlmeta.schema import EXPERIMENTS, METRICS, RUNS, Experiment, LatestMetric, Run, several
 from mlmeta.snapshot.reader import Snapshot
 
 
@@ -18,7 +18,7 @@ def run_table(
     storage: str,
     experiment: str,
     *,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     sort: str = "",
     limit: int | None = None,
     of_source: str = "",
@@ -40,7 +40,7 @@ def run_table(
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     found = _experiment(snapshot, experiment)
     runs = [run for run in snapshot.records(RUNS) if run.experiment_id == found.experiment_id]
-    shown = tuple(columns_of.column(c) for c in columns) or columns_of.usual(runs)
+    shown = tuple(columns_of.column(c) for c in several(columns)) or columns_of.usual(runs)
     runs = columns_of.in_order(runs, sort)
     return RunTable(
         **where(snapshot),

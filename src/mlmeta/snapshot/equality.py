@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlmeta.schema import HistoryLine, LatestMetric, Record, canonical
+from mlmeta.schema import HistoryLine, LatestMetric, Record, canonical, point_order
 from mlmeta.snapshot.reader import RunLines
 
 LARGEST = 1.7976931348623157e308
@@ -99,8 +99,6 @@ class _Nothing:
 
 
 _NOTHING = _Nothing()
-ABSENT = repr(_NOTHING)
-"""How `differences` shows a key that one of the sides does not have; a text has quotation marks."""
 
 
 def parts(field: str, expected: Any, found: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -122,6 +120,38 @@ def differences(
         if not same(expected[field], found[field]):
             for name, left, right in parts(field, expected[field], found[field]):
                 yield name, short(left), short(right)
+
+
+_TOUCHED = {"last_update_time", "last_updated_timestamp"}
+"""Times that MLflow moves on whenever something is added to a record."""
+
+
+def is_more(field: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether a field of `differences` has all that is expected, and more or later things besides.
+
+    Args:
+        field: as `differences` names it.
+        expected: the fields of a record.
+        found: likewise.
+    """
+    name, _, key = field.partition("[")
+    wanted, actual = expected[name], found[name]
+    if isinstance(wanted, dict):
+        return key[:-1] not in wanted or _is_later(wanted[key[:-1]], actual.get(key[:-1]))
+    if isinstance(wanted, tuple):
+        return all(item in actual for item in wanted)
+    return name in _TOUCHED and (wanted or 0) < (actual or 0)
+
+
+def _is_later(expected: object, found: object) -> bool:
+    """Whether a metric was logged on. Whether its earlier points are still there, its history tells."""
+    if not isinstance(expected, LatestMetric) or not isinstance(found, LatestMetric):
+        return False
+    return _order(expected) < _order(found)
+
+
+def _order(metric: LatestMetric) -> tuple[Any, ...]:
+    return point_order((metric.step or 0, metric.timestamp or 0, _stored(metric.value)))
 
 
 def short(value: Any) -> str:

@@ -26,6 +26,8 @@ def plan(result: Plan, *, named: bool = True) -> RenderableType:
     lines = [Text(f"Restore into {result.target} ({ids}):"), Text(f"  to create: {_kinds(result.create)}")]
     if any(result.present.values()):
         lines.append(Text(f"  there already: {_kinds(result.present)}"))
+    if any(result.changed.values()):
+        lines.append(Text(f"  changed there since the snapshot, and left as it is: {_kinds(result.changed)}"))
     if any(result.undelete.values()):
         lines.append(Text(f"  to make active again: {_kinds(result.undelete)}"))
     if named:
@@ -82,5 +84,9 @@ def _proof(comparison: Comparison, *, keeps_ids: bool, verbose: bool) -> Rendera
 
 
 def _kinds(counts: Mapping[str, int]) -> str:
-    named = [text.plural(count, kind.removesuffix("s")) for kind, count in counts.items() if count]
+    named = [text.plural(count, _one(kind)) for kind, count in counts.items() if count]
     return ", ".join(named) or "nothing"
+
+
+def _one(kind: str) -> str:
+    return kind.removesuffix("es") if kind.endswith("ses") else kind.removesuffix("s")

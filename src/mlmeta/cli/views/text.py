@@ -50,7 +50,9 @@ def counts(stats: Mapping[str, int]) -> str:
 
 def plural(count: int, one: str) -> str:
     """Such as ``1 run`` or ``1,000 runs``."""
-    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
+    if count == 1:
+        return f"{count:,} {one}"
+    return f"{count:,} {one}{'es' if one.endswith('s') else 's'}"
 
 
 def moment(milliseconds: int | None) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from mlmeta.restorer.sql.changes import Change, changes, is_deleted, others
 from mlmeta.restorer.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings
 from mlmeta.restorer.sql.outcome import RENAME, Outcome, Sink
 from mlmeta.restorer.sql.stored import same
@@ -76,7 +79,9 @@ class ExperimentStep:
     def _take_existing(self, record: Experiment, stored: Experiment, number: int) -> None:
         found = self._holdings.experiment(number)
         renamed = stored.model_copy(update={"name": stored.name + self._suffix})
-        if found is not None and (same(found, stored) or (self._renames and same(found, renamed))):
+        if found is None:  # it belongs to another workspace
+            self._belongs_to_another(record, number)
+        elif same(found, stored) or (self._renames and same(found, renamed)):
             self._present(record)
         elif number == DEFAULT_ID and self._default_is_free and self._names.get(stored.name, number) == number:
             self._default_is_free = False
@@ -84,14 +89,23 @@ class ExperimentStep:
             self._names[stored.name] = number
             self._create(record)
             self._sink.adopt_default(stored)
-        elif number == DEFAULT_ID and found is not None and found.name == stored.name == DEFAULT_NAME:
-            self._present(record)
+        elif number == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
+            self._present(record, (), found)
             self._outcome.notes.append("the Default experiment is in use in the target: it keeps its own attributes")
-        elif found is not None and found.name == stored.name:
-            self.open.add(record.experiment_id)  # the same experiment, changed: runs still belong into it
-            self._conflict(record, "the target has it with other attributes or tags")
+        elif _is_it(found, stored):
+            self._take_changed(record, found, changes(stored, found))
         else:
-            self._conflict(record, f"its id belongs to {self._holdings.experiments[number]!r} in the target")
+            self._belongs_to_another(record, number)
+
+    def _take_changed(self, record: Experiment, found: Experiment, differences: list[Change]) -> None:
+        if reason := others(differences):
+            self.open.add(record.experiment_id)  # runs still belong into it
+            self._conflict(record, f"the target has it with other content: {reason}")
+        else:
+            self._present(record, differences, found)
+
+    def _belongs_to_another(self, record: Experiment, number: int) -> None:
+        self._conflict(record, f"its id belongs to {self._holdings.experiments[number]!r} in the target")
 
     def _free_name(self, name: str) -> str | None:
         if name not in self._names:
@@ -103,9 +117,16 @@ class ExperimentStep:
         self.open.add(record.experiment_id)
         self._outcome.created["experiments"] += 1
 
-    def _present(self, record: Experiment) -> None:
+    def _present(self, record: Experiment, differences: Sequence[Change] = (), found: Experiment | None = None) -> None:
         self.open.add(record.experiment_id)
-        self._outcome.present["experiments"] += 1
+        deleted = found is not None and is_deleted(record, found)
+        if self._outcome.was_there("experiments", ("experiment", record.name), differences, deleted=deleted):
+            self._sink.undelete("experiments", int(record.experiment_id))
 
     def _conflict(self, record: Experiment, reason: str) -> None:
-        self._outcome.conflict("experiment", record.experiment_id, reason)
+        self._outcome.conflict("experiment", record.experiment_id, reason, ("experiment", record.name))
+
+
+def _is_it(found: Experiment, stored: Experiment) -> bool:
+    """Whether the experiment with this id is the snapshot's, which may have got another name since."""
+    return found.name == stored.name or found.creation_time == stored.creation_time is not None

@@ -8,6 +8,8 @@ from itertools import chain
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from mlmeta.errors import InternalError
+from mlmeta.restorer.sql.leftovers import Leftover, Link, leftovers
 from mlmeta.schema import Experiment, History, LoggedModel, RegisteredModel, Run
 from mlmeta.tracking.sql.batches import batches
 from mlmeta.tracking.sql.experiments import read_experiments
@@ -16,7 +18,7 @@ from mlmeta.tracking.sql.logged_models import logged_models_by_id
 from mlmeta.tracking.sql.models import read_models
 from mlmeta.tracking.sql.runs import runs_by_id
 from mlmeta.tracking.sql.runs_with_histories import side_by_side, with_histories
-from mlmeta.tracking.sql.tables import Tables
+from mlmeta.tracking.sql.tables import DEFAULT_WORKSPACE, Tables
 
 DEFAULT_ID = 0
 DEFAULT_NAME = "Default"
@@ -38,6 +40,8 @@ class Holdings:
         self.experiments: dict[int, str] = {}
         """Names by id, of all workspaces: an id is taken whoever has it."""
         self.runs = 0
+        self.has_inputs = self._has_datasets = False
+        self._datasets: dict[int, dict[tuple[str, str], str]] = {}
         if connection is not None and self._tables is not None:
             table = self._tables["experiments"].c
             self.experiments = {
@@ -45,6 +49,8 @@ class Holdings:
             }
             query = sa.select(sa.func.count()).select_from(self._tables["runs"])
             self.runs = connection.execute(query).scalar_one()
+            self.has_inputs = self._has_rows("inputs")
+            self._has_datasets = self._has_rows("datasets")
 
     def experiment(self, experiment_id: int) -> Experiment | None:
         """The experiment with this id."""
@@ -91,6 +97,12 @@ class Holdings:
             found.update((row[0], row[1]) for row in self._connection.execute(query))
         return found
 
+    def leftovers(self, ids: Sequence[str]) -> dict[Link, Leftover]:
+        """What is left of the inputs of these runs, which are gone. At most a batch of them."""
+        if self._connection is None or self._tables is None or not ids or not self.has_inputs:
+            return {}
+        return leftovers(self._connection, self._tables, ids)
+
     def logged_models(self, ids: Sequence[str]) -> dict[str, LoggedModel]:
         """Those of these logged models that exist, by id."""
         if self._connection is None or self._tables is None:
@@ -103,9 +115,30 @@ class Holdings:
             return {}
         return {model.name: model for model in read_models(self._connection, self._tables, names)}
 
+    def table(self, name: str) -> sa.TableClause:
+        """A table of the target, with the columns that it has there.
+
+        Raises:
+            InternalError: the target holds no store.
+        """
+        if self._tables is None:
+            raise InternalError(f"a target without a store has no table {name}")
+        return self._tables[name]
+
+    def version(self, name: str, number: int, table: str) -> sa.ColumnElement[bool]:
+        """The condition for the rows of a model version in a table of the registry."""
+        columns = self.table(table).c
+        workspace = columns["workspace"] == DEFAULT_WORKSPACE if "workspace" in columns else sa.true()
+        return sa.and_(columns.name == name, columns.version == number, workspace)
+
     def datasets(self, experiment_id: int) -> dict[tuple[str, str], str]:
-        """Ids of the datasets of an experiment, by name and digest."""
-        if self._connection is None or self._tables is None or experiment_id not in self.experiments:
+        """Ids of the datasets of an experiment, by name and digest; who writes more of them adds them here."""
+        if experiment_id not in self._datasets:
+            self._datasets[experiment_id] = self._read_datasets(experiment_id)
+        return self._datasets[experiment_id]
+
+    def _read_datasets(self, experiment_id: int) -> dict[tuple[str, str], str]:
+        if self._connection is None or self._tables is None or not self._has_datasets:
             return {}
         table = self._tables["datasets"].c
         query = sa.select(table.name, table.digest, table.dataset_uuid).where(table.experiment_id == experiment_id)
@@ -122,6 +155,12 @@ class Holdings:
             return False
         owned = {"runs", "logged_models", "trace_info", "datasets", "scorers", "issues"} & self._tables.names
         return not any(self._any_in_default(name) for name in sorted(owned))
+
+    def _has_rows(self, name: str) -> bool:
+        if self._connection is None or self._tables is None or name not in self._tables:
+            return False
+        query = sa.select(sa.literal(1)).select_from(sa.table(name)).limit(1)
+        return self._connection.execute(query).first() is not None
 
     def _any_in_default(self, name: str) -> bool:
         table = sa.table(name, sa.column("experiment_id"))

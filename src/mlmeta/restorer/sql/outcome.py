@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from mlmeta.errors import ConflictError
+from mlmeta.restorer.sql.changes import INCIDENTAL, Change
+from mlmeta.restorer.sql.leftovers import Leftover, Link
 from mlmeta.restorer.sql.stored import StoredHistories
-from mlmeta.restorer.target import Refusal
+from mlmeta.restorer.target import Key, Refusal, deleted_in_target
 from mlmeta.schema import Experiment, LoggedModel, RegisteredModel, Run
 
 FAIL = "fail"
@@ -23,23 +26,63 @@ class Outcome:
     """What a restore does or would do.
 
     Args:
+        undelete: whether what is deleted in the target and active in the snapshot becomes active again.
         created: how many of each kind are written.
         present: how many of each kind are there already.
         conflicts: what the target holds under the same id or name, with other content.
         notes: what a person should know.
-        left_out: what the database can't hold; unlike a conflict it does not stop a restore.
+        left_out: what the database can't hold, or has deleted; unlike a conflict it does not stop a restore.
         matched_runs: runs of the snapshot whose id the target has.
+        undeleted: how many of each kind become active again.
+        changed: how many of those that are there were changed since the snapshot.
+        before: what the target has already, as a comparison names it; see `Report`.
+        completed: fields of these that are written all the same.
+        aside: what conflicts keep from being written.
     """
 
+    undelete: bool = False
     created: Counter[str] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
     conflicts: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left_out: list[Refusal] = field(default_factory=list)
     matched_runs: int = 0
+    undeleted: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
+    before: set[Key] = field(default_factory=set)
+    completed: set[tuple[str, str, str]] = field(default_factory=set)
+    aside: set[Key] = field(default_factory=set)
 
-    def conflict(self, kind: str, record_id: str, reason: str) -> None:
-        """Note a conflict."""
+    def was_there(self, plural: str, key: Key, found: Sequence[Change] = (), *, deleted: bool = False) -> bool:
+        """Note a record that the target has already. Whether it is to be made active again.
+
+        Args:
+            plural: what it is counted under.
+            key: of the record, as a comparison names it.
+            found: what was changed since.
+            deleted: whether the snapshot has it active and the target has it deleted.
+        """
+        self.before.add(key)
+        self.changed[plural] += any(change.field not in INCIDENTAL for change in found)
+        if deleted and self.undelete:
+            self.undeleted[plural] += 1
+            self.completed.add((*key, "lifecycle_stage"))
+            return True
+        self.present[plural] += 1
+        if deleted:
+            self.left_out.append(deleted_in_target(*key))
+        return False
+
+    def conflict(self, kind: str, record_id: str, reason: str, *keys: Key) -> None:
+        """Note a conflict.
+
+        Args:
+            kind: of record.
+            record_id: of that record.
+            reason: why it can't be written.
+            keys: what is not written for it, as a comparison names it.
+        """
+        self.aside.update(keys)
         self.conflicts.append(Refusal(kind=kind, id=record_id, reason=reason))
 
     def leave_out(self, kind: str, record_id: str, reason: str, field: str) -> None:
@@ -58,8 +101,27 @@ class Outcome:
         more = f"; and {len(self.conflicts) - 3} more" if len(self.conflicts) > 3 else ""
         raise ConflictError(
             f"{shown} holds other data under the same id or name ({first}{more}); nothing was written",
-            hint="restore into an empty database, or have conflicts skipped or renamed",
+            hint="`--dry-run` names them all; restore into an empty database, or see `--on-conflict`",
         )
+
+
+@dataclass
+class Missing:
+    """What a registered model of the target lacks of the snapshot's.
+
+    Args:
+        tags: of the model.
+        aliases: of the model.
+        versions: numbers of versions.
+        version_tags: of versions that are there, by number.
+        stages: of versions that are there, by number.
+    """
+
+    tags: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, int] = field(default_factory=dict)
+    versions: set[int] = field(default_factory=set)
+    version_tags: dict[int, dict[str, str]] = field(default_factory=dict)
+    stages: dict[int, str] = field(default_factory=dict)
 
 
 class Sink(Protocol):
@@ -71,17 +133,26 @@ class Sink(Protocol):
     def adopt_default(self, record: Experiment) -> None:
         """An experiment in the place of the untouched Default one that MLflow made."""
 
-    def run(self, record: Run, histories: StoredHistories) -> None:
-        """A new run of an experiment that is there."""
+    def run(self, record: Run, histories: StoredHistories, left: Mapping[Link, Leftover]) -> None:
+        """A new run of an experiment that is there; `left`: of its inputs, which are taken over."""
+
+    def undelete(self, table: str, record_id: str | int) -> None:
+        """An experiment, run or logged model that is deleted becomes active; nothing else of it changes."""
 
     def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
         """A new logged model of an experiment that is there; `experiments`: of the runs of its metrics, by run id."""
+
+    def logged_model_metrics(self, record: LoggedModel, experiments: dict[str, int]) -> None:
+        """The metrics of this record, for a logged model that is there without them."""
 
     def flush(self) -> None:
         """From now on, what was given can be looked up."""
 
     def model(self, record: RegisteredModel) -> None:
         """A new registered model with its versions."""
+
+    def complete_model(self, record: RegisteredModel, missing: Missing) -> None:
+        """What a registered model that is there lacks."""
 
 
 class Nowhere:
@@ -93,14 +164,23 @@ class Nowhere:
     def adopt_default(self, record: Experiment) -> None:
         """Nothing."""
 
-    def run(self, record: Run, histories: StoredHistories) -> None:
+    def run(self, record: Run, histories: StoredHistories, left: Mapping[Link, Leftover]) -> None:
+        """Nothing."""
+
+    def undelete(self, table: str, record_id: str | int) -> None:
         """Nothing."""
 
     def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
+        """Nothing."""
+
+    def logged_model_metrics(self, record: LoggedModel, experiments: dict[str, int]) -> None:
         """Nothing."""
 
     def flush(self) -> None:
         """Nothing."""
 
     def model(self, record: RegisteredModel) -> None:
+        """Nothing."""
+
+    def complete_model(self, record: RegisteredModel, missing: Missing) -> None:
         """Nothing."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import repeat
 from typing import Any
 
@@ -253,10 +253,32 @@ def dataset_row(dataset_uuid: str, experiment_id: str, used: DatasetInput) -> Ro
     )
 
 
-def input_row(source_type: str, source: str, destination_type: str, destination: str, step: int = 0) -> Row:
+def datasets_of(record: Run) -> dict[tuple[str, str], DatasetInput]:
+    """The datasets that a run used, by name and digest: MLflow keeps each once."""
+    return {(used.dataset.name, used.dataset.digest): used for used in reversed(record.dataset_inputs)}
+
+
+def input_links(
+    record: Run, datasets: Mapping[tuple[str, str], str]
+) -> Iterator[tuple[tuple[str, str, str, str], int, dict[str, str]]]:
+    """What a run used and made, for the table `inputs`: primary key, step and tags of each.
+
+    Args:
+        record: the run.
+        datasets: ids of the datasets that its experiment has; others get the one that `dataset_id` gives.
+    """
+    for key, used in datasets_of(record).items():
+        dataset = datasets.get(key) or dataset_id(record.experiment_id, *key)
+        yield ("DATASET", dataset, "RUN", record.run_id), 0, used.tags
+    for model in record.model_inputs:
+        yield ("RUN_INPUT", record.run_id, "MODEL_INPUT", model.model_id), 0, {}
+    for made in record.model_outputs:
+        yield ("RUN_OUTPUT", record.run_id, "MODEL_OUTPUT", made.model_id), made.step, {}
+
+
+def input_row(link: tuple[str, str, str, str], step: int) -> Row:
     """For the table `inputs`, with a stable id first."""
-    input_uuid = uuid.uuid5(_IDS, "\x00".join((source_type, source, destination_type, destination))).hex
-    return (input_uuid, source_type, source, destination_type, destination, step)
+    return (uuid.uuid5(_IDS, "\x00".join(link)).hex, *link, step)
 
 
 def model_rows(record: RegisteredModel) -> Iterator[tuple[str, Row]]:
@@ -287,5 +309,10 @@ def model_rows(record: RegisteredModel) -> Iterator[tuple[str, Row]]:
                 DEFAULT_WORKSPACE,
             ),
         )
-        for key, value in item.tags.items():
-            yield "model_version_tags", (record.name, item.version, key, value, DEFAULT_WORKSPACE)
+        for row in version_tag_rows(record.name, item.version, item.tags):
+            yield "model_version_tags", row
+
+
+def version_tag_rows(name: str, version: int, tags: Mapping[str, str]) -> Iterator[Row]:
+    """For the table `model_version_tags`."""
+    return ((name, version, key, value, DEFAULT_WORKSPACE) for key, value in tags.items())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from mlmeta.restorer.sql.changes import changes, history_changes, is_deleted, others
 from mlmeta.restorer.sql.holdings import Holdings
-from mlmeta.restorer.sql.outcome import Outcome, Sink
+from mlmeta.restorer.sql.leftovers import Leftover, Link
+from mlmeta.restorer.sql.outcome import Nowhere, Outcome, Sink
+from mlmeta.restorer.sql.rows import input_links
 from mlmeta.restorer.sql.stored import StoredForm, StoredHistories, same, same_histories
 from mlmeta.schema import Run
 from mlmeta.snapshot.reader import RunLines
@@ -35,6 +38,8 @@ class RunStep:
         self._form = form
         self._experiments = experiments
         self._shut_out: Counter[str] = Counter()
+        self.coming: set[str] = set()
+        """Ids of the runs that a plan would have written."""
 
     def take(self, items: Sequence[RunLines]) -> None:
         """Decide about a batch of runs."""
@@ -43,26 +48,61 @@ class RunStep:
         taken = [item.run.run_id for item in items if item.run.run_id in existing]
         found = with_histories(self._holdings.runs_with_histories([taken]))
         theirs = (run for run in found if isinstance(run, RunLines))
+        new = [item.run for item in items if item.run.run_id not in existing]
+        left = self._holdings.leftovers([run.run_id for run in new if run.dataset_inputs or has_models(run)])
         for item in items:
-            run, histories = self._form.run(item.run), StoredHistories(item)
+            run = self._form.run(item.run)
             if item.run.run_id in existing:
-                self._take_existing(run, histories, next(theirs))
+                self._take_existing(run, item, next(theirs))
             elif item.run.experiment_id not in self._experiments:
                 self._shut_out[item.run.experiment_id] += 1
+                self._outcome.aside.add(("run", run.run_id))
             else:
-                self._outcome.created["runs"] += 1
-                self._sink.run(run, histories)
+                self._take_new(run, item, left)
 
-    def _take_existing(self, run: Run, histories: StoredHistories, theirs: RunLines) -> None:
-        if same(theirs.run, run) and same_histories(theirs.lines, histories):
-            self._outcome.present["runs"] += 1
-        else:
-            self._outcome.conflict("run", run.run_id, "the target has it with other content")
+    def _take_new(self, run: Run, item: RunLines, left: Mapping[Link, Leftover]) -> None:
+        if left and (reason := self._other_inputs(run, left)):
+            self._outcome.conflict("run", run.run_id, reason, ("run", run.run_id))
+            return
+        self._outcome.created["runs"] += 1
+        if isinstance(self._sink, Nowhere):
+            self.coming.add(run.run_id)
+        self._sink.run(run, StoredHistories(item), left)
+
+    def _other_inputs(self, run: Run, left: Mapping[Link, Leftover]) -> str:
+        """What is left of its inputs and is not what would be written, in words; empty: nothing."""
+        for link, step, tags in input_links(run, self._datasets(run)):
+            there = left.get(link)
+            if there is None:
+                continue
+            if there.step != step or any(there.tags.get(key, value) != value for key, value in tags.items()):
+                what = "a dataset" if link[0] == "DATASET" else "a model"
+                return f"of a run with its id, the target still has {what} that it used or made, with other content"
+        return ""
+
+    def _datasets(self, run: Run) -> dict[tuple[str, str], str]:
+        return self._holdings.datasets(int(run.experiment_id)) if run.dataset_inputs else {}
+
+    def _take_existing(self, run: Run, item: RunLines, theirs: RunLines) -> None:
+        key = ("run", run.run_id)
+        if same(theirs.run, run) and same_histories(theirs.lines, StoredHistories(item)):
+            self._outcome.was_there("runs", key)
+            return
+        found = [*changes(run, theirs.run), *history_changes(item, theirs)]
+        if reason := others(found):
+            self._outcome.conflict("run", run.run_id, f"the target has it with other content: {reason}", key)
+        elif self._outcome.was_there("runs", key, found, deleted=is_deleted(run, theirs.run)):
+            self._sink.undelete("runs", run.run_id)
 
     def finish(self) -> None:
         """Name the experiments whose runs could not be written with them."""
         for experiment_id, count in self._shut_out.items():
             self._outcome.conflict("runs", f"of experiment {experiment_id}", f"{count} runs have no place without it")
+
+
+def has_models(run: Run) -> bool:
+    """Whether it used or made a logged model."""
+    return bool(run.model_inputs or run.model_outputs)
 
 
 def run_batches(items: Iterable[RunLines]) -> Iterator[list[RunLines]]:

@@ -163,10 +163,11 @@ def same(found: Record, stored: Record) -> bool:
     """
     if found.to_line() == stored.to_line():
         return True
-    return _comparable(found, stored).to_line() == _comparable(stored, stored).to_line()
+    return comparable(found, stored).to_line() == comparable(stored, stored).to_line()
 
 
-def _comparable(record: Record, other: Record) -> Record:
+def comparable(record: Record, other: Record) -> Record:
+    """A record without what another one can't know: see `same`."""
     if isinstance(record, Run) and isinstance(other, Run):
         return _comparable_run(record, other)
     if isinstance(record, MetricHistory):

@@ -41,8 +41,8 @@ _BIG = ("params", "tags", "latest_metrics", "metrics")
 class SqlTarget:
     """A database that MLflow uses or shall use. Ids, times and artifact locations arrive as they were.
 
-    What is there stays: the only row ever changed is the untouched Default experiment that MLflow itself puts into
-    every new database.
+    What is there stays: of rows that people see only the untouched Default experiment is ever changed, which MLflow
+    itself puts into every new database, and, with `undelete`, what makes a record deleted.
 
     Args:
         uri: ``sqlite:///…``, ``postgresql://…`` or ``mysql://…``, as MLflow takes it.
@@ -91,17 +91,21 @@ class SqlTarget:
         """
         with self._reading() as connection:
             holdings = Holdings(connection, self._database.shown)
-            compare = bool(holdings.runs)
+            compare = bool(holdings.runs) or holdings.has_inputs
             outcome = walk(
                 Selected(snapshot, selection), holdings, Nowhere(), self._ways(snapshot), progress, compare=compare
             )
+        stops = self._on_conflict == FAIL
         return Plan(
             target=self._database.shown,
             keeps_ids=True,
-            create=dict(outcome.created),
+            create=dict(+outcome.created),
             present=dict(outcome.present),
+            undelete=dict(outcome.undeleted),
+            changed=dict(+outcome.changed),
             target_runs=holdings.runs > outcome.matched_runs,
-            conflicts=tuple(outcome.conflicts),
+            conflicts=tuple(outcome.conflicts) if stops else (),
+            refused=tuple(outcome.left_out) if stops else (*outcome.conflicts, *outcome.left_out),
             notes=tuple(outcome.notes),
         )
 
@@ -200,7 +204,7 @@ class SqlTarget:
 
     def _ways(self, snapshot: Snapshot) -> Ways:
         suffix = f" (restored {snapshot.timestamp})"
-        return Ways(self._on_conflict, suffix, self._database.kind, Rewriter(self._rewrite))
+        return Ways(self._on_conflict, suffix, self._database.kind, Rewriter(self._rewrite), self._undelete)
 
     def close(self) -> None:
         """Nothing is kept open between calls."""
@@ -208,8 +212,12 @@ class SqlTarget:
 
 def _report(outcome: Outcome) -> Report:
     return Report(
-        created=dict(outcome.created),
+        created=dict(+outcome.created),
         present=dict(outcome.present),
+        undeleted=dict(outcome.undeleted),
         refused=(*outcome.conflicts, *outcome.left_out),
         notes=tuple(outcome.notes),
+        before=outcome.before,
+        completed=outcome.completed,
+        left_out=outcome.aside,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlmeta.progress import Progress
@@ -26,12 +27,14 @@ class Ways:
         suffix: put behind a name that is taken.
         kind: of database.
         rewriter: for artifact locations.
+        undelete: whether what is deleted in the target becomes active again.
     """
 
     on_conflict: str
     suffix: str
     kind: str
     rewriter: Rewriter
+    undelete: bool = False
 
 
 def walk(part: Selected, holdings: Holdings, sink: Sink, ways: Ways, progress: Progress, *, compare: bool) -> Outcome:
@@ -50,7 +53,7 @@ def walk(part: Selected, holdings: Holdings, sink: Sink, ways: Ways, progress: P
         SnapshotError: the snapshot is damaged.
         MlmetaError: the target can't be used.
     """
-    outcome = Outcome()
+    outcome = Outcome(undelete=ways.undelete)
     form = StoredForm(ways.rewriter)
     experiments = ExperimentStep(holdings, outcome, sink, ways.on_conflict, ways.suffix, LARGEST_ID[ways.kind])
     progress.phase("restoring experiments")
@@ -59,11 +62,14 @@ def walk(part: Selected, holdings: Holdings, sink: Sink, ways: Ways, progress: P
         progress.advance("experiments")
     progress.phase("restoring runs")
     if compare or outcome.conflicts or ways.rewriter.is_needed or part.run_count is None:
-        _runs(part, RunStep(holdings, outcome, sink, form, experiments.open), progress, histories=compare)
+        runs = RunStep(holdings, outcome, sink, form, experiments.open)
+        _runs(part, runs, progress, histories=compare)
+        comes: Callable[[str], bool] = runs.coming.__contains__
     else:  # a plan for an empty target: there is nothing to decide about any of them
         outcome.created["runs"] += part.run_count
+        comes = bool  # any run that has an id
     progress.phase("restoring logged models")
-    logged = LoggedModelStep(holdings, outcome, sink, form, experiments.open)
+    logged = LoggedModelStep(holdings, outcome, sink, form, experiments.open, comes)
     for some in batches(part.logged_models()):
         logged.take(some)
         progress.advance("logged models", len(some))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from mlmeta.cli import options
 from mlmeta.cli.render import Output
-from mlmeta.cli.run import execute
+from mlmeta.cli.run import execute, prepare_mlflow
 
 if TYPE_CHECKING:
     from mlmeta.operations.result import Result
@@ -25,8 +26,17 @@ def demo(
     """
 
     def call(progress: Progress) -> Result:
+        _forget_other_servers()
+        prepare_mlflow(verbose=verbose)
         from mlmeta.demo.loop import demo as operation
 
         return operation(progress)
 
     execute(Output("demo", json, quiet, verbose, not no_progress), call)
+
+
+def _forget_other_servers() -> None:
+    """MLflow's client would register the demo's model in the registry that the environment names."""
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_") or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
+            del os.environ[name]

@@ -81,6 +81,17 @@ class _Collecting:
 def _prepare_process(*, verbose: bool) -> None:
     _listen()
     _open_closed_streams()
+    prepare_mlflow(verbose=verbose)
+    if not verbose:
+        import logging
+        import warnings
+
+        logging.disable(logging.INFO)  # MLflow's and Alembic's own, which some versions turn on by themselves
+        warnings.simplefilter("ignore")
+
+
+def prepare_mlflow(*, verbose: bool) -> None:
+    """Set what MLflow's client takes from the environment and the caller has not chosen."""
     defaults = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # MLflow's 7 mean minutes before a lost server is noticed
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -91,12 +102,6 @@ def _prepare_process(*, verbose: bool) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    if not verbose:
-        import logging
-        import warnings
-
-        logging.disable(logging.INFO)  # MLflow's and Alembic's own, which some versions turn on by themselves
-        warnings.simplefilter("ignore")
 
 
 def _open_closed_streams() -> None:

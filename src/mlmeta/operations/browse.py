@@ -8,6 +8,7 @@ from pathlib import Path
 from mlmeta.operations.result import Result
 from mlmeta.operations.stores import Store, Ways, open_snapshot, open_target
 from mlmeta.progress import Progress, Silent
+from mlmeta.restorer.rewrite import BUCKETS_ONLY
 from mlmeta.schema import Selection
 from mlmeta.scratch import scratch_folder
 from mlmeta.tracking.server import mlflow_server
@@ -32,6 +33,9 @@ def browse(
 ) -> BrowseResult:
     """Restore a snapshot into a SQLite file that is thrown away, and run `mlflow server` on it.
 
+    Artifact locations outside of buckets are made unreadable: the server is on this machine, and the snapshot may be
+    from anywhere.
+
     Args:
         selector: which snapshot.
         storage: where it is.
@@ -48,7 +52,8 @@ def browse(
     progress = progress or Silent()
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     with scratch_folder() as folder:
-        with open_target(Store(f"sqlite:///{Path(folder) / 'mlflow.db'}"), Ways(ids="keep")) as target:
+        ways = Ways(ids="keep", rewrite=BUCKETS_ONLY)
+        with open_target(Store(f"sqlite:///{Path(folder) / 'mlflow.db'}"), ways) as target:
             target.restore(snapshot, Selection(), progress)
         progress.phase("starting MLflow's UI")
         with mlflow_server(Path(folder), port=port) as uri:

@@ -9,13 +9,19 @@ from mlmeta.errors import UsageError
 
 KINDS = ("experiments", "runs", "logged models", "model versions")
 """Kinds of record that have an artifact location."""
+ANY = "*"
+_BUCKETS = ("gs://", "s3://", "r2://", "b2://", "oss://", "abfss://", "wasbs://", "mlflow-artifacts:/")
+_BY_ID = ("runs:/", "models:/")
+BUCKETS_ONLY = (*((kept, kept) for kept in (*_BUCKETS, *_BY_ID)), (ANY, "not-served:"))
+"""For a server that shows a snapshot of unknown origin, which must not hand out the files of ``file:///etc``."""
 
 
 class Rewriter:
     """Replaces prefixes of artifact locations, and counts.
 
     Args:
-        pairs: old and new prefix; the first whose old prefix matches, at a ``/`` or the end, is used.
+        pairs: old and new prefix; the first whose old prefix matches, at a ``/`` or the end, is used. `ANY` matches
+            all that no pair before it does, and the new prefix is put before the whole of it.
 
     Raises:
         UsageError: an old prefix is empty.
@@ -59,7 +65,9 @@ class Rewriter:
     def preview(self, uri: str | None) -> str | None:
         """A location as it shall be stored, without counting it."""
         old, new = self._pair(uri)
-        return new + uri[len(old) :] if uri and old else uri
+        if not uri or not old:
+            return uri
+        return new + (uri if old == ANY else uri[len(old) :])
 
     def notes(self) -> tuple[str, ...]:
         """How many records of each kind got another location; prefixes that nothing begins with."""
@@ -71,4 +79,5 @@ class Rewriter:
 
 
 def _has_prefix(uri: str, prefix: str) -> bool:
-    return uri.startswith(prefix) and (prefix.endswith("/") or uri[len(prefix) : len(prefix) + 1] in {"", "/"})
+    behind = uri[len(prefix) : len(prefix) + 1]
+    return prefix == ANY or (uri.startswith(prefix) and (prefix.endswith("/") or behind in {"", "/"}))

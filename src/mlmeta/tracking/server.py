@@ -1,10 +1,15 @@
-"""A real `mlflow server` process on a SQLite file, for as long as a block lasts."""
+"""A real `mlflow server` process on a SQLite file, for as long as a block lasts.
+
+It shows what somebody may have prepared, on a machine where other servers and credentials are: so it gets an
+environment of its own, listens on the loopback interface only, and ends with this process, however that ends.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
+import re
+import site
 import socket
 import subprocess
 import sys
@@ -12,15 +17,24 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from mlmeta.errors import UnreachableError
+from mlmeta.errors import UnreachableError, UsageError
 
-_ENVIRONMENT = {
+_TAKEN_OVER = re.compile(
+    r"PATH|LANG|LANGUAGE|LC_\w+|TZ|VIRTUAL_ENV|PYTHON(PATH|HOME)|LD_LIBRARY_PATH|DYLD_\w+",
+)
+"""What Python needs to run. Nothing of MLflow's, no proxies, no credentials."""
+_OWN = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # five more processes, which nobody here needs
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
 }
 _PATIENCE = 90
 """Seconds until a server that does not answer is given up."""
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks our own server, whatever proxy the environment names."""
 
 
 @contextlib.contextmanager
@@ -28,7 +42,7 @@ def mlflow_server(folder: Path, artifact_root: str | None = None, port: int | No
     """Run a server whose database is `folder`/mlflow.db.
 
     Args:
-        folder: exists; takes the database and the server's log.
+        folder: exists; takes the database and the server's log. It is removed where this process is killed.
         artifact_root: for new experiments; None: a folder beside the database.
         port: on the loopback interface; None: any that is free.
 
@@ -36,64 +50,97 @@ def mlflow_server(folder: Path, artifact_root: str | None = None, port: int | No
         Its tracking URI.
 
     Raises:
+        UsageError: the port is taken.
         UnreachableError: it did not start.
     """
-    port = port or _free_port()
+    port = _free_port(port)
     log = folder / "server.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own words
-            _command(folder, port, artifact_root or str(folder / "artifacts")),
-            env={**os.environ, **_ENVIRONMENT},
-            stdout=output,
-            stderr=output,
-            cwd=folder,
-            start_new_session=True,
-        )
-    try:
+    command = _command(folder, port, artifact_root or str(folder / "artifacts"))
+    with log.open("ab") as output, _watched(command, folder, _environment(folder, port), output) as process:
         _await(process, port, log)
         yield f"http://127.0.0.1:{port}"
-    finally:
-        _end(process)
 
 
 def _command(folder: Path, port: int, artifact_root: str) -> list[str]:
+    database = f"sqlite:///{folder / 'mlflow.db'}"
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
-        *("--default-artifact-root", artifact_root),
+        *("--backend-store-uri", database, "--registry-store-uri", database),
+        *("--default-artifact-root", artifact_root, "--no-serve-artifacts"),
     ]
 
 
-def _free_port() -> int:
+def _environment(folder: Path, port: int) -> dict[str, str]:
+    return {
+        **{name: value for name, value in os.environ.items() if _TAKEN_OVER.fullmatch(name)},
+        **_OWN,
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"127.0.0.1:{port},localhost:{port}",  # a web page could name others
+        "HOME": str(folder),  # no credentials in ~/.mlflow, ~/.aws, ~/.config
+        "PYTHONUSERBASE": site.getuserbase(),  # but what was installed with `pip install --user`
+        "TMPDIR": str(folder),
+    }
+
+
+def _free_port(port: int | None) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that ended just now is no hindrance
+        try:
+            probe.bind(("127.0.0.1", port or 0))
+        except OSError as error:
+            raise UsageError(
+                f"port {port} can't be used: {error.strerror}", hint="name another one with --port, or none"
+            ) from error
+        found: int = probe.getsockname()[1]
+        return found
+
+
+@contextlib.contextmanager
+def _watched(
+    command: list[str], folder: Path, environment: dict[str, str], output: BinaryIO
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The watchdog with the command below it. The pipe's writing end is ours alone."""
+    theirs, ours = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own words
+            [sys.executable, "-m", "mlmeta.tracking.watchdog", str(theirs), str(folder), *command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            pass_fds=(theirs,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(BrokenPipeError):  # it has ended already
+            os.write(ours, b".")
+        os.close(ours)
+        process.wait()
 
 
 def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until it answers. Another server may have taken the port meanwhile: ours says that it listens."""
     deadline = time.monotonic() + _PATIENCE
+    listens = re.compile(rf"(?:Uvicorn running on|Listening at:) http://127\.0\.0\.1:{port}\b")
     while time.monotonic() < deadline and process.poll() is None:
-        with (
-            contextlib.suppress(OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as reply,
-        ):
-            if reply.status == 200:
-                return
+        if listens.search(log.read_text(errors="replace")) and _answers(port):
+            return
         time.sleep(0.1)
     last = log.read_text(errors="replace").splitlines()[-1:] or ["nothing in its log"]
     raise UnreachableError(f"`mlflow server` did not start: {last[0]}", hint=f"its log is {log}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the server and its workers."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _answers(port: int) -> bool:
+    with (
+        contextlib.suppress(OSError),
+        _DIRECT.open(f"http://127.0.0.1:{port}/health", timeout=5) as reply,
+    ):
+        return bool(reply.status == 200)
+    return False

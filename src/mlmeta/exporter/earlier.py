@@ -9,6 +9,7 @@ from typing import TypeVar
 from mlmeta.errors import BaseSnapshotError, SnapshotError, StorageError
 from mlmeta.schema import (
     RUNS,
+    UNNAMED,
     HistoryLine,
     Run,
     same_point,
@@ -45,6 +46,7 @@ class Earlier:
         self._line = next(self._lines, None)
         self._passed: deque[str] = deque()
         self._current = ""
+        self._unread_are_unknown = any(skipped.kind == UNNAMED for skipped in snapshot.summary.skipped)
         self._unread = {skipped.id for skipped in snapshot.summary.skipped if skipped.kind == "metric history"}
 
     def run(self, now: Run) -> Run | None:
@@ -89,7 +91,7 @@ class Earlier:
         That is so where the run had ended before the snapshot was begun, and the latest point is still the same.
         What escapes this are points that were added later, through the API, behind the latest step of an ended run.
         """
-        before = self.run(run)
+        before = None if self._unread_are_unknown else self.run(run)
         if before is None or not self._had_ended(before) or _end(before) != _end(run):
             return set()
         same = {key for key, latest in run.metrics.items() if same_point(latest, before.metrics.get(key))}

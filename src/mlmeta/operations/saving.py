@@ -134,8 +134,8 @@ def _read(
     for item in read_along(source, selection, base, progress):
         if isinstance(item, Skipped):
             skipped.append(item)
-        else:
-            writer.add(item)
+        elif left_out := writer.add(item):
+            skipped.append(left_out)
     return tuple(skipped)
 
 

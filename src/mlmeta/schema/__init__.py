@@ -2,7 +2,7 @@
 
 from mlmeta.schema.base import Record
 from mlmeta.schema.experiments import Experiment, experiment_order
-from mlmeta.schema.kinds import EXPERIMENTS, KINDS, LOGGED_MODELS, METRICS, MODELS, RUNS, Kind, Line, kind_of
+from mlmeta.schema.kinds import EXPERIMENTS, KINDS, LOGGED_MODELS, METRICS, MODELS, RUNS, Kind, Line, kind_of, named
 from mlmeta.schema.logged_models import LoggedModel, LoggedModelMetric, logged_model_order
 from mlmeta.schema.metrics import (
     HISTORIES,
@@ -17,7 +17,7 @@ from mlmeta.schema.metrics import (
 from mlmeta.schema.models import ModelVersion, RegisteredModel
 from mlmeta.schema.runs import Dataset, DatasetInput, LatestMetric, ModelInput, ModelOutput, Run, run_order, same_point
 from mlmeta.schema.selection import Selection, several
-from mlmeta.schema.summary import SCHEMA_VERSION, FileEntry, Skipped, Summary, summary_is_intact
+from mlmeta.schema.summary import SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
 
 __all__ = [
     "EXPERIMENTS",
@@ -28,6 +28,7 @@ __all__ = [
     "MODELS",
     "RUNS",
     "SCHEMA_VERSION",
+    "UNNAMED",
     "Dataset",
     "DatasetInput",
     "Experiment",
@@ -54,6 +55,7 @@ __all__ = [
     "experiment_order",
     "kind_of",
     "logged_model_order",
+    "named",
     "point_order",
     "run_order",
     "same_point",

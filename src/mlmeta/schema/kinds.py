@@ -49,6 +49,21 @@ _BY_RECORD: dict[type, Kind[Record]] = {kind.record: kind for kind in KINDS.valu
 _BY_RECORD[HistoryLine] = KINDS[METRICS.name]
 
 
+def named(record: Line) -> tuple[str, str]:
+    """What a record is, in a word, and what it is called among its like."""
+    if isinstance(record, Experiment):
+        return "experiment", record.experiment_id
+    if isinstance(record, Run):
+        return "run", record.run_id
+    if isinstance(record, MetricHistory | HistoryLine):
+        return "metric history", f"{record.run_id}/{record.key}"
+    if isinstance(record, LoggedModel):
+        return "logged model", record.model_id
+    if isinstance(record, RegisteredModel):
+        return "registered model", record.name
+    raise TypeError(type(record).__name__)
+
+
 def kind_of(record: Line) -> Kind[Record]:
     """The kind that a record is of."""
     return _BY_RECORD[type(record)]

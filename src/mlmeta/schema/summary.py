@@ -20,6 +20,10 @@ _NO_CHECKSUM = b"0" * 64
 _CHECKSUM = re.compile(rb'("checksum": ")([0-9a-f]{64})(")')
 
 
+UNNAMED = "more"
+"""The kind of an entry in `Summary.skipped` that stands for those there was no room for."""
+
+
 class FileEntry(BaseModel):
     """A data file of a snapshot.
 

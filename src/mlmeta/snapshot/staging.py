@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Callable
 
 from mlmeta.errors import StorageError, TerminatedError
-from mlmeta.schema import Line
 from mlmeta.snapshot import records
 from mlmeta.storage import Digest, StagedFile, Storage
 
@@ -44,10 +43,10 @@ class DataFile:
         """SHA-256 of the JSON, in hex."""
         return self._content.hexdigest()
 
-    def add(self, record: Line) -> None:
-        """Append a record."""
+    def add(self, line: bytes) -> None:
+        """Append a record's line."""
         self._pending += records.SEPARATOR if self.count else records.FIRST
-        self._pending += record.to_line()
+        self._pending += line
         self.count += 1
         if len(self._pending) >= _BLOCK:
             self._flush()

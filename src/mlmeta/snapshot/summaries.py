@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from mlmeta.errors import ObjectRefusedError, StorageError, UnsupportedSchemaError
-from mlmeta.schema import KINDS, SCHEMA_VERSION, FileEntry, Summary, summary_is_intact
+from mlmeta.schema import KINDS, SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.records import damaged
 from mlmeta.storage import Storage
@@ -26,6 +26,10 @@ _VERSION = re.compile(r"([0-9]{1,6})(?:\.[0-9]{1,6}){0,2}")
 _KIND = re.compile(r"[a-z][a-z_]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST = (1 << 63) - 1
+_NAMED = 20_000
+"""Things that could not be saved, or warnings, that a summary names; of more, it says how many."""
+
+T = TypeVar("T")
 
 
 def read_summary(storage: Storage, files: layout.FileSet) -> Summary:
@@ -117,6 +121,28 @@ def _must_be_readable(version: object, name: str) -> None:
             f"{name} has schema version {version}; this mlmeta reads up to {SCHEMA_VERSION.partition('.')[0]}.x",
             hint="install a newer mlmeta",
         )
+
+
+def fitting(summary: Summary) -> Summary:
+    """A summary that can be read: what could not be saved is named as far as there is room, and the rest is counted."""
+    skipped = _first(summary.skipped, lambda one: len(one.model_dump_json()))
+    warnings = _first(summary.warnings, len)
+    if len(skipped) < len(summary.skipped):
+        rest = len(summary.skipped) - len(skipped)
+        skipped += (Skipped(kind=UNNAMED, id=f"{rest:,} more", reason="there is no room for their names"),)
+    if len(warnings) < len(summary.warnings):
+        warnings += (f"{len(summary.warnings) - len(warnings):,} more warnings",)
+    return summary.model_copy(update={"skipped": skipped, "warnings": warnings})
+
+
+def _first(items: tuple[T, ...], size: Callable[[T], int]) -> tuple[T, ...]:
+    """As many as there is room for."""
+    room = bounds.SUMMARY // 8  # as JSON, a letter can take six bytes
+    for count, item in enumerate(items[:_NAMED]):
+        room -= size(item)
+        if room < 0:
+            return items[:count]
+    return items[:_NAMED]
 
 
 def untrue(summary: Summary, timestamp: str) -> Iterator[str]:

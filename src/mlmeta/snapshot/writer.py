@@ -30,13 +30,16 @@ from mlmeta.schema import (
     Record,
     RegisteredModel,
     Run,
+    Skipped,
     Summary,
     kind_of,
+    named,
 )
-from mlmeta.snapshot import layout
+from mlmeta.snapshot import bounds, layout
 from mlmeta.snapshot.catalog import about
 from mlmeta.snapshot.order import OrderGuard
 from mlmeta.snapshot.staging import DataFile, Place
+from mlmeta.snapshot.summaries import fitting
 from mlmeta.storage import Digest, Storage
 
 _MOMENT = timedelta(minutes=1)
@@ -81,6 +84,7 @@ class SnapshotWriter:
         self._finished = False
         self._files: dict[str, DataFile] = {}
         self._order = OrderGuard()
+        self._left_out: set[tuple[str, str]] = set()
         self.failures: dict[str, StorageError] = {}
         self.stats = Counter({"experiments": 0, "runs": 0, "models": 0, "model_versions": 0, "metric_points": 0})
         try:
@@ -134,19 +138,38 @@ class SnapshotWriter:
     def _write(self, kind: str, block: bytes) -> None:
         self._each(lambda place: place.write(kind, block))
 
-    def add(self, record: Line) -> None:
+    def add(self, record: Line) -> Skipped | None:
         """Append a record to the file of its kind.
 
         Records come in the order of docs/snapshot-format.md; a run's histories come after the run and before the next.
+
+        Returns:
+            What is left out, with all that belongs to it: a record with more than a reader would take. None: it fits.
 
         Raises:
             InternalError: the order is broken.
             StorageError: no storage can be written any more.
         """
         self._order.check(record)
+        if self._left_out and self._belongs_to_what_is_left_out(record):
+            return None
+        line = record.to_line()
+        if why := bounds.excess(line):
+            word, name = named(record)
+            self._left_out.add((word, name))
+            return Skipped(kind=word, id=name, reason=f"{why}, and no snapshot can hold it")
         kind = kind_of(record)
-        (self._files.get(kind.name) or self._open(kind)).add(record)
+        (self._files.get(kind.name) or self._open(kind)).add(line)
         self._count(record)
+        return None
+
+    def _belongs_to_what_is_left_out(self, record: Line) -> bool:
+        if isinstance(record, HISTORIES):
+            return ("run", record.run_id) in self._left_out
+        if not isinstance(record, Run | LoggedModel) or ("experiment", record.experiment_id) not in self._left_out:
+            return False
+        self._left_out.add(named(record))
+        return True
 
     def _count(self, record: Line) -> None:
         if isinstance(record, HISTORIES):  # first: most records are
@@ -191,7 +214,7 @@ class SnapshotWriter:
         for kind in self._files:
             if kind != EXPERIMENTS.name:
                 self._publish(kind, timestamp)
-        complete = summary.model_copy(
+        complete = fitting(summary).model_copy(
             update={
                 "backup_timestamp": timestamp,
                 "stats": dict(self.stats),

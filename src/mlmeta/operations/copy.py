@@ -10,7 +10,15 @@ from functools import partial
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotConflictError, UsageError
+from mlmeta.errors import (
+    DamagedSnapshotError,
+    ExitCode,
+    ObjectMissingError,
+    ObjectRefusedError,
+    SnapshotConflictError,
+    SnapshotError,
+    UsageError,
+)
 from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.stores import which
 from mlmeta.parallel import ordered_map
@@ -125,6 +133,8 @@ def _copy_missing(origin: Storage, destination: Storage, progress: Progress) -> 
             copied.append(_copy(origin, destination, files, progress))
         except SnapshotConflictError as error:
             lacking.conflicts[files.timestamp] = str(error)
+        except (SnapshotError, ObjectMissingError, ObjectRefusedError) as error:  # one that is bad stops no other
+            lacking.left_out[files.timestamp] = str(error)
     return CopyResult(
         source=origin.location,
         target=destination.location,

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.errors import ExitCode, MlmetaError, SnapshotNotFoundError
+from mlmeta.errors import ExitCode, MlmetaError, SnapshotError, SnapshotNotFoundError, StorageError
 from mlmeta.operations.drill import drill
 from mlmeta.operations.result import Issue, Result
 from mlmeta.operations.stores import which
 from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.verification import Comparison
 from mlmeta.schema import several
-from mlmeta.snapshot.catalog import State, describe, file_sets
+from mlmeta.snapshot.catalog import State, describe, file_sets, passed_over
 from mlmeta.snapshot.finding import Which, find
+from mlmeta.snapshot.layout import group
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import Problem, dangling, strangers, verify_snapshot
 from mlmeta.storage import Storage, open_storage
@@ -40,6 +41,9 @@ class Verified(BaseModel):
     problems: tuple[Problem, ...] = ()
     notices: tuple[str, ...] = ()
     drill: Comparison | None = None
+
+
+_Check = Callable[[Storage, str, Which, Progress], Verified]
 
 
 def _issues(found: Verified) -> list[Issue]:
@@ -92,15 +96,32 @@ def verify(
         StorageError: the storage can't be read.
     """
     place = open_storage(storage)
+    aside: tuple[str, ...] = ()
     if every:
-        selectors = [files.timestamp for files in file_sets(place) if files.summary is not None]
+        files = list(place.files())
+        aside = tuple(passed_over(place, files))
+        selectors = [one.timestamp for one in group(files) if one.summary is not None]
         if not selectors:
             raise SnapshotNotFoundError(f"no snapshots in {place.location}", hint="make one with `mlmeta backup`")
-    check = _quick if quick else _drilled if with_drill else _thorough
+    check: _Check = _quick if quick else _drilled if with_drill else _thorough
+    if every:
+        check = _going_on(check)
     meant = which(of_source)
     found = tuple(check(place, selector, meant, progress or Silent()) for selector in several(selectors))
-    warnings = tuple(f"{one.timestamp}: {notice}" for one in found for notice in one.notices)
-    return VerifyResult(storage=place.location, quick=quick, snapshots=found, warnings=warnings)
+    warnings = (f"{one.timestamp}: {notice}" for one in found for notice in one.notices)
+    return VerifyResult(storage=place.location, quick=quick, snapshots=found, warnings=(*aside, *warnings))
+
+
+def _going_on(check: _Check) -> _Check:
+    """A check that names a snapshot which can't be read at all, so that the others get their turn."""
+
+    def checked(place: Storage, selector: str, meant: Which, progress: Progress) -> Verified:
+        try:
+            return check(place, selector, meant, progress)
+        except (SnapshotError, StorageError) as error:
+            return Verified(timestamp=selector, problems=(Problem(file="", message=str(error)),))
+
+    return checked
 
 
 def _drilled(place: Storage, selector: str, meant: Which, progress: Progress) -> Verified:

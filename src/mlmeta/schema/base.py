@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 _V = TypeVar("_V")
 
@@ -15,6 +15,11 @@ def _by_key(mapping: dict[str, _V]) -> dict[str, _V]:
 
 SortedMap = Annotated[dict[str, _V], AfterValidator(_by_key)]
 """A map whose keys are always in code point order, so that the same content gives the same bytes."""
+
+
+MOST, LEAST = (1 << 63) - 1, -(1 << 63)
+Int64 = Annotated[int, Field(ge=LEAST, le=MOST)]
+"""A number that MLflow can hold: a bigger one comes from somebody who wants to see something overflow."""
 
 
 class Record(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlmeta.schema.base import Record, SortedMap
+from mlmeta.schema.base import Int64, Record, SortedMap
 
 
 class Experiment(Record):
@@ -12,8 +12,8 @@ class Experiment(Record):
     name: str
     artifact_location: str | None = None
     lifecycle_stage: str = "active"
-    creation_time: int | None = None
-    last_update_time: int | None = None
+    creation_time: Int64 | None = None
+    last_update_time: Int64 | None = None
     tags: SortedMap[str] = {}
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from mlmeta.schema.base import Record, SortedMap
+from mlmeta.schema.base import Int64, Record, SortedMap
 
 
 class LoggedModelMetric(Record):
@@ -14,8 +14,8 @@ class LoggedModelMetric(Record):
 
     key: str
     value: float
-    timestamp: int
-    step: int = 0
+    timestamp: Int64
+    step: Int64 = 0
     run_id: str
     dataset_name: str | None = None
     dataset_digest: str | None = None
@@ -35,8 +35,8 @@ class LoggedModel(Record):
     experiment_id: str
     name: str
     artifact_location: str | None = None
-    creation_timestamp: int
-    last_updated_timestamp: int
+    creation_timestamp: Int64
+    last_updated_timestamp: Int64
     status: str
     lifecycle_stage: str = "active"
     model_type: str | None = None

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pydantic import model_validator
 from pydantic_core import to_json
 
-from mlmeta.schema.base import Record
+from mlmeta.schema.base import LEAST, MOST, Record
 
 Point = tuple[int, int, float]
 """Step, timestamp (milliseconds since the epoch), value."""
@@ -34,6 +34,8 @@ class MetricHistory(Record):
     def _columns_are_equally_long(self) -> MetricHistory:
         if not len(self.step) == len(self.timestamp) == len(self.value) or not self.step:
             raise ValueError("the columns step, timestamp and value must be equally long, and not empty")
+        if any(max(column) > MOST or min(column) < LEAST for column in (self.step, self.timestamp)):
+            raise ValueError("the columns step and timestamp must hold numbers of 64 bits")
         return self
 
     @property

@@ -6,15 +6,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from mlmeta.schema.base import Record, SortedMap
+from mlmeta.schema.base import Int64, Record, SortedMap
 
 
 class ModelVersion(Record):
     """A version of a registered model. Times are milliseconds since the epoch."""
 
-    version: int
-    creation_timestamp: int | None = None
-    last_updated_timestamp: int | None = None
+    version: Int64
+    creation_timestamp: Int64 | None = None
+    last_updated_timestamp: Int64 | None = None
     user_id: str | None = None
     current_stage: str | None = None
     description: str | None = None
@@ -36,9 +36,9 @@ class RegisteredModel(Record):
     """A registered model (or prompt) with all its versions. `aliases` maps an alias to a version number."""
 
     name: str
-    creation_timestamp: int | None = None
-    last_updated_timestamp: int | None = None
+    creation_timestamp: Int64 | None = None
+    last_updated_timestamp: Int64 | None = None
     description: str | None = None
     tags: SortedMap[str] = {}
-    aliases: SortedMap[int] = {}
+    aliases: SortedMap[Int64] = {}
     versions: Annotated[tuple[ModelVersion, ...], AfterValidator(_by_number)] = ()

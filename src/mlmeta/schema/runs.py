@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mlmeta.schema.base import Record, SortedMap
+from mlmeta.schema.base import Int64, Record, SortedMap
 from mlmeta.schema.metrics import point_order
 
 
@@ -14,8 +14,8 @@ class LatestMetric(Record):
     """The latest point of a metric, as MLflow defines it: highest step, then timestamp, then value."""
 
     value: float
-    step: int | None = None
-    timestamp: int | None = None
+    step: Int64 | None = None
+    timestamp: Int64 | None = None
 
 
 def same_point(one: LatestMetric, other: LatestMetric | None) -> bool:
@@ -55,7 +55,7 @@ class ModelOutput(Record):
     """A logged model (MLflow 3) that a run made."""
 
     model_id: str
-    step: int = 0
+    step: Int64 = 0
 
 
 def _inputs_in_order(inputs: tuple[DatasetInput, ...]) -> tuple[DatasetInput, ...]:
@@ -83,9 +83,9 @@ class Run(Record):
     user_id: str | None = None
     status: str
     lifecycle_stage: str = "active"
-    start_time: int | None = None
-    end_time: int | None = None
-    deleted_time: int | None = None
+    start_time: Int64 | None = None
+    end_time: Int64 | None = None
+    deleted_time: Int64 | None = None
     artifact_uri: str | None = None
     params: SortedMap[str] = {}
     tags: SortedMap[str] = {}

@@ -38,9 +38,18 @@ def excess(text: bytes, most: int = LINE, values: int = VALUES) -> str:
         return ""
     if len(text) > most:
         return f"it has more than {most:,} bytes"
-    structure = _TEXT.sub(b"", text.replace(b"\\\\", b"").replace(b'\\"', b""))
-    if structure.count(b",") > values:
+    bare = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    commas, braces = _structure(bare) if bare.count(b'"') <= 4 * (values + OBJECTS) else (values + 1, 0)
+    if commas > values:
         return f"it has more than {values:,} values"
-    if structure.count(b"{") > OBJECTS:
-        return f"it has more than {OBJECTS:,} objects"
-    return ""
+    return f"it has more than {OBJECTS:,} objects" if braces > OBJECTS else ""
+
+
+def _structure(bare: bytes) -> tuple[int, int]:
+    """The commas and opening braces of a JSON text without escapes, but for those in strings: a profile has many."""
+    commas, braces = bare.count(b","), bare.count(b"{")
+    if commas > OBJECTS or braces > OBJECTS:
+        for found in _TEXT.finditer(bare):
+            commas -= bare.count(b",", *found.span())
+            braces -= bare.count(b"{", *found.span())
+    return commas, braces

@@ -136,8 +136,10 @@ class Snapshot:
             raise damaged(entry.name, None, str(error)) from error
 
     def _legacy_records(self, entry: FileEntry, kind: Kind[R]) -> Iterator[R]:
+        if entry.bytes > bounds.LEGACY:
+            raise damaged(entry.name, None, f"it has more than {bounds.LEGACY:,} bytes")
         with self._open(entry) as file:
-            for record in legacy.read(file.read(bounds.LEGACY + 1), kind.name, entry.name):
+            for record in legacy.read(file.read(entry.bytes + 1), kind.name, entry.name):
                 if isinstance(record, kind.record):
                     yield record
 

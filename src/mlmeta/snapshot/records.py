@@ -6,15 +6,18 @@ between, separated by a comma at the line's end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 
 from mlmeta.errors import DamagedSnapshotError
-from mlmeta.schema import HistoryLine
+from mlmeta.schema import Experiment, HistoryLine, Line, LoggedModel, Run, named
 from mlmeta.schema.kinds import R
 from mlmeta.snapshot import bounds
 
+_WITH_ID = (Experiment, Run, LoggedModel)
+_ID = re.compile(r"[^\x00-\x1f\x7f/\\]{1,256}")
 OPENING = b"["
 SEPARATOR = b",\n"
 FIRST = b"\n"
@@ -98,11 +101,22 @@ def parse_record(text: bytes, record: type[R], where: str) -> R:
         DamagedSnapshotError: it is no JSON, or not what the schema says.
     """
     try:
-        return record.model_validate_json(text)
+        found = record.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise damaged(where, None, f"{field + ': ' if field else ''}{first['msg']}") from error
+    if why := misnamed(found):
+        raise damaged(where, None, why)
+    return found
+
+
+def misnamed(record: Line) -> str:
+    """Why a record has an id that no store has: empty, or with what would be a path or a control character."""
+    if not isinstance(record, _WITH_ID):
+        return ""
+    word, name = named(record)
+    return "" if _ID.fullmatch(name) else f"{name[:100]!r} is not an id of a {word}"
 
 
 def damaged(name: str, line: int | None, what: str) -> DamagedSnapshotError:

@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.errors import DamagedSnapshotError, MlmetaError, ObjectMissingError
+from mlmeta.errors import DamagedSnapshotError, InternalError, MlmetaError, ObjectMissingError
 from mlmeta.schema import KINDS, METRICS, MODELS, RUNS, Experiment, Kind, MetricHistory, Record, Run
 from mlmeta.snapshot.layout import FileSet
+from mlmeta.snapshot.order import OrderGuard
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import Digest
 
@@ -58,7 +59,7 @@ def strangers(snapshot: Snapshot, files: FileSet) -> list[Problem]:
     named = {entry.name for entry in snapshot.summary.files.values()}
     return [
         Problem(file=stored.name, message=f"{stored.name} is not named in the snapshot's summary")
-        for stored in sorted(files.all, key=lambda stored: stored.name)
+        for stored in sorted([*files.all, *files.odd], key=lambda stored: stored.name)
         if stored != files.summary and stored.name not in named
     ]
 
@@ -89,6 +90,7 @@ def _record_problems(
     """Each bad record of a file; of more than `MOST`, the number of the others."""
     name = snapshot.summary.files[kind.name].name
     bad = 0
+    order, in_order = OrderGuard(), True
     of_the_file: MlmetaError | None = None
     try:
         for item in _told(snapshot.inspect(kind), advance):
@@ -96,14 +98,25 @@ def _record_problems(
                 bad += 1
                 if bad <= MOST:
                     yield Problem(file=name, message=str(item))
-            else:
-                references.take(item)
+                continue
+            references.take(item)
+            in_order = in_order and (isinstance(item, MetricHistory) or _is_next(order, item))
     except MlmetaError as error:
         of_the_file = error
     if bad > MOST:
         yield Problem(file=name, message=f"{name} has {bad - MOST:,} more bad records")
+    if not in_order:
+        yield Problem(file=name, message=f"the records of {name} are out of order, or one is there twice")
     if of_the_file is not None:
         raise of_the_file
+
+
+def _is_next(order: OrderGuard, record: Record) -> bool:
+    try:
+        order.check(record)
+    except InternalError:
+        return False
+    return True
 
 
 def _told(items: Iterator[T], advance: Callable[[int], None] | None) -> Iterator[T]:

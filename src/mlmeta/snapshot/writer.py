@@ -38,6 +38,7 @@ from mlmeta.schema import (
 from mlmeta.snapshot import bounds, layout
 from mlmeta.snapshot.catalog import about
 from mlmeta.snapshot.order import OrderGuard
+from mlmeta.snapshot.records import misnamed
 from mlmeta.snapshot.staging import DataFile, Place
 from mlmeta.snapshot.summaries import fitting
 from mlmeta.storage import Digest, Storage
@@ -154,10 +155,10 @@ class SnapshotWriter:
         if self._left_out and self._belongs_to_what_is_left_out(record):
             return None
         line = record.to_line()
-        if why := bounds.excess(line):
+        if why := bounds.excess(line) or misnamed(record):
             word, name = named(record)
             self._left_out.add((word, name))
-            return Skipped(kind=word, id=name, reason=f"{why}, and no snapshot can hold it")
+            return Skipped(kind=word, id=name[:1000], reason=f"{why}: no snapshot can hold it")
         kind = kind_of(record)
         (self._files.get(kind.name) or self._open(kind)).add(line)
         self._count(record)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlmeta.schema import (
     Experiment,
+    LoggedModel,
     MetricHistory,
     ModelVersion,
     Record,
@@ -42,6 +43,7 @@ def in_order(records: list[Record]) -> Iterable[Record]:
         yield run
         histories = (h for h in records if isinstance(h, MetricHistory) and h.run_id == run.run_id)
         yield from sorted(histories, key=lambda h: h.key)
+    yield from sorted((r for r in records if isinstance(r, LoggedModel)), key=lambda m: (m.experiment_id, m.model_id))
     yield from sorted((r for r in records if isinstance(r, RegisteredModel)), key=lambda m: m.name)
 
 

@@ -15,6 +15,7 @@ from mlmeta.exporter.api.paging import Search, found_by
 from mlmeta.parallel import ordered_map
 from mlmeta.schema import ModelVersion, RegisteredModel, Skipped
 from mlmeta.tracking.connection import Connection, unreadable
+from mlmeta.tracking.filters import name_filter
 
 PROMPTS = "tag.`mlflow.prompt.is_prompt` = 'true'"
 PROMPT_VERSIONS = "tags.`mlflow.prompt.is_prompt` = 'true'"
@@ -86,7 +87,7 @@ def _versions(connection: Connection, name: str) -> tuple[list[ModelVersion], li
     found: dict[int, ModelVersion] = {}
     skipped: list[Skipped] = []
     for prompts in ("", PROMPT_VERSIONS):
-        text = " AND ".join(filter(None, (_name_filter(name), prompts)))
+        text = " AND ".join(filter(None, (name_filter(name), prompts)))
         ask = partial(_ask, connection.registry.search_model_versions, text, bool(prompts))
         lost = partial(_lost, "model version", f"{name}, ", bool(prompts))
         search = Search(connection, ask, lambda entity: (entity.name, entity.version), lost, _PAGE)
@@ -94,12 +95,3 @@ def _versions(connection: Connection, name: str) -> tuple[list[ModelVersion], li
             found.setdefault(version.version, version)
         skipped += search.skipped
     return list(found.values()), skipped
-
-
-def _name_filter(name: str) -> str:
-    """A filter for a name. MLflow's filters know no escapes: an odd name is looked for among all."""
-    if "\\" in name:
-        return ""
-    if "'" not in name:
-        return f"name = '{name}'"
-    return f'name = "{name}"' if '"' not in name else ""

@@ -1,8 +1,13 @@
-"""What MLflow takes as a name, key or value: its own rules, asked before a request, so that one tag costs no model."""
+"""What MLflow takes as a name or key: its own rules, asked before a request, so that one tag costs no model.
+
+A plan asks them, too, and so foresees what a server refuses.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 from mlmeta.restorer.api.state import State
 
@@ -16,14 +21,18 @@ def accepted(kind: str, identifier: str, tags: dict[str, str], state: State) -> 
         tags: of it.
         state: takes the refusals.
     """
-    from mlflow.exceptions import MlflowException
+    from mlflow.utils import validation
 
-    check, taken = _check(kind), {}
+    checks: dict[str, Callable[[str, str], Any]] = {
+        "experiment": validation._validate_experiment_tag,
+        "registered model": validation._validate_registered_model_tag,
+        "model version": validation._validate_model_version_tag,
+        "logged model": validation._validate_tag,
+    }
+    taken = {}
     for key, value in tags.items():
-        try:
-            check(key, value)
-        except MlflowException as error:
-            state.refuse(kind, identifier, f"tag {key!r}: {_first_line(error)}", f"tags[{key}]")
+        if reason := _obstacle(checks[kind], key, value):
+            state.refuse(kind, identifier, f"tag {key!r}: {reason}", f"tags[{key}]")
         else:
             taken[key] = value
     return taken
@@ -31,27 +40,41 @@ def accepted(kind: str, identifier: str, tags: dict[str, str], state: State) -> 
 
 def experiment_obstacle(name: str) -> str:
     """Why MLflow has no experiment of that name; empty: it can."""
-    from mlflow.exceptions import MlflowException
     from mlflow.utils.validation import _validate_experiment_name
 
-    try:
-        _validate_experiment_name(name)
-    except MlflowException as error:
-        return _first_line(error)
-    return ""
+    return _obstacle(_validate_experiment_name, name)
 
 
-def _check(kind: str) -> Callable[[str, str], object]:
+def alias_obstacle(alias: str) -> str:
+    """Why MLflow takes no such alias; empty: it does."""
+    from mlflow.utils.validation import _validate_model_alias_name, _validate_model_alias_name_reserved
+
+    return _obstacle(_validate_model_alias_name, alias) or _obstacle(_validate_model_alias_name_reserved, alias)
+
+
+def logged_model_obstacle(name: str) -> str:
+    """Why MLflow takes no logged model of that name; empty: it does."""
+    from mlflow.utils.validation import _validate_logged_model_name
+
+    return _obstacle(_validate_logged_model_name, name)
+
+
+@lru_cache(maxsize=10_000)  # the same few keys, again and again
+def key_obstacle(kind: str, key: str) -> str:
+    """Why MLflow takes no metric, param or tag of that key; empty: it does."""
     from mlflow.utils import validation
 
-    checks: dict[str, Callable[[str, str], object]] = {
-        "experiment": validation._validate_experiment_tag,
-        "registered model": validation._validate_registered_model_tag,
-        "model version": validation._validate_model_version_tag,
-        "logged model": validation._validate_tag,
-    }
-    return checks[kind]
+    if kind == "metric":
+        return _obstacle(validation._validate_metric, key, 0.0, 0, 0)
+    check = validation._validate_param if kind == "param" else validation._validate_tag
+    return _obstacle(check, key, "")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _obstacle(check: Callable[..., Any], *arguments: Any) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        check(*arguments)
+    except MlflowException as error:
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return ""

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TypeVar
 
+from mlmeta.restorer.api.accepted import key_obstacle
 from mlmeta.restorer.target import Refusal
-from mlmeta.schema import Point
+from mlmeta.schema import HistoryLine, Point
 from mlmeta.snapshot.reader import RunHistories
 from mlmeta.tracking.connection import Connection
 
@@ -98,6 +99,38 @@ def _points(item: RunHistories) -> Iterator[Named]:
             yield key, (latest.step or 0, timestamp, latest.value)
 
 
+def sift(batch: Batch, name: str) -> tuple[Batch, list[Refusal]]:
+    """What of a batch MLflow takes, and what it does not: odd keys, points before 1970.
+
+    Args:
+        batch: of a run.
+        name: the run's id in the snapshot.
+    """
+    parts = [(Batch(metrics=(item,)), reason) for item in batch.metrics if (reason := _point_obstacle(item))]
+    parts += [(Batch(params=(item,)), r) for item in batch.params if (r := key_obstacle("param", item[0]))]
+    parts += [(Batch(tags=(item,)), r) for item in batch.tags if (r := key_obstacle("tag", item[0]))]
+    if not parts:
+        return batch, []
+    taken = Batch(
+        tuple(item for item in batch.metrics if not _point_obstacle(item)),
+        tuple(item for item in batch.params if not key_obstacle("param", item[0])),
+        tuple(item for item in batch.tags if not key_obstacle("tag", item[0])),
+        batch.seal,
+    )
+    return taken, [_refusal(part, name, reason) for part, reason in parts]
+
+
+def _point_obstacle(item: Named) -> str:
+    key, (_, timestamp, _) = item
+    return key_obstacle("metric", key) or ("MLflow's API takes no points before 1970" if timestamp < 0 else "")
+
+
+def may_be_refused(line: HistoryLine) -> bool:
+    """Whether `sift` has to look at the points of a history, told without taking it apart."""
+    timestamps = line.line.partition(b'"timestamp":[')[2].partition(b"]")[0]
+    return b"-" in timestamps or bool(key_obstacle("metric", line.key))
+
+
 def log(connection: Connection, run_id: str, batch: Batch, name: str) -> list[Refusal]:
     """Log a batch, and name what the server does not take.
 
@@ -119,8 +152,7 @@ def _log(connection: Connection, run_id: str, batch: Batch, name: str) -> list[R
     except MlflowException as error:
         connection.check()
         if len(batch) == 1 and not batch.seal:
-            kind, field = _what(batch)
-            return [Refusal(kind=kind, id=name, reason=connection.reason(error), field=field)]
+            return [_refusal(batch, name, connection.reason(error))]
         if not len(batch):
             raise
     else:
@@ -141,6 +173,11 @@ def _send(connection: Connection, run_id: str, batch: Batch) -> None:
         params=[Param(key, value) for key, value in batch.params],
         tags=[RunTag(key, value) for key, value in (*batch.tags, *batch.seal)],
     )
+
+
+def _refusal(batch: Batch, name: str, reason: str) -> Refusal:
+    kind, field = _what(batch)
+    return Refusal(kind=kind, id=name, reason=reason, field=field)
 
 
 def _what(batch: Batch) -> tuple[str, str]:

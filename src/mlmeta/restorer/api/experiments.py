@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlmeta.restorer.api import marks
 from mlmeta.restorer.api.accepted import accepted, experiment_obstacle
+from mlmeta.restorer.api.sources import is_elsewhere
 from mlmeta.restorer.api.state import Place, State
 from mlmeta.restorer.api.survey import search_runs
 from mlmeta.restorer.target import deleted_in_target
@@ -81,6 +82,9 @@ def _create(connection: Connection, state: State, place: Place, timestamp: str, 
     if place.delete_last:
         tags[marks.TO_DELETE] = timestamp
     location = state.rewritten("experiments", experiment.artifact_location)
+    if is_elsewhere(location, state):
+        _refuse_location(state, place, "a server takes none on another host")
+        location = None
     if writes:
         place.target_id = _created(connection, state, place, location, tags)
 
@@ -96,9 +100,14 @@ def _created(connection: Connection, state: State, place: Place, location: str |
         if location is None or error.error_code != "INVALID_PARAMETER_VALUE":
             raise
         target_id = str(connection.client.create_experiment(name, None, tags))
-        reason = f"its artifact location is not taken, and the server's own is used: {connection.reason(error)}"
-        state.refuse("experiment", name, reason, "artifact_location")
+        _refuse_location(state, place, connection.reason(error))
         return target_id
+
+
+def _refuse_location(state: State, place: Place, reason: str) -> None:
+    name, location = place.experiment.name, place.experiment.artifact_location
+    reason = f"its artifact location {location} is not taken, and the server's own is used: {reason}"
+    state.refuse("experiment", name, reason, "artifact_location")
 
 
 def _revive(connection: Connection, state: State, place: Place, timestamp: str) -> None:

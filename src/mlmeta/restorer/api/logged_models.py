@@ -8,7 +8,7 @@ from typing import Any
 
 from mlmeta.progress import Progress
 from mlmeta.restorer.api import marks
-from mlmeta.restorer.api.accepted import accepted
+from mlmeta.restorer.api.accepted import accepted, logged_model_obstacle
 from mlmeta.restorer.api.batch import ITEMS
 from mlmeta.restorer.api.state import Place, State
 from mlmeta.restorer.target import deleted_in_target
@@ -51,6 +51,8 @@ def _obstacle(model: LoggedModel, state: State) -> str:
         return "the server, or the installed MLflow, knows no logged models"
     if not state.places[model.experiment_id].is_open:
         return "its experiment is not in the target, or deleted there"
+    if reason := logged_model_obstacle(model.name):
+        return reason
     if model.lifecycle_stage == "deleted":
         return "it is deleted, and a server does not show deleted ones: a database target keeps it"
     return ""

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlmeta.restorer.api import marks
-from mlmeta.restorer.api.accepted import accepted
+from mlmeta.restorer.api.accepted import accepted, alias_obstacle
 from mlmeta.restorer.api.numbers import Numbers
 from mlmeta.restorer.api.sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
 from mlmeta.restorer.api.state import State
 from mlmeta.schema import ModelVersion, RegisteredModel
 from mlmeta.tracking.connection import Connection
+from mlmeta.tracking.filters import name_filter
 
 _PAGE = 1000
 
@@ -69,10 +70,10 @@ class ModelRestorer:
             self._state.refuse("registered model", model.name, self._connection.reason(error), hint=DATABASE_HINT)
             return
         ours = {v.version for v in model.versions if self._restore_version(model.name, v, held)}
-        if held.numbers.fillers:
+        if count := held.numbers.fillers:
+            fillers = "1 version is" if count == 1 else f"{count} versions are"
             self._state.notes.append(
-                f"of model {model.name!r}, {held.numbers.fillers} versions are created and deleted again, so that the "
-                "others keep their numbers"
+                f"model {model.name!r}: {fillers} created and deleted again, so that the others keep their numbers"
             )
         self._finish(model, held)
         self._set_aliases(model, dict(held.entity.aliases) if held.entity is not None else {}, ours)
@@ -210,7 +211,9 @@ class ModelRestorer:
         for alias, number in model.aliases.items():
             refused = ""
             try:
-                if alias not in there and number in ours:
+                if alias not in there and (reason := alias_obstacle(alias)):
+                    refused = reason
+                elif alias not in there and number in ours:
                     self._set_alias(model.name, alias, number)
                 elif alias not in there:
                     refused = f"version {number} is not in the target"
@@ -244,7 +247,7 @@ def versions_of(connection: Connection, name: str) -> list[Any]:
     """All versions of a model or prompt in the target."""
     found: dict[str, Any] = {}
     for prompts in ("", "tags.`mlflow.prompt.is_prompt` = 'true'"):
-        condition = " AND ".join(filter(None, (_name_filter(name), prompts)))
+        condition = " AND ".join(filter(None, (name_filter(name), prompts)))
         token = None
         for _ in itertools.count():
             page = connection.registry.search_model_versions(condition, _PAGE, None, token)
@@ -253,13 +256,6 @@ def versions_of(connection: Connection, name: str) -> list[Any]:
             if not token:
                 break
     return list(found.values())
-
-
-def _name_filter(name: str) -> str:
-    """A filter for a name. MLflow's filters know no escapes: a name with both kinds of quotes is looked for in all."""
-    if "'" not in name:
-        return f"name = '{name}'"
-    return f'name = "{name}"' if '"' not in name else ""
 
 
 def _is_same(entity: Any, version: ModelVersion, state: State) -> bool:

@@ -14,11 +14,11 @@ from typing import Any
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.restorer.api import marks
-from mlmeta.restorer.api.batch import Batch, log
+from mlmeta.restorer.api.batch import Batch, log, may_be_refused, sift
 from mlmeta.restorer.api.state import Fate, KnownRun, State
 from mlmeta.restorer.target import Refusal
 from mlmeta.schema import RUNS, DatasetInput, Run
-from mlmeta.snapshot.reader import RunHistories
+from mlmeta.snapshot.reader import RunHistories, RunLines
 from mlmeta.snapshot.selecting import Selected
 from mlmeta.tracking.connection import Connection
 
@@ -134,9 +134,11 @@ class RunRestorer:
         status = _status(run.status)
         if run.status != "RUNNING" or run.end_time is not None:
             store.update_run_info(run_id, status, run.end_time, None)
-        if run.dataset_inputs:
-            store.log_inputs(run_id, [_dataset_input(i) for i in run.dataset_inputs])
-        refused = log(self._connection, run_id, self._batch(item), run.run_id)
+        takes = [i for i in run.dataset_inputs if not _dataset_obstacle(i)]
+        if takes:
+            store.log_inputs(run_id, [_dataset_input(i) for i in takes])
+        batch, refused = sift(self._batch(item), run.run_id)
+        refused += log(self._connection, run_id, batch, run.run_id)
         return [*refused, *foreseen(run, self._state)]
 
     def _batch(self, item: RunHistories) -> Batch:
@@ -163,18 +165,23 @@ def foreseen(run: Run, state: State) -> Iterator[Refusal]:
     if _status(run.status) is None:
         reason = f"MLflow knows no status {run.status!r}; the run stays RUNNING"
         yield Refusal(kind="run's status", id=run.run_id, reason=reason, field="status")
+    for reason in filter(None, map(_dataset_obstacle, run.dataset_inputs)):
+        yield Refusal(kind="run's dataset", id=run.run_id, reason=reason, field="dataset_inputs")
     models = {m.model_id for m in run.model_inputs} | {m.model_id for m in run.model_outputs}
     if not models <= state.coming_models:
         reason = "of the logged models that it used or made, the snapshot lacks some, or has them deleted"
         yield Refusal(kind="run's logged models", id=run.run_id, reason=reason, field="model_outputs")
 
 
-def plan_run(run: Run, state: State) -> None:
+def plan_run(item: RunLines, state: State) -> None:
     """Count what a restore would do about a run, and name what of it the target won't take."""
+    run = item.run
     fate, known = state.fate(run), state.known(run.run_id)
     count(run, fate, state)
     if fate in {Fate.CREATE, Fate.FILL} or (fate is Fate.UNDELETE and known is not None and not known.snapshot):
-        state.refused += foreseen(run, state)
+        doubtful = tuple(line.record() for line in item.lines if may_be_refused(line))
+        batch = Batch.of(RunHistories(run, doubtful), marks.without(run.tags), {})
+        state.refused += (*sift(batch, run.run_id)[1], *foreseen(run, state))
 
 
 def _status(status: str) -> Any:
@@ -183,6 +190,18 @@ def _status(status: str) -> Any:
 
     known = {RunStatus.to_string(number): number for number in RunStatus.all_status()}
     return known.get(status)
+
+
+def _dataset_obstacle(record: DatasetInput) -> str:
+    """Why MLflow does not take a dataset; empty: it does."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.validation import _validate_dataset_inputs
+
+    try:
+        _validate_dataset_inputs([_dataset_input(record)])
+    except MlflowException as error:
+        return f"dataset {record.dataset.name[:80]!r}: {(str(error).splitlines() or [''])[0]}"
+    return ""
 
 
 def _dataset_input(record: DatasetInput) -> Any:

@@ -84,8 +84,13 @@ def obstacle(version: ModelVersion, wanted: Repointed, state: State) -> str:
         return f"a server takes {source} only with the very run or logged model that made it: restore into its database"
     if not _is_plain(source):
         return f"a server takes no source with relative parts: {source}"
-    is_elsewhere = urlsplit(source).scheme in {"http", "https"} and not state.is_own_host(source)
-    return f"a server takes no source on another host: {source}" if is_elsewhere and state.is_strict else ""
+    return f"a server takes no source on another host: {source}" if is_elsewhere(source, state) else ""
+
+
+def is_elsewhere(location: str | None, state: State) -> bool:
+    """Whether a location is on a web server that is not the target's own store of artifacts."""
+    scheme = urlsplit(location or "").scheme
+    return state.is_strict and scheme in {"http", "https"} and not state.is_own_host(location or "")
 
 
 class References(NamedTuple):

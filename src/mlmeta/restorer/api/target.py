@@ -97,9 +97,8 @@ class ApiTarget:
         timestamp = snapshot.timestamp
         state = self._survey(selected)
         experiments.prepare(self._connection, state, timestamp, writes=False)
-        for run in snapshot.records(RUNS) if selection.runs else ():
-            if run.experiment_id in state.places:
-                plan_run(run, state)
+        for item in selected.runs_with_lines():
+            plan_run(item, state)
         LoggedModelRestorer(self._connection, state, timestamp, writes=False).restore(selected, Silent())
         models = ModelRestorer(self._connection, state, timestamp, writes=False)
         for model in selected.models():

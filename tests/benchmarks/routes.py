@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import statistics
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
@@ -16,6 +18,7 @@ from mlmeta.schema import Experiment, Summary
 from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import open_storage
 from tests.benchmarks.generate import SIZES, write
+from tests.benchmarks.live import writing
 from tests.benchmarks.measure import PYTHON, Command, floor, measure, mlmeta, once, report, tell
 from tests.benchmarks.postgres import Postgres, postgres
 from tests.support.server import Server, server
@@ -100,6 +103,28 @@ def sqlite_backup(bench: Bench) -> None:
         times=bench.times,
     )
     report(f"{bench.size}: backup from SQLite", ours, "bare cursor to JSON lines", bare, target)
+
+
+def sqlite_live(bench: Bench) -> None:
+    """From a SQLite file that somebody writes into: how long that one waits."""
+    target = {"M": 0.5, "L": 1.0}.get(bench.size)
+    live = Path(shutil.copy(bench.database, bench.folder / "live.db"))
+    backup = bench.fresh(bench.backup(f"sqlite:///{live}"))
+    slowest = []
+    for _ in range(bench.times):
+        words = backup()
+        with writing(live) as took:
+            once(words)
+        slowest.append(max(took))
+    with writing(live) as alone:
+        time.sleep(2)
+    worst = max(slowest)
+    verdict = "" if target is None else f", target {target:g} s: {'met' if worst <= target else 'missed'}"
+    tell(
+        f"{bench.size}: slowest commit of a writer, every 20 ms, during {bench.times} backups of its SQLite file: "
+        f"{worst:.2f} s (median of the slowest {statistics.median(slowest):.2f} s){verdict}; "
+        f"without a backup {max(alone):.2f} s"
+    )
 
 
 def sqlite_restore(bench: Bench) -> None:
@@ -317,6 +342,7 @@ ROUTES: dict[str, Callable[[Bench], None]] = {
     "start": start,
     "size": size,
     "sqlite-backup": sqlite_backup,
+    "sqlite-live": sqlite_live,
     "sqlite-restore": sqlite_restore,
     "postgresql-backup": postgresql_backup,
     "postgresql-restore": postgresql_restore,

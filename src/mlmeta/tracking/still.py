@@ -20,7 +20,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.errors import ConnectionFailedError, TemporaryFolderError
+from mlmeta.errors import ConnectionFailedError, IncompatibleStoreError, MlmetaError, TemporaryFolderError
 from mlmeta.scratch import scratch_folder
 from mlmeta.tracking import sqlite_copier
 from mlmeta.tracking.database import SQLITE, Database, require_sqlite_file
@@ -64,16 +64,36 @@ def reading_still(database: Database, *, check: bool = False) -> Iterator[Still]
             yield Still(connection)
         return
     with database.reading() as connection:
-        live = is_wal(connection) or is_frozen(connection)
-        if live:
-            with checked(open_to_read(database.path) if check else None) as problems:
+        if is_wal(connection) or is_frozen(connection):
+            checker = open_to_read(database.path) if check else None
+            with checked(checker) as problems, _blamed_on_damage(database, problems):
                 yield Still(connection, problems, _frozen(database) if is_frozen(connection) else "")
             return
     with database.errors(), _copied(database) as (reader, checker):
         engine = sa.create_engine("sqlite://", creator=lambda: reader, poolclass=sa.NullPool)
-        with checked(checker if check else None) as problems, engine.connect() as connection:
+        with (
+            checked(checker if check else None) as problems,
+            _blamed_on_damage(database, problems),
+            engine.connect() as connection,
+        ):
             connection.exec_driver_sql("BEGIN")
             yield Still(connection, problems)
+
+
+@contextlib.contextmanager
+def _blamed_on_damage(database: Database, problems: Problems) -> Iterator[None]:
+    """What a damaged file gives may be anything, such as a point of a run that nobody knows."""
+    try:
+        yield
+    except MlmetaError:
+        raise
+    except Exception as error:
+        if found := problems():
+            raise IncompatibleStoreError(
+                f"{database.shown} is damaged: {'; '.join(found)}",
+                hint="restore an older copy or snapshot; `sqlite3 FILE .recover` saves what can be read",
+            ) from error
+        raise
 
 
 def _frozen(database: Database) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sql_helpers import digests, records_of, snapshot_of
 from tests.support.cli import Cli
+from tests.support.databases import change
 
 from mlmeta.errors import ConnectionFailedError
 from mlmeta.schema import Skipped
@@ -98,9 +99,7 @@ def test_a_backup_of_a_damaged_index_is_saved_and_told(points: Path, tmp_path: P
 
 def test_odd_values_are_no_damage(points: Path, tmp_path: Path) -> None:
     odd = Path(shutil.copy(points, tmp_path / "odd.db"))
-    with closing(sqlite3.connect(odd)) as db, db:
-        db.execute("PRAGMA ignore_check_constraints = ON")
-        db.execute("UPDATE runs SET status = 'ODD' WHERE start_time = 5")
-        assert db.execute("PRAGMA integrity_check").fetchone()[0].startswith("CHECK constraint failed")
-        db.commit()
-        assert _problems(sqlite3.connect(odd)) == []
+    change(odd, "UPDATE runs SET status = 'ODD' WHERE start_time = 5")
+    with closing(sqlite3.connect(odd)) as db:
+        assert "CHECK constraint failed" in db.execute("PRAGMA integrity_check").fetchone()[0]
+        assert _problems(db) == []

@@ -69,9 +69,8 @@ def main(source: str, uri: str, target: str, patience: str, parent: str) -> None
         sys.stdout.write(json.dumps({"sqlite": str(error)}))
     except OSError as error:
         sys.stdout.write(json.dumps({"errno": error.errno, "text": error.strerror, "file": error.filename}))
-    if os.getppid() != int(parent):  # killed: nobody else will remove it
+    if os.getppid() != int(parent):  # it was killed: nobody needs the copy
         Path(target).unlink()
-        Path(target).parent.rmdir()
 
 
 if __name__ == "__main__":

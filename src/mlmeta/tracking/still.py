@@ -124,9 +124,7 @@ def _folder(database: Database) -> Iterator[Path]:
     size = database.path.stat().st_size
     with contextlib.ExitStack() as stack:
         try:
-            folder = stack.enter_context(
-                scratch_folder()
-            )  # removes what killed ones have left: there is more room then
+            folder = stack.enter_context(scratch_folder())  # removes what killed ones left: there is more room then
             free = shutil.disk_usage(folder).free
         except OSError as error:
             raise _no_room(database, "", str(error.strerror or error)) from error

@@ -74,17 +74,23 @@ def test_flipped_bits_are_found(points: Path, tmp_path: Path) -> None:
     assert outcomes.count("damaged") > PLACES / 3, "the others hit what no page uses"
 
 
+def without_entries(path: Path, index: str, statement: str) -> None:
+    """Execute a statement of which an index learns nothing."""
+    with closing(sqlite3.connect(path)) as db, db:
+        row = db.execute("SELECT * FROM sqlite_master WHERE name = ?", (index,)).fetchone()
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("DELETE FROM sqlite_master WHERE name = ?", (index,))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(statement)
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+
+
 def test_a_backup_of_a_damaged_index_is_saved_and_told(points: Path, tmp_path: Path, cli: Cli) -> None:
     """`PRAGMA quick_check` finds nothing wrong with it."""
-    damaged = tmp_path / "damaged.db"
-    content = points.read_bytes()
-    with closing(sqlite3.connect(points)) as db:
-        query = "SELECT rootpage FROM sqlite_master WHERE name = 'index_tags_run_uuid'"
-        page = db.execute("PRAGMA page_size").fetchone()[0]
-        start = (db.execute(query).fetchone()[0] - 1) * page
-        (other,) = db.execute("SELECT run_uuid FROM runs WHERE start_time = 2000").fetchone()
-    at = content.index(other.encode(), start)
-    damaged.write_bytes(content[:at] + b"!" + content[at + 1 :])
+    damaged = Path(shutil.copy(points, tmp_path / "damaged.db"))
+    new = "INSERT INTO tags SELECT 'hidden', 'x', run_uuid FROM runs WHERE start_time = 2000"
+    without_entries(damaged, "index_tags_run_uuid", new)
     with closing(sqlite3.connect(damaged)) as db:
         assert db.execute("PRAGMA quick_check").fetchall() == [("ok",)]
     done = cli("backup", "--tracking-uri", f"sqlite:///{damaged}", "--json")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -68,9 +68,8 @@ def _points(connection: Connection, tables: Tables, ids: Sequence[str]) -> Itera
         )
     )
     if dialect == "sqlite":
-        yield from cast(
-            "Iterator[Any]", connection.execute(query).cursor
-        )  # plain tuples, no SQLAlchemy row for each point
+        cursor = cast("Iterator[Any]", connection.execute(query).cursor)  # plain tuples, no SQLAlchemy row for each point
+        yield from chain(cursor)  # which is not closed with the generator: it may be gone by then
         return
     options = {"stream_results": True, "max_row_buffer": POINTS_PER_RECORD} if dialect == "postgresql" else {}
     for rows in connection.execute(query, execution_options=options).partitions(POINTS_PER_RECORD):

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from sql_helpers import ALL, QUIET, all_runs, backup, digests
+from sql_helpers import ALL, QUIET, all_runs, backup, digests, records_of
 from test_sql_default_renamed import snapshot_of_renamed
 
-from mlmeta.errors import ConflictError
+from mlmeta.errors import ConflictError, UnreachableError
 from mlmeta.restorer.sql import SqlTarget
+from mlmeta.schema import Skipped
+from mlmeta.tracking import database
 
 pytestmark = pytest.mark.xdist_group("mysql")
 
@@ -72,3 +74,28 @@ def test_names_that_differ_in_case_only_are_a_conflict_where_the_collation_says_
     with pytest.raises(ConflictError, match="zeta"):
         SqlTarget(uri).restore(backup(f"sqlite:///{filled}", tmp_path / "a"), ALL, QUIET)
     assert not MlflowClient(uri, uri).search_registered_models()
+
+
+def test_tables_that_mysql_hides_are_named(filled: Path, tmp_path: Path, mysql: Callable[..., str]) -> None:
+    uri = mysql()
+    SqlTarget(uri).restore(backup(f"sqlite:///{filled}", tmp_path / "a"), ALL, QUIET)
+    url = sa.make_url(uri)
+    hidden = {"registered_models", "model_versions", "trace_info"}
+    with sa.create_engine(uri, poolclass=sa.NullPool).begin() as connection:
+        connection.exec_driver_sql("CREATE USER somebody@'%%' IDENTIFIED BY ''")
+        for name in set(sa.inspect(connection).get_table_names()) - hidden:
+            connection.exec_driver_sql(f"GRANT SELECT ON {url.database}.{name} TO somebody@'%%'")
+    found = records_of(url.set(username="somebody").render_as_string(hide_password=False))
+    assert {item.id for item in found if isinstance(item, Skipped) and item.kind == "table"} == hidden
+
+
+def test_a_locked_table_is_waited_for_and_named(
+    filled: Path, tmp_path: Path, mysql: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = mysql()
+    SqlTarget(uri).restore(backup(f"sqlite:///{filled}", tmp_path / "a"), ALL, QUIET)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 1)
+    with sa.create_engine(uri, poolclass=sa.NullPool).connect() as holder:
+        holder.exec_driver_sql("LOCK TABLES params WRITE")
+        with pytest.raises(UnreachableError, match="Lock wait timeout exceeded"):
+            records_of(uri)

@@ -98,7 +98,7 @@ class Database:
         engine = self._read_only_engine()
         try:
             with self.errors(), engine.connect() as connection:
-                yield _begin_reading(connection, self.kind)
+                yield begin_reading(connection, self.kind)
                 connection.rollback()
         finally:
             engine.dispose()
@@ -193,12 +193,16 @@ def _connect_args(url: URL) -> dict[str, object]:
     return args
 
 
-def _begin_reading(connection: Connection, kind: str) -> Connection:
+def begin_reading(connection: Connection, kind: str) -> Connection:
+    """Begin a read-only transaction that waits for a lock for a stated time only."""
     if kind == SQLITE:
         connection.exec_driver_sql("BEGIN")
         connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()  # only a read takes the lock
     elif kind == MYSQL:
+        connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {BUSY_SECONDS}")  # a day otherwise
         connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    else:  # in one round trip; rows that a policy would hide are an error
+        connection.exec_driver_sql(f"SET LOCAL row_security = off; SET LOCAL lock_timeout = '{BUSY_SECONDS}s'")
     return connection
 
 

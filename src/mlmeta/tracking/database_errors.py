@@ -20,6 +20,7 @@ from mlmeta.errors import (
     UsageError,
 )
 from mlmeta.redaction import scrubbed
+from mlmeta.tracking.sqlite_files import BUSY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ _RULES = (
         ("password authentication failed", "access denied for user", "no password supplied", "no pg_hba.conf entry"),
         AuthenticationError,
         "check user and password in the URI",
+    ),
+    _Rule(
+        ("row-level security policy",),
+        AuthenticationError,
+        "rows are hidden from this user: read as one with BYPASSRLS, or as the owner of tables without FORCE",
     ),
     _Rule(("permission denied", "command denied"), AuthenticationError, "the user needs rights on MLflow's tables"),
     _Rule(
@@ -57,7 +63,11 @@ _RULES = (
         UnreachableError,
         "check host and port, and that the database server runs",
     ),
-    _Rule(("database is locked",), UnreachableError, "somebody else writes into it for long; try again"),
+    _Rule(
+        ("database is locked", "lock timeout", "lock wait timeout"),
+        UnreachableError,
+        f"somebody has held a lock on it for {BUSY_SECONDS} seconds and more: end that one, or try again later",
+    ),
     _Rule(("file is not a database",), IncompatibleStoreError, "name the SQLite file of an MLflow server"),
     _Rule(
         ("database disk image is malformed",),

@@ -25,6 +25,7 @@ from mlmeta.tracking.sql.models import model_names, read_models
 from mlmeta.tracking.sql.runs import count_runs, stream_runs
 from mlmeta.tracking.sql.runs_with_histories import Records, side_by_side, with_histories
 from mlmeta.tracking.sql.tables import Tables
+from mlmeta.tracking.sql.unseen import unseen
 from mlmeta.tracking.still import reading_still
 
 
@@ -83,6 +84,7 @@ class SqlSource:
                 yield from _models(connection, tables, limited, progress)
             if selection.runs:
                 yield from left_out(connection, tables, limited)
+            yield from unseen(connection, tables)
             yield from self._damage(still.problems())
 
     def _damage(self, problems: list[str]) -> Iterator[Skipped]:

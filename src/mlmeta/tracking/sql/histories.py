@@ -68,7 +68,9 @@ def _points(connection: Connection, tables: Tables, ids: Sequence[str]) -> Itera
         )
     )
     if dialect == "sqlite":
-        cursor = cast("Iterator[Any]", connection.execute(query).cursor)  # plain tuples, no SQLAlchemy row for each point
+        cursor = cast(
+            "Iterator[Any]", connection.execute(query).cursor
+        )  # plain tuples, no SQLAlchemy row for each point
         yield from chain(cursor)  # which is not closed with the generator: it may be gone by then
         return
     options = {"stream_results": True, "max_row_buffer": POINTS_PER_RECORD} if dialect == "postgresql" else {}

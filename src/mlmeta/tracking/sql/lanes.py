@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from mlmeta.errors import MlmetaError
-from mlmeta.tracking.database import POSTGRESQL, Database
+from mlmeta.tracking.database import POSTGRESQL, Database, begin_reading
 
 LANES = 2
 
@@ -54,6 +54,7 @@ def export_moment(connection: Connection) -> str:
         return str(connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one())
     except DBAPIError:
         connection.rollback()
+        begin_reading(connection, POSTGRESQL)
         return ""
 
 

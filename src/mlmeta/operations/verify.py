@@ -141,7 +141,8 @@ def _thorough(place: Storage, selector: str, meant: Which, progress: Progress) -
         if error.exit_code is not ExitCode.DIFFERENT:
             raise
         return Verified(timestamp=selector, problems=(Problem(file="", message=str(error)),))
-    problems = verify_snapshot(snapshot, lambda count: progress.advance("records", count))
+    notices = [*snapshot.notes]
+    problems = verify_snapshot(snapshot, lambda count: progress.advance("records", count), notices)
     files = next(files for files in file_sets(place) if files.timestamp == snapshot.timestamp)
     problems += strangers(snapshot, files)
     records = sum(entry.records for entry in snapshot.summary.files.values())
@@ -150,7 +151,7 @@ def _thorough(place: Storage, selector: str, meant: Which, progress: Progress) -
         legacy=snapshot.is_legacy,
         records=records,
         problems=tuple(problems),
-        notices=(*snapshot.notes, *(() if problems else dangling(snapshot))),
+        notices=(*notices, *(() if problems else dangling(snapshot))),
     )
 
 

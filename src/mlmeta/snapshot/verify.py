@@ -34,18 +34,23 @@ class Problem(BaseModel):
     message: str
 
 
-def verify_snapshot(snapshot: Snapshot, advance: Callable[[int], None] | None = None) -> list[Problem]:
+def verify_snapshot(
+    snapshot: Snapshot, advance: Callable[[int], None] | None = None, notices: list[str] | None = None
+) -> list[Problem]:
     """All that is wrong with a snapshot: size, SHA-256, record count of each file; each bad record; references.
 
     Args:
         snapshot: to be read in full.
         advance: told the number of records read since it was last told.
+        notices: takes what is no damage, and good to know.
 
     Raises:
         StorageError: the storage can't be read at all.
     """
     references = _References(snapshot)
     problems = [*_file_problems(snapshot, references, advance)]
+    if notices is not None:
+        notices.extend(references.notices())
     return problems or [*references.problems()]
 
 
@@ -140,8 +145,9 @@ class _References:
         self._snapshot = snapshot
         self._experiments: set[str] = set()
         self._homeless: list[Problem] = []
-        self._runs = (run.run_id for run in snapshot.records(RUNS))
-        self._run = ""
+        self._runs = (run for run in snapshot.records(RUNS))
+        self._run: Run | None = None
+        self._behind: dict[str, str] = {}
         self._strays = self._given_up = False
 
     def give_up(self) -> None:
@@ -154,8 +160,9 @@ class _References:
         if self._given_up:
             return
         if isinstance(record, MetricHistory):
-            if record.run_id != self._run:
+            if self._run is None or record.run_id != self._run.run_id:
                 self._move_to(record.run_id)
+            self._compare_latest(record)
         elif isinstance(record, Run):
             if record.experiment_id not in self._experiments:
                 message = f"run {record.run_id} is in experiment {record.experiment_id}, which is missing"
@@ -164,9 +171,23 @@ class _References:
             self._experiments.add(record.experiment_id)
 
     def _move_to(self, run_id: str) -> None:
-        self._run = run_id
-        if not self._strays and run_id not in self._runs:  # takes them up to this one
-            self._strays = True
+        if not self._strays:
+            self._run = next((run for run in self._runs if run.run_id == run_id), None)
+            self._strays = self._run is None
+
+    def _compare_latest(self, history: MetricHistory) -> None:
+        latest = self._run.metrics.get(history.key) if self._run is not None else None
+        if latest is not None and (history.step[-1], history.timestamp[-1]) > (latest.step or 0, latest.timestamp or 0):
+            self._behind.setdefault(history.run_id, history.key)
+
+    def notices(self) -> Iterator[str]:
+        """What is no damage."""
+        if self._behind and not self._given_up and not self._strays:
+            run, key = next(iter(self._behind.items()))
+            yield (
+                f"{len(self._behind):,} runs have a latest metric that is older than its own history, such as {key!r} "
+                f"of run {run}: they were read while they were written, or the store itself has them so"
+            )
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong, once all records went by."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mlmeta.exporter.api.file_store import FileStore
 from mlmeta.exporter.api.pace import Pace
 from mlmeta.exporter.api.paging import pages
+from mlmeta.exporter.api.settled import settled
 from mlmeta.exporter.earlier import Earlier
 from mlmeta.schema import History, HistoryLine, MetricHistory, Point, Run, Skipped, canonical, point_order, to_records
 from mlmeta.tracking.connection import Connection, unreadable
@@ -214,7 +215,7 @@ class HistoryReader:
             result = future.result()
             found.update({(run_id, batch.key): points for run_id, points in result.histories.items()})
             failed.update({(run_id, batch.key): reason for run_id, reason in result.failures.items()})
-        for run in runs:
+        for run in (settled(run, found) for run in runs):
             yield run
             kept = _KeptLines(self._earlier, run, self._kept.pop(run.run_id, set()))
             for key in run.metrics:

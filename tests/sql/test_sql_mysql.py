@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from mlflow import MlflowClient
 from sql_helpers import ALL, QUIET, all_runs, backup, digests, records_of
 from test_sql_default_renamed import snapshot_of_renamed

@@ -34,6 +34,7 @@ _NEVER_CHANGES: dict[type[Record], frozenset[str]] = {
 INCIDENTAL = {"lifecycle_stage", "deleted_time", "last_update_time", "last_updated_timestamp"}
 """Fields that change with a deletion, or with anything that happens to a record."""
 
+_HISTORY = "history of "
 _NAMED = 20
 
 
@@ -83,13 +84,15 @@ def history_changes(item: RunLines, theirs: RunLines) -> Iterator[Change]:
             continue
         points, others = metric.points(), there.points() if there else set()
         if points != others:
-            shown = f"{len(points & others):,} of them"
-            yield Change(f"history of {key}", f"{len(points):,} points", shown, is_other=not points <= others)
+            kept = f"{len(points & others):,}"
+            yield Change(f"{_HISTORY}{key}", f"{len(points):,} points", kept, is_other=not points <= others)
 
 
 def others(found: Sequence[Change]) -> str:
     """What shows another record, in words; empty: nothing does."""
     named = [change for change in found if change.is_other]
+    if len(named) == 1 and named[0].field.startswith(_HISTORY):
+        return f"{named[0].field} has {named[0].found} of {named[0].expected}"
     if len(named) == 1:
         return f"{named[0].field} is {named[0].found} instead of {named[0].expected}"
     more = f" and {len(named) - _NAMED:,} more" if len(named) > _NAMED else ""

@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from mlmeta.restorer.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings
+from mlmeta.restorer.sql.models import is_other
 from mlmeta.restorer.sql.outcome import RENAME
 from mlmeta.restorer.sql.runs import run_batches
-from mlmeta.restorer.sql.stored import StoredForm, same, same_history
+from mlmeta.restorer.sql.stored import StoredForm, in_own_words, same_history
 from mlmeta.restorer.sql.walk import Ways
 from mlmeta.schema import Experiment, History, HistoryLine, Line, RegisteredModel, Run
 from mlmeta.snapshot.reader import RunLines
@@ -19,8 +20,8 @@ from mlmeta.tracking.sql.batches import batches
 def restored(part: Selected, holdings: Holdings, ways: Ways) -> Iterator[Line]:
     """What the target holds of a part of a snapshot, in the snapshot's order.
 
-    A record that is just as a restore leaves it is given as the snapshot has it; one that differs, as the target
-    has it; one that is missing, not at all.
+    What is just as a restore leaves it is given as the snapshot has it; what differs, as the target has it; a record
+    that is missing, not at all.
     """
     form = StoredForm(ways.rewriter)
     suffix = ways.suffix if ways.on_conflict == RENAME else ""
@@ -33,7 +34,7 @@ def restored(part: Selected, holdings: Holdings, ways: Ways) -> Iterator[Line]:
         for model in some:
             if model.model_id in there:
                 own = there[model.model_id]
-                yield model if same(own, form.logged_model(model)) else own
+                yield in_own_words(model, form.logged_model(model), own)
     for batch in batches(part.models()):
         yield from _models(batch, holdings, form, suffix)
 
@@ -47,7 +48,7 @@ def _experiment(record: Experiment, holdings: Holdings, form: StoredForm, suffix
         stored = stored.model_copy(update={"name": found.name})
     if int(record.experiment_id) == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
         return record  # one that is in use keeps its own attributes; the plan says so
-    return record if same(found, stored) else found
+    return in_own_words(record, stored, found)
 
 
 def _runs(part: Selected, holdings: Holdings, form: StoredForm) -> Iterator[Run | History]:
@@ -58,7 +59,7 @@ def _runs(part: Selected, holdings: Holdings, form: StoredForm) -> Iterator[Run 
             while (item := expected.popleft()).run.run_id != record.run_id:  # those that are missing
                 pass
             lines = _by_key(item.lines)
-            yield item.run if same(record, form.run(item.run)) else record
+            yield in_own_words(item.run, form.run(item.run), record)
         else:
             own = lines.get(record.key)
             yield _history(record, own.pop()) if own else record
@@ -91,8 +92,6 @@ def _models(
     for model in models:
         stored = form.model(model)
         renamed = stored.model_copy(update={"name": stored.name + suffix})
-        candidates = [found[name] for name in (stored.name, renamed.name) if name in found]
-        if any(same(candidate, form_) for candidate in candidates for form_ in (stored, renamed)):
-            yield model
-        elif candidates:
-            yield candidates[0]
+        candidates = [(one, found[one.name]) for one in (stored, renamed) if one.name in found]
+        if candidates:
+            yield in_own_words(model, *next((pair for pair in candidates if not is_other(*pair)), candidates[0]))

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.schema import (
@@ -25,6 +26,7 @@ from mlmeta.schema import (
     canonical,
     to_records,
 )
+from mlmeta.snapshot import equality
 from mlmeta.snapshot.equality import clamped
 from mlmeta.snapshot.reader import RunLines
 
@@ -164,6 +166,29 @@ def same(found: Record, stored: Record) -> bool:
     if found.to_line() == stored.to_line():
         return True
     return comparable(found, stored).to_line() == comparable(stored, stored).to_line()
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+def in_own_words(record: RecordT, stored: RecordT, found: RecordT) -> RecordT:
+    """A record of the target, with the snapshot's own value wherever the target's is what a restore leaves there.
+
+    Args:
+        record: of the snapshot.
+        stored: its stored form.
+        found: the target's.
+    """
+    if same(found, stored):
+        return record
+    wanted, actual, own = dict(comparable(stored, stored)), dict(comparable(found, stored)), dict(record)
+    update = {name: own[name] for name in own if equality.same(wanted[name], actual[name])}
+    if isinstance(record, RegisteredModel) and isinstance(stored, RegisteredModel):
+        theirs = zip(record.versions, stored.versions, strict=True)
+        forms = {one.version: (one, other) for one, other in theirs}
+        versions = [in_own_words(*forms[v.version], v) if v.version in forms else v for v in actual["versions"]]
+        update["versions"] = tuple(versions)
+    return found.model_copy(update=update)
 
 
 def comparable(record: Record, other: Record) -> Record:

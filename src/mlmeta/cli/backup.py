@@ -110,6 +110,7 @@ def backup(
     registry_uri: options.RegistryUri = None,
     jobs: options.Jobs = options.DEFAULT_JOBS,
     executor: ExecutorName = "threads",
+    umask: options.Umask = "",
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -28,6 +28,7 @@ def copy(
     from_: From = options.DEFAULT_STORAGE,
     missing: Missing = False,
     source: options.Source = "",
+    umask: options.Umask = "",
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated
 
 import typer
@@ -52,6 +53,28 @@ def _use_project(project: str | None) -> str | None:
     return project
 
 
+def _use_umask(umask: str) -> str:
+    """Have others read what is made from now on."""
+    if umask:
+        from mlmeta.storage import LocalStorage
+
+        if not re.fullmatch("[0-7]{1,4}", umask):
+            raise typer.BadParameter("write an octal number, such as 027")
+        LocalStorage.umask = int(umask, 8) & 0o777
+        os.umask(LocalStorage.umask)
+    return umask
+
+
+Umask = Annotated[
+    str,
+    typer.Option(
+        "--umask",
+        metavar="OCTAL",
+        envvar="MLMETA_UMASK",
+        callback=_use_umask,
+        help="Who may not read the files and folders that are made: 027 lets the group. Without it: all others.",
+    ),
+]
 GcsProject = Annotated[
     str | None,
     typer.Option(

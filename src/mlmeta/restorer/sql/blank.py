@@ -86,6 +86,7 @@ def keep(name: str, make: Callable[[Path], None], cache: Path = CACHE) -> Path |
         temporary = folder / f".{uuid.uuid4().hex}.tmp"
         try:
             make(temporary)
+            temporary.chmod(0o600)
             path = folder / f"{name}-{_checksum(temporary)}"
             temporary.replace(path)
             return path

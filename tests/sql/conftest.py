@@ -87,9 +87,9 @@ def mysql() -> Iterator[Callable[..., str]]:
     numbers = count()
 
     def database(collation: str = "utf8mb4_bin") -> str:
-        name = f"mlflow{next(numbers)}"
+        name, charset = f"mlflow{next(numbers)}", collation.partition("_")[0]
         with engine.begin() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE {collation}"))
+            connection.execute(sa.text(f"CREATE DATABASE {name} CHARACTER SET {charset} COLLATE {collation}"))
         return f"mysql+pymysql://root@127.0.0.1:{port}/{name}"
 
     try:

@@ -273,7 +273,7 @@ def test_ids_and_values_that_a_database_cannot_hold(tmp_path: Path, postgres: Ca
     with pytest.raises(ConflictError, match="can't hold its id"):
         SqlTarget(uri).restore(snapshot, ALL, QUIET)
     long = snapshot_of([Experiment(experiment_id="1", name="n" * 400)], tmp_path / "b")
-    with pytest.raises(RestoreError, match="too long"):
+    with pytest.raises(RestoreError, match=r"experiments\.name holds 256"):
         SqlTarget(uri).restore(long, ALL, QUIET)
     assert tables(uri) == []
 
@@ -350,34 +350,16 @@ def test_copied_rows_fail_like_inserted_ones(tmp_path: Path, postgres: Callable[
     wrong = runs[-1].model_copy(update={"params": {"p": "x" * 9000}})
     snapshot = snapshot_of([Experiment(experiment_id="1", name="e"), *runs[:-1], wrong], tmp_path / "c")
     other = postgres()
-    with pytest.raises(RestoreError, match="too long"):
+    with pytest.raises(RestoreError, match=r"params\.value holds 8,000"):
         SqlTarget(other).restore(snapshot, ALL, QUIET)
     assert tables(other) == []
-
-
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-@pytest.mark.parametrize(
-    "change", [{"end_time": 2**63}, {"metrics": {"m": LatestMetric(value=1.0, timestamp=1, step=-(2**63) - 1)}}]
-)
-def test_numbers_that_no_column_holds(
-    change: dict[str, object], kind: str, tmp_path: Path, postgres: Callable[[], str]
-) -> None:
-    """MLflow's file store takes any integer."""
-    runs = [Run(run_id=f"{number:032}", experiment_id="1", status="FINISHED") for number in range(150)]
-    runs[70] = runs[70].model_copy(update=change)
-    snapshot = snapshot_of([Experiment(experiment_id="1", name="e"), *runs], tmp_path / "a")
-    uri = postgres() if kind == "postgresql" else f"sqlite:///{tmp_path / 'new.db'}"
-    with pytest.raises(RestoreError, match=r"(too|out)"):
-        SqlTarget(uri).restore(snapshot, ALL, QUIET)
-    assert kind == "postgresql" or not (tmp_path / "new.db").exists()
-    assert kind == "sqlite" or tables(uri) == []
 
 
 def test_version_numbers_beyond_postgresql_are_refused(tmp_path: Path, postgres: Callable[[], str]) -> None:
     """COPY's binary format would cut them off (psycopg 3.3): 2 to the power of 40 becomes 0."""
     versions = tuple(ModelVersion(version=2**40 + n) for n in range(150))
     uri = postgres()
-    with pytest.raises(RestoreError, match="out of range"):
+    with pytest.raises(RestoreError, match=r"model_versions\.version holds -2147483648 to 2147483647"):
         SqlTarget(uri).restore(snapshot_of([RegisteredModel(name="m", versions=versions)], tmp_path / "a"), ALL, QUIET)
     assert tables(uri) == []
 

@@ -34,6 +34,10 @@ class Rewriter:
         self._used: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
 
+    def again(self) -> Rewriter:
+        """One that does the same, and has counted nothing."""
+        return Rewriter(self._pairs)
+
     @property
     def is_needed(self) -> bool:
         """Whether any prefix is to be rewritten."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlmeta.restorer.sql.changes import Change, changes, is_deleted, others
+from mlmeta.restorer.sql.collations import Names
 from mlmeta.restorer.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings
+from mlmeta.restorer.sql.limits import Limits
 from mlmeta.restorer.sql.outcome import RENAME, Outcome, Sink
 from mlmeta.restorer.sql.stored import same
 from mlmeta.schema import Experiment
-
-LARGEST_ID = {"postgresql": 2**31 - 1, "mysql": 2**31 - 1, "sqlite": 2**63 - 1}
-"""MLflow's column is INTEGER: 32 bits, but 64 in SQLite. A file store's ids have 18 digits."""
 
 
 class ExperimentStep:
@@ -23,19 +22,20 @@ class ExperimentStep:
         sink: takes what is to be written.
         on_conflict: one of `WAYS`.
         suffix: put behind a name that is taken.
-        largest_id: that the target's column can hold.
+        limits: of the target's columns.
     """
 
     def __init__(
-        self, holdings: Holdings, outcome: Outcome, sink: Sink, on_conflict: str, suffix: str, largest_id: int
+        self, holdings: Holdings, outcome: Outcome, sink: Sink, on_conflict: str, suffix: str, limits: Limits
     ) -> None:
         self._holdings = holdings
         self._outcome = outcome
         self._sink = sink
         self._renames = on_conflict == RENAME
         self._suffix = suffix
-        self._largest_id = largest_id
-        self._names = {name: number for number, name in holdings.experiments.items()}
+        self._largest_id = limits.column("experiments", "experiment_id").largest
+        self._names: Names[int] = Names(limits.column("experiments", "name").collation)
+        self._names.update((name, number) for number, name in holdings.experiments.items())
         self._default_is_free = holdings.default_is_untouched()
         self.open: set[str] = set()
         """Ids of the snapshot's experiments that the target has or gets: their runs can be written."""
@@ -85,7 +85,7 @@ class ExperimentStep:
             self._present(record)
         elif number == DEFAULT_ID and self._default_is_free and self._names.get(stored.name, number) == number:
             self._default_is_free = False
-            self._names.pop(self._holdings.experiments[number], None)  # the snapshot may have it for another one
+            self._names.pop(self._holdings.experiments[number])  # the snapshot may have it for another one
             self._names[stored.name] = number
             self._create(record)
             self._sink.adopt_default(stored)

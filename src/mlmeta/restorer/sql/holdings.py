@@ -131,6 +131,13 @@ class Holdings:
         workspace = columns["workspace"] == DEFAULT_WORKSPACE if "workspace" in columns else sa.true()
         return sa.and_(columns.name == name, columns.version == number, workspace)
 
+    def model_names(self, names: Sequence[str]) -> list[str]:
+        """The names of registered models that the database takes for one of these."""
+        if self._connection is None or self._tables is None or "registered_models" not in self._tables:
+            return []
+        name = self._tables["registered_models"].c.name
+        return list(self._connection.execute(sa.select(name).where(name.in_(names))).scalars())
+
     def datasets(self, experiment_id: int) -> dict[tuple[str, str], str]:
         """Ids of the datasets of an experiment, by name and digest; who writes more of them adds them here."""
         if experiment_id not in self._datasets:

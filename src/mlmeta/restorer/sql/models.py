@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlmeta.restorer.sql.changes import changes, others
+from mlmeta.restorer.sql.collations import Names
 from mlmeta.restorer.sql.holdings import Holdings
+from mlmeta.restorer.sql.limits import Limits
 from mlmeta.restorer.sql.outcome import RENAME, Missing, Outcome, Sink
 from mlmeta.restorer.sql.stored import same
 from mlmeta.restorer.target import Key
@@ -23,25 +25,35 @@ class ModelStep:
         sink: takes what is to be written.
         on_conflict: one of `WAYS`.
         suffix: put behind a name that is taken.
+        limits: of the target's columns.
     """
 
-    def __init__(self, holdings: Holdings, outcome: Outcome, sink: Sink, on_conflict: str, suffix: str) -> None:
+    def __init__(
+        self, holdings: Holdings, outcome: Outcome, sink: Sink, on_conflict: str, suffix: str, limits: Limits
+    ) -> None:
         self._holdings = holdings
         self._outcome = outcome
         self._sink = sink
         self._renames = on_conflict == RENAME
         self._suffix = suffix
+        self._collation = limits.column("registered_models", "name").collation
+        self._taken: Names[str] = Names(self._collation)
 
     def take(self, stored: Sequence[RegisteredModel]) -> None:
         """Decide about a batch of models, given in their stored form."""
         names = [name for model in stored for name in (model.name, model.name + self._suffix)]
-        found = self._holdings.models(names if self._renames else names[::2])
+        wanted = names if self._renames else names[::2]
+        there = self._holdings.model_names(wanted) if self._collation else wanted
+        found: Names[RegisteredModel] = Names(self._collation)
+        found.update(self._holdings.models(there).items())
         for model in stored:
             self._take(model, found)
 
-    def _take(self, model: RegisteredModel, found: dict[str, RegisteredModel]) -> None:
+    def _take(self, model: RegisteredModel, found: Names[RegisteredModel]) -> None:
         there = found.get(model.name)
-        if there is None:
+        if (other := self._equal_name(model.name, there)) != model.name:
+            self._take_equal(model, other, found)
+        elif there is None:
             self._create(model)
         elif same(there, model):
             self._present(model)
@@ -49,6 +61,21 @@ class ModelStep:
             self._rename(model, found.get(model.name + self._suffix))
         else:
             self._join(model, there)
+
+    def _equal_name(self, name: str, there: RegisteredModel | None) -> str:
+        """What the target's collation takes for a name: itself, but where another model has one that is equal to it."""
+        other = there.name if there is not None else self._taken.get(name, name)
+        if other == name:
+            self._taken[name] = name
+        return other or name
+
+    def _take_equal(self, model: RegisteredModel, other: str, found: Names[RegisteredModel]) -> None:
+        if self._renames:
+            self._rename(model, found.get(model.name + self._suffix))
+            return
+        keys = [_key(model.name, version.version) for version in model.versions]
+        reason = f"its name is {other!r} to the target's collation"
+        self._outcome.conflict("model", model.name, reason, _key(model.name), *keys)
 
     def _rename(self, model: RegisteredModel, there: RegisteredModel | None) -> None:
         renamed = model.model_copy(update={"name": model.name + self._suffix})

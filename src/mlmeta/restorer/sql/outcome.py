@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from mlmeta.errors import ConflictError
+from mlmeta.errors import ConflictError, RestoreError
 from mlmeta.restorer.sql.changes import INCIDENTAL, Change
 from mlmeta.restorer.sql.leftovers import Leftover, Link
 from mlmeta.restorer.sql.stored import StoredHistories
@@ -31,7 +31,9 @@ class Outcome:
         present: how many of each kind are there already.
         conflicts: what the target holds under the same id or name, with other content.
         notes: what a person should know.
-        left_out: what the database can't hold, or has deleted; unlike a conflict it does not stop a restore.
+        left_out: what the database can't hold as something else is missing, or has deleted; unlike a conflict it does
+            not stop a restore.
+        misfits: what its columns can't hold.
         matched_runs: runs of the snapshot whose id the target has.
         undeleted: how many of each kind become active again.
         changed: how many of those that are there were changed since the snapshot.
@@ -46,6 +48,7 @@ class Outcome:
     conflicts: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left_out: list[Refusal] = field(default_factory=list)
+    misfits: list[Refusal] = field(default_factory=list)
     matched_runs: int = 0
     undeleted: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
@@ -89,6 +92,27 @@ class Outcome:
         """Note something that can't be written."""
         self.left_out.append(Refusal(kind=kind, id=record_id, reason=reason, field=field))
 
+    def misfit(self, kind: str, record_id: str, reason: str, field: str = "") -> None:
+        """Note something that the database can't hold."""
+        self.misfits.append(Refusal(kind=kind, id=record_id, reason=reason, field=field, code="does_not_fit"))
+
+    @property
+    def refused(self) -> tuple[Refusal, ...]:
+        """All that is not written where a restore goes on without it."""
+        return (*self.misfits, *self.conflicts, *self.left_out)
+
+    def require_fit(self, shown: str) -> None:
+        """Stop a restore that must be complete.
+
+        Raises:
+            RestoreError: the database can't hold everything; the first few are named.
+        """
+        if self.misfits:
+            raise RestoreError(
+                f"{shown} can't hold everything ({_named(self.misfits)}); nothing was written",
+                hint="leave out what does not fit with `--on-conflict skip`, or restore into another kind of database",
+            )
+
     def require_no_conflict(self, shown: str) -> None:
         """Stop a restore that must be complete.
 
@@ -97,12 +121,16 @@ class Outcome:
         """
         if not self.conflicts:
             return
-        first = "; ".join(f"{c.kind} {c.id}: {c.reason}" for c in self.conflicts[:3])
-        more = f"; and {len(self.conflicts) - 3} more" if len(self.conflicts) > 3 else ""
         raise ConflictError(
-            f"{shown} holds other data under the same id or name ({first}{more}); nothing was written",
+            f"{shown} holds other data under the same id or name ({_named(self.conflicts)}); nothing was written",
             hint="`--dry-run` names them all; restore into an empty database, or see `--on-conflict`",
         )
+
+
+def _named(refusals: Sequence[Refusal]) -> str:
+    """The first few, in one line."""
+    first = "; ".join(f"{r.kind} {r.id}: {r.reason}" for r in refusals[:3])
+    return f"{first}; and {len(refusals) - 3} more" if len(refusals) > 3 else first
 
 
 @dataclass

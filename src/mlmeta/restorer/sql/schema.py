@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
@@ -120,6 +121,14 @@ def copy_blank(connection: Connection) -> None:
     with blank_store(_make_blank) as blank:
         for statement in statements_of(blank):
             connection.exec_driver_sql(statement)
+
+
+def blank_columns() -> dict[tuple[str, str], sa.types.TypeEngine[Any]]:
+    """The types of all columns that MLflow makes, by table and name."""
+    with blank_store(_make_blank) as blank:
+        engine = sa.create_engine(URL.create("sqlite", database=str(blank)), poolclass=sa.NullPool)
+        tables = sa.inspect(engine).get_multi_columns()
+    return {(table, column["name"]): column["type"] for (_, table), columns in tables.items() for column in columns}
 
 
 def begin_store(path: Path) -> None:

@@ -12,6 +12,7 @@ from mlmeta.progress import Progress
 from mlmeta.restorer.rewrite import Rewriter
 from mlmeta.restorer.sql.compare import restored
 from mlmeta.restorer.sql.holdings import Holdings
+from mlmeta.restorer.sql.limits import Limits, limits_of, limits_of_new
 from mlmeta.restorer.sql.new_file import NewFile, remove_unfinished
 from mlmeta.restorer.sql.outcome import FAIL, WAYS, Nowhere, Outcome
 from mlmeta.restorer.sql.postgres import make_schema, without_indexes
@@ -92,9 +93,9 @@ class SqlTarget:
         with self._reading() as connection:
             holdings = Holdings(connection, self._database.shown)
             compare = bool(holdings.runs) or holdings.has_inputs
-            outcome = walk(
-                Selected(snapshot, selection), holdings, Nowhere(), self._ways(snapshot), progress, compare=compare
-            )
+            part, ways = Selected(snapshot, selection), self._ways(snapshot)
+            with self._limits(connection) as limits:
+                outcome = walk(part, holdings, Nowhere(), ways, limits, progress, compare=compare)
         stops = self._on_conflict == FAIL
         return Plan(
             target=self._database.shown,
@@ -104,10 +105,21 @@ class SqlTarget:
             undelete=dict(outcome.undeleted),
             changed=dict(+outcome.changed),
             target_runs=holdings.runs > outcome.matched_runs,
-            conflicts=tuple(outcome.conflicts) if stops else (),
-            refused=tuple(outcome.left_out) if stops else (*outcome.conflicts, *outcome.left_out),
+            conflicts=(*outcome.misfits, *outcome.conflicts) if stops else (),
+            refused=tuple(outcome.left_out) if stops else outcome.refused,
             notes=tuple(outcome.notes),
         )
+
+    @contextlib.contextmanager
+    def _limits(self, connection: Connection | None) -> Iterator[Limits]:
+        """What a store's columns hold; those that MLflow would make where there is none yet."""
+        if connection is not None:
+            yield limits_of(connection)
+        elif self._database.kind == SQLITE:
+            yield Limits()
+        else:
+            with self._database.reading() as new:
+                yield limits_of_new(new)
 
     @contextlib.contextmanager
     def _reading(self, *, briefly: bool = False) -> Iterator[Connection | None]:
@@ -175,8 +187,9 @@ class SqlTarget:
         with self._database.errors():
             holdings = Holdings(connection, self._database.shown)
             writer = RowWriter(connection, holdings)
-            outcome = walk(part, holdings, writer, ways, progress, compare=True)
+            outcome = walk(part, holdings, writer, ways, limits_of(connection), progress, compare=True)
             if self._on_conflict == FAIL:
+                outcome.require_fit(self._database.shown)
                 outcome.require_no_conflict(self._database.shown)
             if note := writer.finish():
                 outcome.notes.append(note)
@@ -215,7 +228,7 @@ def _report(outcome: Outcome) -> Report:
         created=dict(+outcome.created),
         present=dict(outcome.present),
         undeleted=dict(outcome.undeleted),
-        refused=(*outcome.conflicts, *outcome.left_out),
+        refused=outcome.refused,
         notes=tuple(outcome.notes),
         before=outcome.before,
         completed=outcome.completed,

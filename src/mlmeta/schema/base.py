@@ -39,5 +39,10 @@ class Record(BaseModel):
     )
 
     def to_line(self) -> bytes:
-        """This record as one line of JSON, without a line end."""
-        return self.__pydantic_serializer__.to_json(self, by_alias=True)  # `model_dump_json` would make a str of it
+        """This record as one line of JSON, without a line end; never one that could not be read again.
+
+        Raises:
+            PydanticSerializationError: a record that was made without validation holds something else than it says.
+        """
+        # `model_dump_json` would make a str of it
+        return self.__pydantic_serializer__.to_json(self, by_alias=True, warnings="error")

@@ -14,7 +14,7 @@ SCHEMA_VERSION = "1.1"
 
 _OF_RECORDS = {
     *("experiment", "experiment tag", "run", "run param", "run tag", "run inputs", "run outputs"),
-    *("metric history", "logged models", "registered model", "model version", "database", "table"),
+    *("metric history", "logged model", "logged models", "registered model", "model version", "database", "table"),
 }
 _NO_CHECKSUM = b"0" * 64
 _CHECKSUM = re.compile(rb'("checksum": ")([0-9a-f]{64})(")')

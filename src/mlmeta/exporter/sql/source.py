@@ -42,6 +42,7 @@ class SqlSource:
     def __init__(self, uri: str) -> None:
         self._database = parse(uri)
         self._warning = ""
+        self._notices: tuple[str, ...] = ()
 
     @cached_property
     def info(self) -> SourceInfo:
@@ -85,6 +86,8 @@ class SqlSource:
             if selection.runs:
                 yield from left_out(connection, tables, limited)
             yield from unseen(connection, tables)
+            yield from tables.oddities.skipped()
+            self._notices = tables.oddities.notices()
             yield from self._damage(still.problems())
 
     def _damage(self, problems: list[str]) -> Iterator[Skipped]:
@@ -128,8 +131,8 @@ class SqlSource:
         return [experiment_id for experiment_id, name in names.items() if name in selection.experiments]
 
     def warnings(self) -> tuple[str, ...]:
-        """What is left out comes as `Skipped`."""
-        return (self._warning,) if self._warning else ()
+        """How it was read, and what is saved in another form than the database has it."""
+        return (*((self._warning,) if self._warning else ()), *self._notices)
 
     def close(self) -> None:
         """Nothing is kept open between reads."""

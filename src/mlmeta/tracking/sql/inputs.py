@@ -8,8 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.schema import DatasetInput, ModelInput, ModelOutput
-from mlmeta.tracking.sql.batches import grouped
+from mlmeta.schema import Dataset, DatasetInput
+from mlmeta.tracking.sql.batches import batches, grouped
+from mlmeta.tracking.sql.fetching import rows_of
+from mlmeta.tracking.sql.oddities import shown
 from mlmeta.tracking.sql.tables import Tables, among
 
 _DATASET = ("name", "digest", "dataset_source_type", "dataset_source", "dataset_schema", "dataset_profile")
@@ -25,52 +27,59 @@ def read_inputs(connection: Connection, tables: Tables, ids: Sequence[str]) -> d
     return {
         run_id: {
             "dataset_inputs": tuple(datasets.get(run_id, ())),
-            "model_inputs": tuple(ModelInput(model_id=model) for model, _ in used.get(run_id, ())),
-            "model_outputs": tuple(ModelOutput(model_id=model, step=step or 0) for model, step in made.get(run_id, ())),
+            "model_inputs": tuple({"model_id": model} for model, _ in used.get(run_id, ())),
+            "model_outputs": tuple({"model_id": model, "step": step or 0} for model, step in made.get(run_id, ())),
         }
         for run_id in ids
     }
 
 
 def _dataset_inputs(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[str, list[DatasetInput]]:
-    inputs, datasets = tables["inputs"], tables["datasets"]
-    query = (
-        sa.select(inputs.c.destination_id, inputs.c.input_uuid, *tables.columns("datasets", *_DATASET))
-        .select_from(inputs.join(datasets, inputs.c.source_id == datasets.c.dataset_uuid))
-        .where(inputs.c.destination_type == "RUN", among(inputs.c.destination_id, ids, connection.dialect.name))
+    """Looked up table by table: MySQL refuses to join columns of two collations, and these have no foreign key."""
+    inputs = tables["inputs"].c
+    query = sa.select(inputs.destination_id, inputs.input_uuid, inputs.source_id).where(
+        inputs.destination_type == "RUN", among(inputs.destination_id, ids, connection.dialect.name)
     )
-    rows = grouped(connection.execute(query))
-    if not rows:
+    used = rows_of(connection, query)
+    datasets = _by_id(connection, tables, "datasets", ("dataset_uuid", *_DATASET), {row[2] for row in used})
+    if not datasets:
         return {}
-    tags = _input_tags(connection, tables, ids)
-    return {run_id: [_dataset_input(row, tags.get(row[0], [])) for row in found] for run_id, found in rows.items()}
+    tags = _by_id(connection, tables, "input_tags", ("input_uuid", "name", "value"), {row[1] for row in used})
+    found: dict[str, list[DatasetInput]] = {}
+    for run_id, input_id, dataset_id in used:
+        for dataset in datasets.get(dataset_id, ()):
+            use = _dataset_input(tables, run_id, dataset, tags.get(input_id, []))
+            if use is not None:
+                found.setdefault(run_id, []).append(use)
+    return found
 
 
-def _input_tags(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[str, list[Any]]:
-    inputs, tags = tables["inputs"], tables["input_tags"]
-    query = (
-        sa.select(tags.c.input_uuid, tags.c.name, tags.c.value)
-        .select_from(tags.join(inputs, inputs.c.input_uuid == tags.c.input_uuid))
-        .where(inputs.c.destination_type == "RUN", among(inputs.c.destination_id, ids, connection.dialect.name))
-    )
-    return grouped(connection.execute(query))
+def _by_id(
+    connection: Connection, tables: Tables, table: str, columns: Sequence[str], ids: set[Any]
+) -> dict[Any, list[Any]]:
+    found: list[Any] = []
+    for batch in batches(sorted(found_id for found_id in ids if isinstance(found_id, str))):
+        query = sa.select(*tables.columns(table, *columns))
+        query = query.where(among(tables[table].c[columns[0]], batch, connection.dialect.name))
+        found += rows_of(connection, query)
+    return grouped(found)
 
 
-def _dataset_input(row: Sequence[Any], tags: list[Any]) -> DatasetInput:
-    _, name, digest, source_type, source, schema, profile = row
-    return DatasetInput.model_validate(
-        {
-            "dataset": {
-                "name": name,
-                "digest": digest,
-                "source_type": source_type or None,
-                "source": source or None,
-                "schema": schema or None,
-                "profile": profile or None,
-            },
-            "tags": {key: value or "" for key, value in tags},
-        }
-    )
+def _dataset_input(tables: Tables, run_id: str, row: Sequence[Any], tags: list[Any]) -> DatasetInput | None:
+    name, digest, source_type, source, schema, profile = row
+    fields = {
+        "name": name,
+        "digest": digest,
+        "source_type": source_type or None,
+        "source": source or None,
+        "schema": schema or None,
+        "profile": profile or None,
+    }
+    dataset = tables.oddities.validated(Dataset, fields, "run", f"{run_id}, dataset {shown(name)}")
+    values = {"dataset": dataset, "tags": {key: value or "" for key, value in tags}}
+    if dataset is None:
+        return None
+    return tables.oddities.validated(DatasetInput, values, "run", f"{run_id}, dataset {shown(name)}")
 
 
 def _models(connection: Connection, tables: Tables, ids: Sequence[str], source: str) -> dict[str, list[Any]]:
@@ -80,4 +89,4 @@ def _models(connection: Connection, tables: Tables, ids: Sequence[str], source: 
     query = sa.select(*columns).where(
         inputs.c.source_type == source, among(inputs.c.source_id, ids, connection.dialect.name)
     )
-    return grouped(connection.execute(query))
+    return grouped(rows_of(connection, query))

@@ -10,8 +10,12 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.schema import LoggedModel
 from mlmeta.tracking.sql.batches import BATCH, batches, grouped
+from mlmeta.tracking.sql.fetching import any_text, rows_of
+from mlmeta.tracking.sql.oddities import STAGES, decoded, shown
 from mlmeta.tracking.sql.runs import meant
-from mlmeta.tracking.sql.tables import Tables, by_bytes
+from mlmeta.tracking.sql.tables import Tables, by_bytes, whole
+
+KIND = "logged model"
 
 STATUSES = ("UNSPECIFIED", "PENDING", "READY", "FAILED")
 """By the number that the database has for them (`LoggedModelStatus.from_int`, MLflow 3.17)."""
@@ -55,12 +59,22 @@ def stream_logged_models(
         return
     table = tables["logged_models"].c
     query = sa.select(table.model_id).where(meant(tables, "logged_models", experiments))
-    query = query.order_by(
-        table.experiment_id, table.creation_timestamp_ms, by_bytes(table.model_id, connection.dialect.name)
-    )
+    created = sa.func.coalesce(whole(table.creation_timestamp_ms, connection.dialect.name), 0)
+    query = query.order_by(table.experiment_id, created, by_bytes(table.model_id, connection.dialect.name))
     options = {"stream_results": True, "max_row_buffer": BATCH} if connection.dialect.name == "postgresql" else {}
-    for ids in connection.execute(query, execution_options=options).scalars().partitions(BATCH):
-        yield from logged_models_by_id(connection, tables, ids)
+    with any_text(connection):
+        result = connection.execute(query, execution_options=options)
+    while ids := _next(connection, result):
+        named = [model_id for model_id in ids if isinstance(model_id, str)]
+        for model_id in ids:
+            if not isinstance(model_id, str):
+                tables.oddities.lost(KIND, shown(model_id), "its id is no text, and it was not saved")
+        yield from logged_models_by_id(connection, tables, named)
+
+
+def _next(connection: Connection, result: sa.CursorResult[Any]) -> list[Any]:
+    with any_text(connection):
+        return [row[0] for row in result.fetchmany(BATCH)]
 
 
 def logged_models_by_id(connection: Connection, tables: Tables, ids: Iterable[str]) -> Iterator[LoggedModel]:
@@ -68,44 +82,49 @@ def logged_models_by_id(connection: Connection, tables: Tables, ids: Iterable[st
     for batch in batches(ids if "logged_models" in tables else ()):
         columns = tables.columns("logged_models", *_COLUMNS)
         query = sa.select(*columns).where(tables["logged_models"].c.model_id.in_(batch))
-        rows = {row[0]: row for row in connection.execute(query)}
+        rows = {row[0]: row for row in rows_of(connection, query)}
         params = _of(connection, tables, "logged_model_params", ("model_id", "param_key", "param_value"), batch)
         tags = _of(connection, tables, "logged_model_tags", ("model_id", "tag_key", "tag_value"), batch)
         metrics = _of(connection, tables, "logged_model_metrics", _METRIC, batch)
         for model_id in batch:
             if model_id in rows:
-                yield _model(
-                    rows[model_id], params.get(model_id, ()), tags.get(model_id, ()), metrics.get(model_id, ())
-                )
+                parts = (found.get(model_id, ()) for found in (params, tags, metrics))
+                model = _model(tables, rows[model_id], *parts)
+                if model is not None:
+                    yield model
 
 
 def _of(
     connection: Connection, tables: Tables, table: str, columns: Sequence[str], ids: Sequence[str]
 ) -> dict[Any, list[Any]]:
     query = sa.select(*tables.columns(table, *columns)).where(tables[table].c.model_id.in_(ids))
-    return grouped(connection.execute(query))
+    return grouped(rows_of(connection, query))
 
 
-def _model(row: Sequence[Any], params: Sequence[Any], tags: Sequence[Any], metrics: Sequence[Any]) -> LoggedModel:
+def _model(
+    tables: Tables, row: Sequence[Any], params: Sequence[Any], tags: Sequence[Any], metrics: Sequence[Any]
+) -> LoggedModel | None:
     model_id, experiment_id, name, location, created, updated, status, stage, kind, run_id, message = row
-    return LoggedModel.model_validate(
-        {
-            "model_id": model_id,
-            "experiment_id": str(experiment_id),
-            "name": name,
-            "artifact_location": location or None,
-            "creation_timestamp": created,
-            "last_updated_timestamp": updated,
-            "status": STATUSES[status],
-            "lifecycle_stage": stage or "active",
-            "model_type": kind or None,
-            "source_run_id": run_id or None,
-            "status_message": message or None,
-            "params": {key: value or "" for key, value in params},
-            "tags": {key: value or "" for key, value in tags},
-            "metrics": tuple(map(_metric, metrics)),
-        }
-    )
+    oddities = tables.oddities
+    number = oddities.one_of(KIND, model_id, "status", status, range(len(STATUSES)), STATUSES[0])
+    values = {
+        "model_id": model_id,
+        "experiment_id": str(experiment_id),
+        "name": name,
+        "artifact_location": location or None,
+        "creation_timestamp": created,
+        "last_updated_timestamp": updated,
+        "status": number if number is STATUSES[0] else STATUSES[number],
+        "lifecycle_stage": oddities.one_of(KIND, model_id, "lifecycle_stage", stage or "active", STAGES, "active"),
+        "model_type": kind or None,
+        "source_run_id": run_id or None,
+        "status_message": message or None,
+        "params": {key: value or "" for key, value in params},
+        "tags": {key: value or "" for key, value in tags},
+        "metrics": tuple(map(_metric, metrics)),
+    }
+    without = {"name": str(decoded(name)), "creation_timestamp": 0, "last_updated_timestamp": 0}
+    return oddities.validated(LoggedModel, values, KIND, model_id, without)
 
 
 def _metric(row: Sequence[Any]) -> dict[str, Any]:

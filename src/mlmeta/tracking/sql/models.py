@@ -7,10 +7,17 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema import ModelVersion, RegisteredModel
 from mlmeta.tracking.sql.batches import batches, grouped
+from mlmeta.tracking.sql.fetching import rows_of
+from mlmeta.tracking.sql.oddities import shown
 from mlmeta.tracking.sql.tables import Tables, by_bytes
+
+KIND = "registered model"
+NO_STAGE = "None"
+"""The stage that a version begins in."""
 
 DELETED_STAGE = "Deleted_Internal"
 """MLflow keeps a deleted version as a row in this stage, its content struck out, and shows it to nobody."""
@@ -45,30 +52,46 @@ def model_names(connection: Connection, tables: Tables, experiments: Sequence[in
         return []
     name = tables["registered_models"].c.name
     query = sa.select(name).where(tables.in_default_workspace("registered_models"))
-    if experiments is not None:
-        query = query.where(name.in_(_from_runs_of(tables, experiments)))
-    return list(connection.execute(query.order_by(by_bytes(name, connection.dialect.name))).scalars())
+    names = [row[0] for row in rows_of(connection, query.order_by(by_bytes(name, connection.dialect.name)))]
+    for odd in (name for name in names if not isinstance(name, str)):
+        tables.oddities.lost(KIND, shown(odd), "its name is no text, and it was not saved")
+    wanted = None if experiments is None else _from_runs_of(connection, tables, experiments)
+    return [name for name in names if isinstance(name, str) and (wanted is None or name in wanted)]
 
 
-def _from_runs_of(tables: Tables, experiments: Sequence[int]) -> sa.Select[Any]:
+def _from_runs_of(connection: Connection, tables: Tables, experiments: Sequence[int]) -> set[str]:
+    """Names of models; not joined: MySQL refuses that for columns of two collations, and these have no foreign key."""
     runs, versions = tables["runs"].c, tables["model_versions"].c
-    return sa.select(versions.name).where(
-        versions.run_id.in_(sa.select(runs.run_uuid).where(runs.experiment_id.in_(experiments))),
-        versions.current_stage != DELETED_STAGE,
-        tables.in_default_workspace("model_versions"),
+    query = sa.select(versions.run_id, versions.name).where(
+        versions.run_id.is_not(None), _is_shown(tables), tables.in_default_workspace("model_versions")
     )
+    names = grouped(rows_of(connection, query))
+    found: set[str] = set()
+    for batch in batches(run_id for run_id in names if isinstance(run_id, str)):
+        there = sa.select(runs.run_uuid).where(runs.run_uuid.in_(batch), runs.experiment_id.in_(experiments))
+        for (run_id,) in rows_of(connection, there):
+            found.update(name for (name,) in names.get(run_id, ()))
+    return found
+
+
+def _is_shown(tables: Tables) -> ColumnElement[bool]:
+    """The condition for versions that are not deleted; one without a stage is not, though MLflow hides it."""
+    stage = tables["model_versions"].c.current_stage
+    return sa.or_(stage.is_(None), stage != DELETED_STAGE)
 
 
 def read_models(connection: Connection, tables: Tables, names: Iterable[str]) -> Iterator[RegisteredModel]:
     """The registered models with these names that exist, in the order of the names."""
     for batch in batches(names):
-        rows = {row[0]: row for row in connection.execute(_select(tables, "registered_models", _MODEL, batch))}
+        rows = {row[0]: row for row in rows_of(connection, _select(tables, "registered_models", _MODEL, batch))}
         versions = _versions(connection, tables, batch)
         tags = _tags(connection, tables, "registered_model_tags", ("name", "key", "value"), batch)
         aliases = _tags(connection, tables, "registered_model_aliases", ("name", "alias", "version"), batch)
         for name in batch:
             if name in rows:
-                yield _model(rows[name], versions.get(name, []), tags.get(name, []), aliases.get(name, []))
+                model = _model(tables, rows[name], versions.get(name, []), tags.get(name, []), aliases.get(name, []))
+                if model is not None:
+                    yield model
 
 
 def _select(tables: Tables, table: str, columns: Sequence[str], names: Sequence[str]) -> sa.Select[Any]:
@@ -80,56 +103,60 @@ def _select(tables: Tables, table: str, columns: Sequence[str], names: Sequence[
 def _tags(
     connection: Connection, tables: Tables, table: str, columns: Sequence[str], names: Sequence[str]
 ) -> dict[Any, list[Any]]:
-    if table not in tables:  # aliases: MLflow 2.3 on
+    if table not in tables:  # aliases: MLflow 2.3 on; tags: 1.9 and 1.10 on
         return {}
-    return grouped(connection.execute(_select(tables, table, columns, names)))
+    return grouped(rows_of(connection, _select(tables, table, columns, names)))
 
 
 def _versions(connection: Connection, tables: Tables, names: Sequence[str]) -> dict[str, list[ModelVersion]]:
-    tags: dict[tuple[str, int], dict[str, str]] = {}
+    tags: dict[tuple[str, Any], dict[str, str]] = {}
     columns = ("name", "version", "key", "value")
-    for name, version, key, value in connection.execute(_select(tables, "model_version_tags", columns, names)):
-        tags.setdefault((name, version), {})[key] = value or ""
+    for name, own in _tags(connection, tables, "model_version_tags", columns, names).items():
+        for version, key, value in own:
+            tags.setdefault((name, version), {})[key] = value or ""
     found: dict[str, list[ModelVersion]] = {}
-    query = _select(tables, "model_versions", _VERSION, names)
-    for row in connection.execute(query.where(tables["model_versions"].c.current_stage != DELETED_STAGE)):
-        found.setdefault(row[0], []).append(_version(row, tags.get((row[0], row[1]), {})))
+    for row in rows_of(connection, _select(tables, "model_versions", _VERSION, names).where(_is_shown(tables))):
+        version = _version(tables, row, tags.get((row[0], row[1]), {}))
+        if version is not None:
+            found.setdefault(row[0], []).append(version)
     return found
 
 
-def _version(row: Sequence[Any], tags: dict[str, str]) -> ModelVersion:
-    _, version, created, updated, user, stage, description, source, run, link, status, message, location = row
-    return ModelVersion.model_validate(
-        {
-            "version": version,
-            "creation_timestamp": created,
-            "last_updated_timestamp": updated,
-            "user_id": user or None,
-            "current_stage": stage,
-            "description": description or None,
-            "source": source or None,
-            "run_id": run or None,
-            "run_link": link or None,
-            "status": status,
-            "status_message": message or None,
-            "storage_location": location or None,
-            "tags": tags,
-        }
-    )
+def _version(tables: Tables, row: Sequence[Any], tags: dict[str, str]) -> ModelVersion | None:
+    name, version, created, updated, user, stage, description, source, run, link, status, message, location = row
+    values = {
+        "version": version,
+        "creation_timestamp": created,
+        "last_updated_timestamp": updated,
+        "user_id": user or None,
+        "current_stage": stage,
+        "description": description or None,
+        "source": source or None,
+        "run_id": run or None,
+        "run_link": link or None,
+        "status": status,
+        "status_message": message or None,
+        "storage_location": location or None,
+        "tags": tags,
+    }
+    shown_name = f"{name} version {shown(version)}"
+    if stage is None:
+        values["current_stage"] = NO_STAGE
+        tables.oddities.changed(KIND, shown_name, f"it has no stage, and was saved with the stage {NO_STAGE!r}")
+    return tables.oddities.validated(ModelVersion, values, KIND, shown_name)
 
 
 def _model(
-    row: Sequence[Any], versions: Sequence[ModelVersion], tags: Sequence[Any], aliases: Sequence[Any]
-) -> RegisteredModel:
+    tables: Tables, row: Sequence[Any], versions: Sequence[ModelVersion], tags: Sequence[Any], aliases: Sequence[Any]
+) -> RegisteredModel | None:
     name, created, updated, description = row
-    return RegisteredModel.model_validate(
-        {
-            "name": name,
-            "creation_timestamp": created,
-            "last_updated_timestamp": updated,
-            "description": description or None,
-            "tags": {key: value or "" for key, value in tags},
-            "aliases": dict(map(tuple, aliases)),
-            "versions": tuple(versions),
-        }
-    )
+    values = {
+        "name": name,
+        "creation_timestamp": created,
+        "last_updated_timestamp": updated,
+        "description": description or None,
+        "tags": {key: value or "" for key, value in tags},
+        "aliases": dict(map(tuple, aliases)),
+        "versions": tuple(versions),
+    }
+    return tables.oddities.validated(RegisteredModel, values, KIND, name)

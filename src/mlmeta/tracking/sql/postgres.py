@@ -40,10 +40,11 @@ def history_texts(connection: Connection, tables: Tables, ids: Sequence[str]) ->
 def _columns(tables: Tables, integers: Callable[[_Column, tuple[_Column, ...]], _Column]) -> sa.Select[Any]:
     """The query of `history_columns`; `integers` says what is made of a column of them, in an order."""
     table = tables["metrics"].c
-    in_order = (table.step, table.timestamp, table.is_nan, table.value)
-    number = sa.case((table.is_nan, sa.literal_column("'NaN'::float8")), else_=table.value)
+    step, nan = tables.column("metrics", "step"), tables.column("metrics", "is_nan")
+    in_order = (step, table.timestamp, nan, table.value)
+    number = sa.case((nan, sa.literal_column("'NaN'::float8")), else_=table.value)
     columns = (
-        integers(table.step, in_order),
+        integers(step, in_order),
         integers(table.timestamp, in_order),
         _joined("float8send", number, in_order),
     )

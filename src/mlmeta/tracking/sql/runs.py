@@ -15,14 +15,17 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema import Run
 from mlmeta.tracking.sql.batches import BATCH
+from mlmeta.tracking.sql.fetching import any_text, rows_of
 from mlmeta.tracking.sql.inputs import read_inputs
-from mlmeta.tracking.sql.tables import Tables, among, by_bytes
+from mlmeta.tracking.sql.latest import latest_metrics, with_latest
+from mlmeta.tracking.sql.oddities import STAGES, shown
+from mlmeta.tracking.sql.tables import Tables, among, by_bytes, whole
 
 RUN_NAME_TAG = "mlflow.runName"
 FIRST_BATCH = 50
 """Runs that are read before anything else can begin; each batch has twice as many, up to `BATCH`."""
 
-_NAN = float("nan")
+STATUSES = frozenset({"RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"})
 
 _COLUMNS = (
     "run_uuid",
@@ -47,18 +50,30 @@ def stream_runs(connection: Connection, tables: Tables, experiments: Sequence[in
         experiments: ids of the experiments that are meant; None: all.
     """
     table, dialect = tables["runs"], connection.dialect.name
+    start = whole(table.c.start_time, dialect)
     query = sa.select(*tables.columns("runs", *_COLUMNS)).where(meant(tables, "runs", experiments))
     query = query.order_by(
         table.c.experiment_id,
-        sa.case((table.c.start_time.is_(None), 1), else_=0),
-        table.c.start_time,
+        sa.case((start.is_(None), 1), else_=0),
+        start,
         by_bytes(table.c.run_uuid, dialect),
     )
     # A cursor in the server leaves the connection free for the look-ups; MySQL's would not.
     options = {"stream_results": True, "max_row_buffer": BATCH} if dialect == "postgresql" else {}
-    result, size = connection.execute(query, execution_options=options), FIRST_BATCH
-    while rows := result.fetchmany(size):
+    with any_text(connection):
+        result = connection.execute(query, execution_options=options)
+    for size in _sizes():
+        with any_text(connection):
+            rows = result.fetchmany(size)
+        if not rows:
+            return
         yield _complete(connection, tables, rows)
+
+
+def _sizes() -> Iterator[int]:
+    size = FIRST_BATCH
+    while True:
+        yield size
         size = min(2 * size, BATCH)
 
 
@@ -67,7 +82,7 @@ def runs_by_id(connection: Connection, tables: Tables, ids: Sequence[str]) -> di
     query = sa.select(*tables.columns("runs", *_COLUMNS)).where(
         among(tables["runs"].c.run_uuid, ids, connection.dialect.name)
     )
-    return {run.run_id: run for run in _complete(connection, tables, connection.execute(query).all())}
+    return {run.run_id: run for run in _complete(connection, tables, rows_of(connection, query))}
 
 
 def count_runs(connection: Connection, tables: Tables, experiments: Sequence[int] | None) -> int:
@@ -86,30 +101,41 @@ def meant(tables: Tables, name: str, experiments: Sequence[int] | None) -> Colum
 
 
 def _complete(connection: Connection, tables: Tables, rows: Sequence[sa.Row[Any]]) -> list[Run]:
+    rows = [row for row in rows if _has_id(tables, row[0])]
     ids = [row[0] for row in rows]
     if not ids:
         return []
     params = _pairs(connection, tables, "params", ids)
     tags = _pairs(connection, tables, "tags", ids)
-    metrics = _latest(connection, tables, ids)
+    metrics = latest_metrics(connection, tables, ids)
     inputs = read_inputs(connection, tables, ids)
-    return [
-        Run.model_validate(
-            _info(row, tags[row[0]]) | {"params": params[row[0]], "metrics": metrics[row[0]]} | inputs[row[0]]
-        )
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        run_id = row[0]
+        values = _info(row, tags[run_id], tables) | {"params": params[run_id], "metrics": metrics[run_id]}
+        run = tables.oddities.validated(Run, values | inputs[run_id], "run", run_id)
+        if run is not None:
+            found.append(with_latest(connection, tables, run, metrics[run_id]))
+    return found
 
 
-def _info(row: Sequence[Any], tags: dict[str, str]) -> dict[str, Any]:
+def _has_id(tables: Tables, run_id: Any) -> bool:
+    if isinstance(run_id, str):
+        return True
+    tables.oddities.lost("run", shown(run_id), "its id is no text, and it was not saved")
+    return False
+
+
+def _info(row: Sequence[Any], tags: dict[str, str], tables: Tables) -> dict[str, Any]:
     run_id, experiment_id, name, user, status, stage, start, end, deleted, artifact_uri = row
+    known = tables.oddities.one_of
     return {
         "run_id": run_id,
         "experiment_id": str(experiment_id),
         "run_name": name or tags.get(RUN_NAME_TAG) or None,  # as SqlRun.to_mlflow_entity
         "user_id": user or None,
-        "status": status,
-        "lifecycle_stage": stage,
+        "status": known("run", run_id, "status", status, STATUSES, "SCHEDULED"),
+        "lifecycle_stage": known("run", run_id, "lifecycle_stage", stage, STAGES, "active"),
         "start_time": start,
         "end_time": end or None,  # over REST an absent time is 0
         "deleted_time": deleted,
@@ -123,17 +149,6 @@ def _pairs(connection: Connection, tables: Tables, name: str, ids: Sequence[str]
     query = sa.select(table.c.run_uuid, table.c.key, table.c.value)
     query = query.where(among(table.c.run_uuid, ids, connection.dialect.name))
     found: dict[str, dict[str, str]] = {run_id: {} for run_id in ids}
-    for run_id, key, value in connection.execute(query):
+    for run_id, key, value in rows_of(connection, query):
         found[run_id][key] = value or ""
-    return found
-
-
-def _latest(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """What makes each run's latest metrics: pydantic builds them with the run, in a third of the time."""
-    table = tables["latest_metrics"]
-    columns = tables.columns("latest_metrics", "run_uuid", "key", "value", "step", "timestamp", "is_nan")
-    query = sa.select(*columns).where(among(table.c.run_uuid, ids, connection.dialect.name))
-    found: dict[str, dict[str, dict[str, Any]]] = {run_id: {} for run_id in ids}
-    for run_id, key, value, step, timestamp, nan in connection.execute(query):
-        found[run_id][key] = {"value": _NAN if nan else value, "step": step, "timestamp": timestamp}
     return found

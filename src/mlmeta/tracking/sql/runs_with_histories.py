@@ -18,6 +18,7 @@ from mlmeta.parallel import ordered_map, read_ahead
 from mlmeta.schema import History, Run
 from mlmeta.tracking.sql.histories import point_counts, read_histories
 from mlmeta.tracking.sql.lanes import Lanes
+from mlmeta.tracking.sql.odd_points import OddPointsError, has_odd_points, odd_histories
 from mlmeta.tracking.sql.tables import Tables, among
 from mlmeta.tracking.sql.unchanged import Known, unchanged
 
@@ -116,15 +117,35 @@ def _sizes(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[s
 def _read(
     connection: Connection, tables: Tables, chunk: _Chunk, known: Known | None, *, lines: bool
 ) -> Iterator[Records]:
-    if len(chunk.runs) == 1:
+    if len(chunk.runs) == 1 and chunk.points > POINTS_AT_ONCE:
         yield chunk.runs
-        yield from ([history] for history in read_histories(connection, tables, chunk.having, lines=lines))
+        yield from ([history] for history in _streamed(connection, tables, chunk.having, lines=lines))
         return
     histories: dict[str, list[History]] = {}
     if known is not None and chunk.having:
         for run_id, same in unchanged(known, chunk.having, point_counts(connection, tables, list(chunk.having))):
             histories[run_id] = [*same]
     changed = {run_id: run for run_id, run in chunk.having.items() if run_id not in histories}
-    for history in read_histories(connection, tables, changed, lines=lines):
+    for history in _gathered(connection, tables, changed, lines=lines):
         histories.setdefault(history.run_id, []).append(history)
     yield [record for run in chunk.runs for record in (run, *histories.get(run.run_id, ()))]
+
+
+def _gathered(connection: Connection, tables: Tables, runs: dict[str, Run], *, lines: bool) -> Iterable[History]:
+    """The histories of runs that memory holds: where there are odd points, each run is read by itself."""
+    try:
+        return list(read_histories(connection, tables, runs, lines=lines))
+    except OddPointsError:
+        if len(runs) == 1:
+            return list(odd_histories(connection, tables, *runs.values()))
+    return chain.from_iterable(
+        _gathered(connection, tables, {run_id: run}, lines=lines) for run_id, run in runs.items()
+    )
+
+
+def _streamed(connection: Connection, tables: Tables, having: dict[str, Run], *, lines: bool) -> Iterator[History]:
+    """The histories of a run that memory does not hold: odd points have to be found before the first is written."""
+    (run,) = having.values()
+    if has_odd_points(connection, tables, run.run_id):
+        return odd_histories(connection, tables, run)
+    return read_histories(connection, tables, having, lines=lines)

@@ -10,16 +10,32 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.errors import IncompatibleStoreError
+from mlmeta.tracking.sql.oddities import Oddities
 
 DEFAULT_WORKSPACE = "default"
 """The workspace of a server without workspaces (MLflow 3.10 on)."""
 
 _POSTGRESQL_COLUMNS = """
-SELECT relname, attname FROM pg_catalog.pg_class JOIN pg_catalog.pg_attribute ON attrelid = pg_class.oid
-WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())
+SELECT relname, attname, nspname FROM pg_catalog.pg_class
+JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+JOIN pg_catalog.pg_attribute ON attrelid = pg_class.oid
+WHERE pg_catalog.pg_table_is_visible(pg_class.oid) AND nspname NOT IN ('pg_catalog', 'information_schema')
 AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped ORDER BY relname, attnum
 """
-_REQUIRED = {"alembic_version", "experiments", "runs", "metrics", "latest_metrics", "params", "tags"}
+"""Tables in any schema of `search_path`, the first of each name: those that a statement without a schema means."""
+
+_REQUIRED = {"experiments", "runs", "metrics", "params", "tags"}
+"""What every revision of the schema has: 1.0 came without ``latest_metrics``, the ones before without alembic."""
+
+_OTHERWISE: dict[tuple[str, str], ColumnElement[Any]] = {
+    ("metrics", "step"): sa.cast(sa.literal_column("0"), sa.BigInteger),
+    ("metrics", "is_nan"): sa.literal_column("1") == sa.literal_column("0"),
+}
+"""What stands for columns that the first versions of MLflow lack, and that are in an order: NULL would be no number."""
+
+
+_INT64 = 9.2e18
+"""Where numbers begin that are not sure to fit into an integer of 64 bits."""
 
 
 class Tables:
@@ -35,15 +51,31 @@ class Tables:
 
     def __init__(self, connection: Connection, shown: str) -> None:
         self._inspector = sa.inspect(connection)
-        self._columns = _postgresql_columns(connection) if connection.dialect.name == "postgresql" else {}
+        self.schema: str | None = None
+        """The PostgreSQL schema that the store is in; None for databases that have none."""
+        self._columns: dict[str, list[str]] = {}
+        if connection.dialect.name == "postgresql":
+            self._look_up(connection)
         self.names = frozenset(self._columns or self._inspector.get_table_names())
         if missing := _REQUIRED - self.names:
             raise IncompatibleStoreError(
                 f"{shown} holds no MLflow store: it has no table {', '.join(sorted(missing))}",
                 hint="name the database of an MLflow server (1.0 or newer)",
             )
+        self.oddities = Oddities()
+        """What is odd in the store, as it is met."""
         self._tables: dict[str, sa.TableClause] = {}
-        self.revision: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        self.revision = _revision(connection) if "alembic_version" in self.names else None
+
+    def _look_up(self, connection: Connection) -> None:
+        """The columns of each table: in one look, where SQLAlchemy takes one for each table, and each is a round trip.
+
+        Not from `information_schema`: that hides what we may not read, and we would leave it out without a word.
+        """
+        for table, column, schema in connection.exec_driver_sql(_POSTGRESQL_COLUMNS):
+            self._columns.setdefault(table, []).append(column)
+            if table == "experiments":
+                self.schema = schema
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
@@ -55,9 +87,14 @@ class Tables:
         return self._tables[name]
 
     def columns(self, table: str, *names: str) -> list[ColumnElement[Any]]:
-        """Columns by name; NULL for one that this version of MLflow does not have yet."""
+        """Columns by name; NULL, or what stands for it, for one that this version of MLflow does not have yet."""
         found = self[table].c
-        return [found[name] if name in found else sa.null().label(name) for name in names]
+        return [found[name] if name in found else self.column(table, name).label(name) for name in names]
+
+    def column(self, table: str, name: str) -> ColumnElement[Any]:
+        """One of `columns`, to sort or to compute with."""
+        found = self[table].c
+        return found[name] if name in found else _OTHERWISE.get((table, name), sa.null())
 
     def in_default_workspace(self, table: str) -> ColumnElement[bool]:
         """The condition for rows that a server without workspaces shows."""
@@ -65,15 +102,9 @@ class Tables:
         return found["workspace"] == DEFAULT_WORKSPACE if "workspace" in found else sa.true()
 
 
-def _postgresql_columns(connection: Connection) -> dict[str, list[str]]:
-    """The columns of each table: in one look, where SQLAlchemy takes one for each table, and each is a round trip.
-
-    Not from `information_schema`: that hides what we may not read, and we would leave it out without a word.
-    """
-    tables: dict[str, list[str]] = {}
-    for table, column in connection.exec_driver_sql(_POSTGRESQL_COLUMNS):
-        tables.setdefault(table, []).append(column)
-    return tables
+def _revision(connection: Connection) -> str | None:
+    found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return found
 
 
 def among(column: ColumnElement[Any], values: Sequence[Any], dialect: str) -> ColumnElement[bool]:
@@ -90,3 +121,14 @@ def by_bytes(column: ColumnElement[Any], dialect: str) -> ColumnElement[Any]:
     if dialect == "mysql":
         return sa.cast(column, sa.LargeBinary)
     return column
+
+
+def whole(column: ColumnElement[Any], dialect: str) -> ColumnElement[Any]:
+    """A column of integers to sort by, as SQLite may hold anything: fractions cut off, NULL for what is no number."""
+    if dialect != "sqlite":
+        return column
+    kind = sa.func.typeof(column)
+    return sa.case(
+        (kind == "integer", column),
+        (sa.and_(kind == "real", sa.func.abs(column) < _INT64), sa.cast(column, sa.Integer)),
+    )

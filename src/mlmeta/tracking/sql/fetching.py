@@ -1,0 +1,49 @@
+"""Rows of queries, whatever SQLite has in them: there, a column may hold text that is no UTF-8."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
+
+UNDECODABLE = "Could not decode to UTF-8"
+"""What the driver says of such a text."""
+
+
+def rows_of(connection: Connection, query: sa.Select[Any]) -> Sequence[Any]:
+    """All rows of a query; text that is no UTF-8 comes as bytes.
+
+    The driver decodes text at the speed of C only where it is sure to be UTF-8, so it is asked for that first.
+    """
+    try:
+        return connection.execute(query).all()
+    except OperationalError as error:
+        if UNDECODABLE not in str(error.orig):
+            raise
+    with any_text(connection):
+        return connection.execute(query).all()
+
+
+@contextlib.contextmanager
+def any_text(connection: Connection) -> Iterator[None]:
+    """SQLite's text that is no UTF-8 comes as bytes in here; slower."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    before, driver.text_factory = driver.text_factory, _text
+    try:
+        yield
+    finally:
+        driver.text_factory = before
+
+
+def _text(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

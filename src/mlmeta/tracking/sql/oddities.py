@@ -1,0 +1,199 @@
+"""What is odd in a store, such as a date where MLflow has a number: SQLite takes anything, and people mend by hand.
+
+A field that can be saved as MLflow means it is saved so, with a notice. One that can't is left out and named, and so is
+a record that says nothing without it. One odd row costs no other.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mlmeta.schema import Skipped
+
+R = TypeVar("R", bound=BaseModel)
+
+MOST = 20
+"""Oddities of one kind that are named one by one; of more, the number is told."""
+
+STAGES = frozenset({"active", "deleted"})
+"""What MLflow has as `lifecycle_stage`."""
+
+INT64 = 2**63
+
+_ONE = {"tags": "tag", "params": "param", "metrics": "latest metric", "aliases": "alias"}
+
+
+class Oddities:
+    """Collects what a read meets. Threads may share one."""
+
+    def __init__(self) -> None:
+        self._lost: dict[str, _Named] = defaultdict(_Named)
+        self._changed: dict[str, _Named] = defaultdict(_Named)
+
+    def lost(self, kind: str, name: str, what: str) -> None:
+        """Something is not saved, or not as it was.
+
+        Args:
+            kind: of the record, as `Skipped` has it.
+            name: its id or name.
+            what: a clause without a full stop.
+        """
+        self._lost[kind].add(name, what)
+
+    def changed(self, kind: str, name: str, what: str) -> None:
+        """Something is saved in another form, which says the same to MLflow; as `lost`."""
+        self._changed[kind].add(name, what)
+
+    def one_of(self, kind: str, name: str, field: str, value: Any, known: Container[Any], otherwise: str) -> Any:
+        """A value that MLflow knows, or another in its place.
+
+        Args:
+            kind: see `lost`.
+            name: see `lost`.
+            field: that it is of.
+            value: what the database has.
+            known: what MLflow knows.
+            otherwise: stands for anything else: MLflow's own default.
+        """
+        if value in known:
+            return value
+        self.lost(kind, name, f"its {field} is {shown(value)}, which MLflow does not know; saved as {otherwise}")
+        return otherwise
+
+    def validated(
+        self,
+        record: type[R],
+        values: dict[str, Any],
+        kind: str,
+        name: str,
+        otherwise: Mapping[str, Any] = MappingProxyType({}),
+    ) -> R | None:
+        """A record of some values; without those that are off. None where it says nothing without them.
+
+        Args:
+            record: its class.
+            values: of its fields; maps and tuples in them may be changed.
+            kind: see `lost`.
+            name: see `lost`.
+            otherwise: what stands for required fields whose value is off.
+        """
+        try:
+            return record.model_validate(values)
+        except ValidationError as error:
+            self._mend(values, error.errors(include_url=False), kind, name)
+        try:
+            return record.model_validate({**otherwise, **values})
+        except ValidationError:
+            self.lost(kind, name, "without that it says nothing, and was not saved")
+            return None
+
+    def _mend(self, values: dict[str, Any], errors: Sequence[Mapping[str, Any]], kind: str, name: str) -> None:
+        """Put fields right where that can be done, and take the others out."""
+        off: dict[str, list[Any]] = {}
+        for error in errors:
+            place, value = error["loc"], error["input"]
+            number = whole_number(value) if error["type"] == "int_from_float" else None
+            if number is not None:
+                _put(values, place, number)
+                self.changed(kind, name, f"{_path(place)} {value!r} was saved as {number}")
+            else:
+                off.setdefault(place[0], []).append(value if place[-1] == "[key]" else [*place[1:2]])
+                self.lost(kind, name, f"{_path(place)} is {shown(value)}, and was not saved")
+        for field, parts in off.items():
+            _take_out(values, field, parts)
+
+    def notices(self) -> tuple[str, ...]:
+        """What is saved in another form, for people."""
+        return tuple(f"{kind} {name}: {what}" for kind, name, what in _listed(self._changed))
+
+    def skipped(self) -> Iterator[Skipped]:
+        """What is not saved."""
+        return (Skipped(kind=kind, id=name, reason=what) for kind, name, what in _listed(self._lost))
+
+
+class _Named:
+    """Oddities of one kind: the first `MOST` by name, and how many there are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._items: list[tuple[str, str]] = []
+        self._lock = threading.Lock()
+
+    def add(self, name: str, what: str) -> None:
+        with self._lock:
+            self.count += 1
+            self._items.append((name, what))
+            if len(self._items) > 10 * MOST:
+                self._items = self.first()
+
+    def first(self) -> list[tuple[str, str]]:
+        return sorted(self._items)[:MOST]
+
+
+def _listed(found: dict[str, _Named]) -> Iterator[tuple[str, str, str]]:
+    for kind, named in sorted(found.items()):
+        for name, what in named.first():
+            yield kind, name, what
+        if named.count > MOST:
+            yield kind, "*", f"{named.count - MOST:,} more oddities of this kind"
+
+
+def _put(values: Any, place: tuple[Any, ...], number: int) -> None:
+    """Set a value in maps within maps or tuples."""
+    *outer, last = place
+    for step in outer:
+        values = values[step]
+    values[last] = number
+
+
+def _take_out(values: dict[str, Any], field: str, parts: list[Any]) -> None:
+    """Remove a field, or parts of it: entries of a map by key, items of a tuple by number."""
+    whole = values.pop(field)
+    if isinstance(whole, dict):
+        values[field] = {key: value for key, value in whole.items() if [decoded(key)] not in parts and key not in parts}
+    elif isinstance(whole, tuple):
+        values[field] = tuple(value for number, value in enumerate(whole) if [number] not in parts)
+
+
+def _path(place: tuple[Any, ...]) -> str:
+    """A field for people: ``its end_time``, ``its tag 'team'``."""
+    field, *inner = (part for part in place if isinstance(part, str) and part != "[key]")
+    if not inner:
+        return f"its {field}"
+    key, *rest = inner
+    return " ".join((f"its {_ONE.get(field, field)} {key!r}", *rest))
+
+
+def whole_number(value: Any) -> int | None:
+    """A number without its fraction; None where it is none, or too big for any database's integers."""
+    if not isinstance(value, int | float) or not math.isfinite(value) or not -INT64 <= value < INT64:
+        return None
+    return int(value)
+
+
+def decoded(value: Any) -> Any:
+    """Bytes as the text they are, as MLflow's protobuf messages take them; anything else as it is."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+
+
+def shown(value: Any) -> str:
+    """An odd value for a message."""
+    if value is None:
+        return "NULL"
+    text = repr(value) if is_text(value) or not isinstance(value, bytes) else f"{decoded(value)!r} (no UTF-8)"
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is text, or bytes that are."""
+    try:
+        return isinstance(value, str) or (isinstance(value, bytes) and value.decode() is not None)
+    except UnicodeDecodeError:
+        return False

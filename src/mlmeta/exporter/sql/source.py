@@ -52,13 +52,13 @@ class SqlSource:
             ConnectionFailedError: the database can't be read, does not exist, or is no MLflow store.
         """
         with self._database.reading() as connection:
-            revision = Tables(connection, self._database.shown).revision
+            tables = Tables(connection, self._database.shown)
         return SourceInfo(
             uri=self._database.shown,
             kind=self._database.kind,
-            server_version=f"schema {revision}" if revision else None,
+            server_version=f"schema {tables.revision}" if tables.revision else None,
             point_in_time=True,
-            schema=self._database.schema,
+            schema="" if tables.schema == "public" else tables.schema or "",
         )
 
     def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:

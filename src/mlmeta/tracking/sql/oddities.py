@@ -87,14 +87,21 @@ class Oddities:
         try:
             return record.model_validate(values)
         except ValidationError as error:
-            self._mend(values, error.errors(include_url=False), kind, name)
+            self._mend(values, error.errors(include_url=False), kind, name, otherwise)
         try:
             return record.model_validate({**otherwise, **values})
         except ValidationError:
             self.lost(kind, name, "without that it says nothing, and was not saved")
             return None
 
-    def _mend(self, values: dict[str, Any], errors: Sequence[Mapping[str, Any]], kind: str, name: str) -> None:
+    def _mend(
+        self,
+        values: dict[str, Any],
+        errors: Sequence[Mapping[str, Any]],
+        kind: str,
+        name: str,
+        otherwise: Mapping[str, Any],
+    ) -> None:
         """Put fields right where that can be done, and take the others out."""
         off: dict[str, list[Any]] = {}
         for error in errors:
@@ -105,7 +112,9 @@ class Oddities:
                 self.changed(kind, name, f"{_path(place)} {value!r} was saved as {number}")
             else:
                 off.setdefault(place[0], []).append(value if place[-1] == "[key]" else [*place[1:2]])
-                self.lost(kind, name, f"{_path(place)} is {shown(value)}, and was not saved")
+                instead = otherwise.get(place[0]) if len(place) == 1 else None
+                outcome = "was not saved" if instead is None else f"was saved as {instead!r}"
+                self.lost(kind, name, f"{_path(place)} is {shown(value)}, and {outcome}")
         for field, parts in off.items():
             _take_out(values, field, parts)
 
@@ -164,7 +173,9 @@ def _take_out(values: dict[str, Any], field: str, parts: list[Any]) -> None:
 
 def _path(place: tuple[Any, ...]) -> str:
     """A field for people: ``its end_time``, ``its tag 'team'``."""
-    field, *inner = (part for part in place if isinstance(part, str) and part != "[key]")
+    field, *inner = (part for part in place if isinstance(part, str))
+    if inner[-1:] == ["[key]"]:
+        return f"the name of one of its {field}"
     if not inner:
         return f"its {field}"
     key, *rest = inner

@@ -113,7 +113,8 @@ def _complete(connection: Connection, tables: Tables, rows: Sequence[sa.Row[Any]
     for row in rows:
         run_id = row[0]
         values = _info(row, tags[run_id], tables) | {"params": params[run_id], "metrics": metrics[run_id]}
-        run = tables.oddities.validated(Run, values | inputs[run_id], "run", run_id)
+        named = {"run_name": tags[run_id].get(RUN_NAME_TAG)}
+        run = tables.oddities.validated(Run, values | inputs[run_id], "run", run_id, named)
         if run is not None:
             found.append(with_latest(connection, tables, run, metrics[run_id]))
     return found

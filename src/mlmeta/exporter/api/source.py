@@ -14,6 +14,7 @@ from mlmeta.exporter.api.histories import HistoryReader, has_bulk
 from mlmeta.exporter.api.logged_models import read_logged_models
 from mlmeta.exporter.api.pace import Pace
 from mlmeta.exporter.api.paging import Search, found_by
+from mlmeta.exporter.api.permissions import hidden_from
 from mlmeta.exporter.api.proof import is_proven
 from mlmeta.exporter.api.registry import read_models
 from mlmeta.exporter.api.runs import PAGE, RunReader
@@ -49,6 +50,7 @@ class ApiSource:
         self._pace = Pace(jobs)
         self._bulk: bool | None = None
         self._distrusted = False
+        self._hidden = ""
         self.info = SourceInfo(
             uri=connection.name,
             kind=connection.kind,
@@ -95,7 +97,9 @@ class ApiSource:
                 yield item
         if selection.runs:
             yield from read_logged_models(self._connection, list(seen))
-            yield from read_unsaved(self._connection, list(seen))
+            self._hidden = hidden_from(self._connection)
+            limited = bool(selection.experiments)
+            yield from read_unsaved(self._connection, list(seen), self._threads, limited=limited)
         return seen
 
     def _remembers(self, selection: Selection) -> bool:
@@ -177,6 +181,9 @@ class ApiSource:
 
     def warnings(self) -> tuple[str, ...]:
         """See `Source.warnings`."""
+        return (*([self._hidden] if self._hidden else ()), *self._of_histories())
+
+    def _of_histories(self) -> tuple[str, ...]:
         if self._bulk is False and self._connection.kind == "server":
             return ("the server has no bulk endpoint for metric histories: each one was read by itself, slowly",)
         if self._distrusted:

@@ -86,6 +86,10 @@ class Tables:
             self._tables[name] = sa.table(name, *map(sa.column, columns))
         return self._tables[name]
 
+    def parents(self, table: str) -> set[str]:
+        """The tables that a table's rows hang on, by foreign keys."""
+        return {str(key["referred_table"]) for key in self._inspector.get_foreign_keys(table)}
+
     def columns(self, table: str, *names: str) -> list[ColumnElement[Any]]:
         """Columns by name; NULL, or what stands for it, for one that this version of MLflow does not have yet."""
         found = self[table].c

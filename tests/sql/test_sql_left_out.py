@@ -1,0 +1,112 @@
+"""Tables with rows that a snapshot does not hold are named, also those of a newer MLflow."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.support.databases import Databases
+
+from mlmeta.exporter.sql import SqlSource
+from mlmeta.progress import Silent
+from mlmeta.schema import Selection, Skipped
+from mlmeta.tracking.sql.known import NEVER, PARTS, SAVED, WORDS
+
+
+@pytest.fixture
+def store(databases: Databases, tmp_path: Path) -> Path:
+    databases.copy("filled", tmp_path / "store.db")
+    return tmp_path / "store.db"
+
+
+def change(store: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(store)) as db, db:
+        for statement in statements:
+            db.execute(statement)
+
+
+def skipped(store: Path, *experiments: str) -> dict[str, str]:
+    items = SqlSource(f"sqlite:///{store}").read(Selection(experiments), Silent())
+    return {item.kind: item.reason for item in items if isinstance(item, Skipped)}
+
+
+def tables(store: Path) -> set[str]:
+    with closing(sqlite3.connect(store)) as db:
+        return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def test_every_table_of_this_mlflow_is_known(store: Path) -> None:
+    assert tables(store) - SAVED - NEVER - set(WORDS) - set(PARTS) == set()
+    assert skipped(store) == {}
+
+
+def test_any_table_with_rows_is_named_with_its_count(store: Path) -> None:
+    """Whatever table gets a row, somebody hears of it; caches and locks are not worth a word."""
+    for table in sorted(tables(store) - SAVED - {"alembic_version", "workspaces"}):
+        with closing(sqlite3.connect(store)) as db:
+            db.execute("PRAGMA ignore_check_constraints = on")
+            columns = list(db.execute(f"PRAGMA table_info({table})"))
+            values = ", ".join("1" if row[3] or row[5] else "NULL" for row in columns)
+            db.execute(f"INSERT INTO {table} VALUES ({values})")
+            db.commit()
+        named = skipped(store)
+        if table in NEVER:
+            assert named == {}
+        else:
+            assert [reason.split(",")[0] for reason in named.values()] == ["the store has 1"], table
+        change(store, f"DELETE FROM {table}")
+
+
+def test_parts_are_named_with_their_whole(store: Path) -> None:
+    change(
+        store,
+        "INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status) VALUES ('tr-1', 1, 1, 'OK')",
+        "INSERT INTO trace_tags (key, value, request_id) VALUES ('a', 'b', 'tr-1'), ('c', 'd', 'tr-1')",
+    )
+    expected = "the store has 1 (with 2 in trace_tags), and this version of mlmeta does not save them"
+    assert skipped(store) == {"traces": expected}
+
+
+def test_tables_of_a_newer_mlflow_are_told_from_those_of_others(store: Path) -> None:
+    change(
+        store,
+        "CREATE TABLE new_things (id INTEGER PRIMARY KEY, run_uuid VARCHAR REFERENCES runs (run_uuid))",
+        "CREATE TABLE new_parts (id INTEGER PRIMARY KEY, thing INTEGER REFERENCES new_things (id))",
+        "CREATE TABLE new_kinds (name VARCHAR, workspace VARCHAR)",
+        "CREATE TABLE other_app (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE users (id INTEGER PRIMARY KEY)",
+        "INSERT INTO new_things VALUES (1, 'r'), (2, 'r')",
+        "INSERT INTO new_parts VALUES (1, 1)",
+        "INSERT INTO new_kinds VALUES ('a', 'default')",
+        "INSERT INTO other_app VALUES (1)",
+        "INSERT INTO users VALUES (1)",
+    )
+    found = {kind: reason.partition(", and")[0] for kind, reason in skipped(store).items()}
+    assert found == {"new things": "the store has 2 (with 1 in new_parts)", "new kinds": "the store has 1"}
+
+
+def test_basic_auth_in_the_same_database(store: Path) -> None:
+    change(
+        store,
+        "CREATE TABLE alembic_version_auth (version_num VARCHAR)",
+        "CREATE TABLE users (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE roles (id INTEGER PRIMARY KEY, workspace VARCHAR)",
+        "INSERT INTO users VALUES (1), (2)",
+        "INSERT INTO roles VALUES (1, 'default')",
+    )
+    found = {kind: reason.partition(", and")[0] for kind, reason in skipped(store).items()}
+    assert found == {"users and permissions of basic-auth": "the store has 2 (with 1 in roles)"}
+
+
+def test_other_workspaces_are_named(store: Path) -> None:
+    change(
+        store,
+        "INSERT INTO workspaces (name) VALUES ('team-b'), ('team-a')",
+        "INSERT INTO experiments (experiment_id, name, workspace) VALUES (77, 'x', 'team-a'), (78, 'x', 'team-b')",
+    )
+    found = skipped(store)
+    assert found["experiments"].endswith("which mlmeta does not save: team-a (1), team-b (1)")
+    assert found["workspaces"].endswith(": team-a, team-b")
+    assert skipped(store, "Default") == {}

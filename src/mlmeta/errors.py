@@ -28,6 +28,7 @@
     ├── SnapshotNotFoundError               5   no snapshot answers to that name
     ├── RestoreError                        1   the target could not take the snapshot
     │   └── ConflictError                   1   the target holds other data under the same id or name
+    ├── OperatingSystemError                1   no space, no permission, too many open files, no memory
     └── InternalError                       1   a bug in mlmeta
 
 An error's text says what happened and where; its `hint` says what to do. What a caller may want to
@@ -230,6 +231,10 @@ class RestoreError(MlmetaError):
 
 class ConflictError(RestoreError):
     """The target holds other data under the same id or name."""
+
+
+class OperatingSystemError(MlmetaError):
+    """The operating system did not give what every program needs: space, permission, files, memory, threads."""
 
 
 class InternalError(MlmetaError):

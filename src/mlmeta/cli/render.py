@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from mlmeta import __version__
 from mlmeta.cli.visible import all_visible, visible
@@ -58,7 +59,7 @@ class Output:
     @property
     def stderr(self) -> Console:
         """Where messages go."""
-        return console(sys.stderr)
+        return console(_Lossy(sys.stderr))
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
@@ -167,7 +168,8 @@ class Output:
     def _failure(self, code: ExitCode, word: str, message: str, hint: str) -> None:
         from mlmeta.operations.result import Issue
 
-        self._document(None, code, (), (Issue(code=word, message=message, hint=hint),))
+        with contextlib.suppress(OSError):  # stdout is full or closed: what follows on stderr says so
+            self._document(None, code, (), (Issue(code=word, message=message, hint=hint),))
 
     def _document(
         self, data: dict[str, Any] | None, code: ExitCode, warnings: tuple[str, ...], issues: tuple[Issue, ...]
@@ -184,12 +186,32 @@ class Output:
         }
         ascii_only = sys.stdout.encoding.lower() != "utf-8"  # elsewhere a character could come out as no JSON
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n")
+        sys.stdout.flush()
 
 
 def _data(result: Result) -> dict[str, Any]:
     # by way of text: `model_dump` would leave NaN and infinities as floats, which JSON does not know
     data: dict[str, Any] = json.loads(result.model_dump_json(by_alias=True, exclude={"warnings"}))
     return data
+
+
+class _Lossy:
+    """A stream for messages. Where nobody can read them (a full disk, a reader that has gone), the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def console(file: Any) -> Console:

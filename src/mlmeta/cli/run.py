@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from io import TextIOWrapper
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -49,6 +51,10 @@ def _call(output: Output, call: Callable[[Progress], Result]) -> int:
     except BrokenPipeError:  # `mlmeta list | head`: the reader has seen enough
         return ExitCode.DONE
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is reported as one, not hidden
+        from mlmeta.cli.surroundings import refused
+
+        if (named := refused(error)) is not None:
+            return output.error(named)
         message = f"unexpected {type(error).__name__}: {error}"
         return output.error(InternalError(message, hint="this is a bug in mlmeta; --verbose shows where"))
     return result.exit_code
@@ -105,9 +111,12 @@ def prepare_mlflow(*, verbose: bool) -> None:
 
 
 def _open_closed_streams() -> None:
-    """A stream that the caller has closed (`>&-`) is None to Python."""
+    """See that all can be said: to a stream that the caller has closed (`>&-`), and in an encoding of fewer letters."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - for the life of the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class _Ending:
@@ -140,9 +149,7 @@ def _leave(code: int) -> NoReturn:
     """End the process without waiting for threads: they may hang on a dead server."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # a reader that has gone, a full disk: said already where it matters
+            stream.flush()
     os._exit(code)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from datetime import timedelta
 
-from mlmeta.errors import ExitCode, StorageError
+from mlmeta.errors import ExitCode, MlmetaError, RestoreError, SnapshotError, StorageError
 from mlmeta.operations.before import SHRINK_LIMIT, is_empty, look
 from mlmeta.operations.drill import drill
 from mlmeta.operations.incremental import FULL_EVERY
@@ -21,6 +21,8 @@ from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.writer import utc_now
 from mlmeta.storage import open_storage
 
+_NO_GOOD = "not_restorable"
+"""Code of the issue that a trial restore did not succeed, for the snapshot's own sake."""
 _NO_PRUNE = ": the snapshot is kept, marked, and prunes nothing"
 _SHRUNKEN = (
     "look whether the store lost something, and what this user may see; if it is right, save once with "
@@ -46,6 +48,7 @@ class BackupResult(Result):
         skipped: what the source has and the snapshot lacks.
         unchanged_since: the snapshot that holds the very same already (`if_changed`): none was written.
         drill: what a trial restore into a throwaway database gave back; None where that was not asked for.
+        undrilled: why it came to nothing.
         pruned: timestamps that retention removed, by storage.
         unpruned: why retention failed, by storage; the new snapshot is complete all the same.
         dry_run: whether nothing was written: then there is no timestamp, and no storage.
@@ -67,6 +70,7 @@ class BackupResult(Result):
     skipped: tuple[Skipped, ...] = ()
     unchanged_since: str = ""
     drill: Comparison | None = None
+    undrilled: Issue | None = None
     pruned: dict[str, tuple[str, ...]] = {}
     unpruned: dict[str, str] = {}
     dry_run: bool = False
@@ -87,12 +91,13 @@ class BackupResult(Result):
             *skipped,
             *unpruned,
             *different,
+            *([self.undrilled] if self.undrilled else ()),
         )
 
     @property
     def exit_code(self) -> ExitCode:
         """`DIFFERENT` where the drill failed, `INCOMPLETE` where there are other issues."""
-        if self.drill is not None and not self.drill.is_equal:
+        if (self.drill is not None and not self.drill.is_equal) or (self.undrilled and self.undrilled.code == _NO_GOOD):
             return ExitCode.DIFFERENT
         return ExitCode.INCOMPLETE if self.issues else ExitCode.DONE
 
@@ -165,8 +170,8 @@ def backup(
         saved = save(source, places, wish, before, progress)
     done = saved.committed
     timestamp = done.summary.backup_timestamp
-    proof = drill(open_snapshot(done.storages[0], timestamp), progress) if with_drill and timestamp else None
-    good = not (done.summary.shrunken or is_empty(saved.stats)) and (proof is None or proof.is_equal)
+    proof, undrilled = _drilled(done.storages[0], timestamp, progress) if with_drill and timestamp else (None, None)
+    good = not (done.summary.shrunken or is_empty(saved.stats) or undrilled) and (proof is None or proof.is_equal)
     pruned, unpruned = _prune(done.storages, keep, timestamp) if keep and good and not dry_run else ({}, {})
     return BackupResult(
         timestamp=timestamp,
@@ -184,6 +189,7 @@ def backup(
         skipped=done.summary.skipped,
         warnings=done.summary.warnings,
         drill=proof,
+        undrilled=undrilled,
         pruned=pruned,
         unpruned=unpruned,
         dry_run=dry_run,
@@ -195,6 +201,23 @@ def backup(
 def _failure(place: str, error: StorageError, timestamp: str) -> Issue:
     hint = f"{error.hint}; then heal it with `mlmeta copy {timestamp} --from … --to {place}`"
     return Issue(code="not_stored", message=f"{place} has no snapshot: {error}", hint=hint)
+
+
+def _drilled(place: str, timestamp: str, progress: Progress) -> tuple[Comparison | None, Issue | None]:
+    """What a trial restore gave back, or why it came to nothing. The snapshot is there either way."""
+    try:
+        return drill(open_snapshot(place, timestamp), progress), None
+    except (SnapshotError, RestoreError) as error:
+        return None, _undrilled(_NO_GOOD, timestamp, error, error.hint)
+    except MlmetaError as error:
+        return None, _undrilled("not_tried", timestamp, error, error.hint)
+    except OSError as error:
+        return None, _undrilled("not_tried", timestamp, error, "free some space in TMPDIR, or set it to another folder")
+
+
+def _undrilled(code: str, timestamp: str, error: Exception, hint: str) -> Issue:
+    again = f"the snapshot was made; try it again with `mlmeta verify --drill {timestamp}`"
+    return Issue(code=code, message=f"no trial restore of {timestamp}: {error}", hint=f"{hint}; {again}".lstrip("; "))
 
 
 def _prune(places: Sequence[str], keep: Rules, made: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:

@@ -100,4 +100,7 @@ def parse_within(text: str) -> timedelta:
     if not text or match is None:
         raise UsageError(f"{text!r} is no duration", hint="write 30d, 2w, 36h, or 1d12h")
     weeks, days, hours, minutes = (int(part or 0) for part in match.groups())
-    return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes)
+    try:
+        return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes)
+    except OverflowError as error:
+        raise UsageError(f"{text} is longer than any calendar", hint="write 30d, 2w, 36h, or 1d12h") from error

@@ -63,21 +63,24 @@ def _by_prefix(prefix: str, timestamps: Sequence[str], leftovers: Sequence[str])
 
 def _by_instant(text: str, timestamps: Sequence[str], leftovers: Sequence[str]) -> str:
     try:
-        instant = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))
-    except ValueError as error:
+        wanted = layout.timestamp_of(_instant(text))
+    except (ValueError, OverflowError) as error:  # the latter: a year that no calendar has
         raise UsageError(
             f"{text!r} names no snapshot",
             hint="write a timestamp (20250815_232928), the beginning of one, latest, latest~1, or an ISO 8601 time",
         ) from error
-    if _DAY.fullmatch(text):
-        instant += timedelta(days=1) - timedelta(seconds=1)
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=timezone.utc)
-    wanted = layout.timestamp_of(instant)
     for timestamp in timestamps:
         if timestamp <= wanted:
             return timestamp
     raise _not_found(text, timestamps, leftovers)
+
+
+def _instant(text: str) -> datetime:
+    """The moment that an ISO 8601 text names; a day means its end."""
+    instant = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text))
+    if _DAY.fullmatch(text):
+        instant += timedelta(days=1) - timedelta(seconds=1)
+    return instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
 
 
 def _not_found(selector: str, timestamps: Sequence[str], leftovers: Sequence[str]) -> SnapshotNotFoundError:

@@ -17,6 +17,13 @@ def _is_local(location: str) -> bool:
     return location.startswith("file://") or "://" not in location
 
 
+def _folder(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # nobody of that name, or no HOME
+        raise UsageError(f"{path}: {error}", hint="name the folder without ~") from error
+
+
 def open_storage(location: str) -> Storage:
     """The storage that `location` names. Nothing is touched yet.
 
@@ -29,7 +36,7 @@ def open_storage(location: str) -> Storage:
     if not location:
         raise UsageError("--storage is empty", hint="name a folder, or gs://bucket/prefix")
     if _is_local(location):
-        return LocalStorage(Path(location.removeprefix("file://")).expanduser())
+        return LocalStorage(_folder(location.removeprefix("file://")))
     if location.startswith("gs://"):
         from mlmeta.storage.gcs import GcsStorage
 

@@ -16,9 +16,11 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from mlmeta.errors import IncompatibleStoreError, MissingStoreError, UsageError
+from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
 from mlmeta.tracking.address import ESCAPES
 from mlmeta.tracking.database_errors import missing_driver, translate
+from mlmeta.tracking.locks import Locks
 from mlmeta.tracking.sqlite_files import BUSY_SECONDS, sqlite_engine
 
 SQLITE = "sqlite"
@@ -28,7 +30,6 @@ KINDS = (SQLITE, POSTGRESQL, MYSQL)
 
 _DRIVERS = {POSTGRESQL: ("psycopg2", "psycopg"), MYSQL: ("MySQLdb", "pymysql")}
 _SEARCH_PATH = re.compile(r"search_path\s*=\s*(\S+)")
-_LOCK_NUMBER = 0x6D6C6D657461  # "mlmeta"
 
 
 @dataclass(frozen=True)
@@ -222,12 +223,17 @@ def require_sqlite_file(database: Database) -> None:
 
 
 @contextlib.contextmanager
-def writing(database: Database) -> Iterator[Connection]:
+def writing(database: Database, progress: Progress | None = None) -> Iterator[Connection]:
     """One transaction for writing: committed at the end, taken back on any error.
 
     Only one restore at a time gets in, whatever its machine; servers may go on using the database.
 
+    Args:
+        database: to write into.
+        progress: told where somebody has to be waited for.
+
     Raises:
+        UnreachableError: somebody holds a lock for longer than we wait.
         MlmetaError: the database can't be used, or did not take what was written.
     """
     engine = database.engine()
@@ -235,19 +241,24 @@ def writing(database: Database) -> Iterator[Connection]:
         engine = engine.execution_options(isolation_level="READ COMMITTED")
     try:
         with database.errors(), engine.connect() as connection:
-            _begin_writing(connection, database.kind)
+            _begin_writing(connection, database, locks_of(connection, database, progress))
             yield connection
             connection.commit()
     finally:
         engine.dispose()
 
 
-def _begin_writing(connection: Connection, kind: str) -> None:
-    if kind == SQLITE:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    elif kind == POSTGRESQL:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})")
+def locks_of(connection: Connection, database: Database, progress: Progress | None = None) -> Locks:
+    """The locks that a writer takes."""
+    return Locks(connection, database.shown, BUSY_SECONDS, progress or Silent())
+
+
+def _begin_writing(connection: Connection, database: Database, locks: Locks) -> None:
+    if database.kind == SQLITE:
+        locks.sqlite()
+    elif database.kind == POSTGRESQL:
+        locks.postgresql()
     else:
-        connection.exec_driver_sql(f"SELECT GET_LOCK('mlmeta', {BUSY_SECONDS * 10})")
+        locks.mysql()
         # MLflow's Default experiment has the id 0, which MySQL would take as "the next one"
         connection.exec_driver_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,12 @@ class _Rule:
     error: type[MlmetaError]
     hint: str
 
+
+_LOCKED = _Rule(
+    ("database is locked", "lock timeout", "lock wait timeout"),
+    UnreachableError,
+    f"somebody has held a lock on it for {BUSY_SECONDS} seconds and more: end that one, or try again later",
+)
 
 _RULES = (
     _Rule(
@@ -63,11 +70,7 @@ _RULES = (
         UnreachableError,
         "check host and port, and that the database server runs",
     ),
-    _Rule(
-        ("database is locked", "lock timeout", "lock wait timeout"),
-        UnreachableError,
-        f"somebody has held a lock on it for {BUSY_SECONDS} seconds and more: end that one, or try again later",
-    ),
+    _LOCKED,
     _Rule(("file is not a database",), IncompatibleStoreError, "name the SQLite file of an MLflow server"),
     _Rule(
         ("database disk image is malformed",),
@@ -97,21 +100,36 @@ def translate(error: Exception, shown: str, url: str = "") -> MlmetaError:
     if isinstance(error, NoSuchModuleError):
         return UsageError(f"{shown}: {text}", hint="check the scheme of the URI")
     if isinstance(error, IntegrityError):
-        return ConflictError(
-            f"{shown}: {text}", hint="the database changed meanwhile, or holds other data under the same id: try again"
-        )
+        return _refused_row(f"{shown}: {text}")
     for rule in _RULES:
         if any(word in text.lower() for word in rule.words):
-            return rule.error(f"{shown}: {text}", hint=rule.hint)
+            return rule.error(f"{shown}: {text}{_where(error) if rule is _LOCKED else ''}", hint=rule.hint)
     refused = isinstance(error, DBAPIError) and not error.connection_invalidated and error.statement
     if refused or isinstance(error, OverflowError):
         return RestoreError(f"{shown}: {text}", hint=_STATEMENT_HINT)
     return ConnectionFailedError(f"{shown}: {text}", hint="check the URI and the database server")
 
 
+def _refused_row(message: str) -> MlmetaError:
+    """Another try helps only where somebody has written the same meanwhile: the next plan sees that."""
+    if any(words in message.lower() for words in ("unique", "duplicate")):
+        return ConflictError(message, hint="if a server wrote into it meanwhile, try again: the plan names what it has")
+    return RestoreError(message, hint="a rule of the table forbids it; another kind of database may take it")
+
+
 _STATEMENT_HINT = (
     "the database did not take it; where a value is too long or not text for it, another kind of target may"
 )
+
+
+_TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE|COPY)\s+[`\"]?(\w+)", re.IGNORECASE)
+
+
+def _where(error: Exception) -> str:
+    """The tables of the statement that failed: one of them is locked."""
+    statement = error.statement if isinstance(error, DBAPIError) else None
+    tables = dict.fromkeys(_TABLE.findall(statement or ""))
+    return f" (table {' or '.join(tables)})" if tables else ""
 
 
 def _text(error: Exception, url: str) -> str:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 
 from mlmeta.errors import IncompatibleStoreError
+from mlmeta.progress import Progress
 from mlmeta.restorer.sql.blank import blank_store, copy_to, revision_of, statements_of
 from mlmeta.tracking.database import POSTGRESQL, SQLITE, Database, writing
 
@@ -79,11 +80,15 @@ def _is_known(revision: str) -> bool:
     return any(known.revision == revision for known in script.walk_revisions())
 
 
-def ensure_schema(database: Database) -> None:
+def ensure_schema(database: Database, progress: Progress | None = None) -> None:
     """Have MLflow make its tables in a database that has none.
 
     MLflow's migrations commit as they go; interrupted, they leave an unfinished schema without a single row, which
     the next call (or server) finishes.
+
+    Args:
+        database: to be a store.
+        progress: told where somebody has to be waited for.
 
     Raises:
         IncompatibleStoreError: see `state_of`.
@@ -94,7 +99,9 @@ def ensure_schema(database: Database) -> None:
             if _state(database) is State.EMPTY:
                 create_schema(sa.create_engine(database.url, poolclass=sa.NullPool), locked=True)
             return
-        with writing(database):  # lets one restore in at a time; it must not read: MLflow alters tables beside it
+        with writing(
+            database, progress
+        ):  # lets one restore in at a time; it must not read: MLflow alters tables beside it
             if _state(database) is State.EMPTY:
                 create_schema(database.engine())
 

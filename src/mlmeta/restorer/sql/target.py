@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.errors import UsageError
@@ -16,6 +17,7 @@ from mlmeta.restorer.sql.limits import Limits, limits_of, limits_of_new
 from mlmeta.restorer.sql.new_file import NewFile, remove_unfinished
 from mlmeta.restorer.sql.outcome import FAIL, WAYS, Nowhere, Outcome
 from mlmeta.restorer.sql.postgres import make_schema, without_indexes
+from mlmeta.restorer.sql.rows import COLUMNS
 from mlmeta.restorer.sql.schema import (
     State,
     copy_blank,
@@ -30,7 +32,8 @@ from mlmeta.restorer.target import Plan, Readback, Report
 from mlmeta.schema import Line, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
-from mlmeta.tracking.database import SQLITE, parse, writing
+from mlmeta.tracking.database import SQLITE, locks_of, parse, writing
+from mlmeta.tracking.locks import NOTICES
 from mlmeta.tracking.sql.batches import BATCH
 from mlmeta.tracking.sql.lanes import export_moment, lanes_at
 from mlmeta.tracking.still import reading_still
@@ -160,8 +163,8 @@ class SqlTarget:
                 if self._made:
                     return _report(outcome)
         if not makes_schema_within(self._database):
-            ensure_schema(self._database)
-        with writing(self._database) as connection:
+            ensure_schema(self._database, progress)
+        with writing(self._database, progress) as connection:
             with self._database.errors(), self._made_schema(connection, progress):
                 outcome = self._write(connection, part, ways, progress)
             return _report(outcome)
@@ -170,6 +173,8 @@ class SqlTarget:
     def _made_schema(self, connection: Connection, progress: Progress) -> Iterator[None]:
         """In the one transaction, MLflow's schema where there is none; PostgreSQL's biggest tables are filled bare."""
         if state_of(connection, self._database.shown) is State.READY:
+            there = sa.inspect(connection).get_table_names()
+            locks_of(connection, self._database, progress).tables([name for name in COLUMNS if name in there])
             yield
             return
         progress.phase("making MLflow's tables")
@@ -193,6 +198,7 @@ class SqlTarget:
                 outcome.require_no_conflict(self._database.shown)
             if note := writer.finish():
                 outcome.notes.append(note)
+            outcome.notes.extend(connection.info.get(NOTICES, ()))
             return outcome
 
     def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Line | Skipped]:

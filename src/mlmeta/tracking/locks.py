@@ -1,0 +1,129 @@
+"""Locks that a writer takes: first without waiting, then for a stated time, which the person is told of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from mlmeta.errors import UnreachableError
+from mlmeta.progress import Progress
+
+NOTICES = "mlmeta_notices"
+"""The key of a connection's `info` under which are the things that a person should know."""
+
+_NUMBER = 0x6D6C6D657461  # "mlmeta"
+_NAME = "CONCAT('mlmeta.', MD5(DATABASE()))"
+"""MySQL's named locks are the whole server's."""
+
+_RELATION = re.compile(r'relation "([^"]+)"')
+
+
+class Locks:
+    """Takes the locks of one restore.
+
+    Args:
+        connection: in a transaction.
+        shown: the database's address, for errors.
+        seconds: to wait for each.
+        progress: told what is waited for.
+    """
+
+    def __init__(self, connection: Connection, shown: str, seconds: float, progress: Progress) -> None:
+        self._connection = connection
+        self._shown = shown
+        self._seconds = seconds
+        self._progress = progress
+
+    def sqlite(self) -> None:
+        """Begin a transaction that may write."""
+        execute = self._connection.exec_driver_sql
+        execute("PRAGMA busy_timeout = 0")
+        if not self._goes(lambda: execute("BEGIN IMMEDIATE")):
+            self._wait_for("whoever writes into it")
+            execute(f"PRAGMA busy_timeout = {round(self._seconds * 1000)}")
+            execute("BEGIN IMMEDIATE")
+        execute(f"PRAGMA busy_timeout = {round(self._seconds * 1000)}")
+
+    def postgresql(self) -> None:
+        """Let one restore in at a time, for as long as the transaction lasts."""
+        execute = self._connection.exec_driver_sql
+        execute(f"SET LOCAL lock_timeout = {round(self._seconds * 1000)}")
+        if not execute(f"SELECT pg_try_advisory_xact_lock({_NUMBER})").scalar():
+            self._wait_for("another restore")
+            if not self._goes(lambda: execute(f"SELECT pg_advisory_xact_lock({_NUMBER})")):
+                raise self._busy("another restore writes into it")
+
+    def mysql(self) -> None:
+        """Let one restore in at a time, for as long as the connection lasts."""
+        execute = self._connection.exec_driver_sql
+        execute(f"SET SESSION lock_wait_timeout = {max(1, round(self._seconds))}")
+        try:
+            taken = execute(f"SELECT GET_LOCK({_NAME}, 0)").scalar()
+            if not taken:
+                self._wait_for("another restore")
+                taken = execute(f"SELECT GET_LOCK({_NAME}, {self._seconds})").scalar()
+        except DBAPIError:  # a cluster has no such locks: two restores at once meet at a key, and one is taken back
+            self._connection.info[NOTICES] = ("the database refuses GET_LOCK: let one restore run at a time",)
+            return
+        if not taken:
+            raise self._busy("another restore writes into it")
+
+    def tables(self, names: Sequence[str]) -> None:
+        """Have tables of PostgreSQL or MySQL for writing rows, beside others who do so."""
+        if self._connection.dialect.name == "postgresql":
+            self._postgresql_tables(names)
+        elif self._connection.dialect.name == "mysql":
+            for name in names:
+                self._mysql_table(name)
+
+    def _postgresql_tables(self, names: Sequence[str]) -> None:
+        statement = f"LOCK TABLE {', '.join(names)} IN ROW EXCLUSIVE MODE"
+        try:
+            with self._connection.begin_nested():
+                self._connection.exec_driver_sql(f"{statement} NOWAIT")
+            return
+        except DBAPIError as error:
+            found = _RELATION.search(str(error.orig))
+            if found is None or "could not obtain lock" not in str(error.orig):
+                raise
+        what = f"the table {found[1]}"
+        self._wait_for(f"a lock that somebody holds on {what}")
+        if not self._goes(lambda: self._connection.exec_driver_sql(statement)):
+            raise self._busy(f"somebody holds a lock on {what}")
+
+    def _mysql_table(self, name: str) -> None:
+        def touch() -> None:
+            self._connection.exec_driver_sql(f"INSERT INTO {name} SELECT * FROM {name} WHERE FALSE")  # noqa: S608 - MLflow's
+
+        execute = self._connection.exec_driver_sql
+        execute("SET SESSION lock_wait_timeout = 0")
+        if not self._goes(touch):
+            self._wait_for(f"a lock that somebody holds on the table {name}")
+            execute(f"SET SESSION lock_wait_timeout = {max(1, round(self._seconds))}")
+            if not self._goes(touch):
+                raise self._busy(f"somebody holds a lock on the table {name}")
+        execute(f"SET SESSION lock_wait_timeout = {max(1, round(self._seconds))}")
+
+    @staticmethod
+    def _goes(take: Callable[[], object]) -> bool:
+        """Whether a lock was there for the taking."""
+        try:
+            take()
+        except DBAPIError as error:
+            text = str(error.orig).lower()
+            if not any(words in text for words in ("database is locked", "lock timeout", "lock wait timeout")):
+                raise
+            return False
+        return True
+
+    def _wait_for(self, what: str) -> None:
+        self._progress.phase(f"waiting for {what}, {self._seconds:g} s at most")
+
+    def _busy(self, why: str) -> UnreachableError:
+        return UnreachableError(
+            f"{self._shown}: {why}, and did not let go of it for {self._seconds:g} seconds; nothing was written",
+            hint="end that one, or try again later",
+        )

@@ -99,6 +99,17 @@ def test_what_came_to_it_while_it_was_written_is_none(server: Server, snapshot_f
     assert (result.exit_code, result.issues) == (0, ())
 
 
+def test_what_people_changed_before_stays(restored: Server, snapshot_folder: Path) -> None:
+    for what in ("an alias", "a tag", "a status", "a model", "a version's stage", "an experiment's tag"):
+        change(restored.database, CHANGES[what])
+    before = rows(restored.database)
+    result = restore(restored.uri, "latest", str(snapshot_folder))
+    assert (result.exit_code, result.issues) == (0, ())
+    assert rows(restored.database) == before
+    assert restore(restored.uri, "latest", str(snapshot_folder), dry_run=True).exit_code == 0
+    load(restored.folder / "restored.db", restored.database)
+
+
 def test_without_a_change_there_is_none(restored: Server, snapshot_folder: Path) -> None:
     before = rows(restored.database)
     assert restore(restored.uri, "latest", str(snapshot_folder)).exit_code == 0

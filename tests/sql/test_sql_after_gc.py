@@ -200,6 +200,23 @@ OTHER = {
 }
 
 
+def test_a_deleted_logged_model_is_named_and_becomes_active(uri: str, snapshot: Snapshot) -> None:
+    client = MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name("churn").experiment_id
+    (model,) = client.search_logged_models([experiment])
+    client.delete_run(model.source_run_id)
+    gc(uri)
+    client.delete_logged_model(model.model_id)
+    first = restored(uri, snapshot)
+    assert (first.exit_code, first.created) == (ExitCode.INCOMPLETE, {"runs": 1, "logged model metrics": 3})
+    assert [(refusal.kind, refusal.id) for refusal in first.refused] == [("logged model", model.model_id)]
+    assert not client.search_logged_models([experiment])
+    second = restored(uri, snapshot, undelete=True)
+    assert (second.exit_code, second.undeleted) == (ExitCode.DONE, {"logged models": 1})
+    (found,) = client.search_logged_models([experiment])
+    assert len(found.metrics) == 6
+
+
 @pytest.mark.parametrize("case", OTHER)
 def test_what_is_left_with_other_content_is_a_conflict(
     original: Path, snapshot: Snapshot, tmp_path: Path, case: str

@@ -117,6 +117,7 @@ def test_what_a_registered_model_lacks_is_added(uri: str, snapshot: Snapshot, tm
     client.delete_registered_model_tag("zeta", "k")
     client.delete_model_version_tag("zeta", "1", "n")
     client.transition_model_version_stage("zeta", "3", "None")
+    client.transition_model_version_stage("zeta", "1", "Archived")
     client.create_model_version("zeta", "gs://bucket/m/5", await_creation_for=0)
     result = planned_and_restored(uri, snapshot)
     assert result.exit_code is ExitCode.DONE

@@ -181,7 +181,7 @@ def _confirm(output: Output, plan: Plan) -> None:
     Raises:
         UsageError: the answer is no, or nobody is there to answer.
     """
-    if not plan.target_runs or not any(plan.create.values()):
+    if not plan.target_runs or not any((*plan.create.values(), *plan.undelete.values())):
         return
     from mlmeta.cli.views.restore import plan as shown
 

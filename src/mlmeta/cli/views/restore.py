@@ -32,7 +32,7 @@ def plan(result: Plan, *, named: bool = True) -> RenderableType:
         lines.append(Text(f"  to make active again: {_kinds(result.undelete)}"))
     if named:
         told = [f"conflict: {c.kind} {c.id}: {c.reason}" for c in result.conflicts]
-        told += [f"not possible: {r.kind} {r.id}: {r.reason}" for r in result.refused]
+        told += [f"{r.code.replace('_', ' ')}: {r.kind} {r.id}: {r.reason}" for r in result.refused]
         lines += [Text(f"  {line}", style="yellow") for line in _first(told)]
     return Group(*lines)
 

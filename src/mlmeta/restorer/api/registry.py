@@ -217,8 +217,6 @@ class ModelRestorer:
                     self._set_alias(model.name, alias, number)
                 elif alias not in there:
                     refused = f"version {number} is not in the target"
-                elif int(there[alias]) != number:
-                    refused = f"it names version {there[alias]} there, and stays as it is"
             except MlflowException as error:
                 self._connection.check()
                 refused = self._connection.reason(error)

@@ -124,7 +124,7 @@ class ModelStep:
     def _versions(self, model: RegisteredModel, there: RegisteredModel, own: str, missing: Missing) -> set[int]:
         """Decide about the versions; the numbers of those that are, or will be, in the target."""
         theirs = {version.version: version for version in there.versions}
-        stages = {version.current_stage for version in there.versions}
+        stages = {version.current_stage for version in there.versions} - {"Archived"}  # where many can be at once
         kept = set()
         for version in model.versions:
             found = theirs.get(version.version)

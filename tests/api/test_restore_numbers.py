@@ -13,7 +13,7 @@ from mlmeta.operations.restore import RestoreResult
 from mlmeta.restorer.api.numbers import MOST_FILLERS
 from mlmeta.schema import Record
 from tests.support import snapshots as made
-from tests.support.databases import change
+from tests.support.databases import change, load
 from tests.support.plain import plain, rows
 from tests.support.proxy import LOST, Request, proxy
 from tests.support.server import Server
@@ -110,6 +110,18 @@ def test_a_newer_snapshot_adds_its_versions(server: Server, tmp_path: Path) -> N
     assert (result.exit_code, result.created) == (0, {"model versions": 2})
     assert _numbers(server) == [1, 2, 3, 5]
     assert _next_number(server) == 6
+
+
+def test_a_newer_snapshot_into_a_database_that_was_restored_from_an_older_one(server: Server, tmp_path: Path) -> None:
+    """It is the very model, and has lost its newest version; but nothing was deleted in this store."""
+    _model(server, 2)
+    backup(server.uri, [str(tmp_path / "old")])
+    _client(server).create_model_version(NAME, f"{made.BUCKET}/v3", await_creation_for=0)
+    backup(server.uri, [str(tmp_path / "new")])
+    restore(f"sqlite:///{tmp_path}/older.db", "latest", str(tmp_path / "old"))
+    load(tmp_path / "older.db", server.database)
+    assert _restore(server, tmp_path / "new").exit_code == 0
+    assert _numbers(server) == [1, 2, 3]
 
 
 def test_small_gaps_are_made_after_saying_so(server: Server, tmp_path: Path) -> None:

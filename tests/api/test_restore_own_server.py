@@ -89,6 +89,38 @@ def test_a_restored_server_is_saved_and_restored_again(
         assert plain(server.backend) == plain(databases.uri("filled"))
 
 
+def test_a_restored_server_with_logged_models_is_saved_and_restored_again(
+    server: Server, databases: Databases, tmp_path: Path
+) -> None:
+    add_logged_models(server.uri, deleted=False)
+    backup(server.uri, [str(tmp_path / "first")])
+    databases.load("empty", server.database)
+    assert restore(server.uri, "latest", str(tmp_path / "first")).exit_code == 0
+    backup(server.uri, [str(tmp_path / "second")])
+    before = rows(server.database)
+    again = _dry_run_agrees(server, tmp_path / "second")
+    assert (again.exit_code, again.issues) == (0, ())
+    assert rows(server.database) == before
+    databases.load("empty", server.database)
+    result = _dry_run_agrees(server, tmp_path / "second")
+    assert (result.exit_code, result.issues) == (0, ())
+    assert result.created["logged models"] == 4
+
+
+def test_an_experiment_that_was_renamed_since(filled: Server, databases: Databases, snapshots: Path) -> None:
+    """Its runs are there: nothing is made a second time."""
+    client, churn = MlflowClient(filled.uri), databases.content.experiments["churn"]
+    client.rename_experiment(churn, "churn (old)")
+    before = rows(filled.database)
+    result = _dry_run_agrees(filled, snapshots)
+    assert (result.exit_code, result.issues) == (0, ())
+    assert rows(filled.database) == before
+    assert result.comparison is not None
+    assert [str(change) for change in result.comparison.changed] == [
+        "experiment churn: name is 'churn (old)' instead of 'churn'"
+    ]
+
+
 def test_deleted_runs_are_named_and_come_back_on_demand(filled: Server, databases: Databases, snapshots: Path) -> None:
     client, runs = MlflowClient(filled.uri), databases.content.runs
     mine = client.create_run(databases.content.experiments["churn"], run_name="mine").info.run_id

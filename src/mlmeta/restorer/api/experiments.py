@@ -46,8 +46,8 @@ def _prepare(connection: Connection, state: State, place: Place, timestamp: str,
         _revive(connection, state, place, timestamp)
     note = state.is_active_again if place.revive and not place.delete_last else state.was_there
     note("experiments", "experiment", place.experiment.name)
-    if place.is_open and writes:
-        _add_tags(connection, state, place)
+    if place.is_open:
+        _add_tags(connection, state, place, writes=writes)
 
 
 def _refuse(state: State, place: Place, reason: str) -> None:
@@ -128,10 +128,11 @@ def _revive(connection: Connection, state: State, place: Place, timestamp: str) 
             state.active_in_deleted.append(run_id)
 
 
-def _add_tags(connection: Connection, state: State, place: Place) -> None:
+def _add_tags(connection: Connection, state: State, place: Place, *, writes: bool) -> None:
     """Tags that the target's experiment lacks; those it has stay as they are."""
     there = connection.client.get_experiment(place.target_id).tags
     lacking = {key: value for key, value in marks.without(place.experiment.tags).items() if key not in there}
-    for key, value in accepted("experiment", place.experiment.name, lacking, state).items():
+    taken = accepted("experiment", place.experiment.name, lacking, state)
+    for key, value in taken.items() if writes else ():
         connection.client.set_experiment_tag(place.target_id, key, value)
         state.completed.add(("experiment", place.experiment.name, f"tags[{key}]"))

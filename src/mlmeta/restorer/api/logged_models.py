@@ -22,18 +22,19 @@ _FINAL = {"READY", "FAILED"}
 
 def note_logged_models(connection: Connection, selected: Selected, state: State) -> None:
     """Find out which logged models of the snapshot the target has. Nothing is asked where the snapshot has none."""
-    models = selected.snapshot.records(LOGGED_MODELS)
+    known = {model.model_id for model in selected.snapshot.records(LOGGED_MODELS)}
     state.coming_models = {m.model_id for m in selected.logged_models() if m.lifecycle_stage != "deleted"}
-    if next(models, None) is None:
-        return
     state.knows_models = _knows(connection)
-    for place in state.places.values():
+    for place in state.places.values() if known else ():
         for entity in _search(connection, place.target_id, state) if place.target_id else ():
             state.native_models[entity.model_id] = entity.artifact_location or ""
-            if source := entity.tags.get(marks.SOURCE_MODEL_ID):
+            source = entity.tags.get(marks.SOURCE_MODEL_ID)
+            if source in known:
                 state.logged_models[source] = (entity.model_id, marks.SNAPSHOT in entity.tags)
     for model in selected.logged_models():
-        if not _obstacle(model, state) and state.places[model.experiment_id].own and _is_deleted(connection, model):
+        if model.model_id in state.native_models:  # itself, not what an earlier restore made of it
+            state.logged_models.pop(model.model_id, None)
+        elif not _obstacle(model, state) and state.places[model.experiment_id].own and _is_deleted(connection, model):
             state.deleted_models.add(model.model_id)
 
 

@@ -39,21 +39,20 @@ class Numbers:
             versions: of the target, by number.
             timestamp: the snapshot's.
         """
-        highest = max(versions, default=0)
-        mark, changed = entity.tags.get(marks.VERSIONS, ""), entity.last_updated_timestamp
+        highest, changed = max(versions, default=0), entity.last_updated_timestamp
+        mark = entity.tags.get(marks.VERSIONS, "")
         if mark == marks.filling(
             timestamp
         ):  # by a killed restore, which went no further than the next number it wanted
             return Numbers(highest)
-        if entity.creation_timestamp == model.creation_timestamp:  # the very model that the snapshot is of
-            highest = max([highest, *(version.version for version in model.versions)])
         marked, _, moment = mark.partition(" ")
-        if marked.isdigit():
-            highest = max(highest, int(marked))
-            if moment == str(changed):
-                return Numbers(highest)
-        newest = versions[highest].creation_timestamp if highest in versions else entity.creation_timestamp
-        return Numbers(highest, is_certain=newest == changed and (highest == 0 or highest in versions))
+        known = [highest, int(marked) if marked.isdigit() else 0]
+        newest = versions[highest].creation_timestamp if versions else entity.creation_timestamp
+        if changed in {newest, int(moment) if moment.isdigit() else None}:  # so nothing was deleted since
+            return Numbers(max(known))
+        if entity.creation_timestamp == model.creation_timestamp:  # the very model that the snapshot is of
+            known += [version.version for version in model.versions]
+        return Numbers(max(known), is_certain=False)
 
     def obstacle(self, number: int) -> str:
         """Why a version can't get a number; empty: it can."""

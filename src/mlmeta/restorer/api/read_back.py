@@ -37,7 +37,7 @@ def read_back(selected: Selected, state: State, read: Readback) -> Iterator[Reco
     logged: dict[str, LoggedModel] = {}
     for place in state.places.values():
         if place.target_id:
-            selection = Selection(experiments=(place.experiment.name,), models=False)
+            selection = Selection(experiments=(place.name or place.experiment.name,), models=False)
             location = state.rewritten("experiments", place.experiment.artifact_location)
             items = _apart(read(selection), logged, state)
             yield from _by_source(_translated(items, place, location, sources))

@@ -18,7 +18,8 @@ class Place:
 
     Args:
         experiment: in the snapshot.
-        target_id: the target's experiment of that name; empty: still to be created.
+        target_id: the target's experiment; empty: still to be created.
+        name: in the target: the very experiment may have been renamed.
         joined: it was there before, and is not of our making.
         own: it is the snapshot's experiment itself, or one that a restore made of it; not just one of that name.
         deleted: it is deleted in the target.
@@ -29,6 +30,7 @@ class Place:
 
     experiment: Experiment
     target_id: str = ""
+    name: str = ""
     joined: bool = False
     own: bool = False
     deleted: bool = False

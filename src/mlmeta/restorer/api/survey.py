@@ -24,9 +24,11 @@ def survey(connection: Connection, experiments: Iterable[Experiment], timestamp:
     """
     state = State(is_strict=_is_strict(connection.server_version()))
     by_name = {entity.name: entity for entity in _all_experiments(connection)}
+    by_identity = {(str(entity.experiment_id), entity.creation_time): entity for entity in by_name.values()}
     state.root = next((e.artifact_location for e in by_name.values() if str(e.experiment_id) == "0"), "") or ""
     for experiment in experiments:
-        place = _place(experiment, by_name.get(experiment.name), timestamp)
+        own = by_identity.get(_identity(experiment))
+        place = _place(experiment, own or by_name.get(experiment.name), timestamp)
         state.places[experiment.experiment_id] = place
         if place.target_id:
             _note_runs(connection, place.target_id, state)
@@ -45,15 +47,20 @@ def _place(experiment: Experiment, entity: Any, timestamp: str) -> Place:
     tags = dict(entity.tags)
     gone = entity.lifecycle_stage == "deleted"
     joined = tags.get(marks.SOURCE_EXPERIMENT_ID) != experiment.experiment_id
-    identity = (experiment.experiment_id, experiment.creation_time)
     return Place(
         experiment,
         target_id=str(entity.experiment_id),
+        name=entity.name,
         joined=joined,
-        own=not joined or identity == (str(entity.experiment_id), entity.creation_time),
+        own=not joined or _identity(experiment) == (str(entity.experiment_id), entity.creation_time),
         deleted=gone,
         delete_last=deleted and (gone or tags.get(marks.TO_DELETE) == timestamp),
     )
+
+
+def _identity(experiment: Experiment) -> tuple[str, int | None]:
+    """What tells an experiment from another one of that name; one without a time of creation has none."""
+    return (experiment.experiment_id if experiment.creation_time else "", experiment.creation_time)
 
 
 def settle(state: State, runs: Iterable[Run]) -> None:

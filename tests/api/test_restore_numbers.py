@@ -124,6 +124,17 @@ def test_a_newer_snapshot_into_a_database_that_was_restored_from_an_older_one(se
     assert _numbers(server) == [1, 2, 3]
 
 
+def test_a_stage_that_was_taken_back_stays_so(server: Server, tmp_path: Path) -> None:
+    """A restore sets the stage of what it makes, and of what a killed one has made, not of what people have changed."""
+    versions = (made.version(1, current_stage="Production"), made.version(2))
+    assert _restore(server, tmp_path, made.model(*versions)).exit_code == 0
+    _client(server).transition_model_version_stage(NAME, "1", "None")
+    before = rows(server.database)
+    result = _restore(server, tmp_path)
+    assert (result.exit_code, result.issues) == (0, ())
+    assert rows(server.database) == before
+
+
 def test_small_gaps_are_made_after_saying_so(server: Server, tmp_path: Path) -> None:
     versions = (made.version(2), made.version(MOST_FILLERS + 2))
     planned = restore(server.uri, made.write(tmp_path, [made.model(*versions)]), str(tmp_path), dry_run=True)

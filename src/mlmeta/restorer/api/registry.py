@@ -31,12 +31,14 @@ class Held:
         versions: by number.
         numbers: that its versions can still have.
         is_filling: whether `marks.VERSIONS` says that a restore makes versions of it.
+        was_filling: whether it said so before, for one that was killed.
     """
 
     entity: Any = None
     versions: dict[int, Any] = field(default_factory=dict)
     numbers: Numbers = field(default_factory=Numbers)
     is_filling: bool = False
+    was_filling: bool = False
 
 
 class ModelRestorer:
@@ -84,7 +86,7 @@ class ModelRestorer:
             return Held()
         is_filling = entity.tags.get(marks.VERSIONS) == marks.filling(self._timestamp)
         versions = self._clean(model.name, is_filling=is_filling)
-        return Held(entity, versions, Numbers.of(model, entity, versions, self._timestamp), is_filling)
+        return Held(entity, versions, Numbers.of(model, entity, versions, self._timestamp), is_filling, is_filling)
 
     def _clean(self, name: str, *, is_filling: bool) -> dict[int, Any]:
         """The target's versions by number, without what an interrupted restore left in gaps: that is removed."""
@@ -127,7 +129,7 @@ class ModelRestorer:
                 reason = ""
                 self._state.was_there("model versions", "model version", where)
             if not reason:
-                self._set_stage(name, version, entity)
+                self._set_stage(name, version, entity, resumes=held.was_filling)
         except MlflowException as error:
             self._connection.check()
             reason = self._connection.reason(error)
@@ -197,11 +199,11 @@ class ModelRestorer:
 
         self._connection.registry.set_registered_model_tag(name, RegisteredModelTag(marks.VERSIONS, value))
 
-    def _set_stage(self, name: str, version: ModelVersion, entity: Any) -> None:
+    def _set_stage(self, name: str, version: ModelVersion, entity: Any, *, resumes: bool) -> None:
         """Set the stage of a version that was just made, or that a killed restore left without one."""
         stage = version.current_stage
-        fresh = entity is None or (marks.SNAPSHOT in entity._tags and entity.current_stage == "None")
-        if self._writes and fresh and stage not in {None, "None"}:
+        cut_short = resumes and entity is not None and marks.SNAPSHOT in entity._tags and entity.current_stage == "None"
+        if self._writes and (entity is None or cut_short) and stage not in {None, "None"}:
             self._connection.registry.transition_model_version_stage(name, str(version.version), stage, False)
             self._state.completed.add(("model version", f"{name} version {version.version}", "current_stage"))
 

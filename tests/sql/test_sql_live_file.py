@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from mlmeta.errors import TemporaryFolderError
 from mlmeta.exporter.sql import SqlSource
 from mlmeta.restorer.sql import SqlTarget
 from mlmeta.schema import Run
-from mlmeta.tracking import still
+from mlmeta.tracking import sqlite_copier, sqlite_files, still
 from mlmeta.tracking.database import Database
 
 
@@ -130,6 +131,30 @@ def test_odd_names_are_read(filled: Path, tmp_path: Path, name: str) -> None:
     with still.reading_still(Database(sa.URL.create("sqlite", database=str(path)), "sqlite")) as found:
         assert found.connection.exec_driver_sql("SELECT count(*) FROM runs").scalar_one() > 3
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("beforehand", "word"), [("PRAGMA journal_mode = wal", "switched to WAL"), ("", "another file took its place")]
+)
+def test_a_file_that_becomes_another_one_is_not_copied(
+    store: Path, monkeypatch: pytest.MonkeyPatch, beforehand: str, word: str
+) -> None:
+    """Between the first look at it and the copy, or while it is copied."""
+    lock = sqlite3.connect
+
+    def changed(*arguments: object, **options: object) -> sqlite3.Connection:
+        if beforehand:
+            with closing(lock(store)) as db:
+                db.execute(beforehand)
+        else:
+            shutil.copy(store, store.with_name("other.db")).rename(store)
+        return lock(*arguments, **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(sqlite_copier.sqlite3, "connect", changed)
+    copy = store.with_name("copy.db")
+    copy.touch()
+    with pytest.raises((sqlite3.OperationalError, FileNotFoundError), match=word):
+        sqlite_copier.copy(store, sqlite_files.file_uri(store, "ro"), copy, 1)
 
 
 def test_too_little_room_is_told_before_anything_is_copied(

@@ -14,8 +14,8 @@ import json
 import os
 import sqlite3
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
 
 _PART = 256 * 1024
 """Bytes that are compared at once: they stay in the processor's cache."""
@@ -37,28 +37,41 @@ def copy(source: Path, uri: str, target: Path, patience: float) -> None:
     with source.open("rb", buffering=0) as reading, target.open("r+b") as writing:
         while part := reading.read(_PART):
             writing.write(part)
+        writing.flush()
         lock = sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None)
         lock.execute("BEGIN")
         lock.execute("SELECT count(*) FROM sqlite_master").fetchone()  # only a read takes the lock
+        if lock.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+            raise sqlite3.OperationalError("it was switched to WAL mode while it was read: try again")
         if not os.path.samestat(os.fstat(reading.fileno()), source.stat()):
             raise FileNotFoundError(0, "another file took its place while it was read", str(source))
-        _amend(reading, writing)
+        _amend(reading.fileno(), writing.fileno())
         lock.close()
 
 
-def _amend(reading: BinaryIO, writing: BinaryIO) -> None:
-    """Write again what is different."""
-    reading.seek(0)
-    writing.seek(0)
+def _amend(reading: int, writing: int) -> None:
+    """Write again what is different. Two threads halve the time: what takes it needs none of Python's locks."""
+    end = os.fstat(reading).st_size
+    middle = end // 2 // _PART * _PART
+    with ThreadPoolExecutor(2) as threads:
+        halves = [threads.submit(_amend_between, reading, writing, *span) for span in ((0, middle), (middle, end))]
+    for half in halves:
+        half.result()
+    os.ftruncate(writing, end)
+
+
+def _amend_between(reading: int, writing: int, start: int, stop: int) -> None:
     wanted, found = bytearray(_PART), bytearray(_PART)
-    end = 0
-    while size := reading.readinto(wanted):  # type: ignore[attr-defined]
-        same = writing.readinto(memoryview(found)[:size]) == size and wanted == found  # type: ignore[attr-defined]
-        if not same:
-            writing.seek(end)
-            writing.write(memoryview(wanted)[:size])
-        end += size
-    writing.truncate(end)
+    while start < stop and (size := os.preadv(reading, [memoryview(wanted)[: stop - start]], start)):
+        if os.preadv(writing, [memoryview(found)[:size]], start) < size or wanted != found:
+            _write(writing, memoryview(wanted)[:size], start)
+        start += size
+
+
+def _write(writing: int, part: memoryview, start: int) -> None:
+    while part:
+        size = os.pwrite(writing, part, start)
+        part, start = part[size:], start + size
 
 
 def main(source: str, uri: str, target: str, patience: str, parent: str) -> None:

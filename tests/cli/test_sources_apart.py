@@ -10,6 +10,7 @@ from mlmeta.operations.backup import BackupResult, backup
 from mlmeta.operations.listing import list_snapshots
 from mlmeta.schema import Summary
 from mlmeta.snapshot.retention import Rules
+from mlmeta.tracking.connection import Connection
 from tests.support.cli import Cli
 from tests.support.databases import Databases
 
@@ -155,3 +156,26 @@ def test_an_older_snapshot_is_of_the_only_source_with_its_text(
     monkeypatch.chdir(store(databases, cli.folder / "two"))
     save(storage)
     assert "3 sources" in cli("show").ended(2).err
+
+
+def test_the_list_tells_them_apart(cli: Cli, two: list[BackupResult]) -> None:
+    shown = cli("list").ok().out
+    assert all(one.source_id in shown for one in two[:2])
+    assert "prod (sqlite:///mlflow.db)" in shown
+    rows = cli("list", "--json").ok().data["snapshots"]
+    assert [row["label"] for row in rows] == ["prod", "", ""]
+    assert cli("show", "--source", "prod", "--json").ok().data["label"] == "prod"
+
+
+def test_a_password_in_source_is_not_shown(cli: Cli, two: list[BackupResult]) -> None:
+    done = cli("show", "--source", "postgresql://ada:s3cret@db/mlflow").ended(5)
+    assert "no snapshot of postgresql://db/mlflow in backups/" in done.err
+    assert "s3cret" not in done.err
+
+
+def test_a_workspace_is_part_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "team-a")
+    assert Connection("http://x").workspace == "team-a"
+    assert Connection("sqlite:///x.db").workspace == ""
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "default")
+    assert Connection("http://x").workspace == ""

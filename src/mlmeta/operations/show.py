@@ -39,10 +39,12 @@ def overview(selector: str = "latest", storage: str = "backups", *, of_source: s
         )
         for e in snapshot.records(EXPERIMENTS)
     )
-    summary = snapshot.summary
+    summary, shown = snapshot.summary, where(snapshot)
     return Overview(
-        **{**where(snapshot), "warnings": (*snapshot.notes, *summary.warnings)},
+        **{**shown, "warnings": (*shown["warnings"], *summary.warnings)},
         source=summary.mlflow_uri,
+        source_id=summary.source_id,
+        label=summary.label,
         source_kind=summary.source_kind,
         date=summary.backup_date,
         schema_version=summary.schema_version,

@@ -38,6 +38,8 @@ class Overview(Shown):
     """A snapshot as a whole."""
 
     source: str
+    source_id: str = ""
+    label: str = ""
     source_kind: str
     date: str
     schema_version: str
@@ -105,4 +107,6 @@ class ModelList(Shown):
 
 def where(snapshot: Snapshot) -> dict[str, Any]:
     """What every result says: which snapshot, where it is, and what to know of the choice."""
-    return {"timestamp": snapshot.timestamp, "storage": snapshot.storage.location, "warnings": snapshot.notes}
+    shrunken = snapshot.summary.shrunken
+    notes = (*snapshot.notes, *([f"this snapshot has {shrunken}: `mlmeta list` shows others"] if shrunken else ()))
+    return {"timestamp": snapshot.timestamp, "storage": snapshot.storage.location, "warnings": notes}

@@ -53,6 +53,7 @@ class SnapshotInfo(BaseModel):
         state: see `State`.
         source: where it was taken from, without credentials; empty where unknown.
         identity: what the snapshots of one source share, whatever text named it; empty where unknown.
+        label: the name that a person gave the source; empty: none.
         is_vague: whether an older mlmeta wrote it, and its text can mean several stores.
         stats: counts by kind; empty where unknown.
         size: bytes of all its files.
@@ -67,6 +68,7 @@ class SnapshotInfo(BaseModel):
     state: State
     source: str = ""
     identity: str = ""
+    label: str = ""
     is_vague: bool = False
     stats: dict[str, int] = {}
     size: int
@@ -150,6 +152,7 @@ def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> Snap
             "problem": problem,
             "source": summary.mlflow_uri,
             "identity": summary.identity,
+            "label": summary.label,
             "is_vague": summary.is_vague,
             "stats": summary.stats,
             "experiments": summary.experiments,

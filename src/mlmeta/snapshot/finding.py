@@ -23,7 +23,7 @@ class Which:
     """Which source is meant.
 
     Args:
-        source: spellings of it, the surest first: one has to be there; none: it does not matter.
+        source: spellings of it, the surest first, one to be shown last: one has to be there; none: it does not matter.
         likely: spellings of what it may be, for a storage with several.
     """
 
@@ -97,7 +97,7 @@ def _of_one_source(infos: list[SnapshotInfo], which: Which, selector: str, stora
     if which.source:
         if not (found := _spelt(which.source, infos, identities)):
             raise SnapshotNotFoundError(
-                f"no snapshot of {which.source[0]} in {storage.location}", hint=f"there are: {_named(sources)}"
+                f"no snapshot of {which.source[-1]} in {storage.location}", hint=f"there are: {_named(sources)}"
             )
     else:
         likely = _spelt(which.likely, infos, identities)

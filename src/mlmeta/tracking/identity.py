@@ -37,11 +37,14 @@ def identify(uri: str, *, workspace: str = "", schema: str = "", registry: str =
 
 def _located(uri: str, host: str) -> str:
     kind, scheme = kind_of(uri), urlsplit(uri).scheme.lower()
-    if kind == "sqlite":
-        return f"sqlite:///{Path(urlsplit(uri).path[1:]).resolve()}"
-    if kind == "files" and scheme in {"", "file"}:
-        return f"file://{folder_of(uri).resolve()}"
     text = canonical(uri)
+    try:
+        if kind == "sqlite":
+            return f"sqlite:///{Path(urlsplit(uri).path[1:]).resolve()}"
+        if kind == "files" and scheme in {"", "file"}:
+            return f"file://{folder_of(uri).resolve()}"
+    except (OSError, RuntimeError):  # no working directory any more, or a link that leads to itself
+        return text
     if not is_vague(text) or "://" not in text:
         return text
     parts = urlsplit(text)

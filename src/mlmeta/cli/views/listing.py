@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -31,7 +33,9 @@ def view(result: ListResult, *, verbose: bool) -> RenderableType:
     """A table, newest first; below it, why a snapshot is not complete."""
     if not result.snapshots:
         return Text(f"No snapshots in {result.storage}: make one with `mlmeta backup`.")
-    rows = [_row(info) for info in result.snapshots]
+    named = {(info.source, info.identity) for info in result.snapshots}
+    texts = Counter(source for source, _ in named)
+    rows = [_row(info, _source(info, is_unique=texts[info.source] == 1)) for info in result.snapshots]
     table = _table(rows) if len(rows) <= _MANY else text.long_table(_COLUMNS, map(_plain, rows), _RIGHT)
     problems = [Text(f"{i.timestamp}: {i.problem}", style="dim") for i in result.snapshots if i.problem]
     return Group(table, *([Text(), *problems] if problems else ()))
@@ -48,12 +52,19 @@ def _plain(row: list[str | Text]) -> list[str]:
     return [str(cell) for cell in row]
 
 
-def _row(info: SnapshotInfo) -> list[str | Text]:
+def _source(info: SnapshotInfo, *, is_unique: bool) -> str:
+    """As it was named; with its label, and in full where the same text names several."""
+    if info.label:
+        return f"{info.label} ({info.source})"
+    return info.source if is_unique else info.identity
+
+
+def _row(info: SnapshotInfo, source: str) -> list[str | Text]:
     counts = [f"{info.stats[k]:,}" if k in info.stats else "-" for k in ("experiments", "runs", "models")]
     return [
         info.timestamp,
         text.age(info.age),
-        Text(info.source or "-"),
+        Text(source or "-"),
         *counts,
         text.size(info.size),
         Text(info.state.value, style=_STYLES[info.state]),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from tests.support.databases import Databases
 
 from mlmeta.exporter.sql import SqlSource
@@ -28,7 +30,11 @@ def change(store: Path, *statements: str) -> None:
 
 
 def skipped(store: Path, *experiments: str) -> dict[str, str]:
-    items = SqlSource(f"sqlite:///{store}").read(Selection(experiments), Silent())
+    return _skipped(f"sqlite:///{store}", *experiments)
+
+
+def _skipped(uri: str, *experiments: str) -> dict[str, str]:
+    items = SqlSource(uri).read(Selection(experiments), Silent())
     return {item.kind: item.reason for item in items if isinstance(item, Skipped)}
 
 
@@ -110,3 +116,42 @@ def test_other_workspaces_are_named(store: Path) -> None:
     assert found["experiments"].endswith("which mlmeta does not save: team-a (1), team-b (1)")
     assert found["workspaces"].endswith(": team-a, team-b")
     assert skipped(store, "Default") == {}
+
+
+@pytest.mark.parametrize("kind", ["postgresql", pytest.param("mysql", marks=pytest.mark.xdist_group("mysql"))])
+def test_on_a_database_server(kind: str, emptied: Callable[[str], str]) -> None:
+    uri = emptied(kind)
+    engine = sa.create_engine(uri, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE IF NOT EXISTS new_kinds (name VARCHAR(9), workspace VARCHAR(9))"))
+        connection.execute(sa.text("INSERT INTO new_kinds VALUES ('a', 'default')"))
+        columns = "webhook_id, name, url, status, workspace"
+        connection.execute(
+            sa.text(f"INSERT INTO webhooks ({columns}) VALUES ('w', 'w', 'http://x', 'ACTIVE', 'default')")
+        )
+    try:
+        expected = "the store has 1, and this version of mlmeta does not save them"
+        assert _skipped(uri) == {"webhooks": expected, "new kinds": expected}
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sa.text("DROP TABLE new_kinds"))
+
+
+def test_a_table_that_this_user_may_not_read_is_named(emptied: Callable[[str], str]) -> None:
+    uri = emptied("postgresql")
+    engine = sa.create_engine(uri, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        for statement in (
+            "CREATE ROLE reader LOGIN",
+            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader",
+            "REVOKE SELECT ON secrets FROM reader",
+        ):
+            connection.execute(sa.text(statement))
+    try:
+        url = sa.make_url(uri).set(username="reader", password=None)
+        reason = "this user may not read the table secrets, which may have some"
+        assert _skipped(url.render_as_string(hide_password=False)) == {"gateway secrets": reason}
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sa.text("DROP OWNED BY reader"))
+            connection.execute(sa.text("DROP ROLE reader"))

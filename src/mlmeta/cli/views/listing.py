@@ -59,12 +59,12 @@ def _source(info: SnapshotInfo, *, is_unique: bool) -> str:
     return info.source if is_unique else info.identity
 
 
-def _row(info: SnapshotInfo, source: str) -> list[str | Text]:
+def _row(info: SnapshotInfo, source: str = "") -> list[str | Text]:
     counts = [f"{info.stats[k]:,}" if k in info.stats else "-" for k in ("experiments", "runs", "models")]
     return [
         info.timestamp,
         text.age(info.age),
-        Text(source or "-"),
+        Text(source or info.source or "-"),
         *counts,
         text.size(info.size),
         Text(info.state.value, style=_STYLES[info.state]),

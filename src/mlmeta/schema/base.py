@@ -17,8 +17,7 @@ SortedMap = Annotated[dict[str, _V], AfterValidator(_by_key)]
 """A map whose keys are always in code point order, so that the same content gives the same bytes."""
 
 
-MOST, LEAST = (1 << 63) - 1, -(1 << 63)
-Int64 = Annotated[int, Field(ge=LEAST, le=MOST)]
+Int64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 """A number that MLflow can hold: a bigger one comes from somebody who wants to see something overflow."""
 
 

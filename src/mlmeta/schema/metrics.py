@@ -12,7 +12,7 @@ from functools import lru_cache
 from pydantic import model_validator
 from pydantic_core import to_json
 
-from mlmeta.schema.base import LEAST, MOST, Record
+from mlmeta.schema.base import Int64, Record
 
 Point = tuple[int, int, float]
 """Step, timestamp (milliseconds since the epoch), value."""
@@ -26,16 +26,14 @@ class MetricHistory(Record):
 
     run_id: str
     key: str
-    step: list[int]
-    timestamp: list[int]
+    step: list[Int64]
+    timestamp: list[Int64]
     value: list[float]
 
     @model_validator(mode="after")
     def _columns_are_equally_long(self) -> MetricHistory:
         if not len(self.step) == len(self.timestamp) == len(self.value) or not self.step:
             raise ValueError("the columns step, timestamp and value must be equally long, and not empty")
-        if any(max(column) > MOST or min(column) < LEAST for column in (self.step, self.timestamp)):
-            raise ValueError("the columns step and timestamp must hold numbers of 64 bits")
         return self
 
     @property

@@ -5,8 +5,6 @@ A writer keeps to the same bounds, and names what does not fit, so that all it w
 
 from __future__ import annotations
 
-import re
-
 LINE = 24 << 20
 """Bytes of a record. The biggest value that MLflow takes is a dataset's profile of 16 MiB; a history of 10,000 points,
 the most that a line has, stays below 1 MiB; a model with 40,000 versions has about 16 MiB. Parsed, a text
@@ -17,13 +15,12 @@ SUMMARY = 16 << 20
 """Bytes of a summary. What could not be saved takes half of it at most."""
 VALUES = 600_000
 """Values in one text: as Python objects, they take twenty times their size."""
-LEGACY_VALUES = 1_500_000
+LEGACY_VALUES = 750_000
 """The same for a file of the older script, which has no histories."""
 OBJECTS = 150_000
 """Objects in one text: such as versions of a model, or metrics of a run."""
 _SMALL = 1 << 20
 """A text of so many bytes has no room for too much."""
-_TEXT = re.compile(rb'"[^"]*"?')
 
 
 def excess(text: bytes, most: int = LINE, values: int = VALUES) -> str:
@@ -38,8 +35,7 @@ def excess(text: bytes, most: int = LINE, values: int = VALUES) -> str:
         return ""
     if len(text) > most:
         return f"it has more than {most:,} bytes"
-    bare = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    commas, braces = _structure(bare) if bare.count(b'"') <= 4 * (values + OBJECTS) else (values + 1, 0)
+    commas, braces = _structure(text.replace(b"\\\\", b"").replace(b'\\"', b""))
     if commas > values:
         return f"it has more than {values:,} values"
     return f"it has more than {OBJECTS:,} objects" if braces > OBJECTS else ""
@@ -47,9 +43,11 @@ def excess(text: bytes, most: int = LINE, values: int = VALUES) -> str:
 
 def _structure(bare: bytes) -> tuple[int, int]:
     """The commas and opening braces of a JSON text without escapes, but for those in strings: a profile has many."""
-    commas, braces = bare.count(b","), bare.count(b"{")
-    if commas > OBJECTS or braces > OBJECTS:
-        for found in _TEXT.finditer(bare):
-            commas -= bare.count(b",", *found.span())
-            braces -= bare.count(b"{", *found.span())
+    commas = braces = in_string = 0
+    for start in range(0, len(bare), _SMALL):
+        parts = bare[start : start + _SMALL].split(b'"')
+        outside = b"".join(parts[in_string::2])
+        commas += outside.count(b",")
+        braces += outside.count(b"{")
+        in_string ^= ~len(parts) & 1
     return commas, braces

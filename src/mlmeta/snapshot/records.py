@@ -16,7 +16,7 @@ from mlmeta.schema import Experiment, HistoryLine, Line, LoggedModel, Run, named
 from mlmeta.schema.kinds import R
 from mlmeta.snapshot import bounds
 
-_WITH_ID = (Experiment, Run, LoggedModel)
+_WITH_ID = {Experiment, Run, LoggedModel}
 _ID = re.compile(r"[^\x00-\x1f\x7f/\\]{1,256}")
 OPENING = b"["
 SEPARATOR = b",\n"
@@ -113,7 +113,7 @@ def parse_record(text: bytes, record: type[R], where: str) -> R:
 
 def misnamed(record: Line) -> str:
     """Why a record has an id that no store has: empty, or with what would be a path or a control character."""
-    if not isinstance(record, _WITH_ID):
+    if type(record) not in _WITH_ID:
         return ""
     word, name = named(record)
     return "" if _ID.fullmatch(name) else f"{name[:100]!r} is not an id of a {word}"

@@ -22,6 +22,7 @@ from mlmeta.tracking.sql.lanes import Lanes, export_moment, lanes_at
 from mlmeta.tracking.sql.left_out import left_out
 from mlmeta.tracking.sql.logged_models import stream_logged_models
 from mlmeta.tracking.sql.models import model_names, read_models
+from mlmeta.tracking.sql.orphans import hidden_orphans, orphans
 from mlmeta.tracking.sql.runs import count_runs, stream_runs
 from mlmeta.tracking.sql.runs_with_histories import Records, side_by_side, with_histories
 from mlmeta.tracking.sql.tables import Tables
@@ -86,8 +87,11 @@ class SqlSource:
             if selection.runs:
                 yield from left_out(connection, tables, limited)
             yield from unseen(connection, tables)
+            if limited is None:
+                yield from orphans(connection, tables, selection)
             yield from tables.oddities.skipped()
-            self._notices = tables.oddities.notices()
+            hidden = hidden_orphans(connection, tables) if limited is None else ()
+            self._notices = (*tables.oddities.notices(), *hidden)
             yield from self._damage(still.problems())
 
     def _damage(self, problems: list[str]) -> Iterator[Skipped]:

@@ -25,7 +25,9 @@ def latest_metrics(connection: Connection, tables: Tables, ids: Sequence[str]) -
     """The latest metrics of these runs as the database has them."""
     query = _query if "latest_metrics" in tables else _from_histories
     found: dict[str, Latest] = {run_id: {} for run_id in ids}
-    for run_id, key, value, step, timestamp, nan in rows_of(connection, query(connection, tables, ids)):
+    rows = rows_of(connection, query(connection, tables, ids))
+    tables.read["latest_metrics"] += len(rows)
+    for run_id, key, value, step, timestamp, nan in rows:
         found[run_id][key] = {"value": _NAN if nan else value, "step": step, "timestamp": timestamp}
     return found
 

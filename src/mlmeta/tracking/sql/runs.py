@@ -150,6 +150,8 @@ def _pairs(connection: Connection, tables: Tables, name: str, ids: Sequence[str]
     query = sa.select(table.c.run_uuid, table.c.key, table.c.value)
     query = query.where(among(table.c.run_uuid, ids, connection.dialect.name))
     found: dict[str, dict[str, str]] = {run_id: {} for run_id in ids}
-    for run_id, key, value in rows_of(connection, query):
+    rows = rows_of(connection, query)
+    tables.read[name] += len(rows)
+    for run_id, key, value in rows:
         found[run_id][key] = value or ""
     return found

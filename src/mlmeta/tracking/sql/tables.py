@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,6 +65,8 @@ class Tables:
             )
         self.oddities = Oddities()
         """What is odd in the store, as it is met."""
+        self.read: Counter[str] = Counter()
+        """How many rows of params, tags and latest metrics were read."""
         self._tables: dict[str, sa.TableClause] = {}
         self.revision = _revision(connection) if "alembic_version" in self.names else None
 

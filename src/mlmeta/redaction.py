@@ -27,7 +27,7 @@ _HARMLESS = {
 
 _USERINFO = re.compile(r"(?<=://)[^\s'\"<>]*@")
 _NAMED = re.compile(
-    r"""(?P<name>[\w\-]*(?:pass(?!ed|es|ing)|pwd|secret|token|api[_-]?key|private_key|credential|signature|jwt)[\w\-]*"""
+    r"""(?P<name>(?<![\w\-])[\w\-]*(?:pass(?!ed|es|ing)|pwd|secret|token|api[_-]?key|private_key|credential|signature|jwt)[\w\-]*"""
     r"""|\bsig|\bauth|\bauthorization)(?P<between>['"]?\s*[=:]\s*)(?P<value>'[^']*'|"[^"]*"|(?:Basic\s|Bearer\s)?[^\s&;,'"]+)""",
     re.IGNORECASE,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -107,3 +109,21 @@ def test_requests_run_in_parallel(filled: Server, tmp_path: Path) -> None:
         most = 0
         backup(sluggish.uri, [str(tmp_path / "1")], jobs=1)
     assert most == 1
+
+
+def test_runs_that_all_fail_are_given_up_after_a_few_steps(
+    filled: Server, databases: Databases, tmp_path: Path
+) -> None:
+    """A real server whose table lost a column."""
+    with closing(sqlite3.connect(filled.database)) as db, proxy(filled.uri) as counting:
+        db.execute("ALTER TABLE runs RENAME COLUMN user_id TO gone")
+        try:
+            result = backup(counting.uri, [str(tmp_path)])
+        finally:
+            db.execute("ALTER TABLE runs RENAME COLUMN gone TO user_id")
+    assert result.exit_code == 3
+    assert {skipped.kind for skipped in result.skipped} == {"run"}
+    assert all(skipped.id.endswith(", all") for skipped in result.skipped)
+    assert result.stats["models"] == 3
+    searches = sum("/runs/search" in request.path for request in counting.requests)
+    assert searches <= 40 * result.stats["experiments"]

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds for which one request is tried again; one that takes longer from the start is let finish."""
+_SLOW = 25.0
+"""Seconds after which a request that got no reply is not repeated, but may be asked for less."""
 MOST_BYTES = 32 * 1024 * 1024
 """Of one reply, unpacked. MLflow's pages are far smaller; a search that meets one asks for a smaller page."""
 MOST_VALUES = 1_000_000
@@ -75,14 +77,13 @@ def bound(uri: str) -> bool:
 
 
 @contextlib.contextmanager
-def retries(most: int) -> Iterator[None]:
-    """Within the block, requests of this thread are tried again at most so often."""
-    before = getattr(_thread, "retries", None)
-    _thread.retries = most
+def impatient(really: bool = True) -> Iterator[None]:
+    """Within the block, requests of this thread are tried twice at most, and not waited for as long."""
+    before, _thread.impatient = _thread.__dict__.get("impatient"), really
     try:
         yield
     finally:
-        _thread.retries = before
+        _thread.impatient = before
 
 
 def _instead_of(original: Callable[..., Response]) -> Callable[..., Response]:
@@ -113,13 +114,14 @@ def _send(
     for name in ("raise_on_status", "respect_retry_after_header", "allow_redirects"):
         kwargs.pop(name, None)
     began = time.monotonic()
-    most = min(max_retries, _most_retries())
+    most = min(1, max_retries) if _is_impatient() else max_retries
+    kwargs["timeout"] = min(_SLOW, kwargs["timeout"]) if _is_impatient() else kwargs["timeout"]
     for attempt in range(most + 1):
         last = attempt == most
         try:
             reply = _session(os.getpid()).request(method, url, **kwargs)
         except (requests.ConnectionError, requests.Timeout):
-            if last or time.monotonic() - began > PATIENCE:
+            if last or time.monotonic() - began > _SLOW:
                 raise
             pause = _pause(attempt, backoff_factor, backoff_jitter)
         else:
@@ -132,9 +134,8 @@ def _send(
     raise AssertionError  # the last attempt returns or raises
 
 
-def _most_retries() -> int:
-    found = getattr(_thread, "retries", None)
-    return 1000 if found is None else int(found)
+def _is_impatient() -> bool:
+    return bool(_thread.__dict__.get("impatient"))
 
 
 def _pause(attempt: int, factor: float, jitter: float) -> float:
@@ -324,4 +325,4 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-__all__ = ["MOST_BYTES", "MOST_VALUES", "PATIENCE", "bound", "retries", "retry_after"]
+__all__ = ["MOST_BYTES", "MOST_VALUES", "PATIENCE", "bound", "impatient", "retry_after"]

@@ -38,6 +38,9 @@ _CHECK_TIMEOUT = 10
 _STANDSTILL = 120.0
 """Seconds in which every call failed, until a server is given up that goes on answering `check`."""
 
+_MOST_TEXT = 10_000
+"""Characters of a foreign error that are looked at: MLflow's may have a whole reply in them."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -309,7 +312,7 @@ def _cause(error: BaseException, uri: str) -> str:
 
 
 def _first_line(error: BaseException, uri: str) -> str:
-    text = scrubbed(str(error), uri).strip()
+    text = scrubbed(str(error).strip()[:_MOST_TEXT], uri).strip()
     return textwrap.shorten(text.splitlines()[0], 300, placeholder=" …") if text else type(error).__name__
 
 

@@ -12,15 +12,15 @@ from typing import Any
 
 from mlmeta.errors import ReplyError
 from mlmeta.schema import Skipped
-from mlmeta.tracking.bounded import PATIENCE, retries
+from mlmeta.tracking.bounded import impatient
 from mlmeta.tracking.connection import Connection, unreadable
 
-_MOST_LOST = 20
+_MOST_LOST = 10
 """Things in a row that can't be read, until what follows them is given up."""
 _MOST_EMPTY = 100
 """Pages in a row with nothing on them."""
-_AS_SET = 1000
-"""More retries than MLflow lets anybody set."""
+_LONGEST = 75.0
+"""Seconds in which a page is narrowed down."""
 _HOPELESS = {401, 403, 404, 405, 501}
 """Statuses that smaller pages don't change."""
 
@@ -113,7 +113,7 @@ class Search:
         self._guard = _Guard(key)
         self._lost = lost
         self._most = self._size = size
-        self._tries = _AS_SET
+        self._failed = False
         self._suspects = 0
         self._in_a_row = 0
         self._any = False
@@ -125,12 +125,12 @@ class Search:
         self._since = time.monotonic()
         while True:
             try:
-                with retries(self._tries):
+                with impatient(self._failed):
                     found = self._ask(token, self._size)
                 return self._taken(Page(list(found), found.token))
             except unreadable() as error:
                 reason = self._connection.failed(error)
-                self._tries = 1
+                self._failed = True
                 if not self._goes_on(error):
                     return self._ended(reason)
                 if self._size > 1:
@@ -143,7 +143,7 @@ class Search:
 
     def _goes_on(self, error: Exception) -> bool:
         status = getattr(error, "get_http_status_code", lambda: None)()
-        return status not in _HOPELESS and time.monotonic() - self._since < 2 * PATIENCE
+        return status not in _HOPELESS and time.monotonic() - self._since < _LONGEST
 
     def _taken(self, page: Page) -> Page:
         self._connection.succeeded()

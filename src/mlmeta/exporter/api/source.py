@@ -181,14 +181,14 @@ class ApiSource:
 
     def warnings(self) -> tuple[str, ...]:
         """See `Source.warnings`."""
-        return (*([self._hidden] if self._hidden else ()), *self._of_histories())
-
-    def _of_histories(self) -> tuple[str, ...]:
+        found = [self._hidden] if self._hidden else []
         if self._bulk is False and self._connection.kind == "server":
-            return ("the server has no bulk endpoint for metric histories: each one was read by itself, slowly",)
+            found.append("the server has no bulk endpoint for metric histories: each one was read by itself, slowly")
         if self._distrusted:
-            return ("the server's bulk endpoint gave other points than get_metric_history: it was not used",)
-        return ()
+            found.append("the server's bulk endpoint gave other points than get_metric_history: it was not used")
+        if not self._connection.is_bounded:
+            found.append("this MLflow sends requests in a way that mlmeta does not know: their size was not limited")
+        return tuple(found)
 
     def close(self) -> None:
         """See `Source.close`."""

@@ -266,6 +266,30 @@ def test_keys_that_a_collation_calls_equal(collation: str, mysql: Callable[..., 
     assert (any(again.created.values()), again.exit_code) == (False, result.exit_code)
 
 
+def test_datasets_and_metrics_of_models_that_a_collation_calls_equal(mysql: Callable[..., str], tmp_path: Path) -> None:
+    def used(name: str, digest: str) -> dict[str, Any]:
+        return {
+            "dataset_inputs": [DatasetInput(dataset=Dataset(name=name, digest=digest, source_type="s", source="x"))]
+        }
+
+    point = LoggedModelMetric(key="Loss", value=1.0, timestamp=1, step=1, run_id=GOOD)
+    later = [point.model_copy(update={"key": "loss"}), point.model_copy(update={"key": "loss", "step": 2})]
+    records = [
+        *[experiment(1, "e"), experiment(2, "f")],
+        run(GOOD, start_time=1, **used("Iris", "1")),
+        run("c" * 32, start_time=2, **used("iris", "2")),
+        run(ODD, start_time=3, **used("iris", "1")),
+        run("d" * 32, "2", **used("iris", "1")),
+        logged_model("m-1", metrics=[point, *later]),
+    ]
+    uri = mysql("utf8mb4_general_ci")
+    snapshot = snapshot_of(records, tmp_path / "a")
+    expected = {("run", ODD, "dataset_inputs"), ("logged model", "m-1", "metrics")}
+    assert names(SqlTarget(uri).plan(snapshot, ALL, QUIET).conflicts) == expected
+    result = restore(uri, "latest", snapshot.storage.location, on_conflict="skip")
+    assert (names(result.refused), result.exit_code) == (expected, ExitCode.INCOMPLETE)
+
+
 def test_names_that_a_collation_calls_equal(mysql: Callable[..., str], tmp_path: Path) -> None:
     uri = mysql("utf8mb4_general_ci")
     SqlTarget(uri).restore(snapshot_of([experiment(7, "Théirs"), model("Théirs")], tmp_path / "there"), ALL, QUIET)

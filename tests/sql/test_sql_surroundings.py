@@ -1,4 +1,4 @@
-"""Sound PostgreSQL databases in unusual surroundings: poolers, encodings, sequences."""
+"""Sound databases in unusual surroundings: poolers, encodings, sequences, schemas, collations."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.support.server import free_port
 
 from mlmeta.restorer.sql import SqlTarget
 from mlmeta.restorer.sql.postgres import make_schema
+from mlmeta.restorer.sql.schema import ensure_schema
 from mlmeta.tracking.database import parse, writing
 from mlmeta.tracking.sql.lanes import export_moment
 
@@ -149,3 +150,40 @@ def test_every_kind_of_sequence(
                 connection.exec_driver_sql(insert)
         else:
             assert connection.exec_driver_sql(insert).scalar() == following
+
+
+@pytest.mark.parametrize("made", [True, False], ids=["with tables", "without tables"])
+def test_tables_in_the_second_schema_of_the_search_path(
+    made: bool, filled: Path, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    uri = postgres()
+    execute(uri, "CREATE SCHEMA one", "CREATE SCHEMA two")
+    if made:
+        with writing(parse(f"{uri}&options=-csearch_path%3Dtwo")) as connection:
+            make_schema(connection)
+    both = f"{uri}&options=-csearch_path%3Done,two"
+    snapshot = backup(f"sqlite:///{filled}", tmp_path / "a")
+    target = SqlTarget(both)
+    assert target.restore(snapshot, ALL, QUIET).created == target.plan(snapshot, ALL, QUIET).present
+    assert digests(backup(both, tmp_path / "b")) == digests(snapshot)
+    engine = sa.create_engine(uri, poolclass=sa.NullPool)
+    assert [bool(sa.inspect(engine).get_table_names(schema)) for schema in ("one", "two")] == [not made, made]
+
+
+@pytest.mark.xdist_group("mysql")
+@pytest.mark.parametrize("other", ["utf8mb4_unicode_ci", "utf8mb4_general_nopad_ci"])
+def test_two_collations_in_one_schema(other: str, filled: Path, tmp_path: Path, mysql: Callable[..., str]) -> None:
+    uri = mysql("utf8mb4_bin")
+    ensure_schema(parse(uri))
+    tables = ("experiments", "experiment_tags", "datasets", "inputs", "input_tags")  # no foreign key holds their texts
+    convert = f"CONVERT TO CHARACTER SET utf8mb4 COLLATE {other}"
+    engine = sa.create_engine(uri, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for table in tables:
+            connection.exec_driver_sql(f"ALTER TABLE {table} {convert}")
+    snapshot = backup(f"sqlite:///{filled}", tmp_path / "a")
+    target = SqlTarget(uri)
+    assert not target.plan(snapshot, ALL, QUIET).conflicts
+    target.restore(snapshot, ALL, QUIET)
+    assert digests(backup(uri, tmp_path / "b")) == digests(snapshot)
+    assert not any(target.restore(snapshot, ALL, QUIET).created.values())

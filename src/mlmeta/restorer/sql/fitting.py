@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -109,6 +109,7 @@ class Fitting:
         self._limits = limits
         self._outcome = outcome
         self._form = form
+        self._datasets_seen: dict[Hashable, tuple[str, ...]] = {}
         self._checks: dict[str, Checks] = {
             table: [(attrgetter(field), limits.column(table, column).problem) for column, field in fields.items()]
             for table, fields in _FIELDS.items()
@@ -166,6 +167,9 @@ class Fitting:
         kept = []
         for used in run.dataset_inputs:
             problem = self._problem("datasets", used.dataset) or self._tag_problem("input_tags", used.tags)
+            if not problem:
+                words = (used.dataset.name, used.dataset.digest)
+                problem = self._taken("datasets", "name", words, (run.experiment_id,), self._datasets_seen)
             if problem:
                 self._misfit(("run", run.run_id, "dataset"), used.dataset.name, problem, "dataset_inputs")
             else:
@@ -190,8 +194,11 @@ class Fitting:
 
     def _model_metrics(self, record: LoggedModel) -> tuple[LoggedModelMetric, ...]:
         kept = []
+        seen: dict[Hashable, tuple[str, ...]] = {}
         for metric in record.metrics:
-            if problem := self._problem("logged_model_metrics", metric):
+            place = (metric.run_id, metric.step, metric.timestamp)
+            problem = self._problem("logged_model_metrics", metric)
+            if problem or (problem := self._taken("logged_model_metrics", "metric_name", (metric.key,), place, seen)):
                 self._misfit(("logged model", record.model_id, "metric"), metric.key, problem, "metrics")
             else:
                 kept.append(metric)
@@ -279,6 +286,16 @@ class Fitting:
             return {}
         equal = found.collation.equal([name for name in names if name not in bad])
         return {name: f"is {other!r} to the collation {found.collation.name}" for name, other in equal.items()}
+
+    def _taken(
+        self, table: str, column: str, words: tuple[str, ...], place: Hashable, seen: dict[Hashable, tuple[str, ...]]
+    ) -> str:
+        """Why words can't be in a place: the target's collation takes them for others that are there."""
+        collation = self._limits.column(table, column).collation
+        if collation is None:
+            return ""
+        first = seen.setdefault((place, *collation.weights(words)), words)
+        return "" if first == words else f"is {first[0]!r} to the collation {collation.name}"
 
     def _without(
         self, field: str, place: tuple[str, str, str], values: Mapping[str, V], bad: Mapping[str, str]

@@ -154,7 +154,7 @@ def test_a_file_that_becomes_another_one_is_not_copied(
     copy = store.with_name("copy.db")
     copy.touch()
     with pytest.raises((sqlite3.OperationalError, FileNotFoundError), match=word):
-        sqlite_copier.copy(store, sqlite_files.file_uri(store, "ro"), copy, 1)
+        sqlite_copier.copy(store, sqlite_files.file_uri(store, "ro"), copy, 1, os.getppid())
 
 
 def test_too_little_room_is_told_before_anything_is_copied(
@@ -184,3 +184,15 @@ def test_a_copy_that_does_not_fit_names_the_folder(store: Path, tmp_path: Path) 
     assert "set TMPDIR to a folder" in done.stderr
     assert left_in(folder) == []
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_copy_that_nobody_waits_for_is_not_finished(store: Path, tmp_path: Path) -> None:
+    """As where mlmeta is killed."""
+    copy = tmp_path / "copy.db"
+    copy.touch()
+    words = (str(store), sqlite_files.file_uri(store, "ro"), str(copy), "1", "1")  # the parent: another process
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", sqlite_copier.__file__, *words], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert not copy.exists()

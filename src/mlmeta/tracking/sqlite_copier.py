@@ -21,7 +21,7 @@ _PART = 256 * 1024
 """Bytes that are compared at once: they stay in the processor's cache."""
 
 
-def copy(source: Path, uri: str, target: Path, patience: float) -> None:
+def copy(source: Path, uri: str, target: Path, patience: float, parent: int) -> None:
     """Fill a copy.
 
     Args:
@@ -29,14 +29,18 @@ def copy(source: Path, uri: str, target: Path, patience: float) -> None:
         uri: of the same, for SQLite.
         target: an empty file.
         patience: seconds to wait for the lock.
+        parent: the process that wants the copy.
 
     Raises:
+        SystemExit: that one was killed.
         sqlite3.Error: the source can't be locked.
         OSError: a file can't be read or written.
     """
     with source.open("rb", buffering=0) as reading, target.open("r+b") as writing:
         while part := reading.read(_PART):
             writing.write(part)
+            if os.getppid() != parent:
+                raise SystemExit
         writing.flush()
         lock = sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None)
         lock.execute("BEGIN")
@@ -77,13 +81,14 @@ def _write(writing: int, part: memoryview, start: int) -> None:
 def main(source: str, uri: str, target: str, patience: str, parent: str) -> None:
     """Copy, and tell as JSON what went wrong; nothing where all is well."""
     try:
-        copy(Path(source), uri, Path(target), float(patience))
+        copy(Path(source), uri, Path(target), float(patience), int(parent))
     except sqlite3.Error as error:
         sys.stdout.write(json.dumps({"sqlite": str(error)}))
     except OSError as error:
         sys.stdout.write(json.dumps({"errno": error.errno, "text": error.strerror, "file": error.filename}))
-    if os.getppid() != int(parent):  # it was killed: nobody needs the copy
-        Path(target).unlink()
+    finally:
+        if os.getppid() != int(parent):  # nobody needs the copy, and nobody else removes it now
+            Path(target).unlink()
 
 
 if __name__ == "__main__":

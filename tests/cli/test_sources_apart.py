@@ -13,6 +13,7 @@ from mlmeta.snapshot.retention import Rules
 from mlmeta.tracking.connection import Connection
 from tests.support.cli import Cli
 from tests.support.databases import Databases
+from tests.support.server import Server
 
 
 def store(databases: Databases, folder: Path) -> Path:
@@ -179,3 +180,22 @@ def test_a_workspace_is_part_of_a_server(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Connection("sqlite:///x.db").workspace == ""
     monkeypatch.setenv("MLFLOW_WORKSPACE", "default")
     assert Connection("http://x").workspace == ""
+
+
+@pytest.mark.parametrize(
+    ("hosts", "sources"),
+    [
+        (("one", "two"), 2),
+        (("one", "ONE.local"), 1),
+        (("3f2a9c0b1d4e", "a01b2c3d4e5f"), 1),  # a container, started again
+        (("mlflow-7d9c6b8f4-x2x9q", "mlflow-7d9c6b8f4-bcdfg"), 1),
+    ],
+)
+def test_a_server_behind_the_loopback(
+    filled: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: tuple[str, ...], sources: int
+) -> None:
+    """`http://localhost:5000` on two hosts are two servers; a container's new name makes no other one of it."""
+    for host in hosts:
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        save(tmp_path, filled.uri.replace("127.0.0.1", "localhost") + "/")
+    assert len(list_snapshots(str(tmp_path)).snapshots) == sources

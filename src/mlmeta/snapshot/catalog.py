@@ -127,6 +127,11 @@ def glance(storage: Storage, files: layout.FileSet, now: float) -> SnapshotInfo:
     summary = _listed(files.summary) if files.summary is not None else None
     if summary is None:
         return describe(storage, files, now)
+    return info_of(files, summary, now)
+
+
+def info_of(files: layout.FileSet, summary: Summary, now: float) -> SnapshotInfo:
+    """What `describe` gives, for a summary that was read already."""
     return _filled(_blank(files, now), summary, files)
 
 

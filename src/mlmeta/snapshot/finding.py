@@ -7,11 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mlmeta.errors import AmbiguousSelectorError, SnapshotNotFoundError
+from mlmeta.errors import AmbiguousSelectorError, MlmetaError, SnapshotNotFoundError
+from mlmeta.schema import Summary
 from mlmeta.schema.identity import canonical
-from mlmeta.snapshot.catalog import SnapshotInfo, State, describe, file_sets, glance
+from mlmeta.snapshot.catalog import SnapshotInfo, State, file_sets, glance, info_of
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.selector import is_latest, is_name, select
+from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
 
 _NAMED = 5
@@ -33,10 +35,17 @@ class Which:
 
 @dataclass(frozen=True)
 class Found:
-    """A snapshot's files, and what a person should know of the choice."""
+    """A snapshot that was found.
+
+    Args:
+        files: its files.
+        notes: what a person should know of the choice.
+        summary: its table of contents, or why that can't be read; None: nobody has looked yet.
+    """
 
     files: FileSet
     notes: tuple[str, ...] = ()
+    summary: Summary | MlmetaError | None = None
 
 
 def find(storage: Storage, selector: str, which: Which | None = None) -> Found:
@@ -65,10 +74,13 @@ def find(storage: Storage, selector: str, which: Which | None = None) -> Found:
         counting = _of_one_source(_not_from_the_future(infos.values(), storage), which or Which(), selector, storage)
         good, notes = _good(counting) if is_latest(selector) else (counting, ())
         chosen = committed[select(selector, [info.timestamp for info in good], leftovers)]
-        read = describe(storage, chosen, now)
-        if read == infos[chosen.timestamp]:
-            return Found(chosen, notes)
-        infos[chosen.timestamp] = read  # the listing came with something else than what it has inside
+        try:
+            summary = read_summary(storage, chosen)
+        except MlmetaError as error:
+            return Found(chosen, notes, error)
+        if (info := info_of(chosen, summary, now)) == infos[chosen.timestamp]:
+            return Found(chosen, notes, summary)
+        infos[chosen.timestamp] = info  # the listing came with something else than what it has inside
 
 
 def _good(infos: list[SnapshotInfo]) -> tuple[list[SnapshotInfo], tuple[str, ...]]:

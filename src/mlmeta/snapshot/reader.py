@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
-from mlmeta.errors import DamagedSnapshotError, ObjectRefusedError
+from mlmeta.errors import DamagedSnapshotError, MlmetaError, ObjectRefusedError
 from mlmeta.schema import METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHistory, Run, Summary
 from mlmeta.schema.kinds import R
 from mlmeta.snapshot import bounds, layout, legacy
@@ -244,7 +244,9 @@ def open_snapshot(storage: Storage, selector: str = "latest", which: Which | Non
         StorageError: the storage can't be read.
     """
     found = find(storage, selector, which)
-    return Snapshot(storage, read_summary(storage, found.files), found.notes)
+    if isinstance(found.summary, MlmetaError):
+        raise found.summary
+    return Snapshot(storage, found.summary or read_summary(storage, found.files), found.notes)
 
 
 __all__ = ["DamagedSnapshotError", "RunHistories", "RunLines", "Snapshot", "layout", "open_snapshot"]

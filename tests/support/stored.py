@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from mlmeta.schema import KINDS, Experiment, MetricHistory, ModelVersion, Record, RegisteredModel, Run, Summary
-from mlmeta.snapshot.catalog import SnapshotInfo, describe, file_sets
+from mlmeta.snapshot.catalog import SnapshotInfo, file_sets, glance
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.snapshot.writer import Committed, SnapshotWriter
@@ -71,7 +71,7 @@ def write_snapshot(
 
 def listed(storage: Storage) -> list[SnapshotInfo]:
     """What `mlmeta list` would show."""
-    return [describe(storage, files, 0) for files in file_sets(storage)]
+    return [glance(storage, files, 0) for files in file_sets(storage)]
 
 
 def assert_whole(storage: Storage, selector: str = "latest", records: Sequence[Record] = RECORDS) -> None:

@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOWEST := .venv-lowest
+LOWEST_READY := $(LOWEST)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs bench bench-peers clean
+.PHONY: help install demo test test-lowest lint format docs bench bench-peers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +25,15 @@ demo: $(READY) ## the whole loop on an embedded store: create, back up, lose, re
 
 test: lint ## all checks and all tests
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+$(LOWEST_READY): pyproject.toml tests/lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(LOWEST)/bin/python -m pip install --quiet --editable . --group dev --constraint tests/lowest.txt
+	@touch $@
+
+test-lowest: $(LOWEST_READY) ## unit tests and the main commands, with the lowest versions declared
+	$(LOWEST)/bin/python -m pytest -n auto -p no:cacheprovider tests/unit tests/cli/test_output.py tests/cli/test_lists.py
 
 lint: $(READY) ## ruff, mypy strict, import rules
 	$(BIN)/ruff check .
@@ -44,4 +55,4 @@ bench-peers: $(READY) ## mlmeta beside mlflow-export-import and mlflow migrate-f
 	$(BIN)/python -m tests.benchmarks.run --size S --route export-import migrate-filestore
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(LOWEST) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

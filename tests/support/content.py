@@ -115,6 +115,6 @@ def _registry(client: MlflowClient, content: Content) -> None:
 
 def _prompt(client: MlflowClient) -> None:
     store = client._get_registry_client().store
-    store.create_registered_model("greeting", [RegisteredModelTag("mlflow.prompt.is_prompt", "true")], None, None)
+    store.create_registered_model("greeting", [RegisteredModelTag("mlflow.prompt.is_prompt", "true")])
     tags = {"mlflow.prompt.is_prompt": "true", "mlflow.prompt.text": "Hello {{name}}"}
     store.create_model_version("greeting", "dummy-source", tags=[ModelVersionTag(k, v) for k, v in tags.items()])

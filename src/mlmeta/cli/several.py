@@ -10,10 +10,10 @@ import os
 import typer
 
 
-def one_a_line(context: typer.Context, parameter: typer.CallbackParam, value: list[str] | None) -> list[str] | None:
+def one_a_line(context: typer.Context, parameter: typer.CallbackParam, value: list[str] | None) -> list[str]:
     """For an option that is repeatable: the lines of its variable that are not empty."""
     text = _variable(context, parameter)
-    return value if text is None else _lines(text)
+    return value or [] if text is None else _lines(text)  # Typer before 0.20 takes no None
 
 
 def first_line(context: typer.Context, parameter: typer.CallbackParam, value: str) -> str:

@@ -127,3 +127,19 @@ def test_runs_that_all_fail_are_given_up_after_a_few_steps(
     assert result.stats["models"] == 3
     searches = sum("/runs/search" in request.path for request in counting.requests)
     assert searches <= 40 * result.stats["experiments"]
+
+
+@pytest.mark.parametrize("name", ["team/churn", "ends in a backslash\\", "a\\'b", 'it\'s "both"'])
+def test_a_model_with_an_odd_name_is_saved(filled: Server, tmp_path: Path, name: str) -> None:
+    """MLflow refuses some of these today, and had them made before."""
+    for table in ("registered_models", "model_versions", "registered_model_tags", "registered_model_aliases"):
+        change(filled.database, f"UPDATE {table} SET name = ? WHERE name = 'churn-model'", name)
+    change(filled.database, "UPDATE model_version_tags SET name = ? WHERE name = 'churn-model'", name)
+    with proxy(filled.uri) as counting:
+        result = backup(counting.uri, [str(tmp_path)])
+    assert result.exit_code == 0, result.skipped
+    (row,) = (row for row in raw(tmp_path, "models") if row["name"] == name)
+    assert len(row["versions"]) > 1
+    asked = [request.path for request in counting.requests if "get-history-bulk" in request.path]
+    assert asked
+    assert not any("run_id=" + "0" * 32 in path for path in asked)  # with authentication on, it would be refused

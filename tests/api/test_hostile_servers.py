@@ -255,6 +255,25 @@ def test_a_server_that_only_fails_is_given_up(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_server_from_before_experiments_were_searched(tmp_path: Path) -> None:
+    """MLflow 1.27 and older know a list of experiments, and neither a bulk endpoint nor logged models."""
+
+    def unknown(asked: Asked) -> None:
+        asked.reply(b"<!doctype html><title>404 Not Found</title>", 404, content_type="text/html")
+
+    answers: dict[str, Answer] = {
+        "/experiments/search": unknown,
+        "/experiments/list": lambda asked: asked.reply({"experiments": [experiment(1), experiment(2)]}),
+        "/logged-models/search": unknown,
+        "/traces/search": unknown,
+        "/version": lambda asked: asked.reply(b"1.27.0"),
+    }
+    with hostile_server(answers) as server:
+        result = backup(server.uri, [str(tmp_path)])
+    assert result.exit_code == 0, result.skipped
+    assert (result.stats["experiments"], result.stats["runs"], result.stats["metric_points"]) == (2, 6, 12)
+
+
 def test_on_screen(cli: Cli) -> None:
     with hostile_server({RUN_SEARCH: _body(b"<html>", content_type="text/html")}) as server:
         done = cli("backup", "--tracking-uri", server.uri).ended(3)

@@ -12,6 +12,7 @@ import json
 import logging
 import textwrap
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from requests import Response
 
 SEARCH_EXPERIMENTS = "/api/2.0/mlflow/experiments/search"
+LIST_EXPERIMENTS = "/api/2.0/mlflow/experiments/list"
+"""What servers before MLflow 1.28 have in place of it."""
 DEFAULT_WORKSPACE = "default"
 _CHECK_TIMEOUT = 10
 """Seconds for one try of the check; with the second try and its pause it stays under half a minute."""
@@ -59,6 +62,7 @@ class Connection:
         self._registry_uri = registry_uri
         self._failing_since: float | None = None
         self.is_bounded = True
+        self.only_lists = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the client, so that a connection can travel to another process."""
@@ -143,7 +147,7 @@ class Connection:
 
         self._check_credentials()
         try:
-            response = self.request("POST", SEARCH_EXPERIMENTS, json={"max_results": 1})
+            response = self._first_experiment()
         except MlflowException as error:
             if isinstance(_origin(error), ReplyError):
                 raise _not_mlflow(self.name, self.reason(error)) from error
@@ -152,6 +156,15 @@ class Connection:
                 hint="check the address, that the server runs, and that it can be reached from here (VPN, firewall)",
             ) from error
         _judge(response, self.name)
+
+    def _first_experiment(self) -> Response:
+        """The reply of a server's search; of an old one's list."""
+        response = self.request("POST", SEARCH_EXPERIMENTS, json={"max_results": 1})
+        if response.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+            listed = self.request("GET", LIST_EXPERIMENTS, params={"max_results": 1})
+            self.only_lists = listed.status_code == HTTPStatus.OK and _is_experiment_list(listed)
+            return listed if self.only_lists else response
+        return response
 
     def succeeded(self) -> None:
         """A call has brought what was asked for."""

@@ -24,7 +24,7 @@ from mlmeta.exporter.source import Item, SourceInfo
 from mlmeta.exporter.split import belongs
 from mlmeta.progress import Progress
 from mlmeta.schema import HISTORIES, Experiment, RegisteredModel, Run, Selection, Skipped, experiment_order
-from mlmeta.tracking.connection import Connection, client_version, unreadable
+from mlmeta.tracking.connection import LIST_EXPERIMENTS, Connection, client_version, unreadable
 
 DEFAULT_JOBS = 8
 
@@ -126,6 +126,8 @@ class ApiSource:
     def _ask_experiments(self, token: str | None, size: int) -> Any:
         from mlflow.entities import ViewType
 
+        if self._connection.only_lists:
+            return _listed_experiments(self._connection, token, size)
         return self._connection.client.search_experiments(ViewType.ALL, size, page_token=token)
 
     def _named(self, name: str) -> Experiment:
@@ -204,6 +206,21 @@ def _once(items: Iterable[Experiment | Skipped], skipped: list[Skipped]) -> list
         elif found.setdefault(item.experiment_id, item) != item:
             skipped.append(Skipped(kind="experiment", id=item.experiment_id, reason="the server gave two of that id"))
     return sorted(found.values(), key=lambda experiment: experiment_order(experiment.experiment_id))
+
+
+def _listed_experiments(connection: Connection, token: str | None, size: int) -> Any:
+    """A page of experiments of a server before MLflow 1.28, for which today's client has no call."""
+    from mlflow.entities import Experiment as Entity
+    from mlflow.protos.service_pb2 import SearchExperiments
+    from mlflow.store.entities import PagedList
+    from mlflow.utils.proto_json_utils import parse_dict
+    from mlflow.utils.rest_utils import verify_rest_response
+
+    params = {"view_type": "ALL", "max_results": size, **({"page_token": token} if token else {})}
+    reply = verify_rest_response(connection.request("GET", LIST_EXPERIMENTS, params=params), LIST_EXPERIMENTS)
+    found = SearchExperiments.Response()
+    parse_dict(reply.json(), found)
+    return PagedList([Entity.from_proto(one) for one in found.experiments], found.next_page_token or None)
 
 
 def _lost_experiments(number: int | None, reason: str) -> Skipped:

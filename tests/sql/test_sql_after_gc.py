@@ -128,6 +128,7 @@ def test_a_run_comes_back(uri: str, snapshot: Snapshot, tmp_path: Path, case: st
     if case in {"a logged model", "all"}:
         expected["logged model metrics"] = 3
     assert result.created == expected
+    assert result.plan.changed == {}
     assert_is_whole(uri, snapshot, tmp_path)
 
 

@@ -69,7 +69,7 @@ class LoggedModelStep:
             self._outcome.was_there("logged models", key)
             return
         missing = _missing(stored, found)
-        whole = found.model_copy(update={"metrics": (*found.metrics, *missing)})
+        whole = found.model_copy(update={"metrics": tuple(sorted((*found.metrics, *missing), key=_place))})
         differences = changes(stored, whole)
         if reason := others(differences):
             self._outcome.conflict(*key, f"the target has it with other content: {reason}", key)
@@ -108,4 +108,5 @@ def _missing(stored: LoggedModel, found: LoggedModel) -> tuple[LoggedModelMetric
 
 
 def _place(metric: LoggedModelMetric) -> tuple[str, int, int, str]:
-    return metric.key, metric.timestamp, metric.step, metric.run_id
+    """The primary key of a metric of a model, in the order of a snapshot."""
+    return metric.key, metric.step, metric.timestamp, metric.run_id

@@ -287,7 +287,15 @@ def _surplus(s: Snapshot) -> None:
     s.entry("runs", records=s.fields["files"]["runs"]["records"] - 1)
 
 
+def _in_a_real_history(old: bytes, new: bytes) -> Change:
+    """A line that an incremental backup takes over, as its run and its number of points are right."""
+    return lambda s: s.edit("metrics", old, new)
+
+
 CONTENT: dict[str, Change] = {
+    "a column that is too long": _in_a_real_history(b'"timestamp":[', b'"timestamp":[1,'),
+    "a number of 4,000 digits in a history": _in_a_real_history(b'"timestamp":[', b'"timestamp":[' + b"1" * 4000),
+    "a history that is no JSON": _in_a_real_history(b'"timestamp":[', b'"timestamp":[[[['),
     "a record that is too deep": _of_runs(_run(b'"params":' + b"[" * 100_000)),
     "a number of 5,000 digits": _of_runs(_run(b'"start_time":' + b"1" * 5000)),
     "a number of 4,000 digits": _of_runs(_run(b'"start_time":' + b"1" * 4000)),

@@ -16,6 +16,7 @@ from mlmeta.schema import (
 )
 from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.records import taken_apart
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ class Earlier:
         self._run = next(self._runs, None)
 
     def lines(self, run: Run) -> Iterator[HistoryLine]:
-        """The histories that the snapshot has of a run, by key.
+        """The histories that the snapshot has of a run, by key: sound ones, for they become part of another.
 
         Args:
             run: one that `run` found. Runs come in the same order here.
@@ -78,8 +79,15 @@ class Earlier:
             self._drop(passed)
         self._current = run.run_id
         while self._line is not None and self._line.run_id == run.run_id:
-            yield self._line
+            yield self._sound(self._line)
             self._line = next(self._lines, None)
+
+    def _sound(self, line: HistoryLine) -> HistoryLine:
+        try:
+            taken_apart(line)
+        except SnapshotError as error:
+            raise _unusable(self.timestamp, str(error)) from error
+        return line
 
     def _drop(self, run_id: str) -> None:
         while self._line is not None and self._line.run_id == run_id:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlmeta.schema import HistoryLine, LatestMetric, Record, canonical, point_order
 from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.records import taken_apart
 
 LARGEST = 1.7976931348623157e308
 """What MLflow's SQL store keeps for infinity (`SqlAlchemyStore.sanitize_metric_value`)."""
@@ -47,7 +48,7 @@ class MetricPoints:
         return {
             (step, timestamp, repr(_stored(value)))
             for line in self.lines
-            for step, timestamp, value in canonical(line.record().points())
+            for step, timestamp, value in canonical(taken_apart(line).points())
         }
 
 

@@ -7,7 +7,7 @@ metrics and params are plain maps; there are no tags of experiments, no historie
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeGuard
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -43,12 +43,12 @@ def summary(fields: dict[str, Any], files: FileSet) -> Summary:
     """A summary from what the older script wrote.
 
     Raises:
-        DamagedSnapshotError: it is the summary of another snapshot.
+        DamagedSnapshotError: it is the summary of another snapshot, or of none.
     """
-    if fields.get("backup_timestamp", files.timestamp) != files.timestamp:
-        raise damaged(file_name(SUMMARY, files.timestamp), None, "it is the summary of another snapshot")
     stats = fields.get("stats")
-    counts = {k: v for k, v in stats.items() if isinstance(v, int) and 0 <= v <= _MOST} if _is_map(stats) else {}
+    if fields.get("backup_timestamp") != files.timestamp or not isinstance(stats, dict):
+        raise damaged(file_name(SUMMARY, files.timestamp), None, "it is not the summary of this snapshot")
+    counts = {k: v for k, v in stats.items() if isinstance(v, int) and 0 <= v <= _MOST}
     return Summary(
         schema_version=SCHEMA,
         backup_timestamp=files.timestamp,
@@ -59,10 +59,6 @@ def summary(fields: dict[str, Any], files: FileSet) -> Summary:
         files={kind: _entry(kind, files, counts.get(kind, 0)) for kind in KINDS},
         source_kind="",
     )
-
-
-def _is_map(value: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
 
 
 def _entry(kind: str, files: FileSet, records: int) -> FileEntry:

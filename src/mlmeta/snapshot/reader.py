@@ -16,7 +16,7 @@ from mlmeta.schema import METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHis
 from mlmeta.schema.kinds import R
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.finding import Which, find
-from mlmeta.snapshot.records import damaged, inspect_lines, parse_history_lines, parse_lines, parse_record
+from mlmeta.snapshot.records import damaged, inspect_lines, parse_history_lines, parse_lines, taken_apart
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
 
@@ -53,7 +53,7 @@ class RunLines:
             DamagedSnapshotError: one is none.
         """
         for line in self.lines:
-            yield parse_record(line.line, MetricHistory, f"the history of {line.key!r} of run {line.run_id}")
+            yield taken_apart(line)
 
 
 class Snapshot:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import ValidationError
 
 from mlmeta.errors import DamagedSnapshotError
-from mlmeta.schema import Experiment, HistoryLine, Line, LoggedModel, Run, named
+from mlmeta.schema import Experiment, HistoryLine, Line, LoggedModel, MetricHistory, Run, named
 from mlmeta.schema.kinds import R
 from mlmeta.snapshot import bounds
 
@@ -109,6 +109,15 @@ def parse_record(text: bytes, record: type[R], where: str) -> R:
     if why := misnamed(found):
         raise damaged(where, None, why)
     return found
+
+
+def taken_apart(line: HistoryLine) -> MetricHistory:
+    """A metric history from its line.
+
+    Raises:
+        DamagedSnapshotError: it is none.
+    """
+    return parse_record(line.line, MetricHistory, f"the history of {line.key[:200]!r} of run {line.run_id[:100]}")
 
 
 def misnamed(record: Line) -> str:

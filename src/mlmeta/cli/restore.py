@@ -54,7 +54,8 @@ OnConflictOption = Annotated[
     typer.Option(
         "--on-conflict",
         envvar="MLMETA_ON_CONFLICT",
-        help="Where a database has other data under the same id or name: write nothing, leave it out, or rename.",
+        help="Where a database has other data under the same id or name, or can't hold something: write nothing, "
+        "leave it out, or rename.",
     ),
 ]
 Undelete = Annotated[

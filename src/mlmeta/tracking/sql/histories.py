@@ -49,9 +49,14 @@ def _in_order(connection: Connection, tables: Tables, runs: dict[str, Run]) -> I
     counts = point_counts(connection, tables, list(runs))
     if not all(type(key) is str for _, key, _ in counts):
         raise OddPointsError
-    rows = _points(connection, tables, list(runs))
-    for run_id, key, count in counts:
-        yield from _history(runs[run_id], key, count, rows)
+    try:
+        rows = _points(connection, tables, list(runs))
+        for run_id, key, count in counts:
+            yield from _history(runs[run_id], key, count, rows)
+    except (sqlite3.OperationalError, OperationalError) as error:
+        if UNDECODABLE not in str(error):
+            raise
+        raise OddPointsError from error
 
 
 def point_counts(connection: Connection, tables: Tables, ids: Sequence[str]) -> Sequence[Any]:
@@ -73,23 +78,11 @@ def _points(connection: Connection, tables: Tables, ids: Sequence[str]) -> Itera
             by_bytes(table.run_uuid, dialect), by_bytes(table.key, dialect), step, table.timestamp, nan, table.value
         )
     )
-    if dialect == "sqlite":
-        yield from _plain_tuples(connection, query)
-        return
-    options = {"stream_results": True, "max_row_buffer": POINTS_PER_RECORD} if dialect == "postgresql" else {}
-    for rows in connection.execute(query, execution_options=options).partitions(POINTS_PER_RECORD):
-        yield from rows
-
-
-def _plain_tuples(connection: Connection, query: sa.Select[Any]) -> Iterator[Any]:
-    """Rows as the driver gives them, no SQLAlchemy row for each point."""
-    try:
+    if dialect == "sqlite":  # plain tuples, and neither a SQLAlchemy row nor a line of Python for each point
         cursor = cast("Iterator[Any]", connection.execute(query).cursor)
-        yield from chain(cursor)  # which is not closed with the generator: it may be gone by then
-    except (sqlite3.OperationalError, OperationalError) as error:
-        if UNDECODABLE not in str(error):
-            raise
-        raise OddPointsError from error
+        return chain(cursor)  # which is not closed with the generator: it may be gone by then
+    options = {"stream_results": True, "max_row_buffer": POINTS_PER_RECORD} if dialect == "postgresql" else {}
+    return chain.from_iterable(connection.execute(query, execution_options=options).partitions(POINTS_PER_RECORD))
 
 
 def _history(run: Run, key: str, count: int, rows: Iterator[Any]) -> Iterator[MetricHistory]:

@@ -18,7 +18,7 @@ class Experiment(Record):
 
 
 def experiment_order(experiment_id: str) -> tuple[int, int, str]:
-    """Sort key of experiment ids: numbers by value, then anything else by code point."""
-    if experiment_id.isascii() and experiment_id.isdigit():
+    """Sort key of experiment ids: numbers by value (below 0: made by hand), then anything else by code point."""
+    if experiment_id.isascii() and experiment_id.removeprefix("-").isdigit():
         return (0, int(experiment_id), experiment_id)
     return (1, 0, experiment_id)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import http.client
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 HOP = {"connection", "transfer-encoding", "keep-alive", "content-length", "host", "server", "date"}
@@ -47,12 +49,16 @@ class Proxy:
         uri: where it listens.
         fault: what it does to requests; may be changed at any time.
         alter: what it makes of a reply's body.
+        page: what it says, as HTML, with a status of its own.
+        prefix: path that the server seems to be below; it is taken away from requests.
     """
 
     target: str
     uri: str = ""
     fault: Fault = lambda _: None
     alter: Callable[[Request, bytes], bytes] = lambda _, body: body
+    prefix: str = ""
+    page: bytes = b""
     requests: list[Request] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -101,12 +107,13 @@ class _Handler(BaseHTTPRequestHandler):
         request = self.proxy.note(self.command, self.path, body, dict(self.headers.items()), self.client_address[1])
         status = self.proxy.fault(request)
         if status:
-            self._answer(status, {"Content-Type": "text/plain"}, b"no")
+            page = self.proxy.page
+            self._answer(status, {"Content-Type": "text/html" if page else "text/plain"}, page or b"no")
             return
         connection = http.client.HTTPConnection(self.proxy.target, timeout=60)
         try:
             kept = {k: v for k, v in self.headers.items() if k.lower() not in {"connection", "accept-encoding"}}
-            connection.request(self.command, self.path, body, kept)
+            connection.request(self.command, self.path.removeprefix(self.proxy.prefix), body, kept)
             reply = connection.getresponse()
             content = self.proxy.alter(request, reply.read())
             if status == LOST:
@@ -153,8 +160,15 @@ def silent_server() -> Iterator[str]:
 
 
 @contextmanager
-def static_server(status: int, content: bytes, kind: str = "text/html") -> Iterator[str]:
-    """A web server that says the same to everything."""
+def static_server(
+    status: int,
+    content: bytes,
+    kind: str = "text/html",
+    *,
+    headers: dict[str, str] | None = None,
+    certificate: Path | None = None,
+) -> Iterator[str]:
+    """A web server that says the same to everything; with a certificate (and its key, one file) over TLS."""
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
@@ -165,16 +179,25 @@ def static_server(status: int, content: bytes, kind: str = "text/html") -> Itera
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = _handle
+        def version_string(self) -> str:
+            return (headers or {}).get("Server", super().version_string())
+
+        do_GET = do_POST = do_CONNECT = _handle
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     listening.daemon_threads = True
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        listening.socket = context.wrap_socket(listening.socket, server_side=True)
     threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{listening.server_address[1]}"
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{listening.server_address[1]}"
     finally:
         listening.shutdown()
         listening.server_close()

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import configparser
 import functools
-import json
 import logging
-import textwrap
 import time
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from mlmeta.brief import in_brief
 from mlmeta.errors import (
     AuthenticationError,
     ConnectionFailedError,
     MissingStoreError,
-    NotMlflowError,
     ReplyError,
     UnreachableError,
 )
 from mlmeta.redaction import scrubbed, without_secrets
-from mlmeta.tracking import address, bounded
+from mlmeta.tracking import address, bounded, diagnosis
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,6 +36,8 @@ LIST_EXPERIMENTS = "/api/2.0/mlflow/experiments/list"
 DEFAULT_WORKSPACE = "default"
 _CHECK_TIMEOUT = 10
 """Seconds for one try of the check; with the second try and its pause it stays under half a minute."""
+_SHORT_TIMEOUT = 5
+"""Seconds for a look whether MLflow answers elsewhere."""
 _STANDSTILL = 120.0
 """Seconds in which every call failed, until a server is given up that goes on answering `check`."""
 
@@ -119,6 +119,8 @@ class Connection:
 
     def _check_credentials(self) -> None:
         """See that what MLflow takes from the environment or its own file can be sent at all."""
+        from mlflow.exceptions import MlflowException
+
         try:
             token = self.tracking.get_host_creds().token
         except configparser.Error as error:  # its text has lines of the file
@@ -126,6 +128,14 @@ class Connection:
                 f"MLflow's credentials file (~/.mlflow/credentials) is malformed: {type(error).__name__}",
                 hint="it takes a line [mlflow], then mlflow_tracking_username = … and mlflow_tracking_password = …",
             ) from None
+        except (
+            MlflowException,
+            ValueError,
+        ) as error:  # variables of MLflow's that contradict each other, or mean nothing
+            raise ConnectionFailedError(
+                f"MLflow's settings for {self.name} can't be used: {self.reason(error)}",
+                hint="check the variables MLFLOW_TRACKING_…, MLFLOW_ENABLE_… and ~/.mlflow/credentials",
+            ) from error
         if token and (token != token.strip() or not token.isprintable()):
             raise AuthenticationError(
                 f"the token for {self.name} has a line break or a blank that no header takes",
@@ -149,20 +159,31 @@ class Connection:
         try:
             response = self._first_experiment()
         except MlflowException as error:
+            reason = self.reason(error)
             if isinstance(_origin(error), ReplyError):
-                raise _not_mlflow(self.name, self.reason(error)) from error
-            raise UnreachableError(
-                f"no answer from {self.name}: {_cause(error, self.uri)}",
-                hint="check the address, that the server runs, and that it can be reached from here (VPN, firewall)",
-            ) from error
-        _judge(response, self.name)
+                raise diagnosis.not_mlflow(self.name, self.uri, reason, self._ask_at) from error
+            raise diagnosis.unreachable(self.name, self.uri, error, reason) from error
+        diagnosis.judge(response, self.name, self.uri, self._ask_at)
+
+    def _ask_at(self, method: str, address: str) -> Response | None:
+        """Ask another address of the same server what `check` asks, or for its page."""
+        from mlflow.exceptions import MlflowException
+
+        other = Connection(address, self._registry_uri)
+        more = {"json": {"max_results": 1}} if method == "POST" else {}
+        try:
+            with bounded.impatient():
+                endpoint = SEARCH_EXPERIMENTS if method == "POST" else "/"
+                return other.request(method, endpoint, timeout=_SHORT_TIMEOUT, **more)
+        except MlflowException:
+            return None
 
     def _first_experiment(self) -> Response:
         """The reply of a server's search; of an old one's list."""
         response = self.request("POST", SEARCH_EXPERIMENTS, json={"max_results": 1})
         if response.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
             listed = self.request("GET", LIST_EXPERIMENTS, params={"max_results": 1})
-            self.only_lists = listed.status_code == HTTPStatus.OK and _is_experiment_list(listed)
+            self.only_lists = listed.status_code == HTTPStatus.OK and diagnosis.is_experiment_list(listed)
             return listed if self.only_lists else response
         return response
 
@@ -183,7 +204,7 @@ class Connection:
         if now - self._failing_since > _STANDSTILL:
             raise UnreachableError(
                 f"{self.name} has answered no call for {_STANDSTILL:.0f} seconds; the last one failed with: {reason}",
-                hint="look at the server's log, and try again later",
+                hint=diagnosis.advice(error),
             ) from error
         return reason
 
@@ -281,52 +302,14 @@ def _allow_file_store() -> None:
     MLFLOW_ALLOW_FILE_STORE.set(True)
 
 
-def _judge(response: Response, name: str) -> None:
-    status = response.status_code
-    if status in {401, 403}:
-        raise AuthenticationError(
-            f"{name} refuses access ({status})",
-            hint="check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-        )
-    if status >= 500 or status == 429:
-        raise UnreachableError(
-            f"{name} answers {status} ({response.reason})", hint="look at the server's log, and try again later"
-        )
-    if status != 200 or not _is_experiment_list(response):
-        raise _not_mlflow(name, str(status))
-
-
-def _not_mlflow(name: str, what: str) -> NotMlflowError:
-    return NotMlflowError(
-        f"{name} answers ({what}), but not as an MLflow server does",
-        hint="check the address: it is the one the MLflow UI opens on, without a path behind it",
-    )
-
-
 def _origin(error: BaseException) -> BaseException | None:
     """What MLflow wrapped: it does so for all that comes up while it sends a request."""
     return error.__cause__ or error.__context__
 
 
-def _is_experiment_list(response: Response) -> bool:
-    try:
-        content = json.loads(response.text)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and set(content) <= {"experiments", "next_page_token"}
-
-
-def _cause(error: BaseException, uri: str) -> str:
-    text = str(error)
-    for known in ("Connection refused", "Name or service not known", "timed out", "No route to host"):
-        if known in text:
-            return known.lower()
-    return _first_line(error, uri)
-
-
 def _first_line(error: BaseException, uri: str) -> str:
-    text = scrubbed(str(error).strip()[:_MOST_TEXT], uri).strip()
-    return textwrap.shorten(text.splitlines()[0], 300, placeholder=" …") if text else type(error).__name__
+    text = diagnosis.without_page(scrubbed(str(error).strip()[:_MOST_TEXT], uri).strip())
+    return in_brief(text.splitlines()[0], 300) if text else type(error).__name__
 
 
 __all__ = ["Connection", "ConnectionFailedError", "client_version"]

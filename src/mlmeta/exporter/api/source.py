@@ -24,6 +24,7 @@ from mlmeta.exporter.source import Item, SourceInfo
 from mlmeta.exporter.split import belongs
 from mlmeta.progress import Progress
 from mlmeta.schema import HISTORIES, Experiment, RegisteredModel, Run, Selection, Skipped, experiment_order
+from mlmeta.tracking import diagnosis
 from mlmeta.tracking.connection import LIST_EXPERIMENTS, Connection, client_version, unreadable
 
 DEFAULT_JOBS = 8
@@ -151,7 +152,7 @@ class ApiSource:
         self._connection.check()
         reason = self._connection.reason(error)
         return ConnectionFailedError(
-            f"{self.info.uri} failed while it was read: {reason}", hint="look at the server's log, and try again"
+            f"{self.info.uri} failed while it was read: {reason}", hint=diagnosis.advice(error)
         )
 
     def _runs(self, experiments: list[Experiment], earlier: Earlier | None) -> Iterator[Item]:

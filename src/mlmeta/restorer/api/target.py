@@ -20,6 +20,7 @@ from mlmeta.restorer.target import Plan, Readback, Report
 from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, ModelVersion, Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
+from mlmeta.tracking import diagnosis
 from mlmeta.tracking.connection import Connection
 
 _WRITERS = 6
@@ -125,7 +126,7 @@ class ApiTarget:
             self._connection.check()
             raise RestoreError(
                 f"{self._connection.name} failed: {self._connection.reason(error)}",
-                hint="look at the server's log; run the restore again, it goes on where it stopped",
+                hint=f"{diagnosis.advice(error)}; a restore that is run again goes on where this one stopped",
             ) from error
         state = self._state
         return Report(

@@ -76,6 +76,11 @@ class SnapshotInfo(BaseModel):
     experiments: tuple[str, ...] = ()
     problem: str = ""
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether its timestamp is still to come, or never will, as it is no date: whatever its state is."""
+        return self.age is None or self.age < -FUTURE
+
 
 def file_sets(storage: Storage) -> list[layout.FileSet]:
     """The files of all snapshots, newest first, the half-written ones included."""
@@ -149,7 +154,7 @@ def _blank(files: layout.FileSet, now: float) -> SnapshotInfo:
 
 def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> SnapshotInfo:
     state, problem = _state(summary, files)
-    if state.restorable and info.age is not None and info.age < -FUTURE:
+    if state.restorable and info.age is not None and info.is_ahead:
         state, problem = State.FUTURE, f"it is dated in the future, and used only where it is named{_also(problem)}"
     return info.model_copy(
         update={

@@ -92,7 +92,7 @@ def _good(infos: list[SnapshotInfo]) -> tuple[list[SnapshotInfo], tuple[str, ...
 
 def _not_from_the_future(infos: Iterable[SnapshotInfo], storage: Storage) -> list[SnapshotInfo]:
     newest_first = list(infos)
-    present = [info for info in newest_first if info.state is not State.FUTURE]
+    present = [info for info in newest_first if not info.is_ahead]
     if not present:
         raise SnapshotNotFoundError(
             f"all snapshots in {storage.location} are dated in the future",

@@ -87,10 +87,12 @@ class FileSet:
 def group(files: Iterable[StoredFile]) -> list[FileSet]:
     """Files by timestamp, newest first. Files with other names are none of ours and are left out.
 
-    Of several files of a kind, flat names win over the older layout, and plain ones over compressed ones.
+    Of several files of a kind, the one that came first wins, where the storage has a clock of its own: who may only
+    create can put none in the place of another. Then flat names win over the older layout, and plain ones over
+    compressed ones.
     """
     sets: dict[str, FileSet] = {}
-    for file in sorted(files, key=lambda file: ("/" in file.name, file.name)):
+    for file in sorted(files, key=lambda file: (file.created or 0, "/" in file.name, file.name)):
         match = _NAME.fullmatch(file.name)
         if match is None or match["folder"] not in {None, match["timestamp"]}:
             continue

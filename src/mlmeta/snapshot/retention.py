@@ -65,9 +65,9 @@ def kept(timestamps: Sequence[str], rules: Rules) -> dict[str, list[str]]:
     for name, bucket in _BUCKETS.items():
         _keep_buckets(reasons, name, getattr(rules, name), bucket)
     if newest_first and rules.within:
-        oldest = _moment(newest_first[0]) - rules.within
+        newest = _moment(newest_first[0])
         for timestamp in newest_first:
-            if _moment(timestamp) >= oldest:
+            if newest - _moment(timestamp) <= rules.within:  # from the newest back, there may be no such date
                 reasons[timestamp].append(f"within {rules.within}")
     if newest_first and not reasons[newest_first[0]]:
         reasons[newest_first[0]].append("newest")

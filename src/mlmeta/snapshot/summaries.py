@@ -26,6 +26,7 @@ _VERSION = re.compile(r"([0-9]{1,6})(?:\.[0-9]{1,6}){0,2}")
 _KIND = re.compile(r"[a-z][a-z_]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST = (1 << 63) - 1
+_NO_DATE = "its timestamp is not a date"
 _NAMED = 20_000
 """Things that could not be saved, or warnings, that a summary names; of more, it says how many."""
 
@@ -80,6 +81,8 @@ def parse_summary(content: bytes, files: layout.FileSet) -> Summary:
     if "schema_version" not in fields:
         if not _NEVER_LEGACY.isdisjoint(fields):  # one altered byte in that key must not make it an older snapshot
             raise damaged(name, None, "it is not what was written: it names no schema version")
+        if layout.moment_of(files.timestamp) is None:
+            raise damaged(name, None, _NO_DATE)
         return legacy.summary(fields, files)
     _must_be_readable(fields["schema_version"], name)
     if not summary_is_intact(content):
@@ -154,6 +157,8 @@ def untrue(summary: Summary, timestamp: str) -> Iterator[str]:
     """
     if summary.backup_timestamp != timestamp:
         yield f"it is the summary of {summary.backup_timestamp[:40]!r}"
+    if layout.moment_of(timestamp) is None:
+        yield _NO_DATE
     for kind, entry in summary.files.items():
         if why := _untrue_entry(kind, entry, timestamp):
             yield f"its entry for {kind[:40]!r} is not believed: {why}"

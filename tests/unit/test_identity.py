@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from mlmeta.exporter.source import SourceInfo
+from mlmeta.operations.stores import Store, identity_of, which
 from mlmeta.schema import Summary
 from mlmeta.schema.identity import canonical, is_vague
-from mlmeta.tracking.database import parse
+from mlmeta.tracking.database import address, parse
 from mlmeta.tracking.identity import identify, this_machine
 
 
@@ -31,6 +33,8 @@ from mlmeta.tracking.identity import identify, this_machine
         ("databricks://profile", "databricks://profile"),
         ("arn:aws:sagemaker:1:2", "arn:aws:sagemaker:1:2"),
         ("http://x:port", "http://x:port"),
+        ("sqlite:////srv/a#1.db", "sqlite:////srv/a#1.db"),
+        ("sqlite:////srv/what?.db", "sqlite:////srv/what?.db"),
         ("", ""),
     ],
 )
@@ -69,6 +73,7 @@ def test_what_only_means_something_in_its_place_is_vague(text: str, vague: bool)
         ("mysql+pymysql://127.0.0.1:3307/m", "mysql://box:3307/m"),
         ("http://mlflow:5000", "http://mlflow:5000"),
         ("databricks", "databricks"),
+        ("http://localhost:port", "http://localhost:port"),
         ("azureml://x/y", "azureml://x/y"),
     ],
 )
@@ -79,6 +84,7 @@ def test_the_loopback_is_this_machine(uri: str, expected: str) -> None:
 def test_paths_are_real_and_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
+    assert identify("sqlite:///a#1.db") == f"sqlite:///{tmp_path.resolve()}/a#1.db"
     for uri in ("sqlite:///a.db", f"sqlite:///{tmp_path}/link/a.db", "sqlite:///./link/link/a.db"):
         assert identify(uri) == f"sqlite:///{tmp_path.resolve()}/a.db"
     for uri in ("mlruns", "./mlruns/", f"file://{tmp_path}/link/mlruns", f"{tmp_path}/mlruns"):
@@ -132,6 +138,50 @@ def test_a_schema_in_the_address_counts(query: str, shown: str, schema: str) -> 
 def test_a_host_in_the_query_is_the_host() -> None:
     assert parse("postgresql://u:p@/db?host=db1").shown == "postgresql://db1/db"
     assert parse("postgresql://u:p@/db?host=/run/postgresql").shown == "postgresql:///db"
+
+
+@pytest.mark.parametrize(
+    ("uri", "socket"),
+    [
+        ("postgresql://u:p@/db?host=/cloudsql/project:region:one", "/cloudsql/project:region:one"),
+        ("postgresql://u:p@/db?host=/srv/two/", "/srv/two/"),
+        ("postgresql://u:p@/db?host=@abstract", "@abstract"),
+        ("postgresql://u:p@/db?host=/var/run/postgresql", ""),
+        ("postgresql:///db", ""),
+        ("postgresql://h/db", ""),
+        ("mysql+pymysql://u@localhost/db?unix_socket=/cloudsql/project:region:one", "/cloudsql/project:region:one"),
+        ("mysql+pymysql://u@localhost/db?unix_socket=/run/mysqld/mysqld.sock", ""),
+    ],
+)
+def test_behind_two_sockets_are_two_servers(uri: str, socket: str) -> None:
+    database = address(uri)
+    assert database.socket == socket
+    usual = identify(database.shown, host="box")
+    assert identify(database.shown, socket=socket, host="box") == usual + (f"#socket={socket}" if socket else "")
+    assert which(uri).source[1].endswith(f"/db#socket={socket}" if socket else "/db")
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://u:p@[::1]/db", "postgresql://[::1]/db"),
+        ("postgresql://u:p@[fe80::1]:5433/db", "postgresql://[fe80::1]:5433/db"),
+        ("postgresql://u:p@/db?host=/tmp&port=5433", "postgresql://:5433/db"),
+        ("postgresql://u:p@/db?host=a:1&host=b:2", "postgresql://a:1/db"),
+        ("postgresql://u:p@h/my%20db", "postgresql://h/my db"),
+        ("sqlite:////srv/what%3F.db", "sqlite:////srv/what?.db"),
+        ("sqlite:////srv/50%25.db", "sqlite:////srv/50%.db"),
+    ],
+)
+def test_addresses_in_unusual_forms(uri: str, shown: str) -> None:
+    assert address(uri).shown == shown
+    assert identify(shown)  # which a host in its brackets is fit for
+
+
+@pytest.mark.parametrize(("registry", "mark"), [("http://X:80/", ""), ("http://u:p@x", ""), ("http://y/", "http://y")])
+def test_a_registry_at_the_same_place_is_no_other_one(registry: str, mark: str) -> None:
+    found = identity_of(Store("http://x", registry), SourceInfo(uri="http://x", kind="server"))
+    assert found == "http://x" + (f"#registry={mark}" if mark else "")
 
 
 def summary(**more: str) -> Summary:

@@ -30,6 +30,7 @@ class SourceInfo:
         point_in_time: whether all is read as of one moment.
         workspace: of MLflow, that is read; empty: the default one, or there are none.
         schema: of the database, that is read; empty: the usual one, or it has none.
+        socket: that leads to the database; empty: none, or the one of this machine's own server.
     """
 
     uri: str
@@ -39,6 +40,7 @@ class SourceInfo:
     point_in_time: bool = False
     workspace: str = ""
     schema: str = ""
+    socket: str = ""
 
 
 class Source(Protocol):

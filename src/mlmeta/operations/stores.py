@@ -118,8 +118,16 @@ def _executor(store: Store) -> Iterator[Executor | None]:
 
 def identity_of(store: Store, info: SourceInfo) -> str:
     """Which store was read, whatever text named it."""
-    registry = without_secrets(store.registry_uri) if store.is_split and store.registry_uri else ""
-    return identify(info.uri, workspace=info.workspace, schema=info.schema, registry=registry)
+    registry = _shown(store.registry_uri) if store.registry_uri else ""
+    return identify(info.uri, workspace=info.workspace, schema=info.schema, socket=info.socket, registry=registry)
+
+
+def _shown(uri: str) -> str:
+    if kind_of(uri) not in DATABASES:
+        return without_secrets(uri)
+    from mlmeta.tracking.database import address
+
+    return address(uri).shown
 
 
 def records(source: Source, selection: Selection) -> Iterator[Record | Skipped]:
@@ -221,8 +229,13 @@ def which(of_source: str = "", likely: str = "") -> Which:
 def _spellings(name: str) -> tuple[str, ...]:
     if not name:
         return ()
-    shown = without_secrets(name)
-    return (name, identify(shown), canonical(shown))
+    shown = _shown(name)
+    if kind_of(name) not in DATABASES:
+        return (name, identify(shown), canonical(shown))
+    from mlmeta.tracking.database import address
+
+    database = address(name)
+    return (name, identify(shown, schema=database.schema, socket=database.socket), canonical(shown))
 
 
 def _must_be_usable(store: Store) -> None:

@@ -30,7 +30,7 @@ def canonical(uri: str) -> str:
     if scheme == "file":
         return _folder(unquote(parts.path))
     if scheme == "sqlite":
-        return f"sqlite:///{_path(parts.path[1:])}"
+        return f"sqlite:///{_path(sqlite_path(uri))}"
     query = f"?{parts.query}" if parts.query else ""
     if "://" not in uri:
         return f"{scheme}:{parts.path}{query}"
@@ -64,8 +64,13 @@ def is_vague(uri: str) -> bool:
     except ValueError:
         return True
     if parts.scheme == "sqlite":
-        return not posixpath.isabs(parts.path[1:])
+        return not posixpath.isabs(sqlite_path(uri))
     return parts.scheme in _PORTS and is_loopback(parts.hostname or "")
+
+
+def sqlite_path(uri: str) -> str:
+    """The path in the URI of a SQLite file: as it is, for `#` and `?` may be part of a file's name."""
+    return uri.partition("///")[2]
 
 
 def _scheme(text: str) -> str:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
@@ -29,6 +30,12 @@ MYSQL = "mysql"
 KINDS = (SQLITE, POSTGRESQL, MYSQL)
 
 _DRIVERS = {POSTGRESQL: ("psycopg2", "psycopg"), MYSQL: ("MySQLdb", "pymysql")}
+_SOCKETS = ("/", "@")
+"""How the name of a socket begins: a path, or PostgreSQL's sign for one that is in no folder."""
+_USUAL_SOCKETS = {
+    *("/tmp", "/var/run/postgresql", "/run/postgresql"),  # noqa: S108 - nothing is written there
+    *("/tmp/mysql.sock", "/var/lib/mysql/mysql.sock", "/var/run/mysqld/mysqld.sock", "/run/mysqld/mysqld.sock"),  # noqa: S108
+}
 _SEARCH_PATH = re.compile(r"search_path\s*=\s*(\S+)")
 
 
@@ -52,15 +59,33 @@ class Database:
         """The address without user, password and options: fit for screens, logs and snapshots."""
         if self.kind == SQLITE:
             return f"sqlite:///{self.url.database}"
-        place = f"{self._host}{f':{self.url.port}' if self.url.port else ''}"
-        return f"{self.kind}://{place}/{self.url.database or ''}"
+        port = self.url.port or self._option("port")
+        return f"{self.kind}://{self._host}{f':{port}' if port else ''}/{self.url.database or ''}"
 
     @property
     def _host(self) -> str:
         """Empty for a socket of this machine."""
-        named = self.url.host or self.url.query.get("host", "")
-        host = named if isinstance(named, str) else named[0]
-        return "" if host.startswith(("/", "@")) else host
+        host = self._named_host
+        if host.startswith(_SOCKETS):
+            return ""
+        return f"[{host}]" if host.count(":") > 1 else host
+
+    @property
+    def _named_host(self) -> str:
+        return self.url.host or self._option("host")
+
+    def _option(self, name: str) -> str:
+        found = self.url.query.get(name, "")
+        return found if isinstance(found, str) else found[0]
+
+    @property
+    def socket(self) -> str:
+        """The socket that the address names: behind one such as `/cloudsql/…` any server may be.
+
+        Empty: it names none, or one where a machine's own server has it.
+        """
+        named = self._option("unix_socket") if self.kind == MYSQL else self._named_host
+        return named if named.startswith(_SOCKETS) and named.rstrip("/") not in _USUAL_SOCKETS else ""
 
     @property
     def schema(self) -> str:
@@ -125,13 +150,23 @@ class Database:
 
 
 def parse(uri: str) -> Database:
-    """The database that a tracking URI names.
+    """The database that a tracking URI names, to connect with.
 
     Args:
         uri: as MLflow takes it, such as ``sqlite:///mlflow.db`` or ``postgresql://user:password@host/mlflow``.
 
     Raises:
         UsageError: it is no such URI, or its driver is not installed.
+    """
+    named = address(uri)
+    return named if named.kind == SQLITE else Database(_with_driver(named.url, named.kind), named.kind)
+
+
+def address(uri: str) -> Database:
+    """Like `parse`, whatever is installed: to tell what the URI names.
+
+    Raises:
+        UsageError: it is no such URI.
     """
     try:
         url = sa.make_url(uri)
@@ -142,14 +177,14 @@ def parse(uri: str) -> Database:
             hint="use one like sqlite:///mlflow.db or postgresql://user:password@host/mlflow",
         ) from None
     shown = without_secrets(uri)
-    if (url.host or "") not in shown or (url.database or "") not in shown:  # it took a part of a password for these
+    spelt = (shown, unquote(shown))
+    if not all(any((part or "") in text for text in spelt) for part in (url.host, url.database)):  # a password's part
         raise UsageError(f"the password of {shown} has special characters", hint=ESCAPES)
     if kind not in KINDS:
         raise UsageError(f"mlmeta can't use {kind} databases", hint=f"use one of {', '.join(KINDS)}")
     if kind == SQLITE:
         _require_file_name(url)
-        return Database(url, kind)
-    return Database(_with_driver(url, kind), kind)
+    return Database(url, kind)
 
 
 def is_database_uri(uri: str) -> bool:

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from mlmeta.schema.identity import canonical, host_and_port, is_loopback, is_vague
+from mlmeta.schema.identity import canonical, host_and_port, is_loopback, is_vague, sqlite_path
 from mlmeta.tracking.address import folder_of, kind_of
 
 LOCALHOST = "localhost"
@@ -19,20 +19,25 @@ _CONTAINER = re.compile(r"[0-9a-f]{12}", re.ASCII)
 """Docker's and Podman's default: the beginning of the container's id."""
 
 
-def identify(uri: str, *, workspace: str = "", schema: str = "", registry: str = "", host: str | None = None) -> str:
+def identify(
+    uri: str, *, workspace: str = "", schema: str = "", socket: str = "", registry: str = "", host: str | None = None
+) -> str:
     """One text for all the ways to name a store: what retention and `latest` count by.
 
     Args:
         uri: a tracking URI without credentials.
         workspace: of MLflow; empty: the default one.
         schema: of a database, where it is not the usual one.
-        registry: tracking URI of the model registry, where it is somewhere else.
+        socket: that leads to a database, where it is not a usual one.
+        registry: tracking URI of the model registry, which may be somewhere else.
         host: the name to put in for the loopback; None: this machine's.
     """
     name = this_machine() if host is None else host
-    more = {"schema": schema, "workspace": workspace, "registry": _located(registry, name) if registry else ""}
+    place = _located(uri, name)
+    models = _located(registry, name) if registry else place
+    more = {"schema": schema, "socket": socket, "workspace": workspace, "registry": models if models != place else ""}
     marks = "&".join(f"{key}={value}" for key, value in more.items() if value)
-    return _located(uri, name) + (f"#{marks}" if marks else "")
+    return place + (f"#{marks}" if marks else "")
 
 
 def _located(uri: str, host: str) -> str:
@@ -40,7 +45,7 @@ def _located(uri: str, host: str) -> str:
     text = canonical(uri)
     try:
         if kind == "sqlite":
-            return f"sqlite:///{Path(urlsplit(uri).path[1:]).resolve()}"
+            return f"sqlite:///{Path(sqlite_path(uri)).resolve()}"
         if kind == "files" and scheme in {"", "file"}:
             return f"file://{folder_of(uri).resolve()}"
     except (OSError, RuntimeError):  # no working directory any more, or a link that leads to itself
@@ -48,7 +53,10 @@ def _located(uri: str, host: str) -> str:
     if not is_vague(text) or "://" not in text:
         return text
     parts = urlsplit(text)
-    port = host_and_port(parts, parts.scheme).rpartition("]")[2].partition(":")[2]
+    try:
+        port = host_and_port(parts, parts.scheme).rpartition("]")[2].partition(":")[2]
+    except ValueError:  # a port that is no number
+        return text
     return urlunsplit(parts._replace(netloc=f"{host}:{port}" if port else host))
 
 

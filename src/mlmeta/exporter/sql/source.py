@@ -60,6 +60,7 @@ class SqlSource:
             server_version=f"schema {tables.revision}" if tables.revision else None,
             point_in_time=True,
             schema="" if tables.schema == "public" else tables.schema or "",
+            socket=self._database.socket,
         )
 
     def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from google.api_core.exceptions import Forbidden
 
 from mlmeta.errors import (
     BucketMissingError,
@@ -14,6 +15,7 @@ from mlmeta.errors import (
 from mlmeta.snapshot.catalog import State
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import Problem, verify_snapshot
+from mlmeta.storage.gcs_errors import gcs_errors
 from tests.storage.faulty import PASSING, Direct, New, every, failure, hasty
 from tests.support import fault_proxy as fault
 from tests.support.fault_proxy import RETRIED, Fault, Plan
@@ -148,3 +150,18 @@ def test_the_list_of_snapshots_takes_no_downloads(faults: Plan, new: New) -> Non
     assert [info.state for info in found] == [State.COMPLETE] * 5
     assert found[0].stats["experiments"] == sum(type(r).__name__ == "Experiment" for r in RECORDS)
     assert len(faults.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("mlmeta does not have storage.objects.list access", "storage.objects.list"),
+        ("Object 'x' is subject to bucket's retention policy and cannot be deleted until 2030", "the bucket keeps it"),
+        ("The billing account for the owning project is disabled in state absent", "billing"),
+        ("Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: x", "organization"),
+    ],
+)
+def test_what_google_forbids(said: str, hint: str) -> None:
+    with pytest.raises(StorageDeniedError) as caught, gcs_errors("gs://bucket/"):
+        raise Forbidden(said)
+    assert hint in caught.value.hint

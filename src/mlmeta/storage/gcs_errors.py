@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import tempfile
-import textwrap
 from collections.abc import Iterator
 
 from google.api_core import exceptions as api
@@ -14,6 +13,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
+from mlmeta.brief import in_brief
 from mlmeta.errors import (
     BucketMissingError,
     ObjectExistsError,
@@ -25,7 +25,15 @@ from mlmeta.errors import (
 from mlmeta.redaction import without_any_secrets
 
 _LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
-_ROLES = "it takes storage.objects.list, get and create; delete to prune (docs/gcs.md names the roles)"
+_ROLES = "the account needs storage.objects.list, get and create, and delete to prune (docs/gcs.md names the roles)"
+_HELD = "the bucket keeps it (retention policy, hold, soft delete settings): prune it when it may go"
+_FORBIDDEN = (
+    (("retention policy", "retentionpolicy", "object hold", "temporary hold", "event-based hold"), _HELD),
+    (("billing",), "the bucket's project needs billing that is switched on"),
+    (("service controls", "organization's policy", "organization policy"), "a policy of the organization forbids it"),
+    (("user project", "userproject"), "the bucket has its readers pay (requester pays), which mlmeta can't do"),
+)
+"""Words in what Google says with 403, and what to do where no role helps."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -67,8 +75,10 @@ def gcs_errors(location: str, name: str = "") -> Iterator[None]:
         yield
     except api.NotFound as error:
         raise _missing(location, name) from error
-    except (api.Forbidden, api.Unauthorized, auth.InvalidOperation) as error:
-        raise StorageDeniedError(f"no permission for {where}: {_short(error)}", hint=_ROLES) from error
+    except api.Unauthorized as error:
+        raise StorageDeniedError(f"no valid credentials for {where}: {_short(error)}", hint=_LOG_IN) from error
+    except (api.Forbidden, auth.InvalidOperation) as error:
+        raise StorageDeniedError(f"no permission for {where}: {_short(error)}", hint=_forbidden(error)) from error
     except (auth.DefaultCredentialsError, auth.RefreshError) as error:
         raise StorageDeniedError(f"no credentials for {where}: {_short(error)}", hint=_LOG_IN) from error
     except DataCorruption as error:
@@ -105,6 +115,11 @@ def object_missing(location: str, name: str) -> ObjectMissingError:
     )
 
 
+def _forbidden(error: object) -> str:
+    text = str(error).lower()
+    return next((hint for words, hint in _FORBIDDEN if any(word in text for word in words)), _ROLES)
+
+
 def _short(error: object) -> str:
     lines = without_any_secrets(str(error)).strip().splitlines()
-    return textwrap.shorten(lines[0], 200, placeholder=" …") if lines else type(error).__name__
+    return in_brief(lines[0], 200) if lines else type(error).__name__

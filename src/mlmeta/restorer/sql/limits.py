@@ -27,6 +27,7 @@ class Column:
         octets: that a text may take.
         codec: Python's name for the encoding of texts.
         highest: character that the encoding knows.
+        narrow: why the encoding does not know all characters, and what would; empty: it does.
         nul: whether a text may have the character NUL.
         smallest: number.
         largest: number.
@@ -38,6 +39,7 @@ class Column:
     octets: int = _ENDLESS
     codec: str = "utf-8"
     highest: str = "\U0010ffff"
+    narrow: str = ""
     nul: bool = True
     smallest: int = -(1 << 63)
     largest: int = (1 << 63) - 1
@@ -61,11 +63,11 @@ class Column:
         try:
             octets = len(value.encode(self.codec))
         except UnicodeEncodeError as error:
-            return f"has the character {value[error.start]!r}, which {self.name} can't hold"
+            return f"has the character {value[error.start]!r}, which {self.name} can't hold{self.narrow}"
         if octets > self.octets:
             return f"takes {octets:,} bytes; {self.name} holds {self.octets:,}"
         if value and max(value) > self.highest:
-            return f"has the character {max(value)!r}, which {self.name} can't hold"
+            return f"has the character {max(value)!r}, which {self.name} can't hold{self.narrow}"
         return ""
 
 
@@ -115,16 +117,21 @@ def limits_of_new(connection: Connection) -> Limits:
 def _postgresql_columns(connection: Connection, types: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], Column]:
     encoding = str(connection.exec_driver_sql("SHOW server_encoding").scalar_one())
     codec = _codec(encoding.replace("WIN", "cp"))
+    narrow = _narrow(encoding, "UTF8", "ENCODING 'UTF8'")
     found = {}
     for (table, name), kind in types.items():
         shown = f"{table}.{name}"
         if isinstance(kind, sa.String):
             most = kind.length or _ENDLESS
             octets = most if encoding == "SQL_ASCII" else _ENDLESS  # there, a byte counts as a character
-            found[table, name] = Column(shown, characters=most, octets=octets, codec=codec, nul=False)
+            found[table, name] = Column(shown, characters=most, octets=octets, codec=codec, narrow=narrow, nul=False)
         elif isinstance(kind, sa.Integer):
             found[table, name] = _integer(shown, _bits(kind))
     return found
+
+
+def _narrow(encoding: str, whole: str, declared: str) -> str:
+    return "" if encoding == whole else f" (it is {encoding}: in a database made with {declared} it could)"
 
 
 def _bits(kind: sa.Integer) -> int:
@@ -202,5 +209,6 @@ class _MysqlColumns:
             octets=min(octets, self._packet),
             codec=_codec(_MYSQL_CODECS.get(charset, charset)),
             highest="\uffff" if charset in _BMP else "\U0010ffff",
+            narrow=_narrow(charset, "utf8mb4", "CHARACTER SET utf8mb4"),
             collation=self._collations[collation],
         )

@@ -110,7 +110,7 @@ class Outcome:
         if self.misfits:
             raise RestoreError(
                 f"{shown} can't hold everything ({_named(self.misfits)}); nothing was written",
-                hint="leave out what does not fit with `--on-conflict skip`, or restore into another kind of database",
+                hint="restore into a database that can hold it, or leave it out with `--on-conflict skip`",
             )
 
     def require_no_conflict(self, shown: str) -> None:

@@ -25,7 +25,7 @@ _HARMLESS = {
 }
 """Parameters of addresses whose values may be shown. What isn't known may be a secret: ``sig``, ``jwt``, ``auth``, …"""
 
-_USERINFO = re.compile(r"(?<=://)[^\s'\"<>]*@")
+_USERINFO = re.compile(r"(?<=://)[^\s'\"<>]{0,1000}@")  # bounded: a reply of megabytes may be full of "://"
 _NAMED = re.compile(
     r"""(?P<name>(?<![\w\-])[\w\-]*(?:pass(?!ed|es|ing)|pwd|secret|token|api[_-]?key|private_key|credential|signature|jwt)[\w\-]*"""
     r"""|\bsig|\bauth|\bauthorization)(?P<between>['"]?\s*[=:]\s*)(?P<value>'[^']*'|"[^"]*"|(?:Basic\s|Bearer\s)?[^\s&;,'"]+)""",

@@ -12,6 +12,7 @@ import requests
 
 from mlmeta import backup
 from tests.support.cli import Cli
+from tests.support.hostile_server import hostile_server
 from tests.support.server import Server
 
 SCORER = {"name": "sc", "builtin_scorer_class": "Correctness", "builtin_scorer_pydantic_data": {"name": "c"}}
@@ -43,6 +44,27 @@ def test_each_kind_is_named_on_both_routes(filled: Server, tmp_path: Path) -> No
     assert kinds(filled.backend, tmp_path, experiments="Default") == limited
     assert kinds(filled.uri, tmp_path, experiments="Default") == limited - {"issues"}
     assert kinds(filled.uri, tmp_path, experiments="churn") == set()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kinds_named"),
+    [
+        (500, "INTERNAL_ERROR", ["traces"]),
+        (503, "TEMPORARILY_UNAVAILABLE", ["traces"]),
+        (404, "ENDPOINT_NOT_FOUND", []),
+        (501, "NOT_IMPLEMENTED", []),
+    ],
+)
+def test_a_server_that_does_not_say_whether_it_has_traces(
+    tmp_path: Path, status: int, code: str, kinds_named: list[str]
+) -> None:
+    """One that fails may have some; one that knows no such call has none."""
+    content = {"error_code": code, "message": "it failed"}
+    with hostile_server({"/traces/search": lambda asked: asked.reply(content, status)}) as plan:
+        saved = backup(plan.uri, str(tmp_path))
+    assert [skipped.kind for skipped in saved.skipped] == kinds_named
+    assert all("nobody knows whether" in skipped.reason for skipped in saved.skipped)
+    assert saved.exit_code == (3 if kinds_named else 0)
 
 
 @pytest.fixture(scope="module")

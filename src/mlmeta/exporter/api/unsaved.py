@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mlmeta.errors import ReplyError
 from mlmeta.exporter.api.file_store import FileStore
 from mlmeta.parallel import ordered_map
 from mlmeta.schema import Skipped
@@ -17,6 +19,9 @@ from mlmeta.tracking.connection import DEFAULT_WORKSPACE, Connection, unreadable
 _EXPERIMENTS_PER_CALL = 100
 _REASON = "the store has some, and this version of mlmeta does not save them"
 _NOT_MADE = 501
+_FAILURES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+_UNKNOWN = re.compile(r"error code (?:4\d\d|501)")
+"""How older clients say it of a reply that is no JSON: they know one code for all."""
 _API = "/api/3.0/mlflow"
 
 
@@ -69,8 +74,8 @@ def read_unsaved(
         limited: whether only these experiments are meant.
     """
     for start in range(0, len(experiment_ids), _EXPERIMENTS_PER_CALL):
-        if _found(_any_trace, connection, experiment_ids[start : start + _EXPERIMENTS_PER_CALL]):
-            yield Skipped(kind="traces", id="*", reason=_REASON)
+        if reason := _traces(connection, experiment_ids[start : start + _EXPERIMENTS_PER_CALL]):
+            yield Skipped(kind="traces", id="*", reason=reason)
             break
     if connection.kind != "server":
         return
@@ -134,12 +139,24 @@ def _other_workspaces(connection: Connection) -> Iterator[Skipped]:
         yield Skipped(kind="workspaces", id="*", reason=reason)
 
 
-def _found(any_of: Callable[[Connection, list[str]], Any], connection: Connection, ids: list[str]) -> bool:
+def _traces(connection: Connection, ids: list[str]) -> str:
+    """Why there may be traces that are not saved; empty: there are none."""
     try:
-        return len(any_of(connection, ids)) > 0
-    except unreadable():  # this client or server doesn't know the kind
+        return _REASON if len(_any_trace(connection, ids)) else ""
+    except unreadable() as error:
         connection.check()
-        return False
+        if not _has_failed(error):  # this client or server doesn't know them
+            return ""
+        return f"nobody knows whether the store has some: {connection.reason(error)}"
+
+
+def _has_failed(error: Exception) -> bool:
+    """Whether a server knows a call, and could not answer it."""
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return isinstance(error, ReplyError)
+    return error.error_code in _FAILURES and not _UNKNOWN.search(str(error))
 
 
 def _any_trace(connection: Connection, ids: list[str]) -> Any:

@@ -49,6 +49,7 @@ class ExitCode(IntEnum):
     INCOMPLETE = 3
     DIFFERENT = 4
     NOT_FOUND = 5
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -242,4 +243,12 @@ class InternalError(MlmetaError):
 
 
 class TerminatedError(BaseException):
-    """SIGTERM arrived. Not an `Exception`, like `KeyboardInterrupt`, so that only clean-up sees it."""
+    """SIGTERM or SIGHUP arrived. Not an `Exception`, like `KeyboardInterrupt`, so that only clean-up sees it.
+
+    Args:
+        exit_code: that the process shall have.
+    """
+
+    def __init__(self, exit_code: ExitCode = ExitCode.TERMINATED) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code

@@ -69,11 +69,17 @@ def _get(uri: str, **headers: str) -> tuple[int, bytes]:
 
 def _await_end(uri: str, folder: Path) -> None:
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and (_answers(uri) or any((folder / "tmp").iterdir())):
+    while time.monotonic() < deadline and (any((folder / "tmp").iterdir()) or _working_in(folder)):
         time.sleep(0.2)
     assert not _answers(uri)
     assert list((folder / "tmp").iterdir()) == []
-    assert not [p.pid for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or [])]
+    assert _working_in(folder) == []
+
+
+def _working_in(folder: Path) -> list[int]:
+    """Servers and watchdogs."""
+    found = psutil.process_iter(["cmdline"])
+    return [p.pid for p in found if f"{folder}/tmp" in " ".join(p.info["cmdline"] or [])]
 
 
 def test_nothing_of_the_machine_is_in_reach(databases: Databases, tmp_path: Path) -> None:
@@ -125,11 +131,56 @@ def test_nothing_of_the_machine_is_in_reach(databases: Databases, tmp_path: Path
         _await_end(uri, tmp_path)
 
 
-def test_a_terminal_that_is_closed_ends_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "signals",
+    [(signal.SIGHUP,), (signal.SIGINT, signal.SIGHUP, signal.SIGINT), (signal.SIGTERM, signal.SIGKILL)],
+    ids=str,
+)
+def test_it_is_gone_however_it_ends(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
+    """The terminal is closed; Ctrl-C is pressed twice while it is closed; it is killed while it cleans up."""
     made.write(tmp_path / "backups", [made.experiment(), made.run(RUN)])
     with browsing(tmp_path, free_port()) as (process, uri):
-        process.send_signal(signal.SIGHUP)
+        assert process.stdout is not None
+        assert any("is at http" in line for line in iter(process.stdout.readline, ""))
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.1)
         _await_end(uri, tmp_path)
+        assert process.wait() == {1: 129, 3: 0, 2: -9}[len(signals)]
+
+
+WATCHED = """
+import os, sys, tempfile, time
+from mlmeta.tracking import server
+tempfile.tempdir = sys.argv[1]
+with server.throwaway_folder() as folder, server._watched(["server", "sleep", "600"]) as watchdog:
+    (folder / "secret").touch()
+    print(watchdog.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("killed", ["mlmeta", "the watchdog"])
+def test_what_is_watched_is_gone(tmp_path: Path, killed: str) -> None:
+    """A folder and a server, before anything runs in them; and where it is the watchdog that is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WATCHED, str(tmp_path)], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    watchdog = psutil.Process(int(process.stdout.readline()))
+    deadline = time.monotonic() + 30
+    while not (below := watchdog.children()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (process if killed == "mlmeta" else watchdog).kill()
+    process.stdin.close()
+    process.wait()
+    _, alive = psutil.wait_procs([*below, watchdog], timeout=20)
+    assert alive == []
+    while list(tmp_path.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_taken_port_is_said(tmp_path: Path) -> None:

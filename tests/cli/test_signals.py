@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a server is read or written."""
+"""SIGINT, SIGTERM and SIGHUP while a server is read or written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.cli import Cli, Running
 from tests.support.proxy import Request, proxy
 from tests.support.server import Server
 
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
 def _left(cli: Cli) -> list[Path]:

@@ -28,6 +28,7 @@ _MEANINGS = {
     ExitCode.DIFFERENT: "verification or comparison found a difference",
     ExitCode.NOT_FOUND: "no such snapshot or storage",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C); cleaned up",
+    ExitCode.HUNG_UP: "the terminal was closed (SIGHUP); cleaned up",
     ExitCode.TERMINATED: "terminated (SIGTERM); cleaned up",
 }
 

@@ -36,8 +36,8 @@ def execute(output: Output, call: Callable[[Progress], Result]) -> NoReturn:
         code = _call(output, call)
     except KeyboardInterrupt:
         code = output.interrupted(ExitCode.INTERRUPTED)
-    except TerminatedError:
-        code = output.interrupted(ExitCode.TERMINATED)
+    except TerminatedError as error:
+        code = output.interrupted(error.exit_code)
     _leave(code)
 
 
@@ -132,22 +132,23 @@ class _Ending:
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if not self._since:
             self._since, self._code = time.monotonic(), 128 + number
-            raise KeyboardInterrupt if number == signal.SIGINT else TerminatedError
+            raise KeyboardInterrupt if number == signal.SIGINT else TerminatedError(ExitCode(self._code))
         if time.monotonic() - self._since > _CLEAN_UP:
             os._exit(self._code)
 
 
 def _listen() -> None:
-    """Hear SIGTERM and SIGINT; not the latter where the caller ignores it, as shells do for jobs in the background."""
+    """Hear signals, but for those that the caller ignores: shells do so for jobs in the background, and `nohup`."""
     ending = _Ending()
     signal.signal(signal.SIGTERM, ending)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, ending)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, ending)
 
 
 def _leave(code: int) -> NoReturn:
     """End the process without waiting for threads: they may hang on a dead server."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # a reader that has gone, a full disk: said already where it matters

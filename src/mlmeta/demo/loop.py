@@ -12,8 +12,7 @@ from mlmeta.operations.listing import ListResult, list_snapshots
 from mlmeta.operations.restore import RestoreResult, restore
 from mlmeta.operations.result import Issue, Result
 from mlmeta.progress import Progress
-from mlmeta.scratch import scratch_folder
-from mlmeta.tracking.server import mlflow_server
+from mlmeta.tracking.server import mlflow_server, throwaway_folder
 
 ROOT = "gs://your-bucket/artifacts"
 
@@ -54,8 +53,7 @@ def demo(progress: Progress) -> DemoResult:
         UnreachableError: `mlflow server` did not start.
     """
     began = time.monotonic()
-    with scratch_folder() as name:
-        folder = Path(name)
+    with throwaway_folder() as folder:
         storage = str(folder / "backups")
         progress.phase("starting an MLflow server")
         with mlflow_server(_new(folder / "first"), ROOT) as uri:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from mlmeta.operations.result import Result
 from mlmeta.operations.stores import Store, Ways, open_snapshot, open_target
 from mlmeta.progress import Progress, Silent
 from mlmeta.restorer.rewrite import BUCKETS_ONLY
 from mlmeta.schema import Selection
-from mlmeta.scratch import scratch_folder
-from mlmeta.tracking.server import mlflow_server
+from mlmeta.tracking.server import mlflow_server, throwaway_folder
 
 
 class BrowseResult(Result):
@@ -51,12 +49,12 @@ def browse(
     """
     progress = progress or Silent()
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    with scratch_folder() as folder:
+    with throwaway_folder() as folder:
         ways = Ways(ids="keep", rewrite=BUCKETS_ONLY)
-        with open_target(Store(f"sqlite:///{Path(folder) / 'mlflow.db'}"), ways) as target:
+        with open_target(Store(f"sqlite:///{folder / 'mlflow.db'}"), ways) as target:
             target.restore(snapshot, Selection(), progress)
         progress.phase("starting MLflow's UI")
-        with mlflow_server(Path(folder), port=port) as uri:
+        with mlflow_server(folder, port=port) as uri:
             progress.phase("")
             look(snapshot.timestamp, uri)
     return BrowseResult(

@@ -11,6 +11,7 @@ from mlmeta.errors import ConnectionFailedError, MlmetaError, UsageError
 from mlmeta.exporter.source import Source, SourceInfo
 from mlmeta.progress import Silent
 from mlmeta.redaction import cut_causes, without_secrets
+from mlmeta.restorer.rewrite import Prefix
 from mlmeta.restorer.target import Target
 from mlmeta.schema import HistoryLine, Record, Selection, Skipped
 from mlmeta.schema.identity import canonical
@@ -71,7 +72,7 @@ class Ways:
 
     ids: str = ""
     on_conflict: str = "fail"
-    rewrite: tuple[tuple[str, str], ...] = ()
+    rewrite: tuple[tuple[Prefix, str], ...] = ()
     undelete: bool = False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,10 +10,11 @@ from mlmeta.errors import UsageError
 
 KINDS = ("experiments", "runs", "logged models", "model versions")
 """Kinds of record that have an artifact location."""
-ANY = "*"
-_BUCKETS = ("gs://", "s3://", "r2://", "b2://", "oss://", "abfss://", "wasbs://", "mlflow-artifacts:/")
-_BY_ID = ("runs:/", "models:/")
-BUCKETS_ONLY = (*((kept, kept) for kept in (*_BUCKETS, *_BY_ID)), (ANY, "not-served:"))
+Prefix = str | re.Pattern[str]
+NO_BUCKET = re.compile(r"(?!(?:(?:gs|s3|oss|wasbs)://|(?:mlflow-artifacts|runs|models):/(?!/))[^\x00-\x1f\x7f]*\Z)")
+"""All but buckets and ids. Not the schemes that have a host in them, such as ``abfss://x@host`` and ``r2://x@host``: a
+server would ask that host, be it an internal one. No character that a parser drops: ``models:/\t/host`` has one too."""
+BUCKETS_ONLY: tuple[tuple[Prefix, str], ...] = ((NO_BUCKET, "not-served:"),)
 """For a server that shows a snapshot of unknown origin, which must not hand out the files of ``file:///etc``."""
 
 
@@ -20,18 +22,18 @@ class Rewriter:
     """Replaces prefixes of artifact locations, and counts.
 
     Args:
-        pairs: old and new prefix; the first whose old prefix matches, at a ``/`` or the end, is used. `ANY` matches
-            all that no pair before it does, and the new prefix is put before the whole of it.
+        pairs: old and new prefix; the first whose old prefix matches, at a ``/`` or the end, is used. A pattern is
+            matched instead, and the new prefix is put in place of what it takes.
 
     Raises:
         UsageError: an old prefix is empty.
     """
 
-    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, pairs: Sequence[tuple[Prefix, str]]) -> None:
         if not all(old for old, _ in pairs):
             raise UsageError("an artifact prefix to rewrite is empty", hint="give OLD=NEW, such as gs://old=gs://new")
         self._pairs = tuple(pairs)
-        self._used: Counter[str] = Counter()
+        self._used: Counter[Prefix] = Counter()
         self._changed: Counter[str] = Counter()
 
     def again(self) -> Rewriter:
@@ -57,21 +59,22 @@ class Rewriter:
         return rewritten
 
     def _rewritten(self, uri: str | None) -> str | None:
-        old, _ = self._pair(uri)
+        old = self._pair(uri)[0]
         if old:
             self._used[old] += 1
         return self.preview(uri)
 
-    def _pair(self, uri: str | None) -> tuple[str, str]:
-        """The pair whose old prefix a location begins with; two empty strings where there is none."""
-        return next((pair for pair in self._pairs if uri and _has_prefix(uri, pair[0])), ("", ""))
+    def _pair(self, uri: str | None) -> tuple[Prefix, str, int]:
+        """The pair whose old prefix a location begins with, and how long that is; nothing where there is none."""
+        for old, new in self._pairs if uri else ():
+            if (length := _length(uri or "", old)) is not None:
+                return old, new, length
+        return "", "", 0
 
     def preview(self, uri: str | None) -> str | None:
         """A location as it shall be stored, without counting it."""
-        old, new = self._pair(uri)
-        if not uri or not old:
-            return uri
-        return new + (uri if old == ANY else uri[len(old) :])
+        old, new, length = self._pair(uri)
+        return new + uri[length:] if uri and old else uri
 
     def notes(self) -> tuple[str, ...]:
         """How many records of each kind got another location; prefixes that nothing begins with."""
@@ -82,6 +85,10 @@ class Rewriter:
         return (f"artifact locations are rewritten in {changed}", *unused)
 
 
-def _has_prefix(uri: str, prefix: str) -> bool:
+def _length(uri: str, prefix: Prefix) -> int | None:
+    """How much of a location a prefix takes; None where it does not begin with it."""
+    if isinstance(prefix, re.Pattern):
+        found = prefix.match(uri)
+        return found and found.end()
     behind = uri[len(prefix) : len(prefix) + 1]
-    return prefix == ANY or (uri.startswith(prefix) and (prefix.endswith("/") or behind in {"", "/"}))
+    return len(prefix) if uri.startswith(prefix) and (prefix.endswith("/") or behind in {"", "/"}) else None

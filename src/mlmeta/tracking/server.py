@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import site
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from mlmeta.errors import UnreachableError, UsageError
+from mlmeta.scratch import scratch_folder
 
 _TAKEN_OVER = re.compile(
     r"PATH|LANG|LANGUAGE|LC_\w+|TZ|VIRTUAL_ENV|PYTHON(PATH|HOME)|LD_LIBRARY_PATH|DYLD_\w+",
@@ -38,11 +40,18 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @contextlib.contextmanager
+def throwaway_folder() -> Iterator[Path]:
+    """A scratch folder that goes with this process, also where it is killed."""
+    with scratch_folder() as folder, _watched(["folder", folder]):
+        yield folder
+
+
+@contextlib.contextmanager
 def mlflow_server(folder: Path, artifact_root: str | None = None, port: int | None = None) -> Iterator[str]:
     """Run a server whose database is `folder`/mlflow.db.
 
     Args:
-        folder: exists; takes the database and the server's log. It is removed where this process is killed.
+        folder: exists; takes the database and the server's log.
         artifact_root: for new experiments; None: a folder beside the database.
         port: on the loopback interface; None: any that is free.
 
@@ -56,7 +65,7 @@ def mlflow_server(folder: Path, artifact_root: str | None = None, port: int | No
     port = _free_port(port)
     log = folder / "server.log"
     command = _command(folder, port, artifact_root or str(folder / "artifacts"))
-    with log.open("ab") as output, _watched(command, folder, _environment(folder, port), output) as process:
+    with log.open("ab") as output, _watched(["server", *command], _environment(folder, port), output) as process:
         _await(process, port, log)
         yield f"http://127.0.0.1:{port}"
 
@@ -96,18 +105,17 @@ def _free_port(port: int | None) -> int:
 
 @contextlib.contextmanager
 def _watched(
-    command: list[str], folder: Path, environment: dict[str, str], output: BinaryIO
+    words: Sequence[str | Path], environment: dict[str, str] | None = None, output: BinaryIO | int = subprocess.DEVNULL
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The watchdog with the command below it. The pipe's writing end is ours alone."""
+    """A watchdog, see there. The pipe's writing end is ours alone."""
     theirs, ours = os.pipe()
     try:
         process = subprocess.Popen(  # noqa: S603 - our own words
-            [sys.executable, "-m", "mlmeta.tracking.watchdog", str(theirs), str(folder), *command],
+            [sys.executable, "-m", "mlmeta.tracking.watchdog", str(theirs), *words],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=folder,
             pass_fds=(theirs,),
             start_new_session=True,
         )
@@ -119,10 +127,10 @@ def _watched(
     try:
         yield process
     finally:
-        with contextlib.suppress(BrokenPipeError):  # it has ended already
-            os.write(ours, b".")
         os.close(ours)
         process.wait()
+        with contextlib.suppress(ProcessLookupError):  # where somebody killed the watchdog, its group is there yet
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

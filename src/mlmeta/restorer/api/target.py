@@ -15,7 +15,7 @@ from mlmeta.restorer.api.runs import RunRestorer, plan_run
 from mlmeta.restorer.api.sources import references
 from mlmeta.restorer.api.state import State
 from mlmeta.restorer.api.survey import all_runs, has_foreign_runs, settle, survey
-from mlmeta.restorer.rewrite import Rewriter
+from mlmeta.restorer.rewrite import Prefix, Rewriter
 from mlmeta.restorer.target import Plan, Readback, Report
 from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, ModelVersion, Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
@@ -75,7 +75,7 @@ class ApiTarget:
         self,
         connection: Connection,
         jobs: int,
-        rewrite: Sequence[tuple[str, str]] = (),
+        rewrite: Sequence[tuple[Prefix, str]] = (),
         *,
         undelete: bool = False,
     ) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.errors import UsageError
 from mlmeta.progress import Progress
-from mlmeta.restorer.rewrite import Rewriter
+from mlmeta.restorer.rewrite import Prefix, Rewriter
 from mlmeta.restorer.sql.compare import restored
 from mlmeta.restorer.sql.holdings import Holdings
 from mlmeta.restorer.sql.limits import Limits, limits_of, limits_of_new
@@ -64,7 +64,7 @@ class SqlTarget:
         uri: str,
         *,
         on_conflict: str = FAIL,
-        rewrite: Sequence[tuple[str, str]] = (),
+        rewrite: Sequence[tuple[Prefix, str]] = (),
         undelete: bool = False,
     ) -> None:
         if on_conflict not in WAYS:

@@ -1,0 +1,33 @@
+"""What a throwaway server may be told of a snapshot's artifact locations."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlmeta.restorer.rewrite import BUCKETS_ONLY, Rewriter
+
+KEPT = (
+    *("gs://bucket/a b/größe", "s3://bucket/1", "oss://bucket/1", "wasbs://box@account.blob.core.windows.net/1"),
+    *("mlflow-artifacts:/1/2", "runs:/abc/model", "models:/m-1", "models:/churn/3"),
+)
+NOT_SERVED = (
+    *("/etc", "file:///etc", "FILE:///etc", " file:///etc", "\tfile:///etc", "../../etc", "etc", "C:\\x", "\n"),
+    *("http://169.254.169.254/", "ftp://host/", "sftp://host/", "hdfs://host/", "dbfs:/x", "gs:/etc", "GS://bucket/x"),
+    *("r2://x@localhost:80/", "b2://x@localhost:80/", "abfss://x@local.host/"),
+    *("mlflow-artifacts://host:80/1", "mlflow-artifacts:///1", "models://scope@databricks/m/1", "runs://host/1"),
+    *("mlflow-artifacts:/\t/host/1", "models:/\n/host/1", "s3://bucket/x\r\n"),
+)
+
+
+@pytest.mark.parametrize("uri", KEPT)
+def test_buckets_and_ids_stay(uri: str) -> None:
+    assert Rewriter(BUCKETS_ONLY).uris("runs", uri, None) == [uri, None]
+
+
+@pytest.mark.parametrize("uri", NOT_SERVED)
+def test_what_names_a_file_or_a_host_is_not_served(uri: str) -> None:
+    rewriter = Rewriter(BUCKETS_ONLY)
+    assert rewriter.uris("runs", uri) == [f"not-served:{uri}"]
+    assert rewriter.notes() == (
+        "artifact locations are rewritten in 0 experiments, 1 runs, 0 logged models, 0 model versions",
+    )

@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 from sql_helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
 
+from mlmeta import diff
 from mlmeta.errors import TemporaryFolderError
 from mlmeta.exporter.sql import SqlSource
 from mlmeta.restorer.sql import SqlTarget
@@ -110,6 +111,14 @@ def test_a_copy_is_for_its_owner_only(store: Path, temporary: Path, monkeypatch:
     records_of(f"sqlite:///{store}")
     assert seen == [0o600, 0o700, store.read_bytes()]
     assert left_in(temporary) == []
+
+
+def test_it_is_copied_once_for_a_comparison(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup(f"sqlite:///{store}", tmp_path / "backups")
+    copies, fill = [], still._fill
+    monkeypatch.setattr(still, "_fill", lambda *words: [copies.append(words), fill(*words)])
+    found = diff(storage=str(tmp_path / "backups"), tracking_uri=f"sqlite:///{store}", experiments=["Default"])
+    assert (found.comparison.is_equal, len(copies)) == (True, 1)
 
 
 def test_locks_of_the_same_process_stay(store: Path) -> None:

@@ -50,6 +50,13 @@ class Source(Protocol):
     def info(self) -> SourceInfo:
         """What it says of itself."""
 
+    def experiment_names(self) -> set[str]:
+        """Of all experiments, without reading anything else.
+
+        Raises:
+            ConnectionFailedError: the store can't be read at all.
+        """
+
     def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
         """All records of the selection, as a stream.
 

@@ -24,6 +24,10 @@ class SplitSource:
         self._models = models
         self.info = replace(runs.info, point_in_time=False)
 
+    def experiment_names(self) -> set[str]:
+        """See `Source.experiment_names`."""
+        return self._runs.experiment_names()
+
     def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
         """See `Source.read`."""
         run_ids: set[str] | None = set() if selection.experiments else None

@@ -11,8 +11,8 @@ from mlmeta.errors import UsageError
 from mlmeta.exporter.source import UNSHOWN_BY_API, Source
 from mlmeta.operations.incremental import read_along
 from mlmeta.operations.stores import DATABASES
-from mlmeta.progress import Progress, Silent
-from mlmeta.schema import EXPERIMENTS, Experiment, LoggedModel, Selection, Skipped
+from mlmeta.progress import Progress
+from mlmeta.schema import EXPERIMENTS, LoggedModel, Selection, Skipped
 from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.snapshot.diff import Blind, Item
 from mlmeta.snapshot.reader import Snapshot
@@ -86,15 +86,6 @@ def of_store(source: Source, identity: str, progress: Progress, base: Snapshot |
     """
     unread: list[Skipped] = []
 
-    @cache
-    def names() -> set[str]:
-        found = set()
-        for item in source.read(Selection(models=False), Silent()):
-            if not isinstance(item, Experiment):  # they come first
-                break
-            found.add(item.name)
-        return found
-
     def items(selection: Selection) -> Iterator[Item]:
         for item in with_histories(read_along(source, selection, base, progress)):
             if not isinstance(item, Skipped):
@@ -104,7 +95,13 @@ def of_store(source: Source, identity: str, progress: Progress, base: Snapshot |
 
     info = source.info
     return Side(
-        shown=info.uri, kind=info.kind, uri=info.uri, identity=identity, names=names, items=items, unread=unread
+        shown=info.uri,
+        kind=info.kind,
+        uri=info.uri,
+        identity=identity,
+        names=cache(source.experiment_names),
+        items=items,
+        unread=unread,
     )
 
 

@@ -60,6 +60,15 @@ class ApiSource:
             workspace=connection.workspace,
         )
 
+    def experiment_names(self) -> set[str]:
+        """See `Source.experiment_names`."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return {item.name for item in self._experiments(()) if isinstance(item, Experiment)}
+        except MlflowException as error:
+            raise self._failure(error) from error
+
     def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
         """See `Source.read`."""
         from mlflow.exceptions import MlflowException

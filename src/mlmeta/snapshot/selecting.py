@@ -51,16 +51,6 @@ class Selected:
             if self._ids is None or experiment.experiment_id in self._ids:
                 yield experiment
 
-    @property
-    def run_count(self) -> int | None:
-        """How many runs it has; None where they have to be read to tell."""
-        if not self.selection.runs:
-            return 0
-        entry = self.snapshot.summary.files.get(RUNS.name)
-        if self._ids is not None or self.snapshot.is_legacy:
-            return None
-        return entry.records if entry else 0
-
     def runs(self) -> Iterator[RunHistories]:
         """The runs, with their histories, in the snapshot's order."""
         return (item for item in self.snapshot.runs() if self._means(item.run)) if self.selection.runs else iter(())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
-from mlmeta.restorer.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings
+from mlmeta.restorer.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings, experiment_number
 from mlmeta.restorer.sql.models import is_other
 from mlmeta.restorer.sql.outcome import RENAME
 from mlmeta.restorer.sql.runs import run_batches
@@ -40,7 +40,8 @@ def restored(part: Selected, holdings: Holdings, ways: Ways) -> Iterator[Line]:
 
 
 def _experiment(record: Experiment, holdings: Holdings, form: StoredForm, suffix: str) -> Experiment | None:
-    found = holdings.experiment(int(record.experiment_id)) if record.experiment_id.isdecimal() else None
+    number = experiment_number(record.experiment_id)
+    found = holdings.experiment(number) if number is not None else None
     if found is None:
         return None
     stored = form.experiment(record)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from mlmeta.restorer.sql.changes import Change, changes, is_deleted, others
 from mlmeta.restorer.sql.collations import Names
-from mlmeta.restorer.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings
+from mlmeta.restorer.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings, experiment_number
 from mlmeta.restorer.sql.limits import Limits
 from mlmeta.restorer.sql.outcome import RENAME, Outcome, Sink
+from mlmeta.restorer.sql.states import state_problem
 from mlmeta.restorer.sql.stored import same
 from mlmeta.schema import Experiment
 
@@ -47,9 +48,11 @@ class ExperimentStep:
             record: of the snapshot.
             stored: its stored form.
         """
-        number = int(record.experiment_id) if record.experiment_id.isdecimal() else None
+        number = experiment_number(record.experiment_id)
         if number is None or number > self._largest_id:
             self._conflict(record, "this kind of database can't hold its id; SQLite or a server can")
+        elif problem := state_problem(stored):
+            self._outcome.misfit("experiment", record.name, f"it {problem}")
         elif number in self._holdings.experiments:
             self._take_existing(record, stored, number)
         elif self._default_is_free and self._names.get(stored.name) == DEFAULT_ID:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
@@ -10,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.errors import InternalError
 from mlmeta.restorer.sql.leftovers import Leftover, Link, leftovers
-from mlmeta.schema import Experiment, History, LoggedModel, RegisteredModel, Run
+from mlmeta.schema import Dataset, Experiment, History, LoggedModel, RegisteredModel, Run
 from mlmeta.tracking.sql.batches import batches
 from mlmeta.tracking.sql.experiments import read_experiments
 from mlmeta.tracking.sql.lanes import Lanes
@@ -22,6 +24,24 @@ from mlmeta.tracking.sql.tables import DEFAULT_WORKSPACE, Tables
 
 DEFAULT_ID = 0
 DEFAULT_NAME = "Default"
+
+_CONTENT = ("dataset_source_type", "dataset_source", "dataset_schema", "dataset_profile")
+
+
+def experiment_number(experiment_id: str) -> int | None:
+    """An experiment's id as databases have it; None for one that none has, such as ``01``."""
+    number = int(experiment_id) if experiment_id.isdecimal() else None
+    return number if str(number) == experiment_id else None
+
+
+def dataset_content(dataset: Dataset) -> bytes:
+    """A fingerprint of all that a dataset is, but its name and digest: a profile may have 16 MiB."""
+    return _fingerprint((dataset.source_type, dataset.source, dataset.schema_, dataset.profile))
+
+
+def _fingerprint(content: Iterable[str | None]) -> bytes:
+    text = json.dumps([value or "" for value in content])
+    return hashlib.sha256(text.encode()).digest()
 
 
 class Holdings:
@@ -150,6 +170,15 @@ class Holdings:
         table = self._tables["datasets"].c
         query = sa.select(table.name, table.digest, table.dataset_uuid).where(table.experiment_id == experiment_id)
         return {(name, digest): found for name, digest, found in self._connection.execute(query)}
+
+    def dataset_content(self, dataset_id: str) -> bytes | None:
+        """The fingerprint of a dataset's content; None where there is no dataset of that id."""
+        if self._connection is None or self._tables is None or not self._has_datasets:
+            return None
+        query = sa.select(*self._tables.columns("datasets", *_CONTENT))
+        query = query.where(self._tables["datasets"].c.dataset_uuid == dataset_id)
+        row = self._connection.execute(query).first()
+        return _fingerprint(row) if row is not None else None
 
     def default_is_untouched(self) -> bool:
         """Whether the Default experiment is the placeholder that MLflow makes in every new database."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence, Set
 
 from mlmeta.restorer.sql.changes import changes, is_deleted, others
 from mlmeta.restorer.sql.holdings import Holdings
 from mlmeta.restorer.sql.outcome import Outcome, Sink
+from mlmeta.restorer.sql.states import state_problem
 from mlmeta.restorer.sql.stored import StoredForm, same
 from mlmeta.schema import LoggedModel, LoggedModelMetric
 
@@ -21,7 +22,7 @@ class LoggedModelStep:
         sink: takes what is to be written.
         form: gives stored forms.
         experiments: ids that they may go into.
-        comes: whether a run will be written, for a plan, which can't look it up.
+        coming: ids of runs that will be written, for a plan, which can't look them up.
     """
 
     def __init__(
@@ -31,9 +32,9 @@ class LoggedModelStep:
         sink: Sink,
         form: StoredForm,
         experiments: set[str],
-        comes: Callable[[str], bool],
+        coming: Set[str],
     ) -> None:
-        self._comes = comes
+        self._coming = coming
         self._holdings = holdings
         self._outcome = outcome
         self._sink = sink
@@ -53,6 +54,8 @@ class LoggedModelStep:
             elif model.experiment_id not in self._experiments:
                 self._shut_out[model.experiment_id] += 1
                 self._outcome.aside.add(("logged model", model.model_id))
+            elif problem := state_problem(stored):
+                self._outcome.misfit("logged model", stored.model_id, f"it {problem}")
             else:
                 self._outcome.created["logged models"] += 1
                 self._sink.logged_model(self._with_runs(stored, runs), runs)
@@ -60,7 +63,7 @@ class LoggedModelStep:
     def _runs(self, models: Sequence[LoggedModel]) -> dict[str, int]:
         """The runs of their metrics that are in the target, or will be, with their experiments."""
         wanted = sorted({metric.run_id for model in models for metric in model.metrics})
-        coming = {run_id: 0 for run_id in wanted if self._comes(run_id)}
+        coming = {run_id: 0 for run_id in wanted if run_id in self._coming}
         return {**coming, **self._holdings.experiments_of_runs(wanted)}
 
     def _take_existing(self, stored: LoggedModel, found: LoggedModel, runs: dict[str, int]) -> None:

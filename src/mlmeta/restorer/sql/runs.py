@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mlmeta.restorer.sql.changes import changes, history_changes, is_deleted, others
-from mlmeta.restorer.sql.holdings import Holdings
+from mlmeta.restorer.sql.holdings import Holdings, dataset_content
 from mlmeta.restorer.sql.leftovers import Leftover, Link
 from mlmeta.restorer.sql.outcome import Nowhere, Outcome, Sink
-from mlmeta.restorer.sql.rows import input_links
+from mlmeta.restorer.sql.rows import dataset_id, datasets_of, input_links
+from mlmeta.restorer.sql.states import state_problem
 from mlmeta.restorer.sql.stored import StoredForm, StoredHistories, same, same_histories
 from mlmeta.schema import Run
 from mlmeta.snapshot.reader import RunLines
@@ -38,6 +39,7 @@ class RunStep:
         self._form = form
         self._experiments = experiments
         self._shut_out: Counter[str] = Counter()
+        self._dataset_contents: dict[str, bytes] = {}
         self.coming: set[str] = set()
         """Ids of the runs that a plan would have written."""
 
@@ -61,7 +63,10 @@ class RunStep:
                 self._take_new(run, item, left)
 
     def _take_new(self, run: Run, item: RunLines, left: Mapping[Link, Leftover]) -> None:
-        if left and (reason := self._other_inputs(run, left)):
+        if problem := state_problem(run):
+            self._outcome.misfit("run", run.run_id, f"it {problem}")
+            return
+        if reason := self._other_inputs(run, left) or self._other_dataset(run):
             self._outcome.conflict("run", run.run_id, reason, ("run", run.run_id))
             return
         self._outcome.created["runs"] += 1
@@ -71,13 +76,28 @@ class RunStep:
 
     def _other_inputs(self, run: Run, left: Mapping[Link, Leftover]) -> str:
         """What is left of its inputs and is not what would be written, in words; empty: nothing."""
-        for link, step, tags in input_links(run, self._datasets(run)):
+        for link, step, tags in input_links(run, self._datasets(run)) if left else ():
             there = left.get(link)
             if there is None:
                 continue
             if there.step != step or any(there.tags.get(key, value) != value for key, value in tags.items()):
                 what = "a dataset" if link[0] == "DATASET" else "a model"
                 return f"of a run with its id, the target still has {what} that it used or made, with other content"
+        return ""
+
+    def _other_dataset(self, run: Run) -> str:
+        """Which of its datasets its experiment has with other content, in words; empty: none. MLflow keeps each once.
+
+        `mlflow gc` leaves datasets, too; and where a snapshot has one twice, the first is written.
+        """
+        known = self._datasets(run)
+        for key, used in datasets_of(run).items():
+            dataset = known.get(key) or dataset_id(run.experiment_id, *key)
+            content = dataset_content(used.dataset)
+            if dataset not in self._dataset_contents:
+                self._dataset_contents[dataset] = self._holdings.dataset_content(dataset) or content
+            if self._dataset_contents[dataset] != content:
+                return f"the target's experiment has its dataset {key[0]!r} ({key[1]}) with other content"
         return ""
 
     def _datasets(self, run: Run) -> dict[tuple[str, str], str]:

@@ -29,6 +29,7 @@ from mlmeta.schema import (
 from mlmeta.snapshot import equality
 from mlmeta.snapshot.equality import clamped
 from mlmeta.snapshot.reader import RunLines
+from mlmeta.tracking.sql.runs import RUN_NAME_TAG
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,17 @@ class StoredForm:
         if any(_needs_care(metric) for metric in metrics.values()):
             metrics = {key: _stored_metric(metric, record) for key, metric in metrics.items()}
         (artifact_uri,) = self._rewriter.uris("runs", record.artifact_uri)
-        if artifact_uri == record.artifact_uri and metrics is record.metrics and record.start_time is not None:
+        name = record.run_name or record.tags.get(RUN_NAME_TAG)  # MLflow before 1.30 has names in the tag alone
+        if (artifact_uri, metrics, name) == (record.artifact_uri, record.metrics, record.run_name) and (
+            record.start_time is not None
+        ):
             return record
-        changes = {"artifact_uri": artifact_uri, "metrics": metrics, "start_time": record.start_time or 0}
+        changes = {
+            "artifact_uri": artifact_uri,
+            "metrics": metrics,
+            "run_name": name,
+            "start_time": record.start_time or 0,
+        }
         return record.model_copy(update=changes)
 
     def logged_model(self, record: LoggedModel) -> LoggedModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mlmeta.progress import Progress
@@ -60,7 +60,7 @@ def walk(
         limits: what the target can hold.
         progress: units ``experiments``, ``runs``, ``metric points``, ``logged models``,
             ``models``.
-        compare: whether runs are looked at, and their histories; a plan for an empty target needs neither.
+        compare: whether histories are looked at; a plan for an empty target needs none.
 
     Raises:
         SnapshotError: the snapshot is damaged.
@@ -75,15 +75,10 @@ def walk(
         experiments.take(record, form.experiment(record))
         progress.advance("experiments")
     progress.phase("restoring runs")
-    if compare or limits.are_any or outcome.conflicts or ways.rewriter.is_needed or part.run_count is None:
-        step = RunStep(holdings, outcome, sink, form, experiments.open)
-        _runs(fitting.runs(part.runs_with_lines(histories=compare)), step, progress)
-        comes: Callable[[str], bool] = step.coming.__contains__
-    else:  # a plan for an empty target: there is nothing to decide about any of them
-        outcome.created["runs"] += part.run_count
-        comes = bool  # any run that has an id
+    runs = RunStep(holdings, outcome, sink, form, experiments.open)
+    _runs(fitting.runs(part.runs_with_lines(histories=compare)), runs, progress)
     progress.phase("restoring logged models")
-    logged = LoggedModelStep(holdings, outcome, sink, form, experiments.open, comes)
+    logged = LoggedModelStep(holdings, outcome, sink, form, experiments.open, runs.coming)
     for some in batches(fitting.logged_models(part.logged_models())):
         logged.take(some)
         progress.advance("logged models", len(some))

@@ -85,6 +85,20 @@ def two(databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return made
 
 
+def test_the_rules_of_a_backup_are_for_its_own_source(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, others = tmp_path / "backups", []
+    for folder in ("a", "b"):
+        monkeypatch.chdir(store(databases, tmp_path / folder))
+        others += [save(storage, keep=9).timestamp for _ in range(3 if folder == "a" else 1)]
+    limited = backup("sqlite:///mlflow.db", [str(storage)], experiments="churn", keep=Rules(last=1))
+    whole = save(storage)
+    assert [list(one.pruned.values()) for one in (limited, whole)] == [[()], [(others.pop(),)]]
+    found = {info.timestamp for info in list_snapshots(str(storage)).snapshots}
+    assert found == {*others, limited.timestamp, whole.timestamp}
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -120,8 +120,8 @@ def backup(
     """Save an MLflow store's metadata as a snapshot.
 
     Experiments, runs, params, tags, the full history of every metric, and the model registry, deleted ones
-    included. Exit code 3: saved, but something could not be read; it is named. With --keep-… old snapshots go
-    once the new one is complete (see `mlmeta prune`).
+    included. Exit code 3: saved, but something could not be read; it is named. With --keep-… old snapshots of the
+    same source go once the new one is complete (`mlmeta prune` is for all sources).
     """
 
     def call(progress: Progress) -> Result:

@@ -138,7 +138,8 @@ def backup(
             are of one source, for retention, `latest`, `if_changed` and `incremental`.
         shrink_limit: percent of the experiments, runs or models in the newest snapshot of the source, below which the
             new one is suspected to lack some: it is kept and marked, and nothing is pruned. 0: it never is.
-        keep: afterwards remove the snapshots that these rules don't keep; not where the new one is suspected, or empty.
+        keep: afterwards remove the snapshots of this source, and limited as this one, that these rules don't keep; not
+            where the new one is suspected, or empty.
         with_drill: restore the new snapshot into a throwaway database, and compare; nothing is pruned if it differs.
         dry_run: read everything, write nothing.
         progress: told how far it is.
@@ -224,7 +225,7 @@ def _prune(places: Sequence[str], keep: Rules, made: str) -> tuple[dict[str, tup
     pruned, unpruned = {}, {}
     for place in places:
         try:
-            found = prune(place, keep, spare=(made,))
+            found = prune(place, keep, spare=made, like=made)
             pruned[place] = tuple(d.timestamp for d in found.snapshots if not d.keep)
         except StorageError as error:
             unpruned[place] = str(error)

@@ -69,6 +69,7 @@ def prune(
     *,
     dry_run: bool = False,
     spare: str | Sequence[str] = (),
+    like: str = "",
     confirm: Confirm | None = None,
 ) -> PruneResult:
     """Remove the snapshots that no rule keeps, and day-old leftovers of interrupted backups.
@@ -83,6 +84,7 @@ def prune(
         rules: what to keep; at least one rule.
         dry_run: only say what would go.
         spare: timestamps that stay in any case.
+        like: timestamp of a snapshot: only those of its source, limited to the same experiments, may go.
         confirm: shown the plan before anything is removed; raises to stop.
 
     Raises:
@@ -96,7 +98,7 @@ def prune(
     place = open_storage(storage)
     now = time.time()
     sets = file_sets(place)
-    infos = described(place, sets, now)
+    infos = _alike(described(place, sets, now), like)
     stale = list(leftovers(place, sets, now - LEFTOVER_AGE))
     reasons = _reasons(infos, {files.timestamp for files in sets if _is_misdated(files)}, rules)
     for timestamp in several(spare):
@@ -107,6 +109,12 @@ def prune(
             confirm(plan)
         _remove(place, sets, plan, stale)
     return plan
+
+
+def _alike(infos: Sequence[SnapshotInfo], like: str) -> list[SnapshotInfo]:
+    """Those that a rule for one of them is meant for."""
+    wanted = {(info.identity, info.experiments) for info in infos if info.timestamp == like}
+    return [info for info in infos if not like or (info.identity, info.experiments) in wanted]
 
 
 def _plan(

@@ -164,7 +164,6 @@ def _fill(database: Database, copy: Path) -> None:
         if "sqlite" in said:
             raise sqlite3.OperationalError(said["sqlite"])
         if said["file"] == words[0]:
-            raise ConnectionFailedError(
-                f"{database.shown} can't be read: {said['text']}", hint="check that the file may be read"
-            )
+            hint = "check that the file may be read" if said["errno"] else "try again"
+            raise ConnectionFailedError(f"{database.shown} can't be read: {said['text']}", hint=hint)
         raise _no_room(database, str(copy.parent.parent), said["text"])

@@ -6,7 +6,7 @@
     ├── ConnectionFailedError               1   source or target could not be used
     │   ├── UnreachableError                1   nothing answers there
     │   ├── AuthenticationError             1   401 or 403
-    │   ├── NotMlflowError                  1   something answers, but it is no MLflow server
+    │   ├── NotMlflowError                  1   something answers, but not an MLflow server
     │   ├── ReplyError                      1   a reply that is too big, too slow, or not one of MLflow's
     │   ├── ClusterError                    1   a cluster that was to read did not do it
     │   ├── MissingStoreError               1   a database or folder that does not exist
@@ -108,7 +108,7 @@ class AuthenticationError(ConnectionFailedError):
 
 
 class NotMlflowError(ConnectionFailedError):
-    """Something answers at the tracking URI, but it is no MLflow server."""
+    """Something answers at the tracking URI, but not an MLflow server."""
 
 
 class ReplyError(ConnectionFailedError):

@@ -78,8 +78,13 @@ def test_sorted_and_limited(snapshots: Path, cli: Cli) -> None:
         (("--run", "zzz"), "--experiment"),
         (("--metric", "loss"), "--run"),
         (("--experiment", "churn", "--metric", "lost"), "loss"),
-        (("--experiment", "churn", "--column", "colour"), "run_id"),
-        (("--experiment", "churn", "--sort", "colour"), "run_id"),
+        (("--experiment", "churn", "--column", "run"), "run_id"),
+        (("--experiment", "churn", "--sort", "runid"), "run_id"),
+        (("--experiment", "churn", "--column", "metrics.lost"), "there are: metrics.loss, "),
+        (("--experiment", "churn", "--column", "statsu"), "there are: status, "),
+        (("--experiment", "churn", "--column", "fold"), "there are: tags.fold, "),
+        (("--experiment", "churn", "--sort", "params.LR DESC"), "there are: params.lr, "),
+        (("--experiment", "churn", "--sort", "loss"), "there are: metrics.loss, "),
         (("--experiment", "churn", "--limit", "0"), "limit"),
     ],
 )
@@ -88,6 +93,11 @@ def test_wrong_words_are_usage_errors_with_a_hint(
 ) -> None:
     done = cli("show", *arguments).ended(2)
     assert named in done.err
+
+
+def test_an_experiment_without_runs_has_any_column(snapshots: Path, cli: Cli) -> None:
+    done = cli("show", "--experiment", "Default", "--column", "metrics.loss", "--sort", "params.lr")
+    assert done.ok().out.startswith("Default: 0 runs")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--experiment", "old-churn"), ("--models",), ("--run", "b")])

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli, Finished
+from tests.support.databases import Databases
 from tests.support.hostile_server import Asked, hostile_server
+from tests.support.logged_models import add_logged_models
 from tests.support.proxy import Request, proxy, static_server
 from tests.support.server import Server
 
@@ -179,3 +181,21 @@ def _refused_limited(cli: Cli, uri: str) -> tuple[str, str]:
     done = cli("backup", "--tracking-uri", uri, "--experiment", "churn", "--json", env=PATIENT).ended(1)
     (error,) = done.document["errors"]
     return error["message"], error["hint"]
+
+
+def test_a_server_before_logged_models(server: Server, databases: Databases, cli: Cli) -> None:
+    """MLflow 2 answers 404 to all of them, with a web page: the plan says so, and the restore does the rest."""
+    store = databases.copy("filled", cli.folder / "store.db")
+    add_logged_models(store, deleted=False)
+    cli("backup", "--tracking-uri", store).ok()
+    with proxy(server.uri, lambda request: 404 if "logged-models" in request.path else None) as old:
+        old.page = b"<!doctype html>\n<title>404 Not Found</title>"
+        words = ("restore", "--timestamp", "latest", "--tracking-uri", old.uri, "--yes", "--json")
+        for more in (("--dry-run",), ()):
+            done = cli(*words, *more).ended(3)
+            hints = {e["hint"] for e in done.document["errors"] if e["message"].endswith(NO_LOGGED_MODELS)}
+            assert hints == {"upgrade the server to MLflow 3 and restore again, or restore into a database"}
+    assert all("<" not in error["message"] for error in done.document["errors"])
+
+
+NO_LOGGED_MODELS = ": the target has no logged models, which came with MLflow 3"

@@ -135,7 +135,7 @@ OTHERS = {
     "metrics.value infinite": Odd(POINT.format("value = 9e999"), SILENT, other="metrics"),
     "metrics.is_nan 2": Odd(POINT.format("is_nan = 2"), SILENT),
     "metrics.is_nan text": Odd(POINT.format("is_nan = 'yes'"), SILENT),
-    "metrics.key no UTF-8": Odd(POINT.format(f"key = {BAD}"), NAMED, "its name is no text, and it was not saved"),
+    "metrics.key no UTF-8": Odd(POINT.format(f"key = {BAD}"), NAMED, "its name is not text, and it was not saved"),
     "metrics.key blob": Odd(POINT.format("key = x'616263'"), SILENT, other="metrics runs"),
     "latest_metrics.value text": Odd(LATEST.format("value = 'x'"), NAMED, "latest metric 'loss' value is 'x'"),
     "latest_metrics.key no UTF-8": Odd(LATEST.format(f"key = {BAD}"), NAMED, "and was not saved", "runs"),

@@ -40,7 +40,7 @@ def rules(*, last: int, hourly: int, daily: int, weekly: int, monthly: int, year
     """What the options say.
 
     Raises:
-        UsageError: `within` is no duration.
+        UsageError: `within` is not a duration.
     """
     from datetime import timedelta
 

@@ -154,7 +154,7 @@ class Output:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(unasked, hint=hint)
         if not Confirm.ask(question, console=self.stderr, default=False):
-            raise UsageError("nothing was changed", hint="the answer was no")
+            raise UsageError("nothing was changed: the answer was no", hint="--yes goes ahead without asking")
         if self._shown is not None:
             self._shown.resume()
 

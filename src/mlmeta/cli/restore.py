@@ -168,7 +168,7 @@ def _pair(text: str) -> tuple[str, str]:
     """OLD and NEW of ``OLD=NEW``.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not one.
     """
     old, equals, new = text.partition("=")
     if not old or not equals:

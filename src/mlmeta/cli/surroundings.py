@@ -1,4 +1,4 @@
-"""What the operating system refuses, as an error of ours: it is no bug of mlmeta."""
+"""What the operating system refuses, as an error of ours: it is not a bug of mlmeta."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def dask_executor(address: str, connection: Connection) -> Iterator[Executor]:
             MLflow takes from the environment, theirs must have.
 
     Raises:
-        UsageError: the package `distributed` is not installed, or the address is none.
+        UsageError: the package `distributed` is not installed, or the address is not one.
         ClusterError: there is no such scheduler, it has no worker, or a worker can't do the work.
     """
     try:
@@ -47,7 +47,7 @@ def dask_executor(address: str, connection: Connection) -> Iterator[Executor]:
     except ImportError as error:
         raise UsageError("Dask is not installed", hint="pip install 'mlmeta[dask]'") from error
     if "://" not in address:
-        raise UsageError(f"{address!r} is no address of a Dask scheduler", hint="write dask:tcp://HOST:PORT")
+        raise UsageError(f"{address!r} is not the address of a Dask scheduler", hint="write dask:tcp://HOST:PORT")
     connection.check()  # a server that is down is no worker's fault
     with _silent():
         try:
@@ -84,7 +84,10 @@ def _check(client: Client, address: str, connection: Connection) -> None:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
         found = client.run(_ready, connection, on_error="return")
     except TimeoutError as error:
-        raise ClusterError(f"the Dask cluster at {address} has no worker", hint="start some, and try again") from error
+        raise ClusterError(
+            f"the Dask cluster at {address} has no worker",
+            hint="start a worker (`dask worker SCHEDULER`), and try again",
+        ) from error
     here = version("mlmeta")
     for worker, said in found.items():
         if isinstance(said, MlmetaError):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from mlmeta.errors import UsageError
+from mlmeta.operations.closest import closest
 from mlmeta.schema import Run
 
 _COLUMN = re.compile(r"(params|metrics|tags|attributes)\.(.+)")
@@ -15,19 +16,33 @@ _SHOWN_METRICS = 3
 _SHOWN_PARAMS = 3
 
 
-def column(name: str) -> str:
+def column(name: str, runs: Sequence[Run]) -> str:
     """A column's full name; a bare word is an attribute.
 
+    Args:
+        name: as somebody wrote it.
+        runs: whose column it is; where there are none, any will do.
+
     Raises:
-        UsageError: it is neither.
+        UsageError: no run has it.
     """
     full = name if _COLUMN.fullmatch(name) else f"attributes.{name}"
-    if full.startswith("attributes.") and full.removeprefix("attributes.") not in _ATTRIBUTES:
-        raise UsageError(
-            f"there is no column {name!r}",
-            hint=f"write params.X, metrics.X, tags.X, or one of {', '.join(_ATTRIBUTES)}",
-        )
+    kind, key = full.split(".", 1)
+    is_there = key in _ATTRIBUTES if kind == "attributes" else not runs or any(key in _map(run, kind) for run in runs)
+    if not is_there:
+        raise UsageError(f"no run has a column {name!r}", hint=f"there are: {closest(name, _all(runs))}")
     return full
+
+
+def _map(run: Run, kind: str) -> Mapping[str, object]:
+    found: dict[str, Mapping[str, object]] = {"params": run.params, "metrics": run.metrics, "tags": run.tags}
+    return found[kind]
+
+
+def _all(runs: Sequence[Run]) -> Iterator[str]:
+    yield from _ATTRIBUTES
+    for kind in ("params", "metrics", "tags"):
+        yield from {f"{kind}.{key}" for run in runs for key in _map(run, kind)}
 
 
 _ATTRIBUTES = ("run_id", "run_name", "status", "user_id", "start_time", "end_time", "lifecycle_stage", "artifact_uri")
@@ -60,12 +75,12 @@ def in_order(runs: list[Run], sort: str) -> list[Run]:
     """Runs by a column (``metrics.loss DESC``); those without a value last.
 
     Raises:
-        UsageError: there is no such column.
+        UsageError: no run has such a column.
     """
     if not sort:
         return runs
     match = _SORT.fullmatch(sort.strip())
-    name = column(match[1] if match else sort)
+    name = column(match[1] if match else sort, runs)
     descending = bool(match and match[2] and match[2].lower() == "desc")
     having: Iterator[Run] = (run for run in runs if _is_value(value(run, name)))
     without = [run for run in runs if not _is_value(value(run, name))]

@@ -147,7 +147,7 @@ def _copy_missing(origin: Storage, destination: Storage, progress: Progress) -> 
 def _copy(origin: Storage, destination: Storage, files: FileSet, progress: Progress) -> Copied:
     progress.phase(f"copying {files.timestamp}")
     snapshot = Snapshot(origin, read_summary(origin, files))
-    if snapshot.is_legacy:  # it has no checksums to hold the copy against
+    if snapshot.is_legacy:  # it has no checksums to check the copy against
         for problem in verify_snapshot(snapshot):
             raise damaged(problem.file, None, problem.message)
     size = transfer.copy(snapshot, files, destination)

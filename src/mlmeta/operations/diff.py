@@ -115,5 +115,5 @@ def _compared(
         experiments=tuple(sorted(wanted)),
         comparison=found,
         unread=tuple(after.unread),
-        warnings=(*sides.cautions(before, after), *cautions),
+        warnings=(*sides.cautions(before, after, differ=bool(found.changes)), *cautions),
     )

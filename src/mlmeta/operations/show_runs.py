@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mlmeta.errors import UsageError
 from mlmeta.operations import columns as columns_of
+from mlmeta.operations.closest import closest
 from mlmeta.operations.shown import MetricOverRuns, MetricOverSteps, RunDetail, RunTable, where
 from mlmeta.operations.stores import open_snapshot
 from mlmeta.schema import EXPERIMENTS, METRICS, RUNS, Experiment, LatestMetric, Run, several
@@ -35,12 +36,12 @@ def run_table(
         of_source: label or tracking URI of the source that is meant, where the storage has several.
 
     Raises:
-        UsageError: no such experiment, or no such column.
+        UsageError: no such experiment, or none of its runs has such a column.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     found = _experiment(snapshot, experiment)
     runs = [run for run in snapshot.records(RUNS) if run.experiment_id == found.experiment_id]
-    shown = tuple(columns_of.column(c) for c in several(columns)) or columns_of.usual(runs)
+    shown = tuple(columns_of.column(c, runs) for c in several(columns)) or columns_of.usual(runs)
     runs = columns_of.in_order(runs, sort)
     return RunTable(
         **where(snapshot),
@@ -90,8 +91,8 @@ def metric_over_runs(selector: str, storage: str, experiment: str, key: str, *, 
     all_runs = [r for r in snapshot.records(RUNS) if r.experiment_id == found.experiment_id]
     runs = tuple(r for r in all_runs if key in r.metrics)
     if not runs:
-        known = sorted({k for r in all_runs for k in r.metrics})
-        raise UsageError(f"no run of {found.name!r} has a metric {key!r}", hint=f"they have: {_some(known)}")
+        known = {k for r in all_runs for k in r.metrics}
+        raise UsageError(f"no run of {found.name!r} has a metric {key!r}", hint=f"they have: {closest(key, known)}")
     return MetricOverRuns(**where(snapshot), experiment=found.name, key=key, runs=runs)
 
 
@@ -104,7 +105,7 @@ def metric_over_steps(selector: str, storage: str, run_id: str, key: str, *, of_
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     run = _run(snapshot, run_id)
     if key not in run.metrics:
-        raise UsageError(f"run {run.run_id} has no metric {key!r}", hint=f"it has: {_some(sorted(run.metrics))}")
+        raise UsageError(f"run {run.run_id} has no metric {key!r}", hint=f"it has: {closest(key, run.metrics)}")
     points: list[tuple[int | None, int | None, float]] = []
     for history in snapshot.records(METRICS):
         if history.run_id == run.run_id and history.key == key:
@@ -125,7 +126,8 @@ def _experiment(snapshot: Snapshot, wanted: str) -> Experiment:
         if wanted == experiment.experiment_id:
             return experiment
     raise UsageError(
-        f"snapshot {snapshot.timestamp} has no experiment {wanted!r}", hint=f"it has: {_some([e.name for e in found])}"
+        f"snapshot {snapshot.timestamp} has no experiment {wanted!r}",
+        hint=f"it has: {closest(wanted, (e.name for e in found))}",
     )
 
 
@@ -135,9 +137,8 @@ def _run(snapshot: Snapshot, wanted: str) -> Run:
     if len(exact or found) == 1:
         return (exact or found)[0]
     if not found:
-        raise UsageError(f"snapshot {snapshot.timestamp} has no run {wanted!r}", hint="`--experiment NAME` lists runs")
-    raise UsageError(f"{wanted!r} begins {len(found)} run ids", hint="write more of the id")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "") if names else "none"
+        raise UsageError(
+            f"snapshot {snapshot.timestamp} has no run {wanted!r}",
+            hint="`mlmeta show --experiment NAME` lists the runs of an experiment",
+        )
+    raise UsageError(f"{len(found)} run ids begin with {wanted!r}", hint="write more of the id")

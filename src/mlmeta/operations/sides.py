@@ -158,12 +158,18 @@ def _are_two(before: Side, after: Side) -> bool:
     return before.identity != after.identity
 
 
-def cautions(before: Side, after: Side) -> Iterator[str]:
-    """What a person should know who reads what changed."""
+def cautions(before: Side, after: Side, *, differ: bool) -> Iterator[str]:
+    """What a person should know who reads what changed.
+
+    Args:
+        before: one side.
+        after: the other.
+        differ: whether anything changed.
+    """
     for side in (before, after):
         if side.unsaved:
             yield f"{side.unsaved} things could not be saved in {side.shown}, and may look as if they were not there"
         if side.legacy:
             yield f"an older script wrote {side.shown}: it has no metric histories and no aliases to compare"
-    if _are_two(before, after):
+    if differ and _are_two(before, after):
         yield f"these are two stores, {before.uri} and {after.uri}: a restore that gave new ids changed every run"

@@ -102,7 +102,7 @@ def _executor(store: Store) -> Iterator[Executor | None]:
         yield None
     elif store.kind != "server":
         raise UsageError(
-            f"--executor is for servers, and {without_secrets(store.tracking_uri)} is none",
+            f"--executor is for servers, which {without_secrets(store.tracking_uri)} is not",
             hint="leave it out: a database is read in one transaction, which is faster anyway",
         )
     elif isinstance(chosen, Executor):
@@ -114,7 +114,7 @@ def _executor(store: Store) -> Iterator[Executor | None]:
         with dask_executor(chosen.removeprefix(_DASK), Connection(store.tracking_uri, store.registry_uri)) as executor:
             yield executor
     else:
-        raise UsageError(f"{chosen!r} is no executor", hint="use threads, or dask:tcp://HOST:PORT")
+        raise UsageError(f"{chosen!r} is not an executor", hint="use threads, or dask:tcp://HOST:PORT")
 
 
 def identity_of(store: Store, info: SourceInfo) -> str:

@@ -81,7 +81,7 @@ class Plan(BaseModel):
         present: how many of each kind are there already, from an earlier restore or otherwise the same.
         undelete: how many of each kind that are deleted in the target would be made active again.
         changed: how many of each kind that are there people changed since the snapshot; they stay as they are.
-        target_runs: whether the target has runs that are none of this snapshot's.
+        target_runs: whether the target has runs that are not this snapshot's.
         conflicts: what the target holds under the same name or id, with other content: a restore writes nothing.
         refused: what the target would not take; all else would be restored.
         notes: what a person should know beforehand.

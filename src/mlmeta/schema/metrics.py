@@ -80,7 +80,7 @@ class HistoryLine:
         """From a line of a snapshot.
 
         Raises:
-            ValueError: it is no metric history.
+            ValueError: it is not a metric history.
         """
         found = _LINE.match(line) if len(line) <= _LONG else None
         if found is None:  # valid JSON of another make: write it as we do

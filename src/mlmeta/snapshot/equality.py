@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlmeta.brief import cut
 from mlmeta.schema import HistoryLine, LatestMetric, Record, canonical, point_order
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.records import taken_apart
@@ -158,4 +159,4 @@ def _order(metric: LatestMetric) -> tuple[Any, ...]:
 def short(value: Any) -> str:
     """A value for a message."""
     text = value.to_line().decode() if isinstance(value, Record) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    return cut(text, 80)

@@ -43,7 +43,7 @@ def next_timestamp(timestamp: str) -> str:
     """The timestamp one second later."""
     moment = moment_of(timestamp)
     if moment is None:
-        raise ValueError(f"{timestamp} is no timestamp")
+        raise ValueError(f"{timestamp} is not a timestamp")
     return timestamp_of(moment + timedelta(seconds=1))
 
 
@@ -55,7 +55,7 @@ class FileSet:
         timestamp: ``YYYYMMDD_HHMMSS``.
         files: the stored files by kind; the summary's kind is `SUMMARY`.
         doubles: further files of these kinds: in the older layout, or compressed beside one that is not.
-        odd: what has the name of one of its files and is none: a link, a folder.
+        odd: what has the name of one of its files and is not one: a link, a folder.
     """
 
     timestamp: str
@@ -85,7 +85,7 @@ class FileSet:
 
 
 def group(files: Iterable[StoredFile]) -> list[FileSet]:
-    """Files by timestamp, newest first. Files with other names are none of ours and are left out.
+    """Files by timestamp, newest first. Files with other names are not ours and are left out.
 
     Of several files of a kind, the one that came first wins, where the storage has a clock of its own: who may only
     create can put none in the place of another. Then flat names win over the older layout, and plain ones over

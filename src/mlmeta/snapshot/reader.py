@@ -50,7 +50,7 @@ class RunLines:
         """The histories, taken apart.
 
         Raises:
-            DamagedSnapshotError: one is none.
+            DamagedSnapshotError: one is not valid.
         """
         for line in self.lines:
             yield taken_apart(line)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 
+from mlmeta.brief import cut
 from mlmeta.errors import DamagedSnapshotError
 from mlmeta.schema import Experiment, HistoryLine, Line, LoggedModel, MetricHistory, Run, named
 from mlmeta.schema.kinds import R
@@ -33,14 +34,14 @@ def parse_lines(lines: Iterable[bytes], record: type[R], name: str) -> Iterator[
         name: the file's name, for errors.
 
     Raises:
-        DamagedSnapshotError: the file is cut, or a line is no such record.
+        DamagedSnapshotError: the file is cut, or a line is not such a record.
     """
     for number, text in record_lines(lines, name):
         yield parse_record(text, record, f"{name}, line {number}")
 
 
 def inspect_lines(lines: Iterable[bytes], record: type[R], name: str) -> Iterator[R | DamagedSnapshotError]:
-    """Like `parse_lines`, but a line that is no such record comes as the error it is, and the next one follows.
+    """Like `parse_lines`, but a line that is not such a record comes as the error it is, and the next one follows.
 
     Raises:
         DamagedSnapshotError: the file is cut.
@@ -85,20 +86,20 @@ def parse_history_lines(lines: Iterable[bytes], name: str) -> Iterator[HistoryLi
         name: the file's name, for errors.
 
     Raises:
-        DamagedSnapshotError: the file is cut, or a line is no metric history.
+        DamagedSnapshotError: the file is cut, or a line is not a metric history.
     """
     for number, text in record_lines(lines, name):
         try:
             yield HistoryLine.of(text)
         except ValueError as error:
-            raise damaged(name, number, "it is no metric history") from error
+            raise damaged(name, number, "it is not a metric history") from error
 
 
 def parse_record(text: bytes, record: type[R], where: str) -> R:
     """One record.
 
     Raises:
-        DamagedSnapshotError: it is no JSON, or not what the schema says.
+        DamagedSnapshotError: it is not JSON, or not what the schema says.
     """
     try:
         found = record.model_validate_json(text)
@@ -115,7 +116,7 @@ def taken_apart(line: HistoryLine) -> MetricHistory:
     """A metric history from its line.
 
     Raises:
-        DamagedSnapshotError: it is none.
+        DamagedSnapshotError: it is not one.
     """
     return parse_record(line.line, MetricHistory, f"the history of {line.key[:200]!r} of run {line.run_id[:100]}")
 
@@ -125,7 +126,7 @@ def misnamed(record: Line) -> str:
     if type(record) not in _WITH_ID:
         return ""
     word, name = named(record)
-    return "" if _ID.fullmatch(name) else f"{name[:100]!r} is not an id of a {word}"
+    return "" if _ID.fullmatch(name) else f"{cut(name, 100)!r} is not an id of a {word}"
 
 
 def damaged(name: str, line: int | None, what: str) -> DamagedSnapshotError:

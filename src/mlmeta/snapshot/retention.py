@@ -86,7 +86,7 @@ def _keep_buckets(reasons: dict[str, list[str]], name: str, count: int, bucket: 
 def _moment(timestamp: str) -> datetime:
     moment = moment_of(timestamp)
     if moment is None:
-        raise ValueError(f"{timestamp} is no date")
+        raise ValueError(f"{timestamp} is not a date")
     return moment
 
 
@@ -94,13 +94,15 @@ def parse_within(text: str) -> timedelta:
     """A duration such as ``30d``, ``2w``, ``1d12h``.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not one.
     """
     match = _WITHIN.fullmatch(text)
     if not text or match is None:
-        raise UsageError(f"{text!r} is no duration", hint="write 30d, 2w, 36h, or 1d12h")
+        raise UsageError(f"{text!r} is not a duration", hint="write 30d, 2w, 36h, or 1d12h")
     weeks, days, hours, minutes = (int(part or 0) for part in match.groups())
     try:
         return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes)
     except OverflowError as error:
-        raise UsageError(f"{text} is longer than any calendar", hint="write 30d, 2w, 36h, or 1d12h") from error
+        raise UsageError(
+            f"{text} is longer than any calendar", hint="write a shorter one, such as 30d or 52w"
+        ) from error

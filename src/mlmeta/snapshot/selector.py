@@ -36,7 +36,7 @@ def select(selector: str, timestamps: Sequence[str], leftovers: Sequence[str] = 
     Raises:
         SnapshotNotFoundError: nothing answers to it.
         AmbiguousSelectorError: a prefix names several.
-        UsageError: it is none of these.
+        UsageError: it is not one of these.
     """
     selector = selector.strip()
     if match := _LATEST.fullmatch(selector):
@@ -89,7 +89,7 @@ def _not_found(selector: str, timestamps: Sequence[str], leftovers: Sequence[str
         return SnapshotNotFoundError(f"no snapshot {selector}: {what}", hint="make one with `mlmeta backup`")
     if selector in leftovers:
         return SnapshotNotFoundError(
-            f"{selector} is no snapshot: it has no summary, so its backup never finished (or still runs)",
+            f"{selector} is not a snapshot: it has no summary, so its backup never finished (or still runs)",
             nearest=_nearest(selector, timestamps),
             hint=f"nearest: {', '.join(_nearest(selector, timestamps))}",
         )
@@ -100,7 +100,7 @@ def _not_found(selector: str, timestamps: Sequence[str], leftovers: Sequence[str
 
 
 def _nearest(selector: str, timestamps: Sequence[str]) -> tuple[str, ...]:
-    """The three snapshots nearest in time; the newest where the selector is no time."""
+    """The three snapshots nearest in time; the newest where the selector is not a time."""
     digits = re.sub(r"\D", "", selector) if not selector.startswith("latest") else ""
     padded = digits + "00000101000000"[len(digits) :]
     wanted = layout.moment_of(f"{padded[:8]}_{padded[8:14]}") if digits else None

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from mlmeta.brief import cut
 from mlmeta.errors import ObjectRefusedError, StorageError, UnsupportedSchemaError
 from mlmeta.schema import KINDS, SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
 from mlmeta.snapshot import bounds, layout, legacy
@@ -48,7 +49,7 @@ def summary_text(storage: Storage, files: layout.FileSet) -> bytes:
     """The content of a snapshot's summary.
 
     Raises:
-        DamagedSnapshotError: there is none, or it is no file, or too big.
+        DamagedSnapshotError: there is none, or it is not a file, or too big.
         StorageError: it can't be read.
     """
     if files.summary is None:
@@ -60,7 +61,9 @@ def summary_text(storage: Storage, files: layout.FileSet) -> bytes:
     except ObjectRefusedError as error:
         raise damaged(name, None, str(error)) from error
     except OSError as error:
-        raise StorageError(f"{name}: {error}", hint="try again; `mlmeta list` shows what is whole") from error
+        raise StorageError(
+            f"{name}: {error}", hint="`mlmeta list` shows the snapshots that are whole; check the disk"
+        ) from error
     if why := bounds.excess(content, bounds.SUMMARY):
         raise damaged(name, None, why)
     return content
@@ -156,19 +159,19 @@ def untrue(summary: Summary, timestamp: str) -> Iterator[str]:
         timestamp: of the snapshot, by the names of its files.
     """
     if summary.backup_timestamp != timestamp:
-        yield f"it is the summary of {summary.backup_timestamp[:40]!r}"
+        yield f"it is the summary of {cut(summary.backup_timestamp, 40)!r}"
     if layout.moment_of(timestamp) is None:
         yield _NO_DATE
     for kind, entry in summary.files.items():
         if why := _untrue_entry(kind, entry, timestamp):
-            yield f"its entry for {kind[:40]!r} is not believed: {why}"
+            yield f"its entry for {cut(kind, 40)!r} is not believed: {why}"
     yield from _untrue_counts(summary)
 
 
 def _untrue_counts(summary: Summary) -> Iterator[str]:
     for kind, count in summary.stats.items():
         if not 0 <= count <= _MOST:
-            yield f"it counts {str(count)[:20]} {kind[:40]!r}"
+            yield f"it counts {cut(str(count), 20)} {cut(kind, 40)!r}"
     for kind, known in KINDS.items():
         if kind not in summary.files and (known.always or summary.stats.get(kind)):
             yield f"it names no file of {kind}, and counts {summary.stats.get(kind, 0)}"
@@ -176,9 +179,9 @@ def _untrue_counts(summary: Summary) -> Iterator[str]:
 
 def _untrue_entry(kind: str, entry: FileEntry, timestamp: str) -> str:
     if kind == layout.SUMMARY or not _KIND.fullmatch(kind):
-        return "that is no kind of data"
+        return "that is not a kind of data"
     if entry.name not in {layout.file_name(kind, timestamp, compressed=packed) for packed in (False, True)}:
-        return f"{entry.name[:100]!r} is not the name of such a file"
+        return f"{cut(entry.name, 100)!r} is not the name of such a file"
     if not (0 <= entry.bytes <= _MOST and 0 <= entry.records <= entry.bytes):
         return "its size or its number of records can't be"
     if not _SHA256.fullmatch(entry.sha256):

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import TracebackType
 
+from mlmeta.brief import cut
 from mlmeta.errors import ObjectExistsError, ObjectMissingError, StorageError, StorageMissingError
 from mlmeta.schema import (
     EXPERIMENTS,
@@ -158,7 +159,7 @@ class SnapshotWriter:
         if why := bounds.excess(line) or misnamed(record):
             word, name = named(record)
             self._left_out.add((word, name))
-            return Skipped(kind=word, id=name[:1000], reason=f"{why}: no snapshot can hold it")
+            return Skipped(kind=word, id=cut(name, 1000), reason=f"{why}: no snapshot can hold it")
         kind = kind_of(record)
         (self._files.get(kind.name) or self._open(kind)).add(line)
         self._count(record)

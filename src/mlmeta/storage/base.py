@@ -55,7 +55,7 @@ class StagedFile(Protocol):
 
         Args:
             name: the file's name in the storage.
-            digest: of all that was written; the storage holds what arrived against it.
+            digest: of all that was written; what arrived is checked against it.
             about: short texts that a listing may give back (`StoredFile.about`), at most 8 KiB; a storage may forget
                 them.
 
@@ -106,7 +106,7 @@ class Storage(Protocol):
 
         Raises:
             ObjectMissingError: there is no such file.
-            ObjectRefusedError: it is no file, or has more bytes.
+            ObjectRefusedError: it is not a file, or has more bytes.
         """
 
     def confirm(self, name: str, digest: Digest) -> None:

@@ -132,7 +132,8 @@ class GcsStorage:
         # The client does not check a download that was cut and resumed.
         if blob.crc32c not in {None, _crc32c_of(spool)}:
             raise StorageError(
-                f"{self.location}{name} did not arrive as it is stored: its CRC32C differs", hint="try again"
+                f"{self.location}{name} did not arrive as it is stored: its CRC32C differs",
+                hint="try again; if it stays so, check the network and its proxies",
             )
         spool.seek(0)
 
@@ -186,7 +187,7 @@ class _Spool(tempfile.SpooledTemporaryFile):  # type: ignore[type-arg]  # subscr
         if self._most is not None and self.tell() + len(data) > self._most:
             raise ObjectRefusedError(
                 f"{self._where} is not read: it has more than {self._most:,} bytes",
-                hint="see who can write there, and what it should be",
+                hint="mlmeta reads objects of a bounded size only: see who put it there",
             )
         return super().write(data)
 
@@ -210,14 +211,17 @@ class GcsStagedFile:
         self._crc32c = _extend(self._crc32c, data)
 
     def publish(self, name: str, digest: Digest, about: Mapping[str, str] | None = None) -> None:
-        """Upload, unless an object of that name exists; what the server has is held against what was written."""
+        """Upload, unless an object of that name exists; what the server has is checked against what was written."""
         where = self._storage.location + name
         if self._size != digest.size:
             raise StorageError(f"{where} was not written in full", hint="this is a bug in mlmeta: please report it")
         blob = self._create(name, digest, about or {})
         crc32c = _encoded(self._crc32c)
         if blob.crc32c not in {None, crc32c}:  # None: `confirm` will look
-            raise StorageError(f"{where} did not arrive as it was written: its CRC32C differs", hint="try again")
+            raise StorageError(
+                f"{where} did not arrive as it was written: its CRC32C differs",
+                hint="try again; if it stays so, check the network and its proxies",
+            )
         self._storage.uploaded[name] = (digest, crc32c)
 
     def _create(self, name: str, digest: Digest, about: Mapping[str, str]) -> storage.Blob:

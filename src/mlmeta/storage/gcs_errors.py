@@ -34,6 +34,7 @@ _FORBIDDEN = (
     (("user project", "userproject"), "the bucket has its readers pay (requester pays), which mlmeta can't do"),
 )
 """Words in what Google says with 403, and what to do where no role helps."""
+_AGAIN = "try again; if it stays so, check the network and its proxies"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -82,14 +83,16 @@ def gcs_errors(location: str, name: str = "") -> Iterator[None]:
     except (auth.DefaultCredentialsError, auth.RefreshError) as error:
         raise StorageDeniedError(f"no credentials for {where}: {_short(error)}", hint=_LOG_IN) from error
     except DataCorruption as error:
-        raise StorageError(f"{where} did not arrive as it is stored: its CRC32C differs", hint="try again") from error
+        raise StorageError(f"{where} did not arrive as it is stored: its CRC32C differs", hint=_AGAIN) from error
     except (api.RetryError, auth.TransportError, RequestException, HTTPError, ConnectionError, TimeoutError) as error:
         cause = getattr(error, "cause", None) or error
         raise StorageError(
             f"{where} can't be reached: {_short(cause)}", hint="check the network, and try again"
         ) from error
     except (api.GoogleAPICallError, auth.GoogleAuthError, InvalidResponse, ValueError) as error:
-        raise StorageError(f"{where} failed: {_short(error)}", hint="check the bucket's name and settings") from error
+        raise StorageError(
+            f"{where} failed: {_short(error)}", hint="check the name and the settings of the bucket, and try again"
+        ) from error
 
 
 def _missing(location: str, name: str) -> StorageError:

@@ -128,7 +128,7 @@ class LocalStorage:
                         yield StoredFile(entry.name, status.st_size, status.st_mtime)
 
     def open(self, name: str, most: int | None = None) -> BinaryIO:
-        """A file's content. What is no regular file is not opened for reading: a pipe would wait for its writer."""
+        """A file's content. What is not a regular file is not opened for reading: a pipe would wait for its writer."""
         path = self.folder / name
         with _errors_named(path, name=name), self._parent(name) as (below, parent):
             kind = stat.S_IFMT(os.stat(below, dir_fd=parent, follow_symlinks=False).st_mode)
@@ -214,7 +214,7 @@ class LocalStagedFile:
                 _flush(self._file)
                 self._file.close()
             if self._path.stat().st_size != digest.size:
-                raise StorageError(f"{target} was not written in full", hint="check the disk")
+                raise StorageError(f"{target} was not written in full", hint="check the disk, and try again")
             self._link(target)
             _flush_folder(self._folder)
 
@@ -281,7 +281,9 @@ def _must_be_a_file(path: Path, status: os.stat_result, most: int | None) -> Non
 
 
 def _refused(path: Path, why: str) -> ObjectRefusedError:
-    return ObjectRefusedError(f"{path} is not read: {why}", hint="see who can write there, and what it should be")
+    return ObjectRefusedError(
+        f"{path} is not read: {why}", hint="mlmeta reads plain files only, none too big: see who put it there"
+    )
 
 
 def _flush(file: BinaryIO) -> None:
@@ -325,4 +327,4 @@ def _named(error: OSError, path: Path) -> StorageError:
         return StorageDeniedError(
             f"not writable or readable: {what}", hint="check the permissions, or use another --storage"
         )
-    return StorageError(f"the storage failed: {what}", hint="check the path given with --storage")
+    return StorageError(f"the storage failed: {what}", hint="check the path given with --storage, and the disk")

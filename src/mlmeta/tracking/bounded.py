@@ -27,6 +27,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from mlmeta.brief import cut
 from mlmeta.errors import ReplyError
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
     if not body or encoding.strip().lower() in {"", "identity"}:
         return body
     if encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
-        raise ReplyError(f"the reply is encoded as {encoding[:40]!r}, which nobody asked for")
+        raise ReplyError(f"the reply is encoded as {cut(encoding, 40)!r}, which nobody asked for")
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # tells gzip from zlib by itself
     try:
         found = decoder.decompress(body, MOST_BYTES + 1)
@@ -250,7 +251,7 @@ def _judged(reply: Response) -> Response:
 
 def _kind_of(reply: Response) -> str:
     kind = reply.headers.get("Content-Type", "").partition(";")[0].strip()
-    return kind[:60] if kind and kind != "application/json" else "no JSON object"
+    return cut(kind, 60) if kind and kind != "application/json" else "no JSON object"
 
 
 class _Paced(io.RawIOBase):

@@ -156,7 +156,7 @@ def parse(uri: str) -> Database:
         uri: as MLflow takes it, such as ``sqlite:///mlflow.db`` or ``postgresql://user:password@host/mlflow``.
 
     Raises:
-        UsageError: it is no such URI, or its driver is not installed.
+        UsageError: it is not such a URI, or its driver is not installed.
     """
     named = address(uri)
     return named if named.kind == SQLITE else Database(_with_driver(named.url, named.kind), named.kind)
@@ -166,7 +166,7 @@ def address(uri: str) -> Database:
     """Like `parse`, whatever is installed: to tell what the URI names.
 
     Raises:
-        UsageError: it is no such URI.
+        UsageError: it is not such a URI.
     """
     try:
         url = sa.make_url(uri)
@@ -254,7 +254,7 @@ def require_sqlite_file(database: Database) -> None:
             f"there is no database at {database.shown}", hint="check the path; mlmeta never creates a source"
         )
     if not database.path.is_file():
-        raise IncompatibleStoreError(f"{database.path} is no file", hint="name the SQLite file itself")
+        raise IncompatibleStoreError(f"{database.path} is not a file", hint="name the SQLite file itself")
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from mlmeta.brief import cut
 from mlmeta.exporter.api import convert
 from mlmeta.exporter.api.folders import (
     META,
@@ -54,7 +55,7 @@ class FileStore:
         self._root = folder_of(connection.uri)
 
     def experiments(self) -> Iterator[Experiment | Skipped]:
-        """All experiments, deleted ones included; what is none is named."""
+        """All experiments, deleted ones included; what is not one is named."""
         for folder in (*folders_in(self._root), *folders_in(self._root / ".trash")):
             if folder.name not in _OWN:
                 odd: list[Skipped] = []
@@ -237,7 +238,7 @@ def _point(line: str) -> Point:
             return int(parts[2]) if len(parts) == 3 else 0, int(parts[0]), float(parts[1])
     except ValueError:
         pass
-    raise OddFileError(f"it has a line that is none of a metric: {line[:60]!r}")
+    raise OddFileError(f"it has a line that is not one of a metric: {cut(line, 60)!r}")
 
 
 def _latest(path: Path) -> LatestMetric:

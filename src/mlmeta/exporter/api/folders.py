@@ -1,4 +1,4 @@
-"""Folders of a file store, read without leaving it: links and what is no plain file are named, never opened."""
+"""Folders of a file store, read without leaving it: links and what is not a plain file are named, never opened."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from mlmeta.brief import in_brief
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of a param, a tag or a meta.yaml."""
@@ -29,7 +31,7 @@ def text_of(path: Path, most: int | None = MOST_BYTES) -> str:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OddFileError(f"{path.name} is no plain file")
+            raise OddFileError(f"{path.name} is not a plain file")
         content = file.read(-1 if most is None else most + 1)
     if most is not None and len(content) > most:
         raise OddFileError(f"{path.name} is larger than {most >> 20} MiB")
@@ -54,7 +56,7 @@ def meta_of(folder: Path) -> dict[str, Any]:
     try:
         found = yaml.load(text_of(folder / META, 1 << 20), loader)  # noqa: S506 - a safe one, in C
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise OddFileError(f"its {META} can't be read: {' '.join(str(error).split())[:200]}") from error
+        raise OddFileError(f"its {META} can't be read: {in_brief(str(error), 200)}") from error
     if not isinstance(found, dict):
         raise OddFileError(f"its {META} is empty or cut")
     return found

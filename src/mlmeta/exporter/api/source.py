@@ -144,7 +144,10 @@ class ApiSource:
         found = self._named_file(name) if self._connection.kind == "files" else self._ask_named(name)
         if found is not None:
             return found
-        raise UsageError(f"there is no experiment {name!r} at {self.info.uri}", hint="check the spelling")
+        raise UsageError(
+            f"there is no experiment {name!r} at {self.info.uri}",
+            hint="check the spelling: upper and lower case differ",
+        )
 
     def _ask_named(self, name: str) -> Experiment | None:
         try:
@@ -208,7 +211,7 @@ class ApiSource:
 
 
 def _once(items: Iterable[Experiment | Skipped], skipped: list[Skipped]) -> list[Experiment]:
-    """Experiments by id, each once; what is none goes into `skipped`."""
+    """Experiments by id, each once; what is not one goes into `skipped`."""
     found: dict[str, Experiment] = {}
     for item in items:
         if isinstance(item, Skipped):

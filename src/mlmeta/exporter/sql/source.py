@@ -50,7 +50,7 @@ class SqlSource:
         """What it says of itself.
 
         Raises:
-            ConnectionFailedError: the database can't be read, does not exist, or is no MLflow store.
+            ConnectionFailedError: the database can't be read, does not exist, or is not an MLflow store.
         """
         with self._database.reading() as connection:
             tables = Tables(connection, self._database.shown)
@@ -73,7 +73,7 @@ class SqlSource:
 
         Raises:
             UsageError: a selected experiment does not exist.
-            ConnectionFailedError: the database can't be read, does not exist, or is no MLflow store.
+            ConnectionFailedError: the database can't be read, does not exist, or is not an MLflow store.
         """
         progress.phase("copying the database" if self._database.kind == SQLITE else "reading experiments")
         with reading_still(self._database, check=True) as still:

@@ -18,6 +18,9 @@ from mlmeta.tracking.connection import Connection
 
 _PAGE = 100
 _FINAL = {"READY", "FAILED"}
+_TOO_OLD = "upgrade the server to MLflow 3 and restore again, or restore into a database"
+_DEFAULT = "0"
+"""The experiment that every server has."""
 
 
 def note_logged_models(connection: Connection, selected: Selected, state: State) -> None:
@@ -25,8 +28,9 @@ def note_logged_models(connection: Connection, selected: Selected, state: State)
     known = {model.model_id for model in selected.snapshot.records(LOGGED_MODELS)}
     state.coming_models = {m.model_id for m in selected.logged_models() if m.lifecycle_stage != "deleted"}
     state.knows_models = _knows(connection)
-    for place in state.places.values() if known else ():
-        for entity in _search(connection, place.target_id, state) if place.target_id else ():
+    there = [place.target_id for place in state.places.values() if place.target_id]
+    for experiment_id in (there or [_DEFAULT]) if known else ():
+        for entity in _search(connection, experiment_id, state):
             state.native_models[entity.model_id] = entity.artifact_location or ""
             source = entity.tags.get(marks.SOURCE_MODEL_ID)
             if source in known:
@@ -49,7 +53,7 @@ def _obstacle(model: LoggedModel, state: State) -> str:
     if is_there(model, state):
         return ""
     if not state.knows_models:
-        return "the server, or the installed MLflow, knows no logged models"
+        return "the target has no logged models, which came with MLflow 3"
     if not state.places[model.experiment_id].is_open:
         return "its experiment is not in the target, or deleted there"
     if reason := logged_model_obstacle(model.name):
@@ -101,7 +105,8 @@ class LoggedModelRestorer:
         if is_there(model, self._state):
             self._state.was_there("logged models", "logged model", model.model_id)
         elif reason := _obstacle(model, self._state):
-            self._state.refuse("logged model", model.model_id, reason)
+            hint = "" if self._state.knows_models else _TOO_OLD
+            self._state.refuse("logged model", model.model_id, reason, hint=hint)
         elif model.model_id in self._state.deleted_models:
             hint = "MLflow's API makes no logged model active again: restore into the server's database with --undelete"
             refusal = deleted_in_target("logged model", model.model_id)

@@ -90,7 +90,7 @@ def _experiment(record: Experiment, place: Place, location: str | None) -> Exper
 
 
 def _run(record: Run, place: Place, sources: dict[str, str]) -> Run:
-    """Runs of others stay as they are; nothing in the snapshot is held against them."""
+    """Runs of others stay as they are; nothing in the snapshot is compared with them."""
     tags = marks.without(record.tags)
     if parent := tags.get(marks.PARENT_RUN_ID):
         tags[marks.PARENT_RUN_ID] = sources.get(parent, parent)

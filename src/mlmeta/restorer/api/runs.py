@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import Any
 
+from mlmeta.brief import cut
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.restorer.api import marks
@@ -200,7 +201,7 @@ def _dataset_obstacle(record: DatasetInput) -> str:
     try:
         _validate_dataset_inputs([_dataset_input(record)])
     except MlflowException as error:
-        return f"dataset {record.dataset.name[:80]!r}: {(str(error).splitlines() or [''])[0]}"
+        return f"dataset {cut(record.dataset.name, 80)!r}: {(str(error).splitlines() or [''])[0]}"
     return ""
 
 

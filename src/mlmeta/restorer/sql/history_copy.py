@@ -30,7 +30,7 @@ def copy_histories(connection: Connection, records: Iterable[MetricHistory]) -> 
     """Write histories into the table `metrics`, whose columns have `TYPES`, through psycopg.
 
     Raises:
-        OverflowError: a step or timestamp is no 64-bit integer.
+        OverflowError: a step or timestamp is not a 64-bit integer.
         DBAPIError: PostgreSQL refuses something.
     """
     driver = psycopg_of(connection)
@@ -52,7 +52,7 @@ def packed(record: MetricHistory, encoding: str = "utf-8") -> bytes:
         encoding: of text, on the connection.
 
     Raises:
-        OverflowError: a step or timestamp is no 64-bit integer.
+        OverflowError: a step or timestamp is not a 64-bit integer.
     """
     run_id, key = record.run_id.encode(encoding), record.key.encode(encoding)
     front = b"".join((struct.pack(">hI", len(TYPES), len(run_id)), run_id, struct.pack(">I", len(key)), key))

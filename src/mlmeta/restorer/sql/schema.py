@@ -50,7 +50,7 @@ def _without_revision(connection: Connection, shown: str, names: set[str]) -> St
     for name in names & {"experiments", "runs"}:
         if connection.execute(sa.select(sa.func.count()).select_from(sa.table(name))).scalar_one():
             raise IncompatibleStoreError(
-                f"{shown} has a table `{name}` with rows, but is no MLflow store of version 1.0 or newer",
+                f"{shown} has a table `{name}` with rows, but is not an MLflow store of version 1.0 or newer",
                 hint="restore into an empty database",
             )
     return State.EMPTY
@@ -67,7 +67,7 @@ def _check_revision(found: str, shown: str) -> None:
             hint="take a backup of it, then run `mlflow db upgrade <database URI>`",
         )
     raise IncompatibleStoreError(
-        f"{shown} has the schema {found}, which the installed MLflow does not know: it is newer, or no MLflow store",
+        f"{shown} has the schema {found}, which the installed MLflow does not know: it is newer, or not MLflow's",
         hint="install the server's MLflow version beside mlmeta, or restore into an empty database",
     )
 

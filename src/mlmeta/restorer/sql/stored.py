@@ -58,7 +58,7 @@ class StoredHistories:
         """The histories, in order.
 
         Raises:
-            DamagedSnapshotError: one is none.
+            DamagedSnapshotError: one is not valid.
         """
         return chain.from_iterable(map(stored_history, self.item.histories()))
 
@@ -170,7 +170,7 @@ def same(found: Record, stored: Record) -> bool:
     """Whether a record of the target says what the stored form of the snapshot's says.
 
     -0.0 equals 0.0, as SQLite does not keep the sign. What an API snapshot can't know (deletion times, models used
-    by a run, storage locations) is not held against the target.
+    by a run, storage locations) is not counted against the target.
     """
     if found.to_line() == stored.to_line():
         return True

@@ -68,7 +68,7 @@ class SqlTarget:
         undelete: bool = False,
     ) -> None:
         if on_conflict not in WAYS:
-            raise UsageError(f"{on_conflict!r} is no way to deal with conflicts", hint=f"use one of {', '.join(WAYS)}")
+            raise UsageError(f"{on_conflict!r} is not a way out of conflicts", hint=f"use one of {', '.join(WAYS)}")
         self._database = parse(uri)
         self._on_conflict = on_conflict
         self._rewrite = tuple(rewrite)

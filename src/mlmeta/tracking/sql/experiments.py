@@ -34,7 +34,7 @@ def experiment_names(connection: Connection, tables: Tables) -> dict[int, str]:
 
 
 def _name(experiment_id: int, name: Any) -> str:
-    """A name, or what stands for one that is no text: an experiment can't be without."""
+    """A name, or what stands for one that is not text: an experiment can't be without."""
     return f"experiment {experiment_id}" if name is None else str(decoded(name))
 
 

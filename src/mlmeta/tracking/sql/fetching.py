@@ -1,4 +1,4 @@
-"""Rows of queries, whatever SQLite has in them: there, a column may hold text that is no UTF-8."""
+"""Rows of queries, whatever SQLite has in them: there, a column may hold text that is not UTF-8."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNDECODABLE = "Could not decode to UTF-8"
 
 
 def rows_of(connection: Connection, query: sa.Select[Any]) -> Sequence[Any]:
-    """All rows of a query; text that is no UTF-8 comes as bytes.
+    """All rows of a query; text that is not UTF-8 comes as bytes.
 
     The driver decodes text at the speed of C only where it is sure to be UTF-8, so it is asked for that first.
     """
@@ -30,7 +30,7 @@ def rows_of(connection: Connection, query: sa.Select[Any]) -> Sequence[Any]:
 
 @contextlib.contextmanager
 def any_text(connection: Connection) -> Iterator[None]:
-    """SQLite's text that is no UTF-8 comes as bytes in here; slower."""
+    """SQLite's text that is not UTF-8 comes as bytes in here; slower."""
     if connection.dialect.name != "sqlite":
         yield
         return

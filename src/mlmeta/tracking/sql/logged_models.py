@@ -68,7 +68,7 @@ def stream_logged_models(
         named = [model_id for model_id in ids if isinstance(model_id, str)]
         for model_id in ids:
             if not isinstance(model_id, str):
-                tables.oddities.lost(KIND, shown(model_id), "its id is no text, and it was not saved")
+                tables.oddities.lost(KIND, shown(model_id), "its id is not text, and it was not saved")
         yield from logged_models_by_id(connection, tables, named)
 
 

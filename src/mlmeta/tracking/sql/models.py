@@ -54,7 +54,7 @@ def model_names(connection: Connection, tables: Tables, experiments: Sequence[in
     query = sa.select(name).where(tables.in_default_workspace("registered_models"))
     names = [row[0] for row in rows_of(connection, query.order_by(by_bytes(name, connection.dialect.name)))]
     for odd in (name for name in names if not isinstance(name, str)):
-        tables.oddities.lost(KIND, shown(odd), "its name is no text, and it was not saved")
+        tables.oddities.lost(KIND, shown(odd), "its name is not text, and it was not saved")
     wanted = None if experiments is None else _from_runs_of(connection, tables, experiments)
     return [name for name in names if isinstance(name, str) and (wanted is None or name in wanted)]
 

@@ -27,7 +27,8 @@ class OddPointsError(IncompatibleStoreError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the table metrics holds NULL where MLflow has numbers", hint="look for rows that MLflow did not write"
+            "the table metrics holds NULL where MLflow has numbers",
+            hint="complete or delete those rows: MLflow did not write them",
         )
 
 
@@ -83,7 +84,7 @@ def _keys(connection: Connection, tables: Tables, run_id: str) -> list[Any]:
     keys = []
     for (key,) in rows_of(connection, query):
         if not is_text(key):
-            tables.oddities.lost(KIND, f"{run_id}/{decoded(key)}", "its name is no text, and it was not saved")
+            tables.oddities.lost(KIND, f"{run_id}/{decoded(key)}", "its name is not text, and it was not saved")
         else:
             keys.append(key)
     return sorted(keys, key=decoded)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from mlmeta.brief import cut
 from mlmeta.schema import Skipped
 
 R = TypeVar("R", bound=BaseModel)
@@ -183,7 +184,7 @@ def _path(place: tuple[Any, ...]) -> str:
 
 
 def whole_number(value: Any) -> int | None:
-    """A number without its fraction; None where it is none, or too big for any database's integers."""
+    """A number without its fraction; None where it is not one, or too big for any database's integers."""
     if not isinstance(value, int | float) or not math.isfinite(value) or not -INT64 <= value < INT64:
         return None
     return int(value)
@@ -199,7 +200,7 @@ def shown(value: Any) -> str:
     if value is None:
         return "NULL"
     text = repr(value) if is_text(value) or not isinstance(value, bytes) else f"{decoded(value)!r} (no UTF-8)"
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    return cut(text, 60)
 
 
 def is_text(value: Any) -> bool:

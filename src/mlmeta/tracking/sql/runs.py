@@ -123,7 +123,7 @@ def _complete(connection: Connection, tables: Tables, rows: Sequence[sa.Row[Any]
 def _has_id(tables: Tables, run_id: Any) -> bool:
     if isinstance(run_id, str):
         return True
-    tables.oddities.lost("run", shown(run_id), "its id is no text, and it was not saved")
+    tables.oddities.lost("run", shown(run_id), "its id is not text, and it was not saved")
     return False
 
 

@@ -249,7 +249,7 @@ def test_a_reply_that_drips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fir
 
 
 def test_a_server_that_only_fails_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_STANDSTILL", 0.2)
+    monkeypatch.setattr(connection, "_STANDSTILL", 0.0)
     with hostile_server({RUN_SEARCH: _status(500)}) as server, pytest.raises(UnreachableError, match="no call"):
         backup(server.uri, [str(tmp_path)])
     assert list(tmp_path.iterdir()) == []

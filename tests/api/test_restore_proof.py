@@ -60,6 +60,7 @@ def restored(_running: Server, databases: Databases, snapshot_folder: Path) -> S
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_was_there_before_was_changed_since(restored: Server, snapshot_folder: Path, what: str) -> None:
+    load(restored.folder / "restored.db", restored.database)
     result = restore(restored.uri, "latest", str(snapshot_folder), progress=Tamper(restored.database, CHANGES[what]))
     assert (result.exit_code, result.issues) == (0, ()), what
     assert result.comparison is not None
@@ -111,6 +112,7 @@ def test_what_people_changed_before_stays(restored: Server, snapshot_folder: Pat
 
 
 def test_without_a_change_there_is_none(restored: Server, snapshot_folder: Path) -> None:
+    load(restored.folder / "restored.db", restored.database)  # another module's tests may have had the server
     before = rows(restored.database)
     assert restore(restored.uri, "latest", str(snapshot_folder)).exit_code == 0
     assert rows(restored.database) == before

@@ -12,6 +12,7 @@ from mlmeta.snapshot.catalog import State
 from tests.support.cli import Cli
 from tests.support.databases import Databases
 from tests.support.interference import environment, install, limit_file_size
+from tests.support.server import Server
 
 OLD = "20200101_000000"
 
@@ -89,7 +90,9 @@ def test_interrupted_at_every_change(
 
 
 @pytest.mark.parametrize("limit", [0, 100, 700, 2000, 3000, 4500])
-def test_a_full_disk(cli: Cli, store: str, old: dict[str, bytes], limit: int) -> None:
+def test_a_full_disk(cli: Cli, filled: Server, old: dict[str, bytes], limit: int) -> None:
+    """From a server: a SQLite source would be copied first, into a file that is too big as well."""
+    store = filled.uri
     done = cli(
         "backup", "--tracking-uri", store, "--quiet", env={"FILE_SIZE_LIMIT": str(limit)}, before=limit_file_size
     )

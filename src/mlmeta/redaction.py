@@ -27,7 +27,7 @@ _HARMLESS = {
 
 _USERINFO = re.compile(r"(?<=://)[^\s'\"<>]{0,1000}@")  # bounded: a reply of megabytes may be full of "://"
 _NAMED = re.compile(
-    r"""(?P<name>(?<![\w\-])[\w\-]*(?:pass(?!ed|es|ing)|pwd|secret|token|api[_-]?key|private_key|credential|signature|jwt)[\w\-]*"""
+    r"""(?P<name>(?<![\w\-])[\w\-]*(?:pass(?!ed|es|ing)|pwd|secret|token|(?:api|account|access)[_-]?key|private_key|credential|signature|jwt)[\w\-]*"""
     r"""|\bsig|\bauth|\bauthorization)(?P<between>['"]?\s*[=:]\s*)(?P<value>'[^']*'|"[^"]*"|(?:Basic\s|Bearer\s)?[^\s&;,'"]+)""",
     re.IGNORECASE,
 )
@@ -58,7 +58,8 @@ def secrets_in(uri: str) -> frozenset[str]:
     password = userinfo.partition(":")[2] if _has_host(head) else userinfo
     if _has_host(head) and not all(map(_HOST.fullmatch, _cut(rest, ("/", "?", ";", "#"))[0].split(","))):
         password = rest.partition(":")[2]
-    found = {password, *re.split(r"[:@/?#\[\]]", password)}  # a library may take a part of it for a host or a path
+    parts = password.split("@")  # a library may know where it ends, or take a part of it for a host or a path
+    found = {password, *parts, *re.split(r"[:@/?#\[\]]", password)}
     _, _, parameters = _cut(rest, ("?",) if _is_path(head, rest) else ("?", ";", "#"))
     for pair in re.split(r"[&;#]", parameters):
         name, _, value = pair.partition("=")

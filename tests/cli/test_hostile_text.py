@@ -118,3 +118,23 @@ def test_the_terminal_shows_it(cli: Cli, snapshots: Path) -> None:
 
 def test_json_keeps_it(cli: Cli, snapshots: Path) -> None:
     assert cli("show", "--run", "a" * 32, "--json").ok().data["run"]["run_name"] == HOSTILE_NAME
+
+
+@pytest.mark.parametrize(
+    ("words", "variable"),
+    [
+        (("list", HOSTILE_NAME), ""),
+        (("list", f"--{HOSTILE_NAME}"), ""),
+        ((HOSTILE_NAME,), ""),
+        ((f"--{HOSTILE_NAME}",), ""),
+        (("backup",), "MLMETA_JOBS"),
+        (("backup",), "MLMETA_JSON"),
+        (("backup",), "MLMETA_KEEP_LAST"),
+        (("restore", "--ids", HOSTILE_NAME), ""),
+    ],
+)
+def test_errors_of_usage(cli: Cli, words: tuple[str, ...], variable: str) -> None:
+    """Words of the call and of the environment, which typer repeats."""
+    done = cli(*words, env={variable: HOSTILE_NAME} if variable else None)
+    assert done.code == 2, done
+    assert not OBEYED & set(done.err)

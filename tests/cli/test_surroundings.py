@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -178,3 +180,62 @@ def test_odd_words(snapshots: Path, source: str, cli: Cli, what: str) -> None:
     first, second, *_ = done.err.splitlines()
     assert first.startswith("error: ")
     assert second.startswith("  ")
+
+
+def test_a_folder_whose_name_is_not_utf_8(source: str, cli: Cli) -> None:
+    """A storage may have one; JSON says it with escapes. A snapshot can't tell of such a store or label."""
+    done = _shell(cli.folder, f"mlmeta backup --tracking-uri {source} --storage $'b\\xff' --json")
+    assert done.code == 0, done
+    assert done.data["storages"] == ["b\\udcff/"]
+    assert len(_shell(cli.folder, "mlmeta list --storage $'b\\xff' --json").data["snapshots"]) == 1
+    for option in ("--label $'\\xff'", "--tracking-uri $'sqlite:///\\xff.db'"):
+        done = _shell(cli.folder, f"mlmeta backup --tracking-uri {source} {option}")
+        assert done.code == 2, done
+        assert f"error: {option.split()[0]} is not UTF-8: " in done.err
+        _no_bug(done)
+
+
+@pytest.mark.parametrize(("name", "value"), [("MLFLOW_LOGGING_LEVEL", "x"), ("MLFLOW_CONFIGURE_LOGGING", "x")])
+def test_a_variable_that_mlflow_does_not_load_with(cli: Cli, name: str, value: str) -> None:
+    done = _shell(cli.folder, "mlmeta backup --tracking-uri http://127.0.0.1:9", **{name: value})
+    assert done.code == 2, done
+    assert "error: MLflow can't be loaded: " in done.err
+    assert "MLFLOW_…" in done.err
+    _no_bug(done)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+FULL = {
+    "target": (("restore", "--timestamp", "latest", "--tracking-uri", "sqlite:///small/new.db"), 1, "small/"),
+    "TMPDIR of a drill": (("verify", "--drill"), 1, "small/"),
+    "TMPDIR of a restore": (("restore", "--timestamp", "latest", "--tracking-uri", "sqlite:///new.db"), 0, ""),
+    "TMPDIR of a backup": (("backup", "--tracking-uri", "sqlite:///source.db"), 1, "small: 0 MiB are free"),
+    "TMPDIR of browse": (("browse", "--no-browser"), 1, "small/"),
+    "storage": (("copy", "latest", "--from", "backups", "--to", "small/to"), 0, ""),
+    "cache": (("list",), 0, ""),
+}
+
+
+@pytest.mark.parametrize("what", FULL)
+def test_a_full_file_system(snapshots: Path, source: str, small: Path, cli: Cli, what: str) -> None:
+    """What has no room is named; what needs none goes on; nothing is left."""
+    words, code, said = FULL[what]
+    variable = {"cache": "XDG_CACHE_HOME"}.get(what, "TMPDIR" if what.startswith("TMPDIR") else "UNUSED")
+    done = cli(*words, env={variable: str(small)})
+    assert done.code == code, done
+    assert said in done.err
+    _no_bug(done)
+    if code:
+        assert list(small.iterdir()) == []
+        assert not (cli.folder / "new.db").exists()

@@ -51,3 +51,10 @@ def test_a_foreign_message_loses_them_too(uri: str) -> None:
 )
 def test_kinds(uri: str, kind: str) -> None:
     assert kind_of(uri) == kind
+
+
+@pytest.mark.parametrize("path", ["/db", "/a@b", ""])
+def test_a_password_of_special_characters_by_itself(path: str) -> None:
+    """As a driver repeats it, which knows where it ends: not at the last ``@``, which is the path's."""
+    found = scrubbed("wrong: 'pw]x[', AccountKey=abc==;x", f"postgresql://ada:pw]x[@db{path}")
+    assert found == "wrong: '***', AccountKey=***;x"

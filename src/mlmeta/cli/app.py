@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from mlmeta import __version__
 from mlmeta.cli.backup import backup
@@ -17,9 +20,37 @@ from mlmeta.cli.prune import prune
 from mlmeta.cli.restore import restore
 from mlmeta.cli.show import show
 from mlmeta.cli.verify import verify
+from mlmeta.cli.visible import visible
+
+
+class _Commands(TyperGroup):
+    """The commands. What is wrong with a call's words is said without control characters that they may have."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """See click."""
+        with _usage_errors_visible():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """See click."""
+        with _usage_errors_visible():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _usage_errors_visible() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if tell := getattr(error, "format_message", None):  # click's own, or the click within typer
+            message = visible(tell())
+            error.format_message = lambda: message  # type: ignore[attr-defined]
+        raise
+
 
 app = typer.Typer(
     name="mlmeta",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -191,7 +191,13 @@ class Output:
 
 def _data(result: Result) -> dict[str, Any]:
     # by way of text: `model_dump` would leave NaN and infinities as floats, which JSON does not know
-    data: dict[str, Any] = json.loads(result.model_dump_json(by_alias=True, exclude={"warnings"}))
+    from pydantic_core import PydanticSerializationError
+
+    try:
+        text = result.model_dump_json(by_alias=True, exclude={"warnings"})
+    except PydanticSerializationError:  # a folder whose name is not UTF-8, which JSON has to be
+        text = all_visible(result).model_dump_json(by_alias=True, exclude={"warnings"})
+    data: dict[str, Any] = json.loads(text)
     return data
 
 

@@ -20,6 +20,7 @@ from mlmeta.schema import FileEntry, Skipped, several
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.writer import utc_now
 from mlmeta.storage import open_storage
+from mlmeta.tracking.address import require_text
 
 _NO_GOOD = "not_restorable"
 """Code of the issue that a trial restore did not succeed, for the snapshot's own sake."""
@@ -150,6 +151,7 @@ def backup(
         StorageError: no snapshot could be written; nothing is left behind.
     """
     progress = progress or Silent()
+    require_text(label, "--label")
     places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(several(storages))]
     started = utc_now()
     store = Store(tracking_uri, registry_uri, jobs, executor)

@@ -54,11 +54,27 @@ def require_usable(uri: str, option: str = "--tracking-uri") -> None:
     Raises:
         UsageError: nobody knows its scheme, or a part of its password would be taken for a host or a path.
     """
+    require_text(uri, option)
     kind = kind_of(uri)
     if kind not in _DATABASES and _splits_its_password(uri):  # SQLAlchemy parses databases' in its own way
         raise UsageError(f"the password in {option} has special characters ({without_secrets(uri)})", hint=ESCAPES)
     if kind == "unknown" or (kind == "files" and secrets_in(uri)):
         raise UsageError(f"no store answers to {without_secrets(uri)} ({option})", hint=_meant(_scheme(uri)))
+
+
+def require_text(words: str, option: str) -> None:
+    """See that words can be written into a snapshot.
+
+    Raises:
+        UsageError: they are not UTF-8, as file names may be.
+    """
+    try:
+        words.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{option} is not UTF-8: {without_secrets(words)}",
+            hint="give the file another name, or a link that has one",
+        ) from error
 
 
 def _splits_its_password(uri: str) -> bool:

@@ -14,6 +14,7 @@ import site
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,8 @@ _OWN = {
 }
 _PATIENCE = 90
 """Seconds until a server that does not answer is given up."""
+_ABOUT = re.compile(r"\(Background on|\[SQL|\[parameters|During handling")
+"""What SQLAlchemy and Python say beside the error itself."""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Asks our own server, whatever proxy the environment names."""
 
@@ -141,8 +144,11 @@ def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         if listens.search(log.read_text(errors="replace")) and _answers(port):
             return
         time.sleep(0.1)
-    last = log.read_text(errors="replace").splitlines()[-1:] or ["nothing in its log"]
-    raise UnreachableError(f"`mlflow server` did not start: {last[0]}", hint=f"its log is {log}")
+    said = [line for line in log.read_text(errors="replace").splitlines() if line and not _ABOUT.match(line)]
+    raise UnreachableError(
+        f"`mlflow server` did not start: {said[-1][:300] if said else 'nothing in its log'}",
+        hint=f"see that `mlflow server` starts on this machine, and that {tempfile.gettempdir()} has room (TMPDIR)",
+    )
 
 
 def _answers(port: int) -> bool:

@@ -135,5 +135,8 @@ def statements_of(path: Path) -> list[str]:
 
 def copy_to(blank: Path, path: Path) -> None:
     """Begin a new store as a copy of a blank one."""
-    with path.open("xb") as target, blank.open("rb") as source:
-        shutil.copyfileobj(source, target)
+    try:
+        with path.open("xb") as target, blank.open("rb") as source:
+            shutil.copyfileobj(source, target)
+    except OSError as error:  # of a write that finds no room, which does not say where
+        raise OSError(error.errno, error.strerror, error.filename or str(path)) from error

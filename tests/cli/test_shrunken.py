@@ -5,15 +5,19 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mlmeta import backup, list_snapshots
+from mlmeta.errors import StorageError
+from mlmeta.operations import before
 from mlmeta.operations.before import Before, shrunken
 from mlmeta.operations.prune import prune
 from mlmeta.schema import Summary
 from mlmeta.snapshot.catalog import State, describe, file_sets
 from mlmeta.snapshot.retention import Rules
-from mlmeta.storage import LocalStorage
+from mlmeta.storage import LocalStorage, Storage
 from tests.support.cli import Cli
 from tests.support.databases import Databases
 
@@ -82,8 +86,12 @@ def test_restore_of_latest_is_the_last_good_one(cli: Cli, store: Path, databases
 def test_it_is_no_base_and_no_measure(cli: Cli, store: Path, databases: Databases) -> None:
     good = cli(*BACKUP).ok().data["timestamp"]
     databases.copy("empty", store)
-    for _ in range(2):  # the second has not changed since the first, which counts for nothing
-        assert cli(*BACKUP, "--if-changed").ended(3).data["unchanged_since"] == ""
+    bad = cli(*BACKUP, "--if-changed").ended(3).data
+    assert bad["unchanged_since"] == ""
+    for _ in range(2):  # on schedule: one is enough, and it is told each time
+        again = cli(*BACKUP, "--if-changed").ended(3).data
+        assert (again["unchanged_since"], again["shrunken"]) == (bad["timestamp"], bad["shrunken"])
+    assert states(cli.folder / "backups") == ["shrunken", "complete"]
     databases.copy("filled", store)
     assert cli(*BACKUP, "--if-changed").ok().data["unchanged_since"] == good
     assert cli(*BACKUP, "--incremental").ok().data["incremental_base"] == good
@@ -99,6 +107,24 @@ def test_the_limit_can_be_moved_and_the_new_measure_accepted(cli: Cli, store: Pa
     assert cli(*BACKUP, env={"MLMETA_SHRINK_LIMIT": "0"}).ok().data["shrunken"] == ""
     assert cli(*BACKUP, "--keep-last", "1").ok().data["shrunken"] == ""
     assert states(cli.folder / "backups") == ["complete", "shrunken"]
+
+
+def test_what_could_not_be_measured_prunes_nothing(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A storage that fails for a moment, when the backup looks for what was before."""
+    uri, places = f"sqlite:///{store}", [str(tmp_path / name) for name in ("a", "b")]
+    good = backup(uri, places).timestamp
+    keep_runs(store, 1)
+
+    def failing(place: Storage, *words: Any) -> Summary | None:
+        raise StorageError("it is away", hint="")
+
+    with monkeypatch.context() as during:
+        during.setattr(before, "newest", failing)
+        done = backup(uri, places, keep=Rules(last=1))
+    assert (done.exit_code, done.pruned, list(done.unpruned)) == (3, {}, [f"{place}/" for place in places])
+    assert {one.timestamp for one in list_snapshots(places[0]).snapshots} == {good, done.timestamp}
 
 
 def test_an_empty_store_is_no_error_but_prunes_nothing(cli: Cli, store: Path, databases: Databases) -> None:

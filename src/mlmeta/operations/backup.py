@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from datetime import timedelta
 
@@ -175,7 +176,8 @@ def backup(
     timestamp = done.summary.backup_timestamp
     proof, undrilled = _drilled(done.storages[0], timestamp, progress) if with_drill and timestamp else (None, None)
     good = not (done.summary.shrunken or is_empty(saved.stats) or undrilled) and (proof is None or proof.is_equal)
-    pruned, unpruned = _prune(done.storages, keep, timestamp) if keep and good and not dry_run else ({}, {})
+    measured = {one.place.location for one in before}
+    pruned, unpruned = _prune(done.storages, measured, keep, timestamp) if keep and good and not dry_run else ({}, {})
     return BackupResult(
         timestamp=timestamp,
         unchanged_since=saved.unchanged_since,
@@ -223,9 +225,14 @@ def _undrilled(code: str, timestamp: str, error: Exception, hint: str) -> Issue:
     return Issue(code=code, message=f"no trial restore of {timestamp}: {error}", hint=f"{hint}; {again}".lstrip("; "))
 
 
-def _prune(places: Sequence[str], keep: Rules, made: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+def _prune(
+    places: Sequence[str], measured: AbstractSet[str], keep: Rules, made: str
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     pruned, unpruned = {}, {}
     for place in places:
+        if place not in measured:
+            unpruned[place] = "nobody knows whether the new snapshot is shrunken, as those before it could not be read"
+            continue
         try:
             found = prune(place, keep, spare=made, like=made)
             pruned[place] = tuple(d.timestamp for d in found.snapshots if not d.keep)

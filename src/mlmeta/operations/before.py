@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlmeta.errors import StorageError
-from mlmeta.operations.incremental import newest
+from mlmeta.operations.incremental import SOUND, newest
 from mlmeta.schema import Summary
+from mlmeta.snapshot.catalog import State
 from mlmeta.storage import Storage
 
 SHRINK_LIMIT = 50
@@ -18,10 +19,17 @@ _CONTENT = ("runs", "models", "logged_models")
 
 @dataclass(frozen=True)
 class Before:
-    """The newest sound snapshot of a source in a storage; None where it has none."""
+    """What a storage has of a source.
+
+    Args:
+        place: the storage.
+        summary: of the newest sound snapshot; None: there is none.
+        suspect: of a newer one that is shrunken; likewise.
+    """
 
     place: Storage
     summary: Summary | None
+    suspect: Summary | None = None
 
 
 def look(places: Sequence[Storage], identity: str, experiments: tuple[str, ...]) -> list[Before]:
@@ -35,7 +43,9 @@ def look(places: Sequence[Storage], identity: str, experiments: tuple[str, ...])
     found = []
     for place in places:
         try:
-            found.append(Before(place, newest(place, identity, experiments)))
+            last = newest(place, identity, experiments, SOUND | {State.SHRUNKEN})
+            suspect = last if last is not None and last.shrunken else None
+            found.append(Before(place, newest(place, identity, experiments) if suspect else last, suspect))
         except StorageError:
             continue
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
 from mlmeta.errors import StorageMissingError
@@ -16,7 +16,7 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
 
-_SOUND = {State.COMPLETE, State.PARTIAL, State.LEGACY}
+SOUND = frozenset({State.COMPLETE, State.PARTIAL, State.LEGACY})
 FULL_EVERY = timedelta(days=7)
 """So often all histories are read, whatever is known of them."""
 
@@ -75,13 +75,16 @@ def fully_read(summary: Summary) -> int:
     return summary.fully_read or (0 if summary.incremental_base else summary.started)
 
 
-def newest(storage: Storage, source: str, experiments: tuple[str, ...]) -> Summary | None:
+def newest(
+    storage: Storage, source: str, experiments: tuple[str, ...], states: Collection[State] = SOUND
+) -> Summary | None:
     """The summary of a source's newest snapshot that is neither shrunken nor from the future; None: there is none.
 
     Args:
         storage: where to look.
         source: which one (`Summary.identity`).
         experiments: what it was limited to.
+        states: which ones count, where others than those are meant.
     """
     try:
         sets = file_sets(storage)
@@ -90,6 +93,6 @@ def newest(storage: Storage, source: str, experiments: tuple[str, ...]) -> Summa
     now = time.time()
     for files in sets:
         info = describe(storage, files, now)
-        if (info.identity, info.experiments) == (source, experiments) and info.state in _SOUND:
+        if (info.identity, info.experiments) == (source, experiments) and info.state in states:
             return read_summary(storage, files)
     return None

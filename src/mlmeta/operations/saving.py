@@ -183,10 +183,13 @@ def expect_as_before(before: Sequence[Before], progress: Progress) -> None:
 
 
 def _same_as(how: _How, summary: Summary, content: dict[str, str]) -> str:
-    """The newest snapshot of the same source, where it holds the very same content in every storage; else empty."""
+    """The newest snapshot of the same source, where it holds the very same content in every storage; else empty.
+
+    That of a store that lost something is the newest shrunken one: on schedule, one of a kind is enough.
+    """
     timestamp = ""
     for one in how.before:
-        before = one.summary
+        before = one.suspect if summary.shrunken else one.summary
         if before is None or before.skipped != summary.skipped:
             return ""
         if {kind: entry.content_sha256 for kind, entry in before.files.items()} != content:

@@ -142,6 +142,12 @@ def test_odd_names_are_read(filled: Path, tmp_path: Path, name: str) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
+def test_a_path_may_begin_with_two_slashes(store: Path) -> None:
+    """Who writes `sqlite:////` before an absolute path has five of them; MLflow takes it."""
+    assert store.is_absolute()
+    assert records_of(f"sqlite:////{store}") == records_of(f"sqlite:///{store}")
+
+
 @pytest.mark.parametrize(
     ("beforehand", "word"), [("PRAGMA journal_mode = wal", "switched to WAL"), ("", "another file took its place")]
 )

@@ -85,7 +85,8 @@ def test_paths_are_real_and_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "link").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert identify("sqlite:///a#1.db") == f"sqlite:///{tmp_path.resolve()}/a#1.db"
-    for uri in ("sqlite:///a.db", f"sqlite:///{tmp_path}/link/a.db", "sqlite:///./link/link/a.db"):
+    spellings = ("sqlite:///a.db", f"sqlite:///{tmp_path}/link/a.db", "sqlite:///./link/link/a.db")
+    for uri in (*spellings, f"sqlite:////{tmp_path}//a.db"):
         assert identify(uri) == f"sqlite:///{tmp_path.resolve()}/a.db"
     for uri in ("mlruns", "./mlruns/", f"file://{tmp_path}/link/mlruns", f"{tmp_path}/mlruns"):
         assert identify(uri) == f"file://{tmp_path.resolve()}/mlruns"

@@ -45,7 +45,7 @@ def _located(uri: str, host: str) -> str:
     text = canonical(uri)
     try:
         if kind == "sqlite":
-            return f"sqlite:///{Path(sqlite_path(uri)).resolve()}"
+            return f"sqlite:////{str(Path(sqlite_path(uri)).resolve()).lstrip('/')}"  # POSIX keeps two slashes
         if kind == "files" and scheme in {"", "file"}:
             return f"file://{folder_of(uri).resolve()}"
     except (OSError, RuntimeError):  # no working directory any more, or a link that leads to itself

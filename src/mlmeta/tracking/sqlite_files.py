@@ -31,7 +31,7 @@ def file_uri(path: Path, mode: str) -> str:
         path: of the file.
         mode: ``ro``, ``rwc`` or `FROZEN`.
     """
-    return f"file:{urllib.parse.quote(os.fsencode(path.absolute()))}?mode={mode}"
+    return f"file://{urllib.parse.quote(os.fsencode(path.absolute()))}?mode={mode}"  # // for a path that has two, too
 
 
 def sqlite_engine(path: Path, mode: str) -> Engine:

@@ -177,6 +177,16 @@ def test_a_permission_that_is_missing(filled: Server, cli: Cli) -> None:
     assert "ask for the permission" in hint
 
 
+def test_permissions_that_a_restore_lacks(server: Server, snapshots: Path, cli: Cli) -> None:
+    for ends in (("experiments/create", "registered-models/create"), ("runs/create",)):
+        with proxy(server.uri, lambda request, ends=ends: 403 if request.path.endswith(ends) else None) as between:
+            words = ("restore", "--timestamp", "latest", "--tracking-uri", between.uri, "--yes", "--json")
+            errors = cli(*words, env=PATIENT).ended(3).document["errors"]
+        hints = {error["hint"] for error in errors if "403" in error["message"]}
+        assert len(hints) == 1
+        assert "ask for the permission" in hints.pop()
+
+
 def _refused_limited(cli: Cli, uri: str) -> tuple[str, str]:
     done = cli("backup", "--tracking-uri", uri, "--experiment", "churn", "--json", env=PATIENT).ended(1)
     (error,) = done.document["errors"]

@@ -293,12 +293,17 @@ def without_page(text: str) -> str:
     return f"{text[: page.start()]}: {what}, as a proxy or a login sends it"
 
 
-def advice(error: BaseException) -> str:
-    """What to do about a call that failed while all is well otherwise."""
+def advice(error: BaseException, otherwise: str = _LOG) -> str:
+    """What to do about a call that failed while all is well otherwise.
+
+    Args:
+        error: what was raised.
+        otherwise: what to say where the error itself suggests nothing.
+    """
     from mlflow.exceptions import MlflowException
 
     if not isinstance(error, MlflowException):
-        return _LOG
+        return otherwise
     status = error.get_http_status_code()
     if status == 401:
         return _CREDENTIALS
@@ -306,7 +311,7 @@ def advice(error: BaseException) -> str:
         return _PERMISSION
     if error.error_code == "ENDPOINT_NOT_FOUND":
         return "the server is too old for this, or a proxy in front keeps it back"
-    return _LOG
+    return otherwise
 
 
 __all__ = ["advice", "is_experiment_list", "judge", "not_mlflow", "unreachable", "without_page"]

@@ -8,6 +8,7 @@ from mlmeta.restorer.api.sources import is_elsewhere
 from mlmeta.restorer.api.state import Place, State
 from mlmeta.restorer.api.survey import search_runs
 from mlmeta.restorer.target import deleted_in_target
+from mlmeta.tracking import diagnosis
 from mlmeta.tracking.connection import Connection
 
 
@@ -27,7 +28,7 @@ def prepare(connection: Connection, state: State, timestamp: str, *, writes: boo
             _prepare(connection, state, place, timestamp, writes=writes)
         except MlflowException as error:
             connection.check()
-            _refuse(state, place, connection.reason(error))
+            _refuse(state, place, connection.reason(error), diagnosis.advice(error, ""))
 
 
 def _prepare(connection: Connection, state: State, place: Place, timestamp: str, *, writes: bool) -> None:
@@ -50,9 +51,9 @@ def _prepare(connection: Connection, state: State, place: Place, timestamp: str,
         _add_tags(connection, state, place, writes=writes)
 
 
-def _refuse(state: State, place: Place, reason: str) -> None:
+def _refuse(state: State, place: Place, reason: str, hint: str = "") -> None:
     place.refused = True
-    state.refuse("experiment", place.experiment.name, reason)
+    state.refuse("experiment", place.experiment.name, reason, hint=hint)
 
 
 def finish(connection: Connection, state: State) -> None:

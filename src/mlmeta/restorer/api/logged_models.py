@@ -14,6 +14,7 @@ from mlmeta.restorer.api.state import Place, State
 from mlmeta.restorer.target import deleted_in_target
 from mlmeta.schema import LOGGED_MODELS, LoggedModel, LoggedModelMetric, Run
 from mlmeta.snapshot.selecting import Selected
+from mlmeta.tracking import diagnosis
 from mlmeta.tracking.connection import Connection
 
 _PAGE = 100
@@ -95,7 +96,8 @@ class LoggedModelRestorer:
                 self._restore(model)
             except MlflowException as error:
                 self._connection.check()
-                self._state.refuse("logged model", model.model_id, self._connection.reason(error))
+                reason, hint = self._connection.reason(error), diagnosis.advice(error, "")
+                self._state.refuse("logged model", model.model_id, reason, hint=hint)
             progress.advance("logged models")
         if self._made and self._writes:
             for item in selected.runs_with_lines(histories=False):

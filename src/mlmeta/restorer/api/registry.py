@@ -16,6 +16,7 @@ from mlmeta.restorer.api.numbers import Numbers
 from mlmeta.restorer.api.sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
 from mlmeta.restorer.api.state import State
 from mlmeta.schema import ModelVersion, RegisteredModel
+from mlmeta.tracking import diagnosis
 from mlmeta.tracking.connection import Connection
 from mlmeta.tracking.filters import name_filter
 
@@ -69,7 +70,8 @@ class ModelRestorer:
                 self._state.was_there("models", "registered model", model.name)
         except MlflowException as error:
             self._connection.check()
-            self._state.refuse("registered model", model.name, self._connection.reason(error), hint=DATABASE_HINT)
+            hint = diagnosis.advice(error, DATABASE_HINT)
+            self._state.refuse("registered model", model.name, self._connection.reason(error), hint=hint)
             return
         ours = {v.version for v in model.versions if self._restore_version(model.name, v, held)}
         if count := held.numbers.fillers:
@@ -118,7 +120,7 @@ class ModelRestorer:
         from mlflow.exceptions import MlflowException
 
         where, entity = f"{name} version {version.version}", held.versions.get(version.version)
-        wanted = repoint(version, self._state)
+        wanted, hint = repoint(version, self._state), DATABASE_HINT
         try:
             if entity is None:
                 reason = obstacle(version, wanted, self._state) or held.numbers.obstacle(version.version)
@@ -132,9 +134,9 @@ class ModelRestorer:
                 self._set_stage(name, version, entity, resumes=held.was_filling)
         except MlflowException as error:
             self._connection.check()
-            reason = self._connection.reason(error)
+            reason, hint = self._connection.reason(error), diagnosis.advice(error, DATABASE_HINT)
         if reason:
-            self._state.refuse("model version", where, reason, hint=DATABASE_HINT)
+            self._state.refuse("model version", where, reason, hint=hint)
         return not reason
 
     def _make(self, name: str, version: ModelVersion, wanted: Repointed, held: Held) -> str:

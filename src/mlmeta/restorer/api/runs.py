@@ -21,6 +21,7 @@ from mlmeta.restorer.target import Refusal
 from mlmeta.schema import RUNS, DatasetInput, Run
 from mlmeta.snapshot.reader import RunHistories, RunLines
 from mlmeta.snapshot.selecting import Selected
+from mlmeta.tracking import diagnosis
 from mlmeta.tracking.connection import Connection
 
 _WHOLE_RUN = "run"
@@ -78,7 +79,8 @@ class RunRestorer:
             )
         except MlflowException as error:
             self._connection.check()
-            return run, Refusal(kind="run", id=run.run_id, reason=self._connection.reason(error))
+            hint = diagnosis.advice(error, "")
+            return run, Refusal(kind="run", id=run.run_id, reason=self._connection.reason(error), hint=hint)
         return run, created.info.run_id
 
     def fill(self, selected: Selected, progress: Progress) -> None:
@@ -126,7 +128,8 @@ class RunRestorer:
                 self._connection.client.delete_run(known.run_id)
         except MlflowException as error:
             self._connection.check()
-            refused.append(Refusal(kind=_WHOLE_RUN, id=run.run_id, reason=self._connection.reason(error)))
+            reason, hint = self._connection.reason(error), diagnosis.advice(error, "")
+            refused.append(Refusal(kind=_WHOLE_RUN, id=run.run_id, reason=reason, hint=hint))
         return item, refused
 
     def _complete(self, item: RunHistories, run_id: str) -> list[Refusal]:

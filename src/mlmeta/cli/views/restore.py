@@ -27,7 +27,7 @@ def plan(result: Plan, *, named: bool = True) -> RenderableType:
     if any(result.present.values()):
         lines.append(Text(f"  there already: {_kinds(result.present)}"))
     if any(result.changed.values()):
-        lines.append(Text(f"  changed there since the snapshot, and left as it is: {_kinds(result.changed)}"))
+        lines.append(Text(f"  there with other content, and left as it is: {_kinds(result.changed)}"))
     if any(result.undelete.values()):
         lines.append(Text(f"  to make active again: {_kinds(result.undelete)}"))
     if named:
@@ -71,7 +71,9 @@ def _proof(comparison: Comparison, *, keeps_ids: bool, verbose: bool) -> Rendera
         table.add_row(f"{kind}s", f"{count:,}", Text(f"{matching:,}", style=style))
     lines: list[RenderableType] = [Text(), table]
     if comparison.total_changed:
-        lines.append(Text(f"Changed in the target since the snapshot, and left as it is: {comparison.total_changed:,}"))
+        lines.append(
+            Text(f"There before with other content, or added to since, and left as it is: {comparison.total_changed:,}")
+        )
         told = [str(difference) for difference in comparison.changed]
         lines += [Text(f"  {line}") for line in (told if verbose else _first(told))]
     if comparison.unkept and keeps_ids:

@@ -161,6 +161,8 @@ def count(run: Run, fate: Fate, state: State) -> None:
         state.is_active_again("runs", "run", run.run_id)
     elif fate in {Fate.PRESENT, Fate.DELETED}:
         state.was_there("runs", "run", run.run_id)
+    if fate in {Fate.PRESENT, Fate.UNDELETE}:
+        state.refuse_older(run)
     state.refuse_run(run, fate)
 
 

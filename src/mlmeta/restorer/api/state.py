@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Sized
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 from urllib.parse import urlsplit
 
 from mlmeta.restorer.rewrite import Rewriter
@@ -66,6 +68,35 @@ class Fate(Enum):
     OUT_OF_REACH = "its experiment can't be filled"
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How far a run has come. MLflow takes no param and no point away: one that is less far is an older state.
+
+    Args:
+        params: how many it has.
+        metrics: how many it has.
+        latest: the time of its latest point.
+    """
+
+    params: int
+    metrics: int
+    latest: int
+
+    @classmethod
+    def of(cls, params: Sized, metrics: Collection[Any]) -> Extent:
+        """That of a run.
+
+        Args:
+            params: its params.
+            metrics: their latest points, each with a `timestamp`.
+        """
+        return cls(len(params), len(metrics), max((metric.timestamp or 0 for metric in metrics), default=0))
+
+    def is_beyond(self, other: Extent) -> bool:
+        """Whether it has something that the other one lacks."""
+        return self.params > other.params or self.metrics > other.metrics or self.latest > other.latest
+
+
 NATIVE = "native"
 """In place of a snapshot: the run was not restored, it is the original."""
 
@@ -94,6 +125,7 @@ class State:
         runs: the target's runs that an earlier restore made, by their id in the snapshot.
         native: ids of all runs in the target's experiments: a run that is there under its own id was never lost.
         native_deleted: those of them that are deleted.
+        extents: how far the target's runs have come that are not of this snapshot's restore, by id.
         undelete: whether what the snapshot has active and the target has deleted is made active again.
         to_undelete: the target's ids of the runs that this concerns.
         is_strict: whether the target is an MLflow that takes some sources only from what made them.
@@ -117,6 +149,7 @@ class State:
     runs: dict[str, KnownRun] = field(default_factory=dict)
     native: set[str] = field(default_factory=set)
     native_deleted: set[str] = field(default_factory=set)
+    extents: dict[str, Extent] = field(default_factory=dict)
     undelete: bool = False
     to_undelete: set[str] = field(default_factory=set)
     is_strict: bool = True
@@ -170,6 +203,15 @@ class State:
             self.refused.append(deleted_in_target("run", run.run_id))
         elif fate is Fate.OUT_OF_REACH:
             self.refuse("run", run.run_id, "its experiment is not in the target, or deleted there")
+
+    def refuse_older(self, run: Run) -> None:
+        """Note that a run is left as it is, where the target has an older state of it than the snapshot."""
+        known = self.known(run.run_id)
+        there = self.extents.get(known.run_id) if known is not None and known.snapshot else None
+        if there is not None and Extent.of(run.params, run.metrics.values()).is_beyond(there):
+            reason = "the target has an older state of it than the snapshot, and keeps it"
+            hint = "restore into an empty server, or remove the run there (`mlflow gc`) and restore again"
+            self.refused.append(Refusal(kind="run", id=run.run_id, reason=reason, code="older_in_target", hint=hint))
 
     def known(self, run_id: str) -> KnownRun | None:
         """The target's run for a run of the snapshot; None where it has none."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlmeta.restorer.api import marks
 from mlmeta.restorer.api.sources import STRICT_SINCE
-from mlmeta.restorer.api.state import NATIVE, KnownRun, Place, State
+from mlmeta.restorer.api.state import NATIVE, Extent, KnownRun, Place, State
 from mlmeta.schema import Experiment, Run
 from mlmeta.tracking.connection import Connection
 
@@ -31,7 +31,7 @@ def survey(connection: Connection, experiments: Iterable[Experiment], timestamp:
         place = _place(experiment, own or by_name.get(experiment.name), timestamp)
         state.places[experiment.experiment_id] = place
         if place.target_id:
-            _note_runs(connection, place.target_id, state)
+            _note_runs(connection, place.target_id, state, timestamp)
     return state
 
 
@@ -110,12 +110,14 @@ def _revives(place: Place, state: State, *, lacks: bool) -> bool:
     return lacks or not place.delete_last
 
 
-def _note_runs(connection: Connection, experiment_id: str, state: State) -> None:
+def _note_runs(connection: Connection, experiment_id: str, state: State, timestamp: str) -> None:
     for run in search_runs(connection, [experiment_id]):
         run_id, deleted = run.info.run_id, run.info.lifecycle_stage == "deleted"
         state.native.add(run_id)
         if deleted:
             state.native_deleted.add(run_id)
+        if run.data.tags.get(marks.SNAPSHOT) != timestamp:  # what a server refused of this snapshot was told before
+            state.extents[run_id] = Extent.of(run.data.params, run.data._metric_objs)
         source = run.data.tags.get(marks.SOURCE_RUN_ID)
         if source is None:
             continue

@@ -40,10 +40,10 @@ def _no_bug(done: Finished) -> None:
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("words", ["list", "list --json", "show", "verify"])
+@pytest.mark.parametrize("words", ["list", "list --json", "show", "verify", "--help", "list --help", "--version"])
 def test_a_full_stdout(snapshots: Path, cli: Cli, words: str) -> None:
     """What was asked for could not be given: that is a failure."""
-    done = _shell(cli.folder, f"mlmeta {words} --no-progress > /dev/full")
+    done = _shell(cli.folder, f"mlmeta {words} > /dev/full")
     assert done.code == 1
     assert "error: the system refused: No space left on device" in done.err
     _no_bug(done)

@@ -88,4 +88,13 @@ app.command("demo")(demo)
 
 def main() -> None:
     """The entry point of the `mlmeta` command."""
-    app()
+    try:
+        app()
+    except OSError as error:  # of typer's own words: --help into a full disk
+        from mlmeta.cli.render import Output
+        from mlmeta.cli.run import leave
+        from mlmeta.cli.surroundings import refused
+
+        if (named := refused(error)) is None:
+            raise
+        leave(Output("mlmeta").error(named))

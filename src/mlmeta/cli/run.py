@@ -38,7 +38,7 @@ def execute(output: Output, call: Callable[[Progress], Result]) -> NoReturn:
         code = output.interrupted(ExitCode.INTERRUPTED)
     except TerminatedError as error:
         code = output.interrupted(error.exit_code)
-    _leave(code)
+    leave(code)
 
 
 def _call(output: Output, call: Callable[[Progress], Result]) -> int:
@@ -146,7 +146,7 @@ def _listen() -> None:
             signal.signal(number, ending)
 
 
-def _leave(code: int) -> NoReturn:
+def leave(code: int) -> NoReturn:
     """End the process without waiting for threads: they may hang on a dead server."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from mlmeta.errors import IncompatibleStoreError
 from mlmeta.progress import Progress
 from mlmeta.restorer.sql.blank import blank_store, copy_to, revision_of, statements_of
+from mlmeta.restorer.sql.unfinished import is_unfinished, marked
 from mlmeta.tracking.database import POSTGRESQL, SQLITE, Database, writing
 
 _CACHE_KIB = 32 * 1024
@@ -36,7 +37,7 @@ def state_of(connection: Connection, shown: str) -> State:
         IncompatibleStoreError: it holds a store of another MLflow version, or something else under MLflow's names.
     """
     names = set(sa.inspect(connection).get_table_names())
-    if not names & {"experiments", "runs", "alembic_version"}:
+    if not names & {"experiments", "runs", "alembic_version"} or is_unfinished(connection, names):
         return State.EMPTY
     if "alembic_version" not in names:
         return _without_revision(connection, shown, names)
@@ -84,7 +85,7 @@ def ensure_schema(database: Database, progress: Progress | None = None) -> None:
     """Have MLflow make its tables in a database that has none.
 
     MLflow's migrations commit as they go; interrupted, they leave an unfinished schema without a single row, which
-    the next call (or server) finishes.
+    the next call makes anew.
 
     Args:
         database: to be a store.
@@ -103,7 +104,8 @@ def ensure_schema(database: Database, progress: Progress | None = None) -> None:
             database, progress
         ):  # lets one restore in at a time; it must not read: MLflow alters tables beside it
             if _state(database) is State.EMPTY:
-                create_schema(database.engine())
+                with marked(database.engine(), {table for table, _ in blank_columns()}):
+                    create_schema(database.engine())
 
 
 def _state(database: Database) -> State:

@@ -39,7 +39,7 @@ def test_names_of_experiments_and_columns_have_blanks(cli: Cli, databases: Datab
         client.log_param(client.create_run(client.create_experiment(name)).info.run_id, "a b", 1)
     env: dict[str, str | None] = {"MLMETA_EXPERIMENT": "two words\nthree more words"}
     done = cli("backup", "--tracking-uri", uri, "--json", env=env).ok()
-    assert done.data["experiments"] == ["two words", "three more words"]
+    assert done.data["experiments"] == ["three more words", "two words"]
     columns: dict[str, str | None] = {"MLMETA_COLUMN": "params.a b\nstatus"}
     shown = cli("show", "--experiment", "two words", "--json", env=columns).ok()
     assert shown.data["columns"] == ["params.a b", "attributes.status"]

@@ -99,6 +99,15 @@ def test_the_rules_of_a_backup_are_for_its_own_source(
     assert found == {*others, limited.timestamp, whole.timestamp}
 
 
+def test_a_limit_is_the_same_in_any_order(databases: Databases, tmp_path: Path) -> None:
+    uri, place = f"sqlite:///{store(databases, tmp_path / 'one')}/mlflow.db", str(tmp_path / "backups")
+    first, second = (
+        backup(uri, place, experiments=names, keep=Rules(last=1))
+        for names in (["churn", "Default"], ["Default", "churn"])
+    )
+    assert (second.experiments, list(second.pruned.values())) == (first.experiments, [(first.timestamp,)])
+
+
 @pytest.mark.parametrize(
     "words",
     [

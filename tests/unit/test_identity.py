@@ -145,7 +145,7 @@ def test_a_host_in_the_query_is_the_host() -> None:
     ("uri", "socket"),
     [
         ("postgresql://u:p@/db?host=/cloudsql/project:region:one", "/cloudsql/project:region:one"),
-        ("postgresql://u:p@/db?host=/srv/two/", "/srv/two/"),
+        ("postgresql://u:p@/db?host=/srv/two/", "/srv/two"),
         ("postgresql://u:p@/db?host=@abstract", "@abstract"),
         ("postgresql://u:p@/db?host=/var/run/postgresql", ""),
         ("postgresql:///db", ""),

@@ -162,7 +162,7 @@ def backup(
             started=started,
             source_id=identity_of(store, info),
             label=label,
-            experiments=several(experiments),
+            experiments=tuple(sorted(set(several(experiments)))),  # in any order, they are the same limit
             compress=compress,
             if_changed=if_changed,
             dry_run=dry_run,

@@ -85,7 +85,8 @@ class Database:
         Empty: it names none, or one where a machine's own server has it.
         """
         named = self._option("unix_socket") if self.kind == MYSQL else self._named_host
-        return named if named.startswith(_SOCKETS) and named.rstrip("/") not in _USUAL_SOCKETS else ""
+        place = named.rstrip("/")
+        return place if named.startswith(_SOCKETS) and place not in _USUAL_SOCKETS else ""
 
     @property
     def schema(self) -> str:

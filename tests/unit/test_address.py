@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mlmeta.operations.stores import Store
 from mlmeta.redaction import scrubbed, without_secrets
 from mlmeta.tracking.address import kind_of
 
@@ -58,3 +59,8 @@ def test_a_password_of_special_characters_by_itself(path: str) -> None:
     """As a driver repeats it, which knows where it ends: not at the last ``@``, which is the path's."""
     found = scrubbed("wrong: 'pw]x[', AccountKey=abc==;x", f"postgresql://ada:pw]x[@db{path}")
     assert found == "wrong: '***', AccountKey=***;x"
+
+
+def test_a_store_does_not_show_its_password() -> None:
+    """Where somebody logs it, or a traceback shows it."""
+    assert "s3cret" not in repr(Store("http://ada:s3cret@mlflow", "postgresql://ada:s3cret@db/mlflow"))

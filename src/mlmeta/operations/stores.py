@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mlmeta.errors import ConnectionFailedError, MlmetaError, UsageError
 from mlmeta.exporter.source import Source, SourceInfo
@@ -40,8 +40,8 @@ class Store:
             `concurrent.futures.Executor`, which is not closed.
     """
 
-    tracking_uri: str = field(repr=False)  # it may have a password
-    registry_uri: str | None = field(default=None, repr=False)
+    tracking_uri: str
+    registry_uri: str | None = None
     jobs: int = DEFAULT_JOBS
     executor: str | Executor = THREADS
 

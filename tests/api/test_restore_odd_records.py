@@ -8,7 +8,7 @@ import pytest
 
 from mlmeta import restore
 from mlmeta.operations.restore import RestoreResult
-from mlmeta.schema import Dataset, DatasetInput, LatestMetric, LoggedModel, MetricHistory, Record
+from mlmeta.schema import Dataset, DatasetInput, LatestMetric, LoggedModel, LoggedModelMetric, MetricHistory, Record
 from tests.support import snapshots as made
 from tests.support.plain import plain, rows
 from tests.support.server import Server
@@ -144,3 +144,12 @@ def test_logged_models(server: Server, tmp_path: Path, name: str, key: str, is_t
     assert result.exit_code == 3
     assert [(r.kind, r.id) for r in result.refused] == [("logged model", "m-1")]
     assert result.created["logged models"] == 1 + is_taken
+
+
+def test_a_metric_of_a_logged_model_whose_run_is_missing(server: Server, tmp_path: Path) -> None:
+    metrics = [LoggedModelMetric(key="auc", value=0.5, timestamp=1, step=0, run_id=run) for run in ("a" * 32, "f" * 32)]
+    values = {"model_id": "m-1", "experiment_id": "1", "name": "clf", "status": "READY", "metrics": metrics}
+    model = LoggedModel.model_validate({**values, "creation_timestamp": 1, "last_updated_timestamp": 1})
+    result = _restore(server, tmp_path, made.experiment(), made.run(), model)
+    assert result.exit_code == 3
+    assert [(refusal.id, refusal.field) for refusal in result.refused] == [("m-1", "metrics")]

@@ -120,6 +120,10 @@ class LoggedModelRestorer:
         tags = accepted("logged model", model.model_id, marks.without(model.tags), self._state)
         if self._writes:
             self._write(model, place, tags)
+        else:
+            for run_id in sorted({metric.run_id for metric in model.metrics} - self._state.coming_runs):
+                if self._state.target_run(run_id) is None:
+                    self._refuse_metrics(model, run_id)
         self._state.created["logged models"] += 1
         self._made.add(model.model_id)
 
@@ -158,8 +162,7 @@ class LoggedModelRestorer:
             target_run = self._state.target_run(run_id)
             try:
                 if target_run is None:
-                    reason = f"run {run_id} is not in the target"
-                    self._state.refuse("logged model", model.model_id, reason, "metrics")
+                    self._refuse_metrics(model, run_id)
                     continue
                 for some in _parts(metrics):
                     entities = [_entity(metric, target_run, target_id) for metric in some]
@@ -167,6 +170,9 @@ class LoggedModelRestorer:
             except MlflowException as error:
                 self._connection.check()
                 self._state.refuse("logged model", model.model_id, self._connection.reason(error), "metrics")
+
+    def _refuse_metrics(self, model: LoggedModel, run_id: str) -> None:
+        self._state.refuse("logged model", model.model_id, f"run {run_id} is not in the target", "metrics")
 
     def _link(self, run: Run) -> None:
         """Say again which of the new models a run made and used."""

@@ -184,6 +184,8 @@ def plan_run(item: RunLines, state: State) -> None:
     run = item.run
     fate, known = state.fate(run), state.known(run.run_id)
     count(run, fate, state)
+    if fate is Fate.CREATE:
+        state.coming_runs.add(run.run_id)
     if fate in {Fate.CREATE, Fate.FILL} or (fate is Fate.UNDELETE and known is not None and not known.snapshot):
         doubtful = tuple(line.record() for line in item.lines if may_be_refused(line))
         batch = Batch.of(RunHistories(run, doubtful), marks.without(run.tags), {})

@@ -136,6 +136,7 @@ class State:
         native_models: the artifact locations of all logged models in the target's experiments, by id.
         deleted_models: ids of the snapshot's logged models that are deleted in the target.
         knows_models: whether the target knows logged models.
+        coming_runs: ids of the snapshot's runs that a plan would have created.
         coming_models: ids of the snapshot's logged models that will be in the target.
         model_locations: where the files are of those logged models that model versions refer to, by id.
         version_sources: the sources of those versions that others refer to, by name and number.
@@ -159,6 +160,7 @@ class State:
     native_models: dict[str, str] = field(default_factory=dict)
     deleted_models: set[str] = field(default_factory=set)
     knows_models: bool = True
+    coming_runs: set[str] = field(default_factory=set)
     coming_models: set[str] = field(default_factory=set)
     model_locations: dict[str, str] = field(default_factory=dict)
     version_sources: dict[str, str] = field(default_factory=dict)

@@ -101,5 +101,5 @@ def test_durations(text: str, expected: timedelta) -> None:
 
 @pytest.mark.parametrize("text", ["", "30", "d", "1y", "-1d", "1d 2h"])
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(UsageError, match="no duration"):
+    with pytest.raises(UsageError, match="is not a duration"):
         parse_within(text)

@@ -55,3 +55,11 @@ def test_columns_of_unequal_length_are_refused(columns: tuple[list[int], list[in
 
 def test_experiment_ids_are_ordered_as_numbers_where_they_are_numbers() -> None:
     assert sorted(["10", "9", "b", "0", "a", "²"], key=experiment_order) == ["0", "9", "10", "a", "b", "²"]
+
+
+@pytest.mark.parametrize("field", ["tags", "params", "metrics"])
+def test_a_key_that_can_not_be_written_is_refused(field: str) -> None:
+    """Half a surrogate, as in the name of a file: pydantic would write another key, without a word."""
+    value = LatestMetric(value=1) if field == "metrics" else "x"
+    with pytest.raises(ValidationError, match="surrogates not allowed"):
+        Run(run_id="r", experiment_id="1", status="FINISHED", **{field: {"a\udce9": value}})

@@ -10,6 +10,7 @@ _V = TypeVar("_V")
 
 
 def _by_key(mapping: dict[str, _V]) -> dict[str, _V]:
+    "".join(mapping).encode()  # half a surrogate is an error: pydantic refuses to write such a value, but alters a key
     return dict(sorted(mapping.items()))
 
 

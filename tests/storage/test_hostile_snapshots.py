@@ -20,23 +20,26 @@ from tests.support.hostile import BAD, BOMBS, CONTENT, ODD, SECRET, SUMMARIES, C
 SECONDS = 40
 """For one command on one snapshot, beside other tests; alone it is a tenth of that."""
 
+ON_ONE_WORKER = pytest.mark.xdist_group("hostile snapshots")
+"""Where the commands are run once for all of them."""
+
 Attack = Callable[[dict[str, Change]], dict[str, tuple[Snapshot, Found]]]
 
 
 @pytest.fixture(scope="module")
 def attack(snapshot_folder: Path, databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Attack:
     """Has all commands read each of some snapshots, once."""
-    done: dict[int, dict[str, tuple[Snapshot, Found]]] = {}
+    done: dict[tuple[str, ...], dict[str, tuple[Snapshot, Found]]] = {}
 
     def of(changes: dict[str, Change]) -> dict[str, tuple[Snapshot, Found]]:
-        if id(changes) not in done:
+        if (names := tuple(changes)) not in done:
             made = {
                 name: hostile.build(snapshot_folder, tmp_path_factory.mktemp("ground"), change)
                 for name, change in changes.items()
             }
             found = attacked.run([one.folder.parent for one in made.values()], databases.uri("filled"))
-            done[id(changes)] = dict(zip(made, zip(made.values(), found, strict=True), strict=True))
-        return done[id(changes)]
+            done[names] = dict(zip(made, zip(made.values(), found, strict=True), strict=True))
+        return done[names]
 
     return of
 
@@ -61,6 +64,7 @@ def codes(found: Found, *names: str) -> dict[str, int]:
     return {name: found[name]["exit"] for name in names}
 
 
+@ON_ONE_WORKER
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_a_summary_that_is_not_to_be_believed(attack: Attack, name: str) -> None:
     snapshot, found = attack(SUMMARIES)[name]
@@ -77,6 +81,7 @@ def test_a_summary_that_is_not_to_be_believed(attack: Attack, name: str) -> None
     assert not (snapshot.folder.parent / "copy").exists()
 
 
+@ON_ONE_WORKER
 @pytest.mark.parametrize("name", ODD)
 def test_a_file_that_is_none(attack: Attack, name: str) -> None:
     snapshot, found = attack(ODD)[name]
@@ -89,6 +94,7 @@ def test_a_file_that_is_none(attack: Attack, name: str) -> None:
     assert list((snapshot.folder.parent / "copy").glob("backup_summary_*")) == []
 
 
+@ON_ONE_WORKER
 @pytest.mark.parametrize("name", CONTENT)
 def test_records_that_are_none(attack: Attack, name: str) -> None:
     snapshot, found = attack(CONTENT)[name]

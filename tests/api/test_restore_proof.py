@@ -101,6 +101,7 @@ def test_what_came_to_it_while_it_was_written_is_none(server: Server, snapshot_f
 
 
 def test_what_people_changed_before_stays(restored: Server, snapshot_folder: Path) -> None:
+    load(restored.folder / "restored.db", restored.database)
     for what in ("an alias", "a tag", "a status", "a model", "a version's stage", "an experiment's tag"):
         change(restored.database, CHANGES[what])
     before = rows(restored.database)

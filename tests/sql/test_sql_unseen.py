@@ -118,7 +118,8 @@ def test_a_view_in_place_of_a_table_of_sqlite_is_named(store: Path, tmp_path: Pa
         "CREATE VIEW registered_models AS SELECT * FROM hidden WHERE 0",
     )
     done = cli("backup", "--tracking-uri", f"sqlite:///{store}", "--json").ended(3)
-    assert [issue["message"].split(",")[0] for issue in done.document["errors"]] == [f"table registered_models: {VIEW}"]
+    named = [issue["message"].split(",")[0] for issue in done.document["errors"]]
+    assert f"table registered_models: {VIEW}" in named  # and what hangs on it: the other table, its versions
 
 
 def test_a_table_that_is_gone_is_named(store: Path) -> None:

@@ -239,3 +239,10 @@ def test_a_full_file_system(snapshots: Path, source: str, small: Path, cli: Cli,
     if code:
         assert list(small.iterdir()) == []
         assert not (cli.folder / "new.db").exists()
+
+
+def test_a_storage_of_many_levels(source: str, cli: Cli) -> None:
+    """Deeper than Python calls itself, in a path that the system still takes; and one that it does not."""
+    done = cli("backup", "--tracking-uri", source, "--storage", "x/" * 1500, "--no-progress").ok()
+    assert "Snapshot" in done.out
+    _no_bug(cli("backup", "--tracking-uri", source, "--storage", "x/" * 3000, "--no-progress").ended(1))

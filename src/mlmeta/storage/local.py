@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
@@ -265,12 +266,11 @@ def _create(path: Path) -> BinaryIO:
 
 def _make_folders(folder: Path) -> None:
     """Make a folder and those above it, safely on disk; modes of those that exist stay."""
-    if folder.exists() or folder == folder.parent:
-        return
-    _make_folders(folder.parent)
-    folder.mkdir(exist_ok=True, mode=0o777 & ~LocalStorage.umask)
-    with contextlib.suppress(PermissionError):  # one that may be written, and not be read
-        _flush_folder(folder.parent)
+    missing = [*itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents))]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True, mode=0o777 & ~LocalStorage.umask)
+        with contextlib.suppress(PermissionError):  # one that may be written, and not be read
+            _flush_folder(path.parent)
 
 
 def _must_be_a_file(path: Path, status: os.stat_result, most: int | None) -> None:

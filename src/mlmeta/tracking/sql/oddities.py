@@ -86,14 +86,21 @@ class Oddities:
             otherwise: what stands for required fields whose value is off.
         """
         try:
-            return record.model_validate(values)
+            return self._whole(record.model_validate(values), values, kind, name)
         except ValidationError as error:
             self._mend(values, error.errors(include_url=False), kind, name, otherwise)
         try:
-            return record.model_validate({**otherwise, **values})
+            return self._whole(record.model_validate({**otherwise, **values}), values, kind, name)
         except ValidationError:
             self.lost(kind, name, "without that it says nothing, and was not saved")
             return None
+
+    def _whole(self, record: R, values: dict[str, Any], kind: str, name: str) -> R:
+        """The record. SQLite takes a text and a blob of the same letters for two keys; in a record they are one."""
+        for field, value in values.items():
+            if isinstance(value, dict) and (lost := len(value) - len(getattr(record, field))):
+                self.lost(kind, name, f"{lost} of its {field}: a key stands there as text and as a blob; one is saved")
+        return record
 
     def _mend(
         self,

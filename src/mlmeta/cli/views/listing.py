@@ -43,6 +43,7 @@ def view(result: ListResult, *, verbose: bool) -> RenderableType:
 
 def _table(rows: list[list[str | Text]]) -> RenderableType:
     table = text.table(*_COLUMNS, right=_RIGHT)
+    table.columns[0].no_wrap = True  # a timestamp in two pieces can't be copied
     for row in rows:
         table.add_row(*row)
     return table

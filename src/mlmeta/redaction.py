@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK = "***"
@@ -67,8 +67,8 @@ def secrets_in(uri: str) -> frozenset[str]:
     return frozenset(found - {""})
 
 
-def scrubbed(message: str, *uris: str, tokens: Iterable[str] = ()) -> str:
-    """A foreign message without the secrets of some addresses, without some tokens, and without what looks like one.
+def scrubbed(message: str, *uris: str) -> str:
+    """A foreign message without the secrets of some addresses, and without what looks like one.
 
     A secret is replaced where it stands by itself, so that the password ``x`` does not make ``does not e***ist`` of an
     error, and one that may be a common word (``mlflow``) only where a value can stand. A word that the address
@@ -77,12 +77,11 @@ def scrubbed(message: str, *uris: str, tokens: Iterable[str] = ()) -> str:
     Args:
         message: of a server, a driver, the operating system.
         uris: whose users, passwords and parameters must not be told.
-        tokens: further secrets.
     """
     shown = {word for uri in uris for word in re.split(r"\W+", without_secrets(uri))}
     for uri in sorted(filter(None, uris), key=len, reverse=True):
         message = message.replace(uri, without_secrets(uri))
-    secrets = {*tokens, *(secret for uri in uris for secret in secrets_in(uri))} - shown - {""}
+    secrets = {secret for uri in uris for secret in secrets_in(uri)} - shown
     spellings = {spelling for secret in secrets for spelling in _spellings(secret)} - shown - {""}
     spellings |= {_basic(uri) for uri in uris if _taken_apart(uri)[1]}
     for spelling in sorted(spellings, key=len, reverse=True):

@@ -188,11 +188,6 @@ def address(uri: str) -> Database:
     return Database(url, kind)
 
 
-def is_database_uri(uri: str) -> bool:
-    """Whether a tracking URI names a database that mlmeta can use."""
-    return uri.split(":", 1)[0].split("+", 1)[0] in KINDS
-
-
 def _require_file_name(url: URL) -> None:
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise UsageError(

@@ -22,39 +22,39 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from mlmeta.commands.backup import BackupResult, backup
+    from mlmeta.commands.copy import CopyResult, copy
+    from mlmeta.commands.diff import DiffResult, diff
+    from mlmeta.commands.list import ListResult, list_snapshots
+    from mlmeta.commands.prune import PruneResult, prune
+    from mlmeta.commands.restore import RestoreResult, restore
+    from mlmeta.commands.verify import VerifyResult, verify
     from mlmeta.errors import MlmetaError
-    from mlmeta.operations.backup import BackupResult, backup
-    from mlmeta.operations.copy import CopyResult, copy
-    from mlmeta.operations.diff import DiffResult, diff
-    from mlmeta.operations.listing import ListResult, list_snapshots
-    from mlmeta.operations.prune import PruneResult, prune
-    from mlmeta.operations.restore import RestoreResult, restore
-    from mlmeta.operations.stores import open_snapshot
-    from mlmeta.operations.verify import VerifyResult, verify
     from mlmeta.schema import Selection
     from mlmeta.snapshot.reader import Snapshot
     from mlmeta.snapshot.retention import Rules
+    from mlmeta.stores.opening import open_snapshot
 
 _HOMES = {
-    "BackupResult": "operations.backup",
-    "CopyResult": "operations.copy",
-    "DiffResult": "operations.diff",
-    "ListResult": "operations.listing",
+    "BackupResult": "commands.backup",
+    "CopyResult": "commands.copy",
+    "DiffResult": "commands.diff",
+    "ListResult": "commands.list",
     "MlmetaError": "errors",
-    "PruneResult": "operations.prune",
-    "RestoreResult": "operations.restore",
+    "PruneResult": "commands.prune",
+    "RestoreResult": "commands.restore",
     "Rules": "snapshot.retention",
     "Selection": "schema",
     "Snapshot": "snapshot.reader",
-    "VerifyResult": "operations.verify",
-    "backup": "operations.backup",
-    "copy": "operations.copy",
-    "diff": "operations.diff",
-    "list_snapshots": "operations.listing",
-    "open_snapshot": "operations.stores",
-    "prune": "operations.prune",
-    "restore": "operations.restore",
-    "verify": "operations.verify",
+    "VerifyResult": "commands.verify",
+    "backup": "commands.backup",
+    "copy": "commands.copy",
+    "diff": "commands.diff",
+    "list_snapshots": "commands.list",
+    "open_snapshot": "stores.opening",
+    "prune": "commands.prune",
+    "restore": "commands.restore",
+    "verify": "commands.verify",
 }
 
 __all__ = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlmeta.exporter.api.histories import BULK
+from mlmeta.stores.api.histories import BULK
 from tests.support.cli import Cli
 from tests.support.proxy import Proxy, basic, demanding, proxy
 from tests.support.reading import data_files

@@ -9,10 +9,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from mlmeta import backup, verify
-from mlmeta.exporter.api import histories
-from mlmeta.exporter.api.histories import Asked, HistoryReader
-from mlmeta.operations.stores import open_snapshot
 from mlmeta.schema import METRICS, RUNS, Run
+from mlmeta.stores.api import histories
+from mlmeta.stores.api.histories import Asked, HistoryReader
+from mlmeta.stores.opening import open_snapshot
 from tests.support.server import Server
 
 

@@ -22,8 +22,8 @@ from mlflow import MlflowClient
 
 from mlmeta import backup, errors
 from mlmeta.errors import ClusterError, MlmetaError, UsageError
-from mlmeta.exporter import dask
-from mlmeta.exporter.api.histories import BULK
+from mlmeta.stores.api import dask
+from mlmeta.stores.api.histories import BULK
 from tests.support.cli import Cli, Running
 from tests.support.databases import Databases, load
 from tests.support.points import add_history

@@ -11,9 +11,9 @@ import pytest
 
 from mlmeta import backup, list_snapshots, verify
 from mlmeta.errors import ConnectionFailedError
-from mlmeta.exporter.api import source
-from mlmeta.exporter.api.pace import Pace
 from mlmeta.snapshot.catalog import State
+from mlmeta.stores.api import exporter as source
+from mlmeta.stores.api.pace import Pace
 from tests.support.cli import Cli
 from tests.support.databases import Databases, change
 from tests.support.proxy import Request, proxy

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from mlmeta import backup, open_snapshot
-from mlmeta.exporter.api.histories import BULK
-from mlmeta.exporter.api.pace import Pace, _pause
 from mlmeta.schema import METRICS, Point
+from mlmeta.stores.api.histories import BULK
+from mlmeta.stores.api.pace import Pace, _pause
 from tests.support.points import add_history
 from tests.support.proxy import Request, proxy
 from tests.support.reading import data_files

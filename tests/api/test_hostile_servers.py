@@ -13,9 +13,8 @@ import pytest
 
 from mlmeta import backup, open_snapshot, verify
 from mlmeta.errors import UnreachableError
-from mlmeta.exporter.api import paging
 from mlmeta.schema import RUNS
-from mlmeta.tracking import bounded, connection
+from mlmeta.stores.api import bounded, connection, paging
 from tests.support.cli import Cli
 from tests.support.hostile_server import Answer, Asked, experiment, hostile_server, run
 

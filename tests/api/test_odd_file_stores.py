@@ -14,9 +14,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from mlmeta import backup, diff, open_snapshot, verify
-from mlmeta.exporter.api import convert
-from mlmeta.operations.backup import BackupResult
+from mlmeta.commands.backup import BackupResult
 from mlmeta.schema import EXPERIMENTS, METRICS, MODELS, RUNS
+from mlmeta.stores.api import entities as convert
 from tests.support.cli import Cli
 
 SECRET = "root:x:0:0"

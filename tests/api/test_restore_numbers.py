@@ -8,10 +8,10 @@ import pytest
 from mlflow import MlflowClient
 
 from mlmeta import backup, restore
+from mlmeta.commands.restore import RestoreResult
 from mlmeta.errors import MlmetaError
-from mlmeta.operations.restore import RestoreResult
-from mlmeta.restorer.api.numbers import MOST_FILLERS
 from mlmeta.schema import Record
+from mlmeta.stores.api.numbers import MOST_FILLERS
 from tests.support import snapshots as made
 from tests.support.databases import change, load
 from tests.support.plain import plain, rows

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlmeta import restore
-from mlmeta.operations.restore import RestoreResult
+from mlmeta.commands.restore import RestoreResult
 from mlmeta.schema import Dataset, DatasetInput, LatestMetric, LoggedModel, LoggedModelMetric, MetricHistory, Record
 from tests.support import snapshots as made
 from tests.support.plain import plain, rows

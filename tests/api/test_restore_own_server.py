@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from mlmeta import Selection, backup, restore
-from mlmeta.operations.restore import RestoreResult
+from mlmeta.commands.restore import RestoreResult
 from tests.support.databases import Databases, change
 from tests.support.logged_models import add_logged_models
 from tests.support.plain import plain, rows

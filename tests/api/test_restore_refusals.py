@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from mlmeta import restore
-from mlmeta.operations.restore import RestoreResult
+from mlmeta.commands.restore import RestoreResult
 from mlmeta.schema import LatestMetric, Record
 from tests.support import snapshots as made
 from tests.support.plain import plain

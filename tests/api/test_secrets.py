@@ -9,8 +9,8 @@ import pytest
 
 import mlmeta
 from mlmeta.errors import MlmetaError
-from mlmeta.operations.stores import Store
 from mlmeta.redaction import scrubbed, without_any_secrets, without_secrets
+from mlmeta.stores.opening import Store
 from tests.support.cli import Cli
 
 PASSWORDS = (

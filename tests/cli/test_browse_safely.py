@@ -151,7 +151,7 @@ def test_it_is_gone_however_it_ends(tmp_path: Path, signals: tuple[signal.Signal
 
 WATCHED = """
 import os, sys, tempfile, time
-from mlmeta.tracking import server
+from mlmeta.stores import server
 tempfile.tempdir = sys.argv[1]
 with server.throwaway_folder() as folder, server._watched(["server", "sleep", "600"]) as watchdog:
     (folder / "secret").touch()
@@ -217,7 +217,7 @@ def test_the_demo_leaves_other_servers_alone(databases: Databases, tmp_path: Pat
 def test_the_server_that_answers_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody takes the port between our look and our server's start."""
     from mlmeta.errors import UnreachableError
-    from mlmeta.tracking import server
+    from mlmeta.stores import server
 
     with static_server(200, b"OK") as uri:
         taken = int(uri.rpartition(":")[2])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlmeta.cli.visible import all_visible, visible
-from mlmeta.operations.result import Issue
+from mlmeta.commands.result import Issue
 from mlmeta.schema import LatestMetric, Skipped
 from tests.support import snapshots as made
 from tests.support.cli import Cli

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from mlmeta import backup, list_snapshots
+from mlmeta.commands import before
+from mlmeta.commands.before import Before, shrunken
+from mlmeta.commands.prune import prune
 from mlmeta.errors import StorageError
-from mlmeta.operations import before
-from mlmeta.operations.before import Before, shrunken
-from mlmeta.operations.prune import prune
 from mlmeta.schema import Summary
 from mlmeta.snapshot.catalog import State, describe, file_sets
 from mlmeta.snapshot.retention import Rules

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from mlmeta.operations.backup import BackupResult, backup
-from mlmeta.operations.listing import list_snapshots
+from mlmeta.commands.backup import BackupResult, backup
+from mlmeta.commands.list import list_snapshots
 from mlmeta.schema import Summary
 from mlmeta.snapshot.retention import Rules
-from mlmeta.tracking.connection import Connection
+from mlmeta.stores.api.connection import Connection
 from tests.support.cli import Cli
 from tests.support.databases import Databases
 from tests.support.server import Server
@@ -171,7 +171,7 @@ def test_an_older_snapshot_is_of_the_only_source_with_its_text(
     storage = cli.folder / "backups"
     monkeypatch.chdir(store(databases, cli.folder / "one"))
     with monkeypatch.context() as patch:
-        patch.setattr("mlmeta.operations.backup.identity_of", lambda *_: "")
+        patch.setattr("mlmeta.commands.backup.identity_of", lambda *_: "")
         old = save(storage)
     new = save(storage)
     assert new.pruned == {f"{storage}/": ()}

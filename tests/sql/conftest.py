@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sql_helpers import fill
 from tests.support.server import free_port
 
-from mlmeta.restorer.sql.schema import create_schema
+from mlmeta.stores.sql.schema import create_schema
 
 MYSQL_INSTALL = shutil.which("mariadb-install-db")
 MYSQL_SERVER = shutil.which("mariadbd")

@@ -23,12 +23,12 @@ from mlflow.entities import (
     ViewType,
 )
 
-from mlmeta.exporter.sql import SqlSource
 from mlmeta.progress import Silent
 from mlmeta.schema import Record, Selection, Skipped, Summary
 from mlmeta.snapshot.reader import Snapshot, open_snapshot
 from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage.local import LocalStorage
+from mlmeta.stores.sql.exporter import SqlSource
 
 ALL = Selection()
 QUIET = Silent()

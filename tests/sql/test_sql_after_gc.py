@@ -18,8 +18,8 @@ from sql_helpers import ALL, QUIET, backup, digests
 
 from mlmeta import restore
 from mlmeta.errors import ConflictError, ExitCode
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.snapshot.reader import Snapshot
+from mlmeta.stores.sql.restorer import SqlTarget
 
 KINDS = ["sqlite", "postgresql", pytest.param("mysql", marks=pytest.mark.xdist_group("mysql"))]
 CASES = ("a dataset", "a logged model", "neither")
@@ -61,7 +61,7 @@ def _dataset(name: str, context: str) -> DatasetInput:
 def snapshot(original: Path) -> Snapshot:
     if not (original / "backups").exists():
         return backup(f"sqlite:///{original}/mlflow.db", original / "backups")
-    from mlmeta.operations.stores import open_snapshot
+    from mlmeta.stores.opening import open_snapshot
 
     return open_snapshot(str(original / "backups"))
 

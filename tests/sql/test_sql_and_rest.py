@@ -14,10 +14,10 @@ from tests.support.server import Server
 from tests.support.server import server as running
 
 from mlmeta import backup, restore
-from mlmeta.exporter.api import ApiSource
-from mlmeta.exporter.source import UNSHOWN_BY_API
 from mlmeta.schema import Record, RegisteredModel, Run
-from mlmeta.tracking.connection import Connection
+from mlmeta.stores.api.connection import Connection
+from mlmeta.stores.api.exporter import ApiSource
+from mlmeta.stores.source import UNSHOWN_BY_API
 
 pytestmark = pytest.mark.slow  # starts an MLflow server
 

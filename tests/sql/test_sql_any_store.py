@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sql_helpers import ALL, QUIET, backup, lines, records_of, snapshot_of
 
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.schema import (
     Dataset,
     DatasetInput,
@@ -31,6 +30,7 @@ from mlmeta.schema import (
     run_order,
     to_records,
 )
+from mlmeta.stores.sql.restorer import SqlTarget
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TIME = st.integers(1, 2**53)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from mlflow.store.db import utils
 
-from mlmeta.restorer.sql import blank as module
-from mlmeta.restorer.sql import schema
-from mlmeta.restorer.sql.blank import blank_store, revision_of
+from mlmeta.stores.sql import blank as module
+from mlmeta.stores.sql import schema
+from mlmeta.stores.sql.blank import blank_store, revision_of
 
 
 def definitions(path: Path) -> list[tuple[str, str, list[str]]]:

@@ -15,11 +15,11 @@ from sql_helpers import ALL, QUIET, backup, digests, dump
 from tests.support.cli import Cli
 
 from mlmeta import restore
+from mlmeta.commands.restore import RestoreResult
 from mlmeta.errors import ConflictError, ExitCode
-from mlmeta.operations.restore import RestoreResult
 from mlmeta.progress import Silent
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.snapshot.reader import Snapshot
+from mlmeta.stores.sql.restorer import SqlTarget
 
 KINDS = ["sqlite", "postgresql", pytest.param("mysql", marks=pytest.mark.xdist_group("mysql"))]
 NAME = "Träume/夢 🚀"

@@ -16,10 +16,11 @@ import pytest
 import sqlalchemy as sa
 from sql_helpers import ALL, QUIET, backup, digests, dump, lines, records_of, tables
 
-from mlmeta.restorer.sql import SqlTarget, inserts
-from mlmeta.restorer.sql.schema import ensure_schema
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.tracking.database import parse
+from mlmeta.stores.sql import inserts
+from mlmeta.stores.sql.database import parse
+from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.sql.schema import ensure_schema
 
 
 def in_child(work: Callable[[], object]) -> int:

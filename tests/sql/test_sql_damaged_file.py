@@ -16,7 +16,7 @@ from tests.support.databases import change
 
 from mlmeta.errors import ConnectionFailedError
 from mlmeta.schema import Skipped
-from mlmeta.tracking.soundness import _problems
+from mlmeta.stores.sql.soundness import _problems
 
 PLACES = 16
 

@@ -11,8 +11,8 @@ import pytest
 from mlflow import MlflowClient
 from sql_helpers import ALL, QUIET, backup, digests
 
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.snapshot.reader import Snapshot
+from mlmeta.stores.sql.restorer import SqlTarget
 
 
 def snapshot_of_renamed(folder: Path, *, purged: bool) -> Snapshot:

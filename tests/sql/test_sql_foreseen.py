@@ -11,8 +11,8 @@ import pytest
 from tests.support import snapshots as made
 
 from mlmeta import restore
+from mlmeta.commands.restore import RestoreResult
 from mlmeta.errors import MlmetaError
-from mlmeta.operations.restore import RestoreResult
 from mlmeta.schema import Dataset, DatasetInput, LoggedModel, LoggedModelMetric, Record
 
 GOOD, ODD = "a" * 32, "b" * 32

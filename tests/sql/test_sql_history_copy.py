@@ -15,13 +15,13 @@ from sql_helpers import ALL, QUIET, backup, digests, snapshot_of, tables
 from sqlalchemy.engine import Connection
 
 from mlmeta.errors import DamagedSnapshotError, RestoreError
-from mlmeta.restorer.sql import SqlTarget
-from mlmeta.restorer.sql.history_copy import TYPES, copy_histories
-from mlmeta.restorer.sql.postgres import make_schema
-from mlmeta.restorer.sql.rows import COLUMNS, history_rows
-from mlmeta.restorer.sql.stored import StoredHistories
 from mlmeta.schema import Experiment, HistoryLine, LatestMetric, MetricHistory, Run
 from mlmeta.snapshot.reader import RunLines, Snapshot
+from mlmeta.stores.sql.history_copy import TYPES, copy_histories
+from mlmeta.stores.sql.postgres_target import make_schema
+from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.sql.rows import COLUMNS, history_rows
+from mlmeta.stores.sql.stored import StoredHistories
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
 _VALUES = st.floats(allow_infinity=False)

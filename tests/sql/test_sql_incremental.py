@@ -18,8 +18,8 @@ from tests.support.changes import change_store
 from tests.support.reading import data_files, summary
 
 from mlmeta import backup, restore
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.schema import Record
+from mlmeta.stores.sql.restorer import SqlTarget
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

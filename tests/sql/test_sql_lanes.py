@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from sql_helpers import ALL, QUIET, backup, digests, snapshot_of
 
 from mlmeta.errors import ConnectionFailedError
-from mlmeta.exporter.sql import SqlSource
-from mlmeta.restorer.sql import SqlTarget
-from mlmeta.restorer.verification import compare
 from mlmeta.schema import Experiment, LatestMetric, Line, MetricHistory, Record, Run, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
-from mlmeta.tracking.sql import lanes
+from mlmeta.stores.sql import lanes
+from mlmeta.stores.sql.exporter import SqlSource
+from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.verification import compare
 
 RUNS = 1_300
 

@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 from tests.support.databases import Databases
 
-from mlmeta.exporter.sql import SqlSource
 from mlmeta.progress import Silent
 from mlmeta.schema import Selection, Skipped
-from mlmeta.tracking.sql.known import NEVER, PARTS, SAVED, WORDS
+from mlmeta.stores.sql.exporter import SqlSource
+from mlmeta.stores.sql.known import NEVER, PARTS, SAVED, WORDS
 
 
 @pytest.fixture

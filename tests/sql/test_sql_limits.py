@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from sql_helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
 
+from mlmeta.commands.restore import restore
 from mlmeta.errors import ExitCode, RestoreError
-from mlmeta.operations.restore import restore
-from mlmeta.restorer.sql import SqlTarget
-from mlmeta.restorer.sql.schema import ensure_schema
 from mlmeta.schema import (
     Dataset,
     DatasetInput,
@@ -26,7 +24,9 @@ from mlmeta.schema import (
     Run,
 )
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.tracking.database import parse
+from mlmeta.stores.sql.database import parse
+from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.sql.schema import ensure_schema
 
 pytestmark = pytest.mark.xdist_group("mysql")
 

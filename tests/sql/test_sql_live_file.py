@@ -19,11 +19,11 @@ from sql_helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
 
 from mlmeta import diff
 from mlmeta.errors import TemporaryFolderError
-from mlmeta.exporter.sql import SqlSource
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.schema import Run
-from mlmeta.tracking import sqlite_copier, sqlite_files, still
-from mlmeta.tracking.database import Database
+from mlmeta.stores.sql import sqlite_copier, sqlite_files, still
+from mlmeta.stores.sql.database import Database
+from mlmeta.stores.sql.exporter import SqlSource
+from mlmeta.stores.sql.restorer import SqlTarget
 
 
 @contextmanager

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sql_helpers import ALL, QUIET, backup, digests, records_of
 
 from mlmeta.errors import UnreachableError
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.tracking import database
-from mlmeta.tracking.database import parse, writing
+from mlmeta.stores.sql import database
+from mlmeta.stores.sql.database import parse, writing
+from mlmeta.stores.sql.restorer import SqlTarget
 
 pytestmark = pytest.mark.xdist_group("mysql")
 

@@ -14,10 +14,10 @@ from sql_helpers import ALL, QUIET, backup, digests, lines, records_of, snapshot
 from tests.support.logged_models import add_logged_models
 
 from mlmeta.errors import ConflictError
-from mlmeta.exporter.api import ApiSource
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, Run, Selection
-from mlmeta.tracking.connection import Connection
+from mlmeta.stores.api.connection import Connection
+from mlmeta.stores.api.exporter import ApiSource
+from mlmeta.stores.sql.restorer import SqlTarget
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from sql_helpers import ALL, QUIET, all_runs, backup, digests, records_of
 from test_sql_default_renamed import snapshot_of_renamed
 
 from mlmeta.errors import ConflictError, UnreachableError
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.schema import Skipped
-from mlmeta.tracking import database
+from mlmeta.stores.sql import database
+from mlmeta.stores.sql.restorer import SqlTarget
 
 pytestmark = pytest.mark.xdist_group("mysql")
 

@@ -13,7 +13,7 @@ from sql_helpers import ALL, QUIET, backup, digests
 
 from mlmeta import restore
 from mlmeta.errors import MlmetaError
-from mlmeta.restorer.sql import SqlTarget
+from mlmeta.stores.sql.restorer import SqlTarget
 
 pytestmark = pytest.mark.xdist_group("mysql")
 

@@ -11,9 +11,9 @@ from sql_helpers import ALL, QUIET, backup, lines, records_of
 
 import mlmeta
 from mlmeta.errors import ExitCode
-from mlmeta.exporter.sql import SqlSource
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.schema import RegisteredModel, Selection
+from mlmeta.stores.sql.exporter import SqlSource
+from mlmeta.stores.sql.restorer import SqlTarget
 
 
 def execute(uri: str, *statements: str) -> None:

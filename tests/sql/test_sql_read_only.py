@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sql_helpers import digests, records_of, snapshot_of
 
-from mlmeta.operations.stores import open_snapshot
+from mlmeta.stores.opening import open_snapshot
 
 _MOUNT = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
 

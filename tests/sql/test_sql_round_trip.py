@@ -10,8 +10,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from sql_helpers import ALL, QUIET, all_runs, backup, digests, lines, records_of
 
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.schema import RegisteredModel, Run
+from mlmeta.stores.sql.restorer import SqlTarget
 
 
 def test_sqlite_to_new_sqlite_gives_equal_bytes(filled: Path, tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ from mlmeta.errors import (
     UnreachableError,
     UsageError,
 )
-from mlmeta.exporter.sql import SqlSource
-from mlmeta.restorer.sql import SqlTarget
-from mlmeta.restorer.sql.schema import ensure_schema
 from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run, Selection, Skipped
-from mlmeta.tracking.database import parse
-from mlmeta.tracking.sql import runs
+from mlmeta.stores.sql import read_runs as runs
+from mlmeta.stores.sql.database import parse
+from mlmeta.stores.sql.exporter import SqlSource
+from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.sql.schema import ensure_schema
 
 OLD = Path(__file__).parent.parent / "data" / "old_mlflow"
 
@@ -106,7 +106,7 @@ def test_batches_do_not_show(store: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_reading_needs_no_mlflow_and_leaves_no_trace(store: Path) -> None:
     before = store.read_bytes()
     code = (
-        "import sys; from mlmeta.exporter.sql import SqlSource; from mlmeta.schema import Selection;"
+        "import sys; from mlmeta.stores.sql.exporter import SqlSource; from mlmeta.schema import Selection;"
         "from mlmeta.progress import Silent;"
         f"n = sum(1 for _ in SqlSource('sqlite:///{store}').read(Selection(), Silent()));"
         "assert n > 10; assert not {'mlflow', 'alembic', 'google.cloud'} & set(sys.modules)"

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sql_helpers import ALL, QUIET, backup, digests
 from tests.support.server import free_port
 
-from mlmeta.restorer.sql import SqlTarget
+from mlmeta.stores.sql.restorer import SqlTarget
 
 
 def tools_of(uri: str) -> Path:

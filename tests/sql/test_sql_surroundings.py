@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from sql_helpers import ALL, QUIET, backup, digests
 from tests.support.server import free_port
 
-from mlmeta.restorer.sql import SqlTarget
-from mlmeta.restorer.sql.postgres import make_schema
-from mlmeta.restorer.sql.schema import ensure_schema
-from mlmeta.tracking.database import parse, writing
-from mlmeta.tracking.sql.lanes import export_moment
+from mlmeta.stores.sql.database import parse, writing
+from mlmeta.stores.sql.lanes import export_moment
+from mlmeta.stores.sql.postgres_target import make_schema
+from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.sql.schema import ensure_schema
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 

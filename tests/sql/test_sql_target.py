@@ -14,10 +14,6 @@ from mlflow import MlflowClient
 from sql_helpers import ALL, QUIET, backup, digests, dump, lines, records_of, snapshot_of, tables
 
 from mlmeta.errors import ConflictError, IncompatibleStoreError, RestoreError, UsageError
-from mlmeta.restorer.sql import SqlTarget
-from mlmeta.restorer.sql import postgres as postgres_module
-from mlmeta.restorer.sql.postgres import make_schema
-from mlmeta.restorer.sql.schema import create_schema
 from mlmeta.schema import (
     Experiment,
     LatestMetric,
@@ -28,7 +24,11 @@ from mlmeta.schema import (
     Selection,
 )
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.tracking.database import parse, writing
+from mlmeta.stores.sql import postgres_target as postgres_module
+from mlmeta.stores.sql.database import parse, writing
+from mlmeta.stores.sql.postgres_target import make_schema
+from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.sql.schema import create_schema
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from sql_helpers import ALL, QUIET, backup, lines, records_of
 from tests.support.cli import Cli
 
 from mlmeta.errors import AuthenticationError, IncompatibleStoreError, UnreachableError
-from mlmeta.restorer.sql import SqlTarget
 from mlmeta.schema import Skipped
-from mlmeta.tracking import database, sqlite_files
-from mlmeta.tracking.sql.unseen import _STEPS, expected
+from mlmeta.stores.sql import database, sqlite_files
+from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.sql.unseen import _STEPS, expected
 
 GONE = "it is gone, or the user has no right to read it"
 VIEW = "there is a view in its place"

@@ -23,10 +23,10 @@ from mlmeta.errors import (
     StorageFullError,
     UnreachableError,
 )
-from mlmeta.restorer.sql import SqlTarget
-from mlmeta.restorer.sql.schema import ensure_schema
-from mlmeta.tracking.database import parse
-from mlmeta.tracking.database_errors import translate
+from mlmeta.stores.sql.database import parse
+from mlmeta.stores.sql.database_errors import translate
+from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.sql.schema import ensure_schema
 
 pytestmark = pytest.mark.xdist_group("mysql")
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from mlmeta.commands import prune as pruning
+from mlmeta.commands.backup import backup
+from mlmeta.commands.copy import copy
+from mlmeta.commands.incremental import newest
+from mlmeta.commands.list import list_snapshots
+from mlmeta.commands.prune import PruneResult, prune
+from mlmeta.commands.restore import restore
 from mlmeta.errors import SnapshotNotFoundError
-from mlmeta.operations import prune as pruning
-from mlmeta.operations.backup import backup
-from mlmeta.operations.copy import copy
-from mlmeta.operations.incremental import newest
-from mlmeta.operations.listing import list_snapshots
-from mlmeta.operations.prune import PruneResult, prune
-from mlmeta.operations.restore import restore
 from mlmeta.schema import Experiment, Record, Summary
 from mlmeta.snapshot.layout import timestamp_of
 from mlmeta.snapshot.reader import open_snapshot

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mlmeta import list_snapshots
+from mlmeta.commands.copy import copy
+from mlmeta.commands.prune import prune
+from mlmeta.commands.verify import verify
 from mlmeta.errors import ObjectRefusedError, SnapshotError
-from mlmeta.operations.copy import copy
-from mlmeta.operations.prune import prune
-from mlmeta.operations.verify import verify
 from mlmeta.snapshot.catalog import ABOUT, State, describe, file_sets, glance
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.retention import Rules

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mlmeta.operations.copy import copy
-from mlmeta.operations.prune import prune
-from mlmeta.operations.verify import verify
+from mlmeta.commands.copy import copy
+from mlmeta.commands.prune import prune
+from mlmeta.commands.verify import verify
 from mlmeta.snapshot.catalog import State
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import Storage, open_storage

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mlmeta import backup, list_snapshots, verify
+from mlmeta.commands.prune import prune
 from mlmeta.errors import ObjectRefusedError
-from mlmeta.operations.prune import prune
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import LocalStorage
 from tests.support import legacy

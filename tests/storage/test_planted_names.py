@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mlmeta.operations.incremental import newest
-from mlmeta.operations.prune import prune
+from mlmeta.commands.incremental import newest
+from mlmeta.commands.prune import prune
 from mlmeta.schema import Summary
 from mlmeta.snapshot.layout import SUMMARY, file_name
 from mlmeta.snapshot.reader import open_snapshot

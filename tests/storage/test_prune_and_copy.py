@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mlmeta.commands.copy import copy
+from mlmeta.commands.prune import PruneResult, prune
+from mlmeta.commands.verify import verify
 from mlmeta.errors import DamagedSnapshotError, StorageError, UsageError
-from mlmeta.operations.copy import copy
-from mlmeta.operations.prune import PruneResult, prune
-from mlmeta.operations.verify import verify
 from mlmeta.schema import Experiment, Record, Summary
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.writer import SnapshotWriter

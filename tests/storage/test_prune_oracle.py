@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 import pytest
 
-from mlmeta.operations import prune as pruning
-from mlmeta.operations.prune import prune
+from mlmeta.commands import prune as pruning
+from mlmeta.commands.prune import prune
 from mlmeta.schema import FileEntry, Summary
 from mlmeta.snapshot import catalog
 from mlmeta.snapshot.layout import SUMMARY, FileSet, file_name, timestamp_of

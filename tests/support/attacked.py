@@ -103,7 +103,7 @@ def _result(result: Any, **more: object) -> Found:
 
 
 def _list(ground: Path, _: str) -> Found:
-    from mlmeta.operations.listing import list_snapshots
+    from mlmeta.commands.list import list_snapshots
 
     found = list_snapshots(str(ground / "backups"))
     rows = {row.timestamp: row for row in found.snapshots}
@@ -111,7 +111,7 @@ def _list(ground: Path, _: str) -> Found:
 
 
 def _show(ground: Path, _: str) -> Found:
-    from mlmeta.operations.show import overview
+    from mlmeta.commands.show import overview
 
     folder = str(ground / "backups")
     overview(GOOD, folder)
@@ -119,32 +119,32 @@ def _show(ground: Path, _: str) -> Found:
 
 
 def _models(ground: Path, _: str) -> Found:
-    from mlmeta.operations.show import models
+    from mlmeta.commands.show import models
 
     return _result(models(BAD, str(ground / "backups")))
 
 
 def _verify(ground: Path, _: str) -> Found:
-    from mlmeta.operations.verify import verify
+    from mlmeta.commands.verify import verify
 
     folder = str(ground / "backups")
     return _result(verify([BAD], folder), good=int(verify([GOOD], folder).exit_code))
 
 
 def _quick(ground: Path, _: str) -> Found:
-    from mlmeta.operations.verify import verify
+    from mlmeta.commands.verify import verify
 
     return _result(verify([BAD], str(ground / "backups"), quick=True))
 
 
 def _restore(ground: Path, _: str) -> Found:
-    from mlmeta.operations.restore import restore
+    from mlmeta.commands.restore import restore
 
     return _result(restore(f"sqlite:///{ground / 'restored.db'}", BAD, str(ground / "backups")))
 
 
 def _browse(ground: Path, _: str) -> Found:
-    from mlmeta.operations.browse import browse
+    from mlmeta.commands.browse import browse
 
     def look(timestamp: str, uri: str) -> None:
         del timestamp, uri
@@ -153,27 +153,27 @@ def _browse(ground: Path, _: str) -> Found:
 
 
 def _copy(ground: Path, _: str) -> Found:
-    from mlmeta.operations.copy import copy
+    from mlmeta.commands.copy import copy
 
     return _result(copy([BAD], str(ground / "backups"), str(ground / "copy")))
 
 
 def _missing(ground: Path, _: str) -> Found:
-    from mlmeta.operations.copy import copy
-    from mlmeta.operations.verify import verify
+    from mlmeta.commands.copy import copy
+    from mlmeta.commands.verify import verify
 
     done = copy([], str(ground / "backups"), str(ground / "missing"), missing=True)
     return _result(done, good=int(verify([GOOD], str(ground / "missing")).exit_code))
 
 
 def _diff(ground: Path, _: str) -> Found:
-    from mlmeta.operations.diff import diff
+    from mlmeta.commands.diff import diff
 
     return _result(diff(GOOD, BAD, str(ground / "backups")))
 
 
 def _prune(ground: Path, _: str) -> Found:
-    from mlmeta.operations.prune import prune
+    from mlmeta.commands.prune import prune
     from mlmeta.snapshot.retention import Rules
 
     there = shutil.copytree(ground / "backups", ground / "pruned", symlinks=True, ignore=_pipes)
@@ -185,8 +185,8 @@ def _pipes(folder: str, names: list[str]) -> list[str]:
 
 
 def _backup(ground: Path, database: str) -> Found:
-    from mlmeta.operations.backup import backup
-    from mlmeta.operations.verify import verify
+    from mlmeta.commands.backup import backup
+    from mlmeta.commands.verify import verify
 
     folder = str(ground / "backups")
     done = backup(database, [folder], incremental=True)

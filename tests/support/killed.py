@@ -48,8 +48,8 @@ def _arm(number: int, folder: str) -> None:
 
 
 def _work(folder: str, day: int, *words: str) -> None:
-    from mlmeta.operations.copy import copy
-    from mlmeta.operations.prune import prune
+    from mlmeta.commands.copy import copy
+    from mlmeta.commands.prune import prune
     from mlmeta.schema import Summary
     from mlmeta.snapshot.retention import Rules
     from mlmeta.snapshot.writer import SnapshotWriter
@@ -72,8 +72,8 @@ def main() -> None:
     number, folder, *words = sys.argv[1:]
     watched = words[1] if words[0] == "copy" else folder
     day = int(words[1]) if words[0] == "backup" else 0
-    import mlmeta.operations.copy
-    import mlmeta.operations.prune  # noqa: F401 - no write of an import is counted
+    import mlmeta.commands.copy
+    import mlmeta.commands.prune  # noqa: F401 - no write of an import is counted
 
     _arm(int(number), watched)
     _work(folder, day, *words)

@@ -4,6 +4,6 @@ import mlflow.store.model_registry.sqlalchemy_store
 import mlflow.store.tracking.rest_store
 import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
-import mlmeta.exporter.api
-import mlmeta.operations.backup
-import mlmeta.operations.restore  # noqa: F401
+import mlmeta.commands.backup
+import mlmeta.commands.restore
+import mlmeta.stores.api.exporter  # noqa: F401

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mlmeta import open_snapshot
-from mlmeta.operations.stores import Store, open_source
 from mlmeta.progress import Silent
 from mlmeta.schema import KINDS, Record, Selection
+from mlmeta.stores.opening import Store, open_source
 
 
 def data_files(folder: Path, timestamp: str = "") -> dict[str, bytes]:

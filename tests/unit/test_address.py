@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mlmeta.operations.stores import Store
 from mlmeta.redaction import scrubbed, without_secrets
-from mlmeta.tracking.address import kind_of
+from mlmeta.stores.address import kind_of
+from mlmeta.stores.opening import Store
 
 URIS = [
     ("http://ada:s3cret@mlflow:5000", "http://mlflow:5000"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlmeta.restorer.target import Refusal, Report
-from mlmeta.restorer.verification import Difference, Told
+from mlmeta.stores.target import Refusal, Report
+from mlmeta.stores.verification import Difference, Told
 
 
 def explains(refusal: Refusal, difference: Difference) -> bool:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from mlmeta.exporter.source import SourceInfo
-from mlmeta.operations.stores import Store, identity_of, which
 from mlmeta.schema import Summary
 from mlmeta.schema.identity import canonical, is_vague
-from mlmeta.tracking.database import address, parse
-from mlmeta.tracking.identity import identify, this_machine
+from mlmeta.stores.identity import identify, this_machine
+from mlmeta.stores.opening import Store, identity_of, which
+from mlmeta.stores.source import SourceInfo
+from mlmeta.stores.sql.database import address, parse
 
 DECODED = pytest.mark.skipif(sa.__version__.startswith("2.0."), reason="SQLAlchemy 2.0 takes the name as it is written")
 

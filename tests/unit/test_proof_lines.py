@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mlmeta.restorer.sql.stored import StoredHistories, same, same_histories, same_history, stored_history
-from mlmeta.restorer.verification import Comparison, compare
 from mlmeta.schema import LatestMetric, MetricHistory, Run, canonical
 from mlmeta.snapshot import equality
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selecting import Selected
+from mlmeta.stores.sql.stored import StoredHistories, same, same_histories, same_history, stored_history
+from mlmeta.stores.verification import Comparison, compare
 
 VALUES = st.sampled_from([0.0, -0.0, 0.5, 1.0, 1e5, float("nan"), float("inf"), 1.7976931348623157e308])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlmeta.restorer.rewrite import BUCKETS_ONLY, Rewriter
+from mlmeta.stores.rewrite import BUCKETS_ONLY, Rewriter
 
 KEPT = (
     *("gs://bucket/a b/größe", "s3://bucket/1", "oss://bucket/1", "wasbs://box@account.blob.core.windows.net/1"),

@@ -11,8 +11,8 @@ from typing import BinaryIO
 import pytest
 
 from mlmeta import open_snapshot, verify
+from mlmeta.commands.list import list_snapshots
 from mlmeta.errors import MlmetaError
-from mlmeta.operations.listing import list_snapshots
 from mlmeta.schema import Experiment, MetricHistory, ModelVersion, RegisteredModel, Run, Summary
 from mlmeta.snapshot import reader
 from mlmeta.snapshot.catalog import State

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmeta import open_snapshot, verify
+from mlmeta.commands.list import list_snapshots
 from mlmeta.errors import InternalError, StorageError
-from mlmeta.operations.listing import list_snapshots
 from mlmeta.schema import EXPERIMENTS, KINDS, Experiment, MetricHistory, Record, RegisteredModel, Run, Summary
 from mlmeta.snapshot.catalog import State
 from mlmeta.snapshot.order import OrderGuard

@@ -12,7 +12,7 @@ from mlmeta.cli.run import execute
 from mlmeta.cli.several import one_a_line
 
 if TYPE_CHECKING:
-    from mlmeta.operations.result import Result
+    from mlmeta.commands.result import Result
     from mlmeta.progress import Progress
 
 Storages = Annotated[
@@ -125,7 +125,7 @@ def backup(
     """
 
     def call(progress: Progress) -> Result:
-        from mlmeta.operations import backup as operation
+        from mlmeta.commands import backup as operation
         from mlmeta.snapshot.retention import parse_within
 
         rules = keep.rules(

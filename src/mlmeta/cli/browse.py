@@ -14,7 +14,7 @@ from mlmeta.cli.render import Output
 from mlmeta.cli.run import execute
 
 if TYPE_CHECKING:
-    from mlmeta.operations.result import Result
+    from mlmeta.commands.result import Result
     from mlmeta.progress import Progress
 
 Port = Annotated[
@@ -59,7 +59,7 @@ def browse(
             threading.Event().wait()
 
     def call(progress: Progress) -> Result:
-        from mlmeta.operations.browse import browse as operation
+        from mlmeta.commands.browse import browse as operation
 
         return operation(selector, storage, look, of_source=source, port=port, progress=progress)
 

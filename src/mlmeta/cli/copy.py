@@ -12,7 +12,7 @@ from mlmeta.cli.run import execute
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlmeta.operations.result import Result
+    from mlmeta.commands.result import Result
     from mlmeta.progress import Progress
 
 From = Annotated[str, typer.Option("--from", metavar="LOCATION", envvar="MLMETA_FROM", help="Storage to copy from.")]
@@ -41,7 +41,7 @@ def copy(
     """
 
     def call(progress: Progress) -> Result:
-        from mlmeta.operations import copy as operation
+        from mlmeta.commands import copy as operation
 
         if missing and selectors:
             raise UsageError("--missing copies all that is lacking", hint="leave out the selectors, or --missing")

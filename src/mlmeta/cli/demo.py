@@ -10,7 +10,7 @@ from mlmeta.cli.render import Output
 from mlmeta.cli.run import execute, prepare_mlflow
 
 if TYPE_CHECKING:
-    from mlmeta.operations.result import Result
+    from mlmeta.commands.result import Result
     from mlmeta.progress import Progress
 
 
@@ -28,7 +28,7 @@ def demo(
     def call(progress: Progress) -> Result:
         _forget_other_servers()
         prepare_mlflow(verbose=verbose)
-        from mlmeta.demo.loop import demo as operation
+        from mlmeta.commands.demo import demo as operation
 
         return operation(progress)
 

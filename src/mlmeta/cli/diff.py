@@ -12,7 +12,7 @@ from mlmeta.cli.run import execute
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlmeta.operations.result import Result
+    from mlmeta.commands.result import Result
     from mlmeta.progress import Progress
 
 Before = Annotated[
@@ -59,7 +59,7 @@ def diff(
                 "there is nothing to compare with",
                 hint="name another snapshot (mlmeta diff latest~1 latest), or the store with --tracking-uri",
             )
-        from mlmeta.operations.diff import diff as operation
+        from mlmeta.commands.diff import diff as operation
 
         return operation(
             before,

@@ -19,6 +19,6 @@ def list_(
 
     Half-written and damaged ones are shown too, with their state.
     """
-    from mlmeta.operations.listing import list_snapshots
+    from mlmeta.commands.list import list_snapshots
 
     execute(Output("list", json, quiet, verbose, not no_progress), lambda _: list_snapshots(storage))

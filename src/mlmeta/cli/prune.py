@@ -11,8 +11,8 @@ from mlmeta.cli.render import Output
 from mlmeta.cli.run import execute
 
 if TYPE_CHECKING:
-    from mlmeta.operations.prune import PruneResult
-    from mlmeta.operations.result import Result
+    from mlmeta.commands.prune import PruneResult
+    from mlmeta.commands.result import Result
 
 DryRun = Annotated[bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Say what would go, remove nothing.")]
 
@@ -42,7 +42,7 @@ def prune(
     output = Output("prune", json, quiet, verbose, not no_progress)
 
     def call() -> Result:
-        from mlmeta.operations.prune import prune as operation
+        from mlmeta.commands.prune import prune as operation
 
         rules = keep.rules(
             last=keep_last,

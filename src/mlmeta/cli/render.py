@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from mlmeta.cli.progress import Shown
-    from mlmeta.operations.result import Issue, Result
+    from mlmeta.commands.result import Issue, Result
 
 T = TypeVar("T")
 
@@ -166,7 +166,7 @@ class Output:
         return code
 
     def _failure(self, code: ExitCode, word: str, message: str, hint: str) -> None:
-        from mlmeta.operations.result import Issue
+        from mlmeta.commands.result import Issue
 
         with contextlib.suppress(OSError):  # stdout is full or closed: what follows on stderr says so
             self._document(None, code, (), (Issue(code=word, message=message, hint=hint),))

@@ -14,9 +14,9 @@ from mlmeta.cli.several import one_a_line
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlmeta.operations.result import Result
+    from mlmeta.commands.result import Result
     from mlmeta.progress import Progress
-    from mlmeta.restorer.target import Plan
+    from mlmeta.stores.target import Plan
 
 
 class Only(str, Enum):
@@ -138,7 +138,7 @@ def restore(
     output = Output("restore", json, quiet, verbose, not no_progress)
 
     def call(progress: Progress) -> Result:
-        from mlmeta.operations.restore import restore as operation
+        from mlmeta.commands.restore import restore as operation
         from mlmeta.schema import Selection
 
         return operation(

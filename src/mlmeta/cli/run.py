@@ -17,7 +17,7 @@ from mlmeta.cli.render import Output
 from mlmeta.errors import ExitCode, InternalError, MlmetaError, TerminatedError
 
 if TYPE_CHECKING:
-    from mlmeta.operations.result import Result
+    from mlmeta.commands.result import Result
     from mlmeta.progress import Progress
 
 _CLEAN_UP = 5.0

@@ -13,7 +13,7 @@ from mlmeta.cli.several import one_a_line
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlmeta.operations.result import Result
+    from mlmeta.commands.result import Result
 
 Experiment = Annotated[
     str | None,
@@ -74,8 +74,8 @@ def show(
     """
 
     def call() -> Result:
-        from mlmeta.operations import show as operation
-        from mlmeta.operations import show_runs
+        from mlmeta.commands import show as operation
+        from mlmeta.commands import show_runs
 
         if models:
             return operation.models(selector, storage, of_source=source)

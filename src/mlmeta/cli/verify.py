@@ -36,7 +36,7 @@ def verify(
 
     Exit code 4 where anything is wrong; it is named.
     """
-    from mlmeta.operations import verify as operation
+    from mlmeta.commands import verify as operation
 
     execute(
         Output("verify", json, quiet, verbose, not no_progress),

@@ -102,7 +102,7 @@ class _MalformedError(Exception):
 
 
 def _without_empty(item: dict[str, Any]) -> dict[str, Any]:
-    """Empty texts as missing ones, which today's records don't tell apart: see `exporter.api.convert`."""
+    """Empty texts as missing ones, which today's records don't tell apart: see `stores.api.entities`."""
     return {key: None if value == "" else value for key, value in item.items()}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from mlmeta.operations.result import Result
+    from mlmeta.commands.result import Result
 
 # By name, so that a command imports its own view only: start-up time.
 _VIEWS = {

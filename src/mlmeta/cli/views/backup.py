@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mlmeta.cli.views import text
-from mlmeta.operations.backup import BackupResult
+from mlmeta.commands.backup import BackupResult
 
 
 def view(result: BackupResult, *, verbose: bool) -> RenderableType:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import RenderableType
 from rich.text import Text
 
-from mlmeta.operations.browse import BrowseResult
+from mlmeta.commands.browse import BrowseResult
 
 
 def view(result: BrowseResult, *, verbose: bool) -> RenderableType:

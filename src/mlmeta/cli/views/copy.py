@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mlmeta.cli.views import text
-from mlmeta.operations.copy import CopyResult
+from mlmeta.commands.copy import CopyResult
 
 
 def view(result: CopyResult, *, verbose: bool) -> RenderableType:

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mlmeta.cli.views import backup, listing, restore, text
-from mlmeta.demo.loop import DemoResult
+from mlmeta.commands.demo import DemoResult
 
 
 def view(result: DemoResult, *, verbose: bool) -> RenderableType:

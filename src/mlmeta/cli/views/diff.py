@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mlmeta.cli.views import text
-from mlmeta.operations.diff import DiffResult
+from mlmeta.commands.diff import DiffResult
 from mlmeta.snapshot.diff import Change
 
 _SHOWN = 50

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mlmeta.cli.views import text
-from mlmeta.operations.listing import ListResult
+from mlmeta.commands.list import ListResult
 from mlmeta.snapshot.catalog import SnapshotInfo, State
 
 _STYLES = {

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mlmeta.cli.views import text
-from mlmeta.operations.prune import PruneResult
+from mlmeta.commands.prune import PruneResult
 
 
 def plan(result: PruneResult) -> RenderableType:

@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mlmeta.cli.views import text
-from mlmeta.operations.restore import RestoreResult
-from mlmeta.restorer.target import Plan
-from mlmeta.restorer.verification import Comparison
+from mlmeta.commands.restore import RestoreResult
+from mlmeta.stores.target import Plan
+from mlmeta.stores.verification import Comparison
 
 _NAMED = 20
 

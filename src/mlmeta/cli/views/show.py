@@ -11,14 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlmeta.cli.views import text
-from mlmeta.operations.shown import (
-    MetricOverRuns,
-    MetricOverSteps,
-    ModelList,
-    Overview,
-    RunDetail,
-    RunTable,
-)
+from mlmeta.commands.shown import MetricOverRuns, MetricOverSteps, ModelList, Overview, RunDetail, RunTable
 from mlmeta.schema import LatestMetric
 
 _BAR = 40

@@ -6,8 +6,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mlmeta.cli.views import text
-from mlmeta.operations.verify import Verified, VerifyResult
-from mlmeta.restorer.verification import Comparison
+from mlmeta.commands.verify import Verified, VerifyResult
+from mlmeta.stores.verification import Comparison
 
 
 def view(result: VerifyResult, *, verbose: bool) -> RenderableType:

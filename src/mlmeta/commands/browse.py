@@ -1,0 +1,62 @@
+"""`mlmeta browse`: a snapshot in MLflow's own UI, from a throwaway store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mlmeta.commands.result import Result
+from mlmeta.progress import Progress, Silent
+from mlmeta.schema import Selection
+from mlmeta.stores.opening import Store, Ways, open_snapshot, open_target
+from mlmeta.stores.rewrite import BUCKETS_ONLY
+from mlmeta.stores.server import mlflow_server, throwaway_folder
+
+
+class BrowseResult(Result):
+    """What was looked at; the store is gone again."""
+
+    timestamp: str
+    storage: str
+    uri: str
+
+
+def browse(
+    selector: str,
+    storage: str,
+    look: Callable[[str, str], None],
+    *,
+    of_source: str = "",
+    port: int | None = None,
+    progress: Progress | None = None,
+) -> BrowseResult:
+    """Restore a snapshot into a SQLite file that is thrown away, and run `mlflow server` on it.
+
+    Artifact locations outside of buckets are made unreadable: the server is on this machine, and the snapshot may be
+    from anywhere.
+
+    Args:
+        selector: which snapshot.
+        storage: where it is.
+        look: called with the snapshot's timestamp and the server's URI; when it returns, the server is ended.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
+        port: on the loopback interface; None: any that is free.
+        progress: told how far it is.
+
+    Raises:
+        SnapshotNotFoundError: there is no such snapshot.
+        DamagedSnapshotError: it can't be trusted.
+        UnreachableError: the server did not start.
+    """
+    progress = progress or Silent()
+    snapshot = open_snapshot(storage, selector, of_source=of_source)
+    with throwaway_folder() as folder:
+        ways = Ways(ids="keep", rewrite=BUCKETS_ONLY)
+        with open_target(Store(f"sqlite:///{folder / 'mlflow.db'}"), ways) as target:
+            target.restore(snapshot, Selection(), progress)
+        progress.phase("starting MLflow's UI")
+        with mlflow_server(folder, port=port) as uri:
+            progress.phase("")
+            look(snapshot.timestamp, uri)
+    return BrowseResult(
+        timestamp=snapshot.timestamp, storage=snapshot.storage.location, uri=uri, warnings=snapshot.notes
+    )

@@ -1,0 +1,34 @@
+"""The proof that a backup restores: into a throwaway database, read back, compared record by record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlmeta.progress import Progress
+from mlmeta.schema import Selection
+from mlmeta.scratch import scratch_folder
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.selecting import Selected
+from mlmeta.stores.opening import Store, Ways, open_source, open_target, records
+from mlmeta.stores.verification import Comparison, compare
+
+
+def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
+    """Restore a whole snapshot into a SQLite file that is thrown away, and compare what a fresh read of it gives.
+
+    Args:
+        snapshot: to be tried.
+        progress: told how far it is.
+
+    Raises:
+        SnapshotError: the snapshot is damaged.
+        RestoreError: it can't be restored.
+    """
+    with scratch_folder() as folder:
+        store = Store(f"sqlite:///{Path(folder) / 'drill.db'}")
+        with open_target(store, Ways(ids="keep")) as target:
+            target.restore(snapshot, Selection(), progress)
+            unkept = target.unkept
+        progress.phase("reading it back")
+        with open_source(store) as source:
+            return compare(Selected(snapshot, Selection()), records(source, Selection()), unkept)

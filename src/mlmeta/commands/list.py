@@ -1,0 +1,42 @@
+"""`mlmeta list`: the snapshots of a storage."""
+
+from __future__ import annotations
+
+import time
+
+from mlmeta.commands.result import Result
+from mlmeta.snapshot.catalog import SnapshotInfo, glance, passed_over
+from mlmeta.snapshot.layout import group
+from mlmeta.storage import open_storage
+
+
+class ListResult(Result):
+    """The snapshots of a storage, newest first, the unreadable and half-written ones included."""
+
+    storage: str
+    snapshots: tuple[SnapshotInfo, ...]
+
+    @property
+    def is_report(self) -> bool:
+        """It is what was asked for."""
+        return False
+
+
+def list_snapshots(storage: str = "backups") -> ListResult:
+    """The snapshots of a storage, newest first.
+
+    Args:
+        storage: a folder or ``gs://bucket/prefix``.
+
+    Raises:
+        StorageMissingError: there is no such storage.
+        StorageError: it can't be read.
+    """
+    place = open_storage(storage)
+    now = time.time()
+    files = list(place.files())
+    return ListResult(
+        storage=place.location,
+        snapshots=tuple(glance(place, one, now) for one in group(files) if one.files),
+        warnings=tuple(passed_over(place, files)),
+    )

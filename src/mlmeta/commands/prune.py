@@ -1,0 +1,183 @@
+"""`mlmeta prune`: old snapshots go, by rule."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from mlmeta.commands.before import is_empty
+from mlmeta.commands.result import Result
+from mlmeta.errors import UsageError
+from mlmeta.schema import several
+from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, State, described, file_sets
+from mlmeta.snapshot.layout import FileSet, moment_of
+from mlmeta.snapshot.removal import leftovers, remove
+from mlmeta.snapshot.retention import Rules, kept
+from mlmeta.storage import Storage, StoredFile, open_storage
+
+IN_TIME = 3600
+"""Seconds after its timestamp within which a snapshot's summary is expected: a backup takes its time."""
+LEFTOVER_AGE = 24 * 3600
+"""Seconds before what an interrupted backup left may go: a running one must be safe."""
+
+
+class Decision(BaseModel):
+    """What happens to a snapshot, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    timestamp: str
+    source: str
+    size: int
+    keep: bool
+    reason: str
+
+
+class PruneResult(Result):
+    """What went, and what stayed.
+
+    Args:
+        storage: where.
+        snapshots: a decision for each, newest first.
+        leftovers: names of files that interrupted backups left and that went too.
+        freed: bytes.
+        dry_run: whether nothing was removed.
+    """
+
+    storage: str
+    snapshots: tuple[Decision, ...]
+    leftovers: tuple[str, ...] = ()
+    freed: int = 0
+    dry_run: bool = False
+
+    @property
+    def removes(self) -> bool:
+        """Whether anything goes."""
+        return bool(self.leftovers) or any(not decision.keep for decision in self.snapshots)
+
+
+Confirm = Callable[[PruneResult], None]
+"""Shown the plan before anything is removed; raises to stop."""
+
+
+def prune(
+    storage: str,
+    rules: Rules,
+    *,
+    dry_run: bool = False,
+    spare: str | Sequence[str] = (),
+    like: str = "",
+    confirm: Confirm | None = None,
+) -> PruneResult:
+    """Remove the snapshots that no rule keeps, and day-old leftovers of interrupted backups.
+
+    Rules count for each source by itself, for limited backups (`--experiment`) apart from whole ones, and for empty and
+    shrunken ones apart from sound ones. The newest of each always stays. Damaged snapshots, those of a newer mlmeta,
+    and those from the future are left alone. What came to a bucket long after its date pushes out nothing that came in
+    time.
+
+    Args:
+        storage: a folder or ``gs://bucket/prefix``.
+        rules: what to keep; at least one rule.
+        dry_run: only say what would go.
+        spare: timestamps that stay in any case.
+        like: timestamp of a snapshot: only those of its source, limited to the same experiments, may go.
+        confirm: shown the plan before anything is removed; raises to stop.
+
+    Raises:
+        UsageError: no rule is given.
+        StorageError: the storage can't be read, or a file can't be removed.
+    """
+    if not rules:
+        raise UsageError(
+            "no rule says what to keep", hint="for example --keep-last 10 --keep-daily 7 --keep-monthly 12"
+        )
+    place = open_storage(storage)
+    now = time.time()
+    sets = file_sets(place)
+    infos = _alike(described(place, sets, now), like)
+    stale = list(leftovers(place, sets, now - LEFTOVER_AGE))
+    reasons = _reasons(infos, {files.timestamp for files in sets if _is_misdated(files)}, rules)
+    for timestamp in several(spare):
+        reasons[timestamp] = reasons.get(timestamp) or ["just made"]
+    plan = _plan(place, infos, stale, reasons, dry_run=dry_run)
+    if plan.removes and not dry_run:
+        if confirm is not None:
+            confirm(plan)
+        _remove(place, sets, plan, stale)
+    return plan
+
+
+def _alike(infos: Sequence[SnapshotInfo], like: str) -> list[SnapshotInfo]:
+    """Those that a rule for one of them is meant for."""
+    wanted = {(info.identity, info.experiments) for info in infos if info.timestamp == like}
+    return [info for info in infos if not like or (info.identity, info.experiments) in wanted]
+
+
+def _plan(
+    place: Storage,
+    infos: Sequence[SnapshotInfo],
+    stale: Sequence[FileSet | StoredFile],
+    reasons: dict[str, list[str]],
+    *,
+    dry_run: bool,
+) -> PruneResult:
+    gone = {item.timestamp for item in stale if isinstance(item, FileSet)}
+    decisions = tuple(_decision(info, reasons.get(info.timestamp)) for info in infos if info.timestamp not in gone)
+    freed = sum(d.size for d in decisions if not d.keep) + sum(item.size for item in stale)
+    names = [file.name for item in stale for file in (item.all if isinstance(item, FileSet) else (item,))]
+    return PruneResult(
+        storage=place.location, snapshots=decisions, leftovers=tuple(sorted(names)), freed=freed, dry_run=dry_run
+    )
+
+
+def _is_misdated(files: FileSet) -> bool:
+    """Whether a snapshot came long after its date, or before it, by the clock of a storage that vouches for that.
+
+    It may be a copy, or took long to make; or somebody who may create, but not delete, made it up.
+    """
+    moment = moment_of(files.timestamp)
+    if files.summary is None or files.summary.created is None or moment is None:
+        return False
+    return not -FUTURE <= files.summary.created - moment.timestamp() <= IN_TIME
+
+
+def _reasons(infos: Sequence[SnapshotInfo], misdated: set[str], rules: Rules) -> dict[str, list[str]]:
+    groups: dict[tuple[str, tuple[str, ...], bool], list[str]] = defaultdict(list)
+    for info in infos:
+        if info.state.restorable and info.state is not State.FUTURE and moment_of(info.timestamp) is not None:
+            suspect = info.state is State.SHRUNKEN or is_empty(info.stats)
+            groups[info.identity, info.experiments, suspect].append(info.timestamp)
+    return {timestamp: why for group in groups.values() for timestamp, why in _kept(group, misdated, rules).items()}
+
+
+def _kept(group: Sequence[str], misdated: set[str], rules: Rules) -> dict[str, list[str]]:
+    """What the rules keep of a group, and also what they would keep without those that are misdated."""
+    reasons = kept(group, rules)
+    in_time = [timestamp for timestamp in group if timestamp not in misdated]
+    for timestamp, why in kept(in_time, rules).items() if len(in_time) < len(group) else ():
+        reasons[timestamp] = list(dict.fromkeys((*reasons[timestamp], *why)))
+    return reasons
+
+
+def _decision(info: SnapshotInfo, why: list[str] | None) -> Decision:
+    """`why` is None for what the rules don't speak of."""
+    reason = f"{info.state.value}: left alone" if why is None else ", ".join(why) or "no rule keeps it"
+    return Decision(
+        timestamp=info.timestamp, source=info.source, size=info.size, keep=why is None or bool(why), reason=reason
+    )
+
+
+def _remove(place: Storage, sets: Sequence[FileSet], plan: PruneResult, stale: Sequence[FileSet | StoredFile]) -> None:
+    going = {decision.timestamp for decision in plan.snapshots if not decision.keep}
+    for files in sets:
+        if files.timestamp in going:
+            remove(place, files)
+    for item in stale:
+        if isinstance(item, FileSet):
+            remove(place, item)
+        else:
+            place.remove(item.name)

@@ -1,0 +1,220 @@
+"""`mlmeta restore`: a snapshot back into an MLflow store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from mlmeta.commands.result import Issue, Result
+from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotNotFoundError, StorageMissingError
+from mlmeta.progress import Progress, Silent
+from mlmeta.redaction import without_secrets
+from mlmeta.schema import Selection
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.verify import verify_snapshot
+from mlmeta.stores.opening import DEFAULT_JOBS, Store, Ways, open_snapshot, open_source, open_target, records
+from mlmeta.stores.target import Plan, Refusal, Report, Target
+from mlmeta.stores.verification import Comparison, Difference, compare
+
+Confirm = Callable[[Plan], None]
+"""Asked before anything is written into a target that has runs; raises to stop."""
+
+
+class RestoreResult(Result):
+    """What a restore did, and the proof of it.
+
+    Args:
+        timestamp: the snapshot's name.
+        storage: where it is.
+        target: where to, without credentials.
+        keeps_ids: whether ids and all times arrived as they were.
+        plan: what was to be done.
+        created: how many of each kind were written.
+        present: how many were there already.
+        undeleted: how many that were deleted in the target are active again.
+        refused: what the target did not take.
+        comparison: the target read back against the snapshot; None where that was not asked for.
+        seconds: how long it took.
+        dry_run: whether nothing was written.
+        untouched: why nothing was done at all: the target had runs already, or there was no snapshot.
+    """
+
+    timestamp: str
+    storage: str
+    target: str
+    keeps_ids: bool
+    plan: Plan | None = None
+    created: dict[str, int] = {}
+    present: dict[str, int] = {}
+    undeleted: dict[str, int] = {}
+    refused: tuple[Refusal, ...] = ()
+    comparison: Comparison | None = None
+    seconds: float
+    dry_run: bool = False
+    untouched: str = ""
+
+    @property
+    def unexplained(self) -> tuple[Difference, ...]:
+        """What this restore wrote and the target does not give back: the first of it."""
+        return self.comparison.differences if self.comparison is not None else ()
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """What stands in the way, what the target does not take, and what it gives back differently."""
+        found = [Issue(code="conflict", message=f"{c.kind} {c.id}: {c.reason}") for c in self._foreseen.conflicts]
+        for refusal in (*self._foreseen.refused, *self.refused):
+            message = f"{refusal.kind} {refusal.id}: {refusal.reason}"
+            found.append(Issue(code=refusal.code, message=message, hint=refusal.hint))
+        return (*found, *(Issue(code="different", message=str(d)) for d in self.unexplained))
+
+    @property
+    def _foreseen(self) -> Plan:
+        """The plan, where it was all that was asked for."""
+        return self.plan if self.dry_run and self.plan is not None else Plan(target=self.target, keeps_ids=True)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """`DIFFERENT` where the proof failed, `INCOMPLETE` where the target refused something.
+
+        A plan ends as the restore would: `FAILED` where something stands in the way.
+        """
+        if self._foreseen.conflicts:
+            return ExitCode.FAILED
+        if self.comparison is not None and not self.comparison.is_equal:
+            return ExitCode.DIFFERENT
+        return ExitCode.INCOMPLETE if self.refused or self._foreseen.refused else ExitCode.DONE
+
+
+def restore(
+    tracking_uri: str,
+    timestamp: str = "latest",
+    storage: str = "backups",
+    *,
+    of_source: str = "",
+    selection: Selection | None = None,
+    registry_uri: str | None = None,
+    jobs: int = DEFAULT_JOBS,
+    ids: str = "",
+    on_conflict: str = "fail",
+    undelete: bool = False,
+    rewrite: Sequence[tuple[str, str]] = (),
+    if_empty: bool = False,
+    allow_none: bool = False,
+    dry_run: bool = False,
+    verify: bool = True,
+    confirm: Confirm | None = None,
+    progress: Progress | None = None,
+) -> RestoreResult:
+    """Bring a snapshot back. It adds; it never overwrites or deletes what the target has.
+
+    Args:
+        tracking_uri: the MLflow server or store to restore into.
+        timestamp: which snapshot: see `snapshot.selector.select`.
+        storage: where it is.
+        of_source: label or tracking URI of the source that is meant, where the storage has several; `tracking_uri` does
+            not say that: it is where the snapshot goes.
+        selection: which part of it; None: all.
+        registry_uri: of the model registry; None: as MLflow resolves it.
+        jobs: requests under way at once.
+        ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
+        on_conflict: for a target that keeps ids: ``fail`` (nothing is written), ``skip`` or ``rename``.
+        undelete: make active again what the snapshot has active and the target has deleted; nothing else of it changes.
+        rewrite: prefixes of artifact locations, and what to put in their place.
+        if_empty: do nothing where the target has runs already.
+        allow_none: do nothing where there is no snapshot yet.
+        dry_run: only say what would be done.
+        verify: read the target back afterwards, and compare.
+        confirm: asked before anything is written into a target that has other runs; raises to stop.
+        progress: told how far it is.
+
+    Raises:
+        SnapshotNotFoundError: there is no such snapshot.
+        DamagedSnapshotError: it can't be trusted; nothing was written.
+        ConnectionFailedError: the target can't be used.
+        RestoreError: the target can't take it; what was written stays, and another try goes on from there.
+    """
+    began = time.monotonic()
+    progress = progress or Silent()
+    selection = selection or Selection()
+    store = Store(tracking_uri, registry_uri, jobs)
+    with open_target(store, Ways(ids, on_conflict, tuple(rewrite), undelete)) as target:
+        if if_empty and target.has_runs():
+            return _untouched(store, storage, "the target has runs already")
+        try:
+            snapshot = open_snapshot(storage, timestamp, of_source=of_source)
+        except (SnapshotNotFoundError, StorageMissingError) as error:
+            if not allow_none or _has_others(error):
+                raise
+            return _untouched(store, storage, "there is no snapshot yet")
+        _must_be_sound(snapshot, progress)
+        plan = target.plan(snapshot, selection, progress)
+        if not dry_run and confirm is not None:
+            confirm(plan)
+        report = Report() if dry_run else _write(target, snapshot, selection, progress)
+        comparison = None
+        if verify and not dry_run:
+            progress.phase("reading the target back")
+            comparison = _compare(target, snapshot, selection, store, report)
+    return RestoreResult(
+        timestamp=snapshot.timestamp,
+        storage=snapshot.storage.location,
+        target=plan.target,
+        keeps_ids=plan.keeps_ids,
+        plan=plan,
+        created=report.created,
+        present=report.present,
+        undeleted=report.undeleted,
+        refused=report.refused,
+        comparison=comparison,
+        seconds=time.monotonic() - began,
+        dry_run=dry_run,
+        warnings=tuple(dict.fromkeys((*_warnings(snapshot), *plan.notes, *report.notes))),
+    )
+
+
+def _has_others(error: SnapshotNotFoundError | StorageMissingError) -> bool:
+    """Whether there are snapshots that may be meant: all from the future, or not as old as asked for."""
+    return isinstance(error, SnapshotNotFoundError) and bool(error.nearest)
+
+
+def _untouched(store: Store, storage: str, why: str) -> RestoreResult:
+    target = without_secrets(store.tracking_uri)
+    return RestoreResult(timestamp="", storage=storage, target=target, keeps_ids=False, seconds=0, untouched=why)
+
+
+def _must_be_sound(snapshot: Snapshot, progress: Progress) -> None:
+    progress.phase("verifying the snapshot")
+    problems = verify_snapshot(snapshot, lambda count: progress.advance("records", count))
+    if problems:
+        raise DamagedSnapshotError(
+            f"snapshot {snapshot.timestamp} can't be trusted, nothing was written: {problems[0].message}"
+            + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
+            hint="`mlmeta verify` names all that is wrong; `mlmeta list` has other snapshots",
+        )
+
+
+def _write(target: Target, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
+    stats = snapshot.summary.stats
+    if not selection.experiments:
+        progress.expect("runs", stats.get("runs", 0))
+        progress.expect("models", stats.get("models", 0))
+    return target.restore(snapshot, selection, progress)
+
+
+def _compare(target: Target, snapshot: Snapshot, selection: Selection, store: Store, report: Report) -> Comparison:
+    with open_source(store) as source:
+        found = target.read_back(snapshot, selection, lambda part: records(source, part))
+        return compare(Selected(snapshot, selection), found, target.unkept, report)
+
+
+def _warnings(snapshot: Snapshot) -> Sequence[str]:
+    summary = snapshot.summary
+    found = list(snapshot.notes)
+    if snapshot.is_legacy:
+        found.append("an older script wrote this snapshot: it has no checksums, no metric histories and no aliases")
+    if summary.shrunken:
+        found.append(f"this snapshot has {summary.shrunken}: `mlmeta list` shows others")
+    if summary.skipped:
+        found.append(f"{len(summary.skipped)} things could not be saved when this snapshot was made: see `mlmeta show`")
+    return found

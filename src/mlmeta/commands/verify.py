@@ -1,0 +1,162 @@
+"""`mlmeta verify`: can these snapshots be trusted?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from mlmeta.commands.drill import drill
+from mlmeta.commands.result import Issue, Result
+from mlmeta.errors import ExitCode, MlmetaError, SnapshotError, SnapshotNotFoundError, StorageError
+from mlmeta.progress import Progress, Silent
+from mlmeta.schema import several
+from mlmeta.snapshot.catalog import State, describe, file_sets, passed_over
+from mlmeta.snapshot.finding import Which, find
+from mlmeta.snapshot.layout import group
+from mlmeta.snapshot.reader import open_snapshot
+from mlmeta.snapshot.verify import Problem, dangling, strangers, verify_snapshot
+from mlmeta.storage import Storage, open_storage
+from mlmeta.stores.opening import which
+from mlmeta.stores.verification import Comparison
+
+
+class Verified(BaseModel):
+    """A snapshot, and what is wrong with it.
+
+    Args:
+        timestamp: its name; what was asked for where it can't be read at all.
+        legacy: whether an older script wrote it.
+        records: how many it holds.
+        problems: what is wrong.
+        notices: references that lead nowhere, and may: a model version can outlive its run.
+        drill: what a trial restore gave back; None where that was not asked for.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    timestamp: str
+    legacy: bool = False
+    records: int = 0
+    problems: tuple[Problem, ...] = ()
+    notices: tuple[str, ...] = ()
+    drill: Comparison | None = None
+
+
+_Check = Callable[[Storage, str, Which, Progress], Verified]
+
+
+def _issues(found: Verified) -> list[Issue]:
+    damaged = [Issue(code="damaged", message=problem.message) for problem in found.problems]
+    differences = found.drill.differences if found.drill else ()
+    return [*damaged, *(Issue(code="different", message=str(difference)) for difference in differences)]
+
+
+class VerifyResult(Result):
+    """What was verified."""
+
+    storage: str
+    quick: bool
+    snapshots: tuple[Verified, ...]
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """All problems, and what a drill gave back differently."""
+        return tuple(issue for found in self.snapshots for issue in _issues(found))
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """`DIFFERENT` where anything is wrong."""
+        return ExitCode.DIFFERENT if self.issues else ExitCode.DONE
+
+
+def verify(
+    selectors: str | Sequence[str] = ("latest",),
+    storage: str = "backups",
+    *,
+    of_source: str = "",
+    every: bool = False,
+    quick: bool = False,
+    with_drill: bool = False,
+    progress: Progress | None = None,
+) -> VerifyResult:
+    """Check snapshots: sizes, SHA-256, record counts, the schema of every record, references between records.
+
+    Args:
+        selectors: which snapshot, or several.
+        storage: where they are.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
+        every: all committed snapshots of the storage instead.
+        quick: only presence and sizes.
+        with_drill: restore each into a throwaway database as well, and compare what comes back.
+        progress: told how far it is.
+
+    Raises:
+        SnapshotNotFoundError: there is no such snapshot.
+        StorageError: the storage can't be read.
+    """
+    place = open_storage(storage)
+    aside: tuple[str, ...] = ()
+    if every:
+        files = list(place.files())
+        aside = tuple(passed_over(place, files))
+        selectors = [one.timestamp for one in group(files) if one.summary is not None]
+        if not selectors:
+            raise SnapshotNotFoundError(f"no snapshots in {place.location}", hint="make one with `mlmeta backup`")
+    check: _Check = _quick if quick else _drilled if with_drill else _thorough
+    if every:
+        check = _going_on(check)
+    meant = which(of_source)
+    found = tuple(check(place, selector, meant, progress or Silent()) for selector in several(selectors))
+    warnings = (f"{one.timestamp}: {notice}" for one in found for notice in one.notices)
+    return VerifyResult(storage=place.location, quick=quick, snapshots=found, warnings=(*aside, *warnings))
+
+
+def _going_on(check: _Check) -> _Check:
+    """A check that names a snapshot which can't be read at all, so that the others get their turn."""
+
+    def checked(place: Storage, selector: str, meant: Which, progress: Progress) -> Verified:
+        try:
+            return check(place, selector, meant, progress)
+        except (SnapshotError, StorageError) as error:
+            return Verified(timestamp=selector, problems=(Problem(file="", message=str(error)),))
+
+    return checked
+
+
+def _drilled(place: Storage, selector: str, meant: Which, progress: Progress) -> Verified:
+    found = _thorough(place, selector, meant, progress)
+    if found.problems:
+        return found
+    return found.model_copy(update={"drill": drill(open_snapshot(place, found.timestamp), progress)})
+
+
+def _thorough(place: Storage, selector: str, meant: Which, progress: Progress) -> Verified:
+    progress.phase(f"verifying {selector}")
+    try:
+        snapshot = open_snapshot(place, selector, meant)
+    except SnapshotNotFoundError:
+        raise
+    except MlmetaError as error:
+        if error.exit_code is not ExitCode.DIFFERENT:
+            raise
+        return Verified(timestamp=selector, problems=(Problem(file="", message=str(error)),))
+    notices = [*snapshot.notes]
+    problems = verify_snapshot(snapshot, lambda count: progress.advance("records", count), notices)
+    files = next(files for files in file_sets(place) if files.timestamp == snapshot.timestamp)
+    problems += strangers(snapshot, files)
+    records = sum(entry.records for entry in snapshot.summary.files.values())
+    return Verified(
+        timestamp=snapshot.timestamp,
+        legacy=snapshot.is_legacy,
+        records=records,
+        problems=tuple(problems),
+        notices=(*notices, *(() if problems else dangling(snapshot))),
+    )
+
+
+def _quick(place: Storage, selector: str, meant: Which, _: Progress) -> Verified:
+    found = find(place, selector, meant)
+    info = describe(place, found.files, 0)
+    problems = () if info.state.restorable else (Problem(file="", message=f"{info.timestamp}: {info.problem}"),)
+    return Verified(timestamp=info.timestamp, legacy=info.state is State.LEGACY, problems=problems, notices=found.notes)

@@ -1,1 +1,0 @@
-"""`mlmeta demo`: the whole loop on an embedded store, with real `mlflow server` processes."""

@@ -1,1 +1,0 @@
-"""What a command does, as a plain function that returns a result."""

@@ -1,0 +1,154 @@
+"""Reads what was restored, in the snapshot's ids and order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from mlmeta.schema import (
+    Experiment,
+    LoggedModel,
+    MetricHistory,
+    ModelVersion,
+    Record,
+    RegisteredModel,
+    Run,
+    Selection,
+    Skipped,
+    run_order,
+)
+from mlmeta.snapshot.selecting import Selected
+from mlmeta.stores.api import marks
+from mlmeta.stores.api.restore_logged_models import translated
+from mlmeta.stores.api.sources import is_same_run, is_same_source
+from mlmeta.stores.api.state import Place, State
+from mlmeta.stores.target import Readback
+
+
+def read_back(selected: Selected, state: State, read: Readback) -> Iterator[Record | Skipped]:
+    """The restored part of the target as records of the snapshot.
+
+    Args:
+        selected: what was to be restored.
+        state: what the restore knows.
+        read: reads from the target.
+    """
+    sources = state.source_runs()
+    logged: dict[str, LoggedModel] = {}
+    for place in state.places.values():
+        if place.target_id:
+            selection = Selection(experiments=(place.name or place.experiment.name,), models=False)
+            location = state.rewritten("experiments", place.experiment.artifact_location)
+            items = _apart(read(selection), logged, state)
+            yield from _by_source(_translated(items, place, location, sources))
+    for model in selected.logged_models() if logged else ():
+        if model.model_id in logged:
+            yield translated(logged[model.model_id], model, state)
+    if selected.selection.models:
+        wanted = {model.name: model for model in selected.models()}
+        for item in read(Selection(runs=False)):
+            if isinstance(item, RegisteredModel) and item.name in wanted:
+                yield _model(item, wanted[item.name], state)
+
+
+def _apart(
+    items: Iterable[Record | Skipped], logged: dict[str, LoggedModel], state: State
+) -> Iterator[Record | Skipped]:
+    """All but the logged models, which go into `logged` by their id in the snapshot."""
+    sources = {target_id: source for source, (target_id, _) in state.logged_models.items()}
+    for item in items:
+        if isinstance(item, LoggedModel):
+            logged[sources.get(item.model_id, item.model_id)] = item
+        else:
+            yield item
+
+
+def _translated(
+    items: Iterable[Record | Skipped], place: Place, location: str | None, sources: dict[str, str]
+) -> Iterator[Record | Skipped]:
+    for item in items:
+        if isinstance(item, Experiment):
+            yield _experiment(item, place, location)
+        elif isinstance(item, Run):
+            yield _run(item, place, sources)
+        elif isinstance(item, MetricHistory):
+            yield item.model_copy(update={"run_id": sources.get(item.run_id, item.run_id)})
+        else:
+            yield item
+
+
+def _experiment(record: Experiment, place: Place, location: str | None) -> Experiment:
+    """Tags that only the target has don't count: a restore adds, it never removes."""
+    source = place.experiment
+    tags = {k: v for k, v in record.tags.items() if k in source.tags}
+    update: dict[str, object] = {"experiment_id": source.experiment_id, "tags": tags}
+    if place.joined or record.artifact_location == location:
+        update |= {"artifact_location": source.artifact_location}
+    if place.joined and not place.deleted:  # it was there before, and keeps its state
+        update |= {"lifecycle_stage": source.lifecycle_stage}
+    return record.model_copy(update=update)
+
+
+def _run(record: Run, place: Place, sources: dict[str, str]) -> Run:
+    """Runs of others stay as they are; nothing in the snapshot is compared with them."""
+    tags = marks.without(record.tags)
+    if parent := tags.get(marks.PARENT_RUN_ID):
+        tags[marks.PARENT_RUN_ID] = sources.get(parent, parent)
+    return record.model_copy(
+        update={
+            "run_id": sources.get(record.run_id, record.run_id),
+            "experiment_id": place.experiment.experiment_id,
+            "tags": tags,
+        }
+    )
+
+
+def _by_source(items: Iterable[Record | Skipped]) -> Iterator[Record | Skipped]:
+    """Runs that began at the same time, in the order of their ids in the snapshot."""
+    blocks = _blocks(items)
+    for _, ties in itertools.groupby(blocks, key=_start):
+        for block in sorted(ties, key=_order):
+            yield from block
+
+
+def _blocks(items: Iterable[Record | Skipped]) -> Iterator[list[Record | Skipped]]:
+    """Each run with what belongs to it."""
+    block: list[Record | Skipped] = []
+    for item in items:
+        if not isinstance(item, MetricHistory) and block:
+            yield block
+            block = []
+        block.append(item)
+    if block:
+        yield block
+
+
+def _start(block: list[Record | Skipped]) -> tuple[str, int | None]:
+    first = block[0]
+    return ("run", first.start_time) if isinstance(first, Run) else (type(first).__name__, None)
+
+
+def _order(block: list[Record | Skipped]) -> tuple[bool, int, str]:
+    first = block[0]
+    return run_order(first) if isinstance(first, Run) else (False, 0, "")
+
+
+def _model(record: RegisteredModel, source: RegisteredModel, state: State) -> RegisteredModel:
+    numbers = {version.version: version for version in source.versions}
+    return record.model_copy(
+        update={
+            "tags": {k: v for k, v in record.tags.items() if k in source.tags},
+            "aliases": {k: v for k, v in record.aliases.items() if k in source.aliases},
+            "versions": tuple(_version(v, numbers[v.version], state) for v in record.versions if v.version in numbers),
+        }
+    )
+
+
+def _version(record: ModelVersion, source: ModelVersion, state: State) -> ModelVersion:
+    """References are compared as they were re-pointed: what was to be there counts as the snapshot's own."""
+    update: dict[str, object] = {"tags": {k: v for k, v in record.tags.items() if k in source.tags}}
+    if is_same_source(record.source, record.tags, source, state):
+        update["source"] = source.source
+    if is_same_run(record.run_id, source, state):
+        update["run_id"] = source.run_id
+    return record.model_copy(update=update)

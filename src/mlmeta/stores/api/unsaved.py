@@ -1,0 +1,169 @@
+"""What the store has and a snapshot does not hold yet: named, never dropped silently."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from mlmeta.errors import ReplyError
+from mlmeta.parallel import ordered_map
+from mlmeta.schema import Skipped
+from mlmeta.stores.api.connection import DEFAULT_WORKSPACE, Connection, unreadable
+from mlmeta.stores.api.file_store import FileStore
+
+_EXPERIMENTS_PER_CALL = 100
+_REASON = "the store has some, and this version of mlmeta does not save them"
+_NOT_MADE = 501
+_FAILURES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+_UNKNOWN = re.compile(r"error code (?:4\d\d|501)")
+"""How older clients say it of a reply that is no JSON: they know one code for all."""
+_API = "/api/3.0/mlflow"
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A call that shows whether there are any of a kind.
+
+    Args:
+        kind: in words.
+        method: of HTTP.
+        path: of the call.
+        body: what is sent.
+        each: whether it is asked for each experiment by itself.
+    """
+
+    kind: str
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+    each: bool = False
+
+
+_QUESTIONS = (
+    _Question("evaluation datasets", "POST", f"{_API}/datasets/search", {"max_results": 1}),
+    _Question("issues", "POST", f"{_API}/issues/search", {"max_results": 1}),
+    _Question("webhooks", "GET", "/api/2.0/mlflow/webhooks"),
+    _Question("gateway secrets", "GET", f"{_API}/gateway/secrets/list"),
+    _Question("gateway model definitions", "GET", f"{_API}/gateway/model-definitions/list"),
+    _Question("gateway endpoints", "GET", f"{_API}/gateway/endpoints/list"),
+    _Question("gateway budget policies", "GET", f"{_API}/gateway/budgets/list"),
+    _Question("gateway guardrails", "GET", f"{_API}/gateway/guardrails/list"),
+    _Question("MCP servers", "GET", f"{_API}/mcp-servers"),
+)
+_OF_EXPERIMENTS = (
+    _Question("scorers", "GET", f"{_API}/scorers/list", each=True),
+    _Question("review queues", "GET", f"{_API}/review-queues/list", each=True),
+)
+"""Label schemas are not asked for: the call makes the default ones where there are none."""
+
+
+def read_unsaved(
+    connection: Connection, experiment_ids: list[str], executor: Executor, *, limited: bool
+) -> Iterator[Skipped]:
+    """A `Skipped` for each kind of which there are any. Servers and clients that don't know a kind have none of it.
+
+    Args:
+        connection: to the store.
+        experiment_ids: of the experiments that are saved.
+        executor: asks several things at once.
+        limited: whether only these experiments are meant.
+    """
+    for start in range(0, len(experiment_ids), _EXPERIMENTS_PER_CALL):
+        if reason := _traces(connection, experiment_ids[start : start + _EXPERIMENTS_PER_CALL]):
+            yield Skipped(kind="traces", id="*", reason=reason)
+            break
+    if connection.kind != "server":
+        return
+    if not limited:
+        answers = ordered_map(executor, partial(_ask, connection), _QUESTIONS, len(_QUESTIONS))
+        yield from filter(None, map(_skipped, _QUESTIONS, answers))
+        yield from _other_workspaces(connection)
+    for question in _OF_EXPERIMENTS:
+        yield from _of_experiments(connection, question, experiment_ids, executor)
+
+
+def _of_experiments(
+    connection: Connection, question: _Question, ids: Sequence[str], executor: Executor
+) -> Iterator[Skipped]:
+    """The first experiment tells whether the server knows the kind: the others are asked only then."""
+    if not ids or (first := _ask(connection, question, ids[0])) is None:
+        return
+    rest = ordered_map(executor, partial(_ask, connection, question), ids[1:], 16)
+    if found := next((answer for answer in (first, *rest) if answer), None):
+        yield from filter(None, (_skipped(question, found),))
+
+
+def _skipped(question: _Question, answer: list[Any] | str | None) -> Skipped | None:
+    if isinstance(answer, str):
+        return Skipped(kind=question.kind, id="*", reason=f"nobody knows whether the store has some: {answer}")
+    return Skipped(kind=question.kind, id="*", reason=_REASON) if answer else None
+
+
+def _ask(connection: Connection, question: _Question, experiment_id: str = "") -> list[Any] | str | None:
+    """What there is of a kind; None: the server knows none, or this user may not ask; a text: why it did not say."""
+    more: dict[str, Any] = {"json": question.body} if question.body else {}
+    if question.each:
+        more["params"] = {"experiment_id": experiment_id}
+    try:
+        response = connection.request(question.method, question.path, **more)
+    except unreadable() as error:
+        connection.check()
+        return connection.reason(error)
+    if response.status_code >= 500 and response.status_code != _NOT_MADE:
+        return f"it answers {response.status_code}"
+    return _listed(response.text) if response.status_code == 200 else None
+
+
+def _listed(text: str) -> list[Any] | None:
+    """The list in a reply; None where it is not one of MLflow's API, such as the page of its UI."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    return next((value for value in content.values() if isinstance(value, list)), [])
+
+
+def _other_workspaces(connection: Connection) -> Iterator[Skipped]:
+    found = _ask(connection, _Question("workspaces", "GET", f"{_API}/workspaces"))
+    own = connection.workspace or DEFAULT_WORKSPACE
+    named = [one.get("name") for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    if others := sorted(str(name) for name in named if name != own):
+        reason = f"there are others than `{own}`, each to be saved by itself with MLFLOW_WORKSPACE: {', '.join(others)}"
+        yield Skipped(kind="workspaces", id="*", reason=reason)
+
+
+def _traces(connection: Connection, ids: list[str]) -> str:
+    """Why there may be traces that are not saved; empty: there are none."""
+    try:
+        return _REASON if len(_any_trace(connection, ids)) else ""
+    except unreadable() as error:
+        connection.check()
+        if not _has_failed(error):  # this client or server doesn't know them
+            return ""
+        return f"nobody knows whether the store has some: {connection.reason(error)}"
+
+
+def _has_failed(error: Exception) -> bool:
+    """Whether a server knows a call, and could not answer it."""
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return isinstance(error, ReplyError)
+    return error.error_code in _FAILURES and not _UNKNOWN.search(str(error))
+
+
+def _any_trace(connection: Connection, ids: list[str]) -> Any:
+    if connection.kind == "files":
+        return FileStore(connection).traces(ids)
+    search = connection.client.search_traces
+    try:
+        return search(locations=ids, max_results=1, include_spans=False)
+    except TypeError:  # MLflow before 3.3 calls them experiments
+        return search(experiment_ids=ids, max_results=1)

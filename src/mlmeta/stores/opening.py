@@ -1,0 +1,272 @@
+"""Opens the store that a URI names, so that no command asks what kind it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mlmeta.errors import ConnectionFailedError, MlmetaError, UsageError
+from mlmeta.progress import Silent
+from mlmeta.redaction import cut_causes, without_secrets
+from mlmeta.schema import HistoryLine, Record, Selection, Skipped
+from mlmeta.schema.identity import canonical
+from mlmeta.snapshot import reader
+from mlmeta.snapshot.finding import Which
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.storage import open_storage
+from mlmeta.stores.address import kind_of, require_usable
+from mlmeta.stores.identity import identify
+from mlmeta.stores.rewrite import Prefix
+from mlmeta.stores.source import Source, SourceInfo
+from mlmeta.stores.target import Target
+
+DEFAULT_JOBS = 8
+THREADS = "threads"
+_DASK = "dask:"
+DATABASES = {"sqlite", "postgresql", "mysql"}
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store.
+
+    Args:
+        tracking_uri: as for `MlflowClient`.
+        registry_uri: of the model registry; None: as MLflow resolves it.
+        jobs: requests under way at once.
+        executor: what runs the batches of a backup from a server: ``threads``, ``dask:tcp://HOST:PORT``, or any
+            `concurrent.futures.Executor`, which is not closed.
+    """
+
+    tracking_uri: str
+    registry_uri: str | None = None
+    jobs: int = DEFAULT_JOBS
+    executor: str | Executor = THREADS
+
+    def __repr__(self) -> str:
+        return f"Store({without_secrets(self.tracking_uri)!r})"
+
+    @property
+    def kind(self) -> str:
+        """See `stores.address.kind_of`."""
+        return kind_of(self.tracking_uri)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the model registry is somewhere else."""
+        return self.registry_uri not in {None, "", self.tracking_uri}
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How a restore is done.
+
+    Args:
+        ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
+        on_conflict: for a target that keeps ids: ``fail``, ``skip`` or ``rename``.
+        rewrite: prefixes of artifact locations, and what to put in their place.
+        undelete: make active again what the snapshot has active and the target has deleted.
+    """
+
+    ids: str = ""
+    on_conflict: str = "fail"
+    rewrite: tuple[tuple[Prefix, str], ...] = ()
+    undelete: bool = False
+
+
+@contextmanager
+def open_source(store: Store) -> Iterator[Source]:
+    """A source, closed at the end of the block.
+
+    Raises:
+        UsageError: there is no tracking URI.
+        ConnectionFailedError: it can't be used.
+    """
+    with _secrets_kept(store), _executor(store) as executor:
+        _must_be_usable(store)
+        _check_registry(store)
+        source = _source(store, executor)
+        try:
+            yield source
+        finally:
+            source.close()
+
+
+@contextmanager
+def _executor(store: Store) -> Iterator[Executor | None]:
+    """What runs the batches; None: the source's own threads."""
+    chosen = store.executor
+    if chosen == THREADS:
+        yield None
+    elif store.kind != "server":
+        raise UsageError(
+            f"--executor is for servers, which {without_secrets(store.tracking_uri)} is not",
+            hint="leave it out: a database is read in one transaction, which is faster anyway",
+        )
+    elif isinstance(chosen, Executor):
+        yield chosen
+    elif chosen.startswith(_DASK):
+        from mlmeta.stores.api.connection import Connection
+        from mlmeta.stores.api.dask import dask_executor
+
+        with dask_executor(chosen.removeprefix(_DASK), Connection(store.tracking_uri, store.registry_uri)) as executor:
+            yield executor
+    else:
+        raise UsageError(f"{chosen!r} is not an executor", hint="use threads, or dask:tcp://HOST:PORT")
+
+
+def identity_of(store: Store, info: SourceInfo) -> str:
+    """Which store was read, whatever text named it."""
+    registry = _shown(store.registry_uri) if store.registry_uri else ""
+    return identify(info.uri, workspace=info.workspace, schema=info.schema, socket=info.socket, registry=registry)
+
+
+def _shown(uri: str) -> str:
+    if kind_of(uri) not in DATABASES:
+        return without_secrets(uri)
+    from mlmeta.stores.sql.database import address
+
+    return address(uri).shown
+
+
+def records(source: Source, selection: Selection) -> Iterator[Record | Skipped]:
+    """All that a source has now."""
+    for item in source.read(selection, Silent()):
+        yield item.record() if isinstance(item, HistoryLine) else item
+
+
+def _source(store: Store, executor: Executor | None) -> Source:
+    if store.kind not in DATABASES:
+        from mlmeta.stores.api.connection import Connection
+        from mlmeta.stores.api.exporter import ApiSource
+
+        return ApiSource(Connection(store.tracking_uri, store.registry_uri), store.jobs, executor)
+    from mlmeta.stores.sql.exporter import SqlSource
+
+    runs = SqlSource(store.tracking_uri)
+    if not store.is_split or store.registry_uri is None:
+        return runs
+    from mlmeta.stores.split import SplitSource
+
+    return SplitSource(runs, _source(Store(store.registry_uri, jobs=store.jobs), None))
+
+
+@contextmanager
+def open_target(store: Store, ways: Ways) -> Iterator[Target]:
+    """A target, closed at the end of the block.
+
+    Raises:
+        UsageError: there is no tracking URI, or the target can't do it in these ways.
+        ConnectionFailedError: it can't be used.
+    """
+    with _secrets_kept(store):
+        _must_be_usable(store)
+        _check_registry(store)
+        target = _target(store, ways)
+        try:
+            yield target
+        finally:
+            target.close()
+
+
+def _target(store: Store, ways: Ways) -> Target:
+    if store.kind == "files":
+        raise UsageError(
+            f"{store.tracking_uri} is a file store, which mlmeta does not restore into: MLflow gives them up",
+            hint="restore into a database, such as sqlite:///mlflow.db, or a server",
+        )
+    if store.kind in DATABASES and ways.ids != "new":
+        from mlmeta.stores.sql.restorer import SqlTarget
+
+        if store.is_split:
+            raise UsageError(
+                "a database target has its model registry inside, and --registry-uri names another place",
+                hint="restore twice, with --only runs and --only models, each with its own --tracking-uri",
+            )
+        return SqlTarget(store.tracking_uri, on_conflict=ways.on_conflict, rewrite=ways.rewrite, undelete=ways.undelete)
+    return _api_target(store, ways)
+
+
+def _api_target(store: Store, ways: Ways) -> Target:
+    from mlmeta.stores.api.connection import Connection
+    from mlmeta.stores.api.restorer import ApiTarget
+
+    if ways.ids == "keep":
+        raise UsageError(
+            f"{without_secrets(store.tracking_uri)} can't keep ids: MLflow's API gives new ones",
+            hint="restore into the server's database to keep them, or leave out --ids keep",
+        )
+    connection = Connection(store.tracking_uri, store.registry_uri)
+    return ApiTarget(connection, store.jobs, rewrite=ways.rewrite, undelete=ways.undelete)
+
+
+def open_snapshot(
+    storage: str = "backups", selector: str = "latest", *, of_source: str = "", likely: str = ""
+) -> Snapshot:
+    """A snapshot, to read its records.
+
+    Args:
+        storage: a folder or ``gs://bucket/prefix``.
+        selector: a timestamp, a unique prefix of one, ``latest``, ``latest~N``, or an ISO 8601 instant.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
+        likely: tracking URI of what may be meant, where it has several.
+
+    Raises:
+        SnapshotNotFoundError: there is no such snapshot.
+        AmbiguousSelectorError: there are several sources, and nothing says which.
+        SnapshotError: it can't be trusted, or a newer mlmeta wrote it.
+        StorageError: the storage can't be read.
+    """
+    return reader.open_snapshot(open_storage(storage), selector, which(of_source, likely))
+
+
+def which(of_source: str = "", likely: str = "") -> Which:
+    """Which source a label or tracking URI names, in all the ways that a snapshot may spell it."""
+    return Which(_spellings(of_source), _spellings(likely))
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    if not name:
+        return ()
+    shown = _shown(name)
+    if kind_of(name) not in DATABASES:
+        return (name, identify(shown), canonical(shown))
+    from mlmeta.stores.sql.database import address
+
+    database = address(name)
+    return (name, identify(shown, schema=database.schema, socket=database.socket), canonical(shown))
+
+
+def _must_be_usable(store: Store) -> None:
+    if not store.tracking_uri:
+        raise UsageError("no MLflow server is named", hint="name it with --tracking-uri, or set MLFLOW_TRACKING_URI")
+    require_usable(store.tracking_uri)
+    if store.registry_uri:
+        require_usable(store.registry_uri, "--registry-uri")
+
+
+def _check_registry(store: Store) -> None:
+    """See that the model registry answers, where it is somewhere else: before hours of work, not after.
+
+    Raises:
+        ConnectionFailedError: it does not.
+    """
+    uri = store.registry_uri
+    if not store.is_split or uri is None or uri.startswith(("databricks", "uc:")):  # registries that are no stores
+        return
+    try:
+        _source(Store(uri), None).close()
+    except ConnectionFailedError as error:
+        raise type(error)(f"the model registry (--registry-uri) can't be used: {error}", hint=error.hint) from error
+
+
+@contextmanager
+def _secrets_kept(store: Store) -> Iterator[None]:
+    """An error that leaves the block has no exception behind it that tells a password."""
+    try:
+        yield
+    except MlmetaError as error:
+        cut_causes(error, store.tracking_uri, store.registry_uri or "")
+        raise

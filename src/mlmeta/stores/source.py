@@ -1,0 +1,83 @@
+"""What a source is: something that gives the records of an MLflow store in a snapshot's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlmeta.progress import Progress
+from mlmeta.schema import Line, Selection, Skipped
+from mlmeta.stores.earlier import Earlier
+
+Item = Line | Skipped
+"""A record, or the name of something that could not be read."""
+
+UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "model versions.storage_location")
+"""Fields of records that a database gives and `MlflowClient` does not (`search_runs`, `search_model_versions`).
+Deleted logged models are not shown either (`search_logged_models`)."""
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source says of itself.
+
+    Args:
+        uri: without credentials.
+        kind: ``server``, ``sqlite``, ``postgresql``, ``mysql`` or ``files``.
+        client_version: of the installed MLflow, where it is used.
+        server_version: of the server, or of the schema (alembic revision) for a database; None where unknown.
+        point_in_time: whether all is read as of one moment.
+        workspace: of MLflow, that is read; empty: the default one, or there are none.
+        schema: of the database, that is read; empty: the usual one, or it has none.
+        socket: that leads to the database; empty: none, or the one of this machine's own server.
+    """
+
+    uri: str
+    kind: str
+    client_version: str | None = None
+    server_version: str | None = None
+    point_in_time: bool = False
+    workspace: str = ""
+    schema: str = ""
+    socket: str = ""
+
+
+class Source(Protocol):
+    """An MLflow store to read from."""
+
+    @property
+    def info(self) -> SourceInfo:
+        """What it says of itself."""
+
+    def experiment_names(self) -> set[str]:
+        """Of all experiments, without reading anything else.
+
+        Raises:
+            ConnectionFailedError: the store can't be read at all.
+        """
+
+    def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
+        """All records of the selection, as a stream.
+
+        Args:
+            selection: what to read.
+            progress: told how far it is.
+            earlier: a snapshot of the same source and selection: metric histories that are the same as there come
+                from there, as its lines. Afterwards `earlier.finish` says whether it was sound.
+
+        The order is the one of `snapshot.writer.SnapshotWriter.add`: experiments by id; runs by experiment, start
+        time and run id, each followed by its metric histories by key; logged models by experiment, creation time and
+        id; registered models by name. What can't be read comes as
+        `Skipped`, in between. Units of progress: ``experiments``, ``runs``, ``metric points``, ``models``.
+
+        Raises:
+            UsageError: a selected experiment does not exist.
+            ConnectionFailedError: the store can't be read at all.
+        """
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know about the last `read`."""
+
+    def close(self) -> None:
+        """Give back connections and threads."""

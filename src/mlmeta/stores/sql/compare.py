@@ -1,0 +1,98 @@
+"""Reads back what was restored."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+from mlmeta.schema import Experiment, History, HistoryLine, Line, RegisteredModel, Run
+from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.selecting import Selected
+from mlmeta.stores.sql.batches import batches
+from mlmeta.stores.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings, experiment_number
+from mlmeta.stores.sql.outcome import RENAME
+from mlmeta.stores.sql.restore_models import is_other
+from mlmeta.stores.sql.restore_runs import run_batches
+from mlmeta.stores.sql.stored import StoredForm, in_own_words, same_history
+from mlmeta.stores.sql.walk import Ways
+
+
+def restored(part: Selected, holdings: Holdings, ways: Ways) -> Iterator[Line]:
+    """What the target holds of a part of a snapshot, in the snapshot's order.
+
+    What is just as a restore leaves it is given as the snapshot has it; what differs, as the target has it; a record
+    that is missing, not at all.
+    """
+    form = StoredForm(ways.rewriter)
+    suffix = ways.suffix if ways.on_conflict == RENAME else ""
+    for record in part.experiments():
+        if found := _experiment(record, holdings, form, suffix):
+            yield found
+    yield from _runs(part, holdings, form)
+    for some in batches(part.logged_models()):
+        there = holdings.logged_models([model.model_id for model in some])
+        for model in some:
+            if model.model_id in there:
+                own = there[model.model_id]
+                yield in_own_words(model, form.logged_model(model), own)
+    for batch in batches(part.models()):
+        yield from _models(batch, holdings, form, suffix)
+
+
+def _experiment(record: Experiment, holdings: Holdings, form: StoredForm, suffix: str) -> Experiment | None:
+    number = experiment_number(record.experiment_id)
+    found = holdings.experiment(number) if number is not None else None
+    if found is None:
+        return None
+    stored = form.experiment(record)
+    if found.name == stored.name + suffix:
+        stored = stored.model_copy(update={"name": found.name})
+    if int(record.experiment_id) == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
+        return record  # one that is in use keeps its own attributes; the plan says so
+    return in_own_words(record, stored, found)
+
+
+def _runs(part: Selected, holdings: Holdings, form: StoredForm) -> Iterator[Run | History]:
+    expected: deque[RunLines] = deque()
+    lines: dict[str, list[HistoryLine]] = {}
+    for record in holdings.runs_with_histories(_asked(run_batches(part.runs_with_lines()), expected)):
+        if isinstance(record, Run):
+            while (item := expected.popleft()).run.run_id != record.run_id:  # those that are missing
+                pass
+            lines = _by_key(item.lines)
+            yield in_own_words(item.run, form.run(item.run), record)
+        else:
+            own = lines.get(record.key)
+            yield _history(record, own.pop()) if own else record
+
+
+def _asked(batches: Iterable[list[RunLines]], expected: deque[RunLines]) -> Iterator[list[str]]:
+    """The ids of runs; the runs themselves wait in `expected`."""
+    for batch in batches:
+        expected.extend(batch)
+        yield [item.run.run_id for item in batch]
+
+
+def _by_key(lines: Sequence[HistoryLine]) -> dict[str, list[HistoryLine]]:
+    """The lines of each history, the first of them last: they are taken off one by one."""
+    found: dict[str, list[HistoryLine]] = {}
+    for line in reversed(lines):
+        found.setdefault(line.key, []).append(line)
+    return found
+
+
+def _history(found: History, own: HistoryLine) -> History:
+    return own if same_history(found, own) else found
+
+
+def _models(
+    models: Sequence[RegisteredModel], holdings: Holdings, form: StoredForm, suffix: str
+) -> Iterator[RegisteredModel]:
+    names = [model.name for model in models]
+    found = holdings.models(names + [name + suffix for name in names if suffix])
+    for model in models:
+        stored = form.model(model)
+        renamed = stored.model_copy(update={"name": stored.name + suffix})
+        candidates = [(one, found[one.name]) for one in (stored, renamed) if one.name in found]
+        if candidates:
+            yield in_own_words(model, *next((pair for pair in candidates if not is_other(*pair)), candidates[0]))

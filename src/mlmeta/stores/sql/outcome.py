@@ -1,0 +1,214 @@
+"""What a restore does with each record, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mlmeta.errors import ConflictError, RestoreError
+from mlmeta.schema import Experiment, LoggedModel, RegisteredModel, Run
+from mlmeta.stores.sql.changes import INCIDENTAL, Change
+from mlmeta.stores.sql.leftovers import Leftover, Link
+from mlmeta.stores.sql.stored import StoredHistories
+from mlmeta.stores.target import Key, Refusal, deleted_in_target
+
+FAIL = "fail"
+SKIP = "skip"
+RENAME = "rename"
+WAYS = (FAIL, SKIP, RENAME)
+"""What to do about a conflict: write nothing at all, leave that record out, or give it another name."""
+
+
+@dataclass
+class Outcome:
+    """What a restore does or would do.
+
+    Args:
+        undelete: whether what is deleted in the target and active in the snapshot becomes active again.
+        created: how many of each kind are written.
+        present: how many of each kind are there already.
+        conflicts: what the target holds under the same id or name, with other content.
+        notes: what a person should know.
+        left_out: what the database can't hold as something else is missing, or has deleted; unlike a conflict it does
+            not stop a restore.
+        misfits: what its columns can't hold.
+        matched_runs: runs of the snapshot whose id the target has.
+        undeleted: how many of each kind become active again.
+        changed: how many of those that are there were changed since the snapshot.
+        before: what the target has already, as a comparison names it; see `Report`.
+        completed: fields of these that are written all the same.
+        aside: what conflicts keep from being written.
+    """
+
+    undelete: bool = False
+    created: Counter[str] = field(default_factory=Counter)
+    present: Counter[str] = field(default_factory=Counter)
+    conflicts: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    left_out: list[Refusal] = field(default_factory=list)
+    misfits: list[Refusal] = field(default_factory=list)
+    matched_runs: int = 0
+    undeleted: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
+    before: set[Key] = field(default_factory=set)
+    completed: set[tuple[str, str, str]] = field(default_factory=set)
+    aside: set[Key] = field(default_factory=set)
+
+    def was_there(self, plural: str, key: Key, found: Sequence[Change] = (), *, deleted: bool = False) -> bool:
+        """Note a record that the target has already. Whether it is to be made active again.
+
+        Args:
+            plural: what it is counted under.
+            key: of the record, as a comparison names it.
+            found: what was changed since.
+            deleted: whether the snapshot has it active and the target has it deleted.
+        """
+        self.before.add(key)
+        self.changed[plural] += any(change.field not in INCIDENTAL for change in found)
+        if deleted and self.undelete:
+            self.undeleted[plural] += 1
+            self.completed.add((*key, "lifecycle_stage"))
+            return True
+        self.present[plural] += 1
+        if deleted:
+            self.left_out.append(deleted_in_target(*key))
+        return False
+
+    def conflict(self, kind: str, record_id: str, reason: str, *keys: Key) -> None:
+        """Note a conflict.
+
+        Args:
+            kind: of record.
+            record_id: of that record.
+            reason: why it can't be written.
+            keys: what is not written for it, as a comparison names it.
+        """
+        self.aside.update(keys)
+        self.conflicts.append(Refusal(kind=kind, id=record_id, reason=reason))
+
+    def leave_out(self, kind: str, record_id: str, reason: str, field: str) -> None:
+        """Note something that can't be written."""
+        self.left_out.append(Refusal(kind=kind, id=record_id, reason=reason, field=field))
+
+    def misfit(self, kind: str, record_id: str, reason: str, field: str = "") -> None:
+        """Note something that the database can't hold."""
+        self.misfits.append(Refusal(kind=kind, id=record_id, reason=reason, field=field, code="does_not_fit"))
+
+    @property
+    def refused(self) -> tuple[Refusal, ...]:
+        """All that is not written where a restore goes on without it."""
+        return (*self.misfits, *self.conflicts, *self.left_out)
+
+    def require_fit(self, shown: str) -> None:
+        """Stop a restore that must be complete.
+
+        Raises:
+            RestoreError: the database can't hold everything; the first few are named.
+        """
+        if self.misfits:
+            raise RestoreError(
+                f"{shown} can't hold everything ({_named(self.misfits)}); nothing was written",
+                hint="restore into a database that can hold it, or leave it out with `--on-conflict skip`",
+            )
+
+    def require_no_conflict(self, shown: str) -> None:
+        """Stop a restore that must be complete.
+
+        Raises:
+            ConflictError: something stands in the way; the first few are named.
+        """
+        if not self.conflicts:
+            return
+        raise ConflictError(
+            f"{shown} holds other data under the same id or name ({_named(self.conflicts)}); nothing was written",
+            hint="`--dry-run` names them all; restore into an empty database, or see `--on-conflict`",
+        )
+
+
+def _named(refusals: Sequence[Refusal]) -> str:
+    """The first few, in one line."""
+    first = "; ".join(f"{r.kind} {r.id}: {r.reason}" for r in refusals[:3])
+    return f"{first}; and {len(refusals) - 3} more" if len(refusals) > 3 else first
+
+
+@dataclass
+class Missing:
+    """What a registered model of the target lacks of the snapshot's.
+
+    Args:
+        tags: of the model.
+        aliases: of the model.
+        versions: numbers of versions.
+        version_tags: of versions that are there, by number.
+        stages: of versions that are there, by number.
+    """
+
+    tags: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, int] = field(default_factory=dict)
+    versions: set[int] = field(default_factory=set)
+    version_tags: dict[int, dict[str, str]] = field(default_factory=dict)
+    stages: dict[int, str] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """Takes the records that are to be written."""
+
+    def experiment(self, record: Experiment) -> None:
+        """A new experiment."""
+
+    def adopt_default(self, record: Experiment) -> None:
+        """An experiment in the place of the untouched Default one that MLflow made."""
+
+    def run(self, record: Run, histories: StoredHistories, left: Mapping[Link, Leftover]) -> None:
+        """A new run of an experiment that is there; `left`: of its inputs, which are taken over."""
+
+    def undelete(self, table: str, record_id: str | int) -> None:
+        """An experiment, run or logged model that is deleted becomes active; nothing else of it changes."""
+
+    def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
+        """A new logged model of an experiment that is there; `experiments`: of the runs of its metrics, by run id."""
+
+    def logged_model_metrics(self, record: LoggedModel, experiments: dict[str, int]) -> None:
+        """The metrics of this record, for a logged model that is there without them."""
+
+    def flush(self) -> None:
+        """From now on, what was given can be looked up."""
+
+    def model(self, record: RegisteredModel) -> None:
+        """A new registered model with its versions."""
+
+    def complete_model(self, record: RegisteredModel, missing: Missing) -> None:
+        """What a registered model that is there lacks."""
+
+
+class Nowhere:
+    """A plan writes nothing."""
+
+    def experiment(self, record: Experiment) -> None:
+        """Nothing."""
+
+    def adopt_default(self, record: Experiment) -> None:
+        """Nothing."""
+
+    def run(self, record: Run, histories: StoredHistories, left: Mapping[Link, Leftover]) -> None:
+        """Nothing."""
+
+    def undelete(self, table: str, record_id: str | int) -> None:
+        """Nothing."""
+
+    def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
+        """Nothing."""
+
+    def logged_model_metrics(self, record: LoggedModel, experiments: dict[str, int]) -> None:
+        """Nothing."""
+
+    def flush(self) -> None:
+        """Nothing."""
+
+    def model(self, record: RegisteredModel) -> None:
+        """Nothing."""
+
+    def complete_model(self, record: RegisteredModel, missing: Missing) -> None:
+        """Nothing."""

@@ -1,0 +1,235 @@
+"""Restores a snapshot into the database of an MLflow server: all of it, in one transaction, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from mlmeta.errors import UsageError
+from mlmeta.progress import Progress
+from mlmeta.schema import Line, Selection, Skipped
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.selecting import Selected
+from mlmeta.stores.rewrite import Prefix, Rewriter
+from mlmeta.stores.sql.batches import BATCH
+from mlmeta.stores.sql.compare import restored
+from mlmeta.stores.sql.database import SQLITE, locks_of, parse, writing
+from mlmeta.stores.sql.holdings import Holdings
+from mlmeta.stores.sql.lanes import export_moment, lanes_at
+from mlmeta.stores.sql.limits import Limits, limits_of, limits_of_new
+from mlmeta.stores.sql.locks import NOTICES
+from mlmeta.stores.sql.new_file import NewFile, remove_unfinished
+from mlmeta.stores.sql.outcome import FAIL, WAYS, Nowhere, Outcome
+from mlmeta.stores.sql.postgres_target import make_schema, without_indexes
+from mlmeta.stores.sql.rows import COLUMNS
+from mlmeta.stores.sql.schema import State, copy_blank, ensure_schema, makes_schema_within, quiet_migrations, state_of
+from mlmeta.stores.sql.still import reading_still
+from mlmeta.stores.sql.walk import Ways, walk
+from mlmeta.stores.sql.writer import RowWriter
+from mlmeta.stores.target import Plan, Readback, Report
+
+_BIG = ("params", "tags", "latest_metrics", "metrics")
+"""Tables with many rows a run, to which no other table refers."""
+
+
+class SqlTarget:
+    """A database that MLflow uses or shall use. Ids, times and artifact locations arrive as they were.
+
+    What is there stays: of rows that people see only the untouched Default experiment is ever changed, which MLflow
+    itself puts into every new database, and, with `undelete`, what makes a record deleted.
+
+    Args:
+        uri: ``sqlite:///…``, ``postgresql://…`` or ``mysql://…``, as MLflow takes it.
+        on_conflict: where the target holds other content under an id or name: ``fail`` (nothing is written), ``skip``
+            (that record is left out), or ``rename`` (it gets another name where that solves it, else it is left out).
+        rewrite: prefixes of artifact locations and what to put in their place.
+        undelete: make active again what the snapshot has active and the target has deleted.
+
+    Raises:
+        UsageError: the URI or another argument is off, or the database's driver is not installed.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        on_conflict: str = FAIL,
+        rewrite: Sequence[tuple[Prefix, str]] = (),
+        undelete: bool = False,
+    ) -> None:
+        if on_conflict not in WAYS:
+            raise UsageError(f"{on_conflict!r} is not a way out of conflicts", hint=f"use one of {', '.join(WAYS)}")
+        self._database = parse(uri)
+        self._on_conflict = on_conflict
+        self._rewrite = tuple(rewrite)
+        self._made = False
+        self._undelete = undelete
+        Rewriter(self._rewrite)
+
+    @property
+    def unkept(self) -> tuple[str, ...]:
+        """The logged model that a version was made from: MLflow's registry tables have no column for it."""
+        return ("model versions.model_id",)
+
+    def has_runs(self) -> bool:
+        """Whether the target has any run at all."""
+        with self._reading(briefly=True) as connection:
+            return bool(Holdings(connection, self._database.shown).runs)
+
+    def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
+        """Look at the target and say what a restore would do. Nothing is created, not even a file.
+
+        Raises:
+            IncompatibleStoreError: the target's schema is not the installed MLflow's.
+            MlmetaError: the target or the snapshot can't be read.
+        """
+        with self._reading() as connection:
+            holdings = Holdings(connection, self._database.shown)
+            compare = bool(holdings.runs) or holdings.has_inputs
+            part, ways = Selected(snapshot, selection), self._ways(snapshot)
+            with self._limits(connection) as limits:
+                outcome = walk(part, holdings, Nowhere(), ways, limits, progress, compare=compare)
+        stops = self._on_conflict == FAIL
+        return Plan(
+            target=self._database.shown,
+            keeps_ids=True,
+            create=dict(+outcome.created),
+            present=dict(outcome.present),
+            undelete=dict(outcome.undeleted),
+            changed=dict(+outcome.changed),
+            target_runs=holdings.runs > outcome.matched_runs,
+            conflicts=(*outcome.misfits, *outcome.conflicts) if stops else (),
+            refused=tuple(outcome.left_out) if stops else outcome.refused,
+            notes=tuple(outcome.notes),
+        )
+
+    @contextlib.contextmanager
+    def _limits(self, connection: Connection | None) -> Iterator[Limits]:
+        """What a store's columns hold; those that MLflow would make where there is none yet."""
+        if connection is not None:
+            yield limits_of(connection)
+        elif self._database.kind == SQLITE:
+            yield Limits()
+        else:
+            with self._database.reading() as new:
+                yield limits_of_new(new)
+
+    @contextlib.contextmanager
+    def _reading(self, *, briefly: bool = False) -> Iterator[Connection | None]:
+        """A read-only connection to a store; None where there is no store yet."""
+        if self._database.kind == SQLITE and not self._database.path.exists():
+            yield None
+            return
+        alone = briefly or self._made
+        reading = self._database.reading() if alone else self._reading_still()
+        with reading as connection:
+            empty = state_of(connection, self._database.shown) is State.EMPTY
+            yield None if empty else connection
+
+    @contextlib.contextmanager
+    def _reading_still(self) -> Iterator[Connection]:
+        with reading_still(self._database) as still:
+            yield still.connection
+
+    def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
+        """Write what is missing, in one transaction.
+
+        A SQLite file that does not exist appears when it is complete. In one without a table, or an empty PostgreSQL
+        database, MLflow's schema is made in the same transaction. MySQL can't take back what makes tables: there the
+        schema comes first, and stays if the restore fails.
+
+        Raises:
+            ConflictError: something stands in the way and `on_conflict` is ``fail``; nothing was written.
+            IncompatibleStoreError: the target's schema is not the installed MLflow's.
+            MlmetaError: the target or the snapshot can't be used; nothing was written.
+        """
+        part, ways = Selected(snapshot, selection), self._ways(snapshot)
+        if self._database.kind == SQLITE:
+            remove_unfinished(self._database)
+        if self._database.kind == SQLITE and not self._database.path.exists():
+            with NewFile(self._database) as file:
+                outcome = self._write(file.connection(), part, ways, progress)
+                self._made = file.publish()
+                if self._made:
+                    return _report(outcome)
+        if not makes_schema_within(self._database):
+            ensure_schema(self._database, progress)
+        with writing(self._database, progress) as connection:
+            with self._database.errors(), self._made_schema(connection, progress):
+                outcome = self._write(connection, part, ways, progress)
+            return _report(outcome)
+
+    @contextlib.contextmanager
+    def _made_schema(self, connection: Connection, progress: Progress) -> Iterator[None]:
+        """In the one transaction, MLflow's schema where there is none; PostgreSQL's biggest tables are filled bare."""
+        if state_of(connection, self._database.shown) is State.READY:
+            there = sa.inspect(connection).get_table_names()
+            locks_of(connection, self._database, progress).tables([name for name in COLUMNS if name in there])
+            yield
+            return
+        progress.phase("making MLflow's tables")
+        if self._database.kind == SQLITE:
+            copy_blank(connection)
+            yield
+            return
+        with quiet_migrations():
+            make_schema(connection)
+        with without_indexes(connection, _BIG):
+            yield
+            progress.phase("making indexes")
+
+    def _write(self, connection: Connection, part: Selected, ways: Ways, progress: Progress) -> Outcome:
+        with self._database.errors():
+            holdings = Holdings(connection, self._database.shown)
+            writer = RowWriter(connection, holdings)
+            outcome = walk(part, holdings, writer, ways, limits_of(connection), progress, compare=True)
+            if self._on_conflict == FAIL:
+                outcome.require_fit(self._database.shown)
+                outcome.require_no_conflict(self._database.shown)
+            if note := writer.finish():
+                outcome.notes.append(note)
+            outcome.notes.extend(connection.info.get(NOTICES, ()))
+            return outcome
+
+    def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Line | Skipped]:
+        """What was restored, in the snapshot's order.
+
+        Records are looked up by the snapshot's ids, in one read-only transaction. Where the target holds just what a
+        restore of a record leaves there (locations rewritten, infinities as MLflow stores them), the snapshot's own
+        record is given; else the target's, so that a comparison shows how it differs. What is missing is left out.
+
+        Args:
+            snapshot: that was restored.
+            selection: that was restored.
+            read: not needed here: looking up by id sees through new names, too.
+        """
+        del read
+        worth_it = snapshot.summary.stats.get("runs", 0) > BATCH
+        with self._reading() as connection:
+            moment = export_moment(connection) if connection is not None and worth_it else ""
+            with lanes_at(moment, self._database) as lanes:
+                holdings = Holdings(connection, self._database.shown, lanes)
+                yield from restored(Selected(snapshot, selection), holdings, self._ways(snapshot))
+
+    def _ways(self, snapshot: Snapshot) -> Ways:
+        suffix = f" (restored {snapshot.timestamp})"
+        return Ways(self._on_conflict, suffix, self._database.kind, Rewriter(self._rewrite), self._undelete)
+
+    def close(self) -> None:
+        """Nothing is kept open between calls."""
+
+
+def _report(outcome: Outcome) -> Report:
+    return Report(
+        created=dict(+outcome.created),
+        present=dict(outcome.present),
+        undeleted=dict(outcome.undeleted),
+        refused=outcome.refused,
+        notes=tuple(outcome.notes),
+        before=outcome.before,
+        completed=outcome.completed,
+        left_out=outcome.aside,
+    )

@@ -1,0 +1,141 @@
+"""MLflow's tables as a database has them: older versions lack some columns and tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql.elements import ColumnElement
+
+from mlmeta.errors import IncompatibleStoreError
+from mlmeta.stores.sql.oddities import Oddities
+
+DEFAULT_WORKSPACE = "default"
+"""The workspace of a server without workspaces (MLflow 3.10 on)."""
+
+_POSTGRESQL_COLUMNS = """
+SELECT relname, attname, nspname FROM pg_catalog.pg_class
+JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+JOIN pg_catalog.pg_attribute ON attrelid = pg_class.oid
+WHERE pg_catalog.pg_table_is_visible(pg_class.oid) AND nspname NOT IN ('pg_catalog', 'information_schema')
+AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped ORDER BY relname, attnum
+"""
+"""Tables in any schema of `search_path`, the first of each name: those that a statement without a schema means."""
+
+_REQUIRED = {"experiments", "runs", "metrics", "params", "tags"}
+"""What every revision of the schema has: 1.0 came without ``latest_metrics``, the ones before without alembic."""
+
+_OTHERWISE: dict[tuple[str, str], ColumnElement[Any]] = {
+    ("metrics", "step"): sa.cast(sa.literal_column("0"), sa.BigInteger),
+    ("metrics", "is_nan"): sa.literal_column("1") == sa.literal_column("0"),
+}
+"""What stands for columns that the first versions of MLflow lack, and that are in an order: NULL would be no number."""
+
+
+_INT64 = 9.2e18
+"""Where numbers begin that are not sure to fit into an integer of 64 bits."""
+
+
+class Tables:
+    """The tables of one database, as they are there.
+
+    Args:
+        connection: in a transaction.
+        shown: the database's address without credentials, for errors.
+
+    Raises:
+        IncompatibleStoreError: it holds no MLflow store.
+    """
+
+    def __init__(self, connection: Connection, shown: str) -> None:
+        self._inspector = sa.inspect(connection)
+        self.schema: str | None = None
+        """The PostgreSQL schema that the store is in; None for databases that have none."""
+        self._columns: dict[str, list[str]] = {}
+        if connection.dialect.name == "postgresql":
+            self._look_up(connection)
+        self.names = frozenset(self._columns or self._inspector.get_table_names())
+        if missing := _REQUIRED - self.names:
+            raise IncompatibleStoreError(
+                f"{shown} holds no MLflow store: it has no table {', '.join(sorted(missing))}",
+                hint="name the database of an MLflow server (1.0 or newer)",
+            )
+        self.oddities = Oddities()
+        """What is odd in the store, as it is met."""
+        self.read: Counter[str] = Counter()
+        """How many rows of params, tags and latest metrics were read."""
+        self._tables: dict[str, sa.TableClause] = {}
+        self.revision = _revision(connection) if "alembic_version" in self.names else None
+
+    def _look_up(self, connection: Connection) -> None:
+        """The columns of each table: in one look, where SQLAlchemy takes one for each table, and each is a round trip.
+
+        Not from `information_schema`: that hides what we may not read, and we would leave it out without a word.
+        """
+        for table, column, schema in connection.exec_driver_sql(_POSTGRESQL_COLUMNS):
+            self._columns.setdefault(table, []).append(column)
+            if table == "experiments":
+                self.schema = schema
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def __getitem__(self, name: str) -> sa.TableClause:
+        if name not in self._tables:  # looked up when it is needed: a server takes its time for each
+            columns = self._columns.get(name) or [found["name"] for found in self._inspector.get_columns(name)]
+            self._tables[name] = sa.table(name, *map(sa.column, columns))
+        return self._tables[name]
+
+    def parents(self, table: str) -> set[str]:
+        """The tables that a table's rows hang on, by foreign keys."""
+        return {str(key["referred_table"]) for key in self._inspector.get_foreign_keys(table)}
+
+    def columns(self, table: str, *names: str) -> list[ColumnElement[Any]]:
+        """Columns by name; NULL, or what stands for it, for one that this version of MLflow does not have yet."""
+        found = self[table].c
+        return [found[name] if name in found else self.column(table, name).label(name) for name in names]
+
+    def column(self, table: str, name: str) -> ColumnElement[Any]:
+        """One of `columns`, to sort or to compute with."""
+        found = self[table].c
+        return found[name] if name in found else _OTHERWISE.get((table, name), sa.null())
+
+    def in_default_workspace(self, table: str) -> ColumnElement[bool]:
+        """The condition for rows that a server without workspaces shows."""
+        found = self[table].c
+        return found["workspace"] == DEFAULT_WORKSPACE if "workspace" in found else sa.true()
+
+
+def _revision(connection: Connection) -> str | None:
+    found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def among(column: ColumnElement[Any], values: Sequence[Any], dialect: str) -> ColumnElement[bool]:
+    """The condition for rows that have one of some values; PostgreSQL takes them as one parameter: less work."""
+    if dialect == "postgresql":
+        return column == sa.any_(sa.bindparam(None, list(values)))
+    return column.in_(values)
+
+
+def by_bytes(column: ColumnElement[Any], dialect: str) -> ColumnElement[Any]:
+    """A text column to sort by, in code point order whatever the database's collation is."""
+    if dialect == "postgresql":
+        return column.collate("C")
+    if dialect == "mysql":
+        return sa.cast(column, sa.LargeBinary)
+    return column
+
+
+def whole(column: ColumnElement[Any], dialect: str) -> ColumnElement[Any]:
+    """A column of integers to sort by, as SQLite may hold anything: fractions cut off, NULL for what is no number."""
+    if dialect != "sqlite":
+        return column
+    kind = sa.func.typeof(column)
+    return sa.case(
+        (kind == "integer", column),
+        (sa.and_(kind == "real", sa.func.abs(column) < _INT64), sa.cast(column, sa.Integer)),
+    )

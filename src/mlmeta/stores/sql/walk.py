@@ -1,0 +1,100 @@
+"""One way through a snapshot, for the plan and for the restore alike, so that the two can't differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mlmeta.progress import Progress
+from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.selecting import Selected
+from mlmeta.stores.rewrite import Rewriter
+from mlmeta.stores.sql.batches import batches
+from mlmeta.stores.sql.fitting import Fitting
+from mlmeta.stores.sql.holdings import Holdings
+from mlmeta.stores.sql.limits import Limits
+from mlmeta.stores.sql.outcome import Outcome, Sink
+from mlmeta.stores.sql.restore_experiments import ExperimentStep
+from mlmeta.stores.sql.restore_logged_models import LoggedModelStep
+from mlmeta.stores.sql.restore_models import ModelStep
+from mlmeta.stores.sql.restore_runs import RunStep, run_batches
+from mlmeta.stores.sql.stored import StoredForm
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How a restore is done.
+
+    Args:
+        on_conflict: one of `WAYS`.
+        suffix: put behind a name that is taken.
+        kind: of database.
+        rewriter: for artifact locations.
+        undelete: whether what is deleted in the target becomes active again.
+    """
+
+    on_conflict: str
+    suffix: str
+    kind: str
+    rewriter: Rewriter
+    undelete: bool = False
+
+
+def walk(
+    part: Selected,
+    holdings: Holdings,
+    sink: Sink,
+    ways: Ways,
+    limits: Limits,
+    progress: Progress,
+    *,
+    compare: bool,
+) -> Outcome:
+    """Decide about every record, and hand those that are missing to the sink.
+
+    Args:
+        part: of the snapshot.
+        holdings: what the target holds.
+        sink: takes what is missing.
+        ways: how conflicts, names and locations are dealt with.
+        limits: what the target can hold.
+        progress: units ``experiments``, ``runs``, ``metric points``, ``logged models``,
+            ``models``.
+        compare: whether histories are looked at; a plan for an empty target needs none.
+
+    Raises:
+        SnapshotError: the snapshot is damaged.
+        MlmetaError: the target can't be used.
+    """
+    outcome = Outcome(undelete=ways.undelete)
+    form = StoredForm(ways.rewriter)
+    fitting = Fitting(limits, outcome, StoredForm(ways.rewriter.again()))
+    experiments = ExperimentStep(holdings, outcome, sink, ways.on_conflict, ways.suffix, limits)
+    progress.phase("restoring experiments")
+    for record in fitting.experiments(part.experiments()):
+        experiments.take(record, form.experiment(record))
+        progress.advance("experiments")
+    progress.phase("restoring runs")
+    runs = RunStep(holdings, outcome, sink, form, experiments.open)
+    _runs(fitting.runs(part.runs_with_lines(histories=compare)), runs, progress)
+    progress.phase("restoring logged models")
+    logged = LoggedModelStep(holdings, outcome, sink, form, experiments.open, runs.coming)
+    for some in batches(fitting.logged_models(part.logged_models())):
+        logged.take(some)
+        progress.advance("logged models", len(some))
+    logged.finish()
+    models = ModelStep(holdings, outcome, sink, ways.on_conflict, ways.suffix, limits)
+    progress.phase("restoring models")
+    for batch in batches(fitting.models(part.models())):
+        models.take([form.model(model) for model in batch])
+        progress.advance("models", len(batch))
+    outcome.notes.extend(ways.rewriter.notes())
+    return outcome
+
+
+def _runs(items: Iterable[RunLines], step: RunStep, progress: Progress) -> None:
+    for batch in run_batches(items):
+        step.take(batch)
+        progress.advance("runs", len(batch))
+        progress.advance("metric points", sum(item.size for item in batch))
+    step.finish()

@@ -1,1 +1,0 @@
-"""The connection to an MLflow server or store: addresses, credentials, errors."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
-from mlmeta.cli.views import listing, text
+from mlmeta.cli import text
+from mlmeta.cli.views import listing
 from mlmeta.snapshot.catalog import SnapshotInfo, State
 from tests.support import damage, legacy
 from tests.support.cli import Cli

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mlmeta import backup, list_snapshots
-from mlmeta.commands import before
-from mlmeta.commands.before import Before, shrunken
+from mlmeta.commands import previous
+from mlmeta.commands.previous import Before, shrunken
 from mlmeta.commands.prune import prune
 from mlmeta.errors import StorageError
 from mlmeta.schema import Summary
@@ -121,7 +121,7 @@ def test_what_could_not_be_measured_prunes_nothing(
         raise StorageError("it is away", hint="")
 
     with monkeypatch.context() as during:
-        during.setattr(before, "newest", failing)
+        during.setattr(previous, "newest", failing)
         done = backup(uri, places, keep=Rules(last=1))
     assert (done.exit_code, done.pruned, list(done.unpruned)) == (3, {}, [f"{place}/" for place in places])
     assert {one.timestamp for one in list_snapshots(places[0]).snapshots} == {good, done.timestamp}

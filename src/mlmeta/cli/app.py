@@ -91,7 +91,7 @@ def main() -> None:
     try:
         app()
     except OSError as error:  # of typer's own words: --help into a full disk
-        from mlmeta.cli.render import Output
+        from mlmeta.cli.output import Output
         from mlmeta.cli.run import leave
         from mlmeta.cli.surroundings import refused
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mlmeta.cli import options
-from mlmeta.cli.render import Output
+from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute, prepare_mlflow
 
 if TYPE_CHECKING:

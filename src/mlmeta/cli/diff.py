@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlmeta.cli import options
-from mlmeta.cli.render import Output
+from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.errors import UsageError
 

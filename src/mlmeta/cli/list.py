@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlmeta.cli import options
-from mlmeta.cli.render import Output
+from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlmeta.cli import options
-from mlmeta.cli.render import Output
+from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.several import one_a_line
 from mlmeta.errors import UsageError

@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from mlmeta.cli.render import Output
+from mlmeta.cli.output import Output
 from mlmeta.errors import ExitCode, InternalError, MlmetaError, TerminatedError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mlmeta.cli import options
-from mlmeta.cli.render import Output
+from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 
 All = Annotated[bool, typer.Option("--all", envvar="MLMETA_ALL", help="Every snapshot of the storage.")]

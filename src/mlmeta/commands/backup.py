@@ -7,9 +7,9 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from datetime import timedelta
 
-from mlmeta.commands.before import SHRINK_LIMIT, is_empty, look
 from mlmeta.commands.drill import drill
 from mlmeta.commands.incremental import FULL_EVERY
+from mlmeta.commands.previous import SHRINK_LIMIT, is_empty, look
 from mlmeta.commands.prune import prune
 from mlmeta.commands.result import Issue, Result
 from mlmeta.commands.saving import Wish, expect_as_before, save

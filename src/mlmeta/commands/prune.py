@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.commands.before import is_empty
+from mlmeta.commands.previous import is_empty
 from mlmeta.commands.result import Result
 from mlmeta.errors import UsageError
 from mlmeta.schema import several

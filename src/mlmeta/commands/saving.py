@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mlmeta import __version__
-from mlmeta.commands.before import Before, is_empty, shrunken
 from mlmeta.commands.incremental import fully_read, read_along, serves
+from mlmeta.commands.previous import Before, is_empty, shrunken
 from mlmeta.errors import BaseSnapshotError
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import Selection, Skipped, Summary

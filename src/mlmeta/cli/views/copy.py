@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mlmeta.cli.views import text
+from mlmeta.cli import text
 from mlmeta.commands.copy import CopyResult
 
 

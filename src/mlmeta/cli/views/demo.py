@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mlmeta.cli.views import backup, listing, restore, text
+from mlmeta.cli import text
+from mlmeta.cli.views import backup, listing, restore
 from mlmeta.commands.demo import DemoResult
 
 

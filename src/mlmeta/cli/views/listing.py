@@ -7,7 +7,7 @@ from collections import Counter
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mlmeta.cli.views import text
+from mlmeta.cli import text
 from mlmeta.commands.list import ListResult
 from mlmeta.snapshot.catalog import SnapshotInfo, State
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mlmeta.cli.views import text
+from mlmeta.cli import text
 from mlmeta.commands.restore import RestoreResult
 from mlmeta.stores.target import Plan
 from mlmeta.stores.verification import Comparison

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mlmeta.cli.views import text
+from mlmeta.cli import text
 from mlmeta.commands.shown import MetricOverRuns, MetricOverSteps, ModelList, Overview, RunDetail, RunTable
 from mlmeta.schema import LatestMetric
 

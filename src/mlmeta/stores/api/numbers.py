@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlmeta.schema import RegisteredModel
-from mlmeta.stores.api import marks
+from mlmeta.stores.api import restore_tags
 
 MOST_FILLERS = 100
 """Most versions of a model that are created and deleted again to keep the numbers of others."""
@@ -40,10 +40,8 @@ class Numbers:
             timestamp: the snapshot's.
         """
         highest, changed = max(versions, default=0), entity.last_updated_timestamp
-        mark = entity.tags.get(marks.VERSIONS, "")
-        if mark == marks.filling(
-            timestamp
-        ):  # by a killed restore, which went no further than the next number it wanted
+        mark = entity.tags.get(restore_tags.VERSIONS, "")
+        if mark == restore_tags.filling(timestamp):  # a killed restore went no further than the next number it wanted
             return Numbers(highest)
         marked, _, moment = mark.partition(" ")
         known = [highest, int(marked) if marked.isdigit() else 0]

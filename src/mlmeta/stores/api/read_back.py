@@ -18,10 +18,10 @@ from mlmeta.schema import (
     run_order,
 )
 from mlmeta.snapshot.selecting import Selected
-from mlmeta.stores.api import marks
-from mlmeta.stores.api.restore_logged_models import translated
-from mlmeta.stores.api.sources import is_same_run, is_same_source
-from mlmeta.stores.api.state import Place, State
+from mlmeta.stores.api import restore_tags
+from mlmeta.stores.api.context import Place, State
+from mlmeta.stores.api.logged_models import translated
+from mlmeta.stores.api.model_sources import is_same_run, is_same_source
 from mlmeta.stores.target import Readback
 
 
@@ -91,9 +91,9 @@ def _experiment(record: Experiment, place: Place, location: str | None) -> Exper
 
 def _run(record: Run, place: Place, sources: dict[str, str]) -> Run:
     """Runs of others stay as they are; nothing in the snapshot is compared with them."""
-    tags = marks.without(record.tags)
-    if parent := tags.get(marks.PARENT_RUN_ID):
-        tags[marks.PARENT_RUN_ID] = sources.get(parent, parent)
+    tags = restore_tags.without(record.tags)
+    if parent := tags.get(restore_tags.PARENT_RUN_ID):
+        tags[restore_tags.PARENT_RUN_ID] = sources.get(parent, parent)
     return record.model_copy(
         update={
             "run_id": sources.get(record.run_id, record.run_id),

@@ -10,16 +10,15 @@ from mlmeta.progress import Progress, Silent
 from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, ModelVersion, Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
-from mlmeta.stores.api import diagnosis
-from mlmeta.stores.api import restore_experiments as experiments
+from mlmeta.stores.api import diagnosis, experiments
 from mlmeta.stores.api.connection import Connection
+from mlmeta.stores.api.context import State
+from mlmeta.stores.api.existing import all_runs, has_foreign_runs, settle, survey
+from mlmeta.stores.api.logged_models import LoggedModelRestorer, note_logged_models
+from mlmeta.stores.api.model_sources import references
 from mlmeta.stores.api.read_back import read_back
-from mlmeta.stores.api.restore_logged_models import LoggedModelRestorer, note_logged_models
-from mlmeta.stores.api.restore_registry import ModelRestorer
-from mlmeta.stores.api.restore_runs import RunRestorer, plan_run
-from mlmeta.stores.api.sources import references
-from mlmeta.stores.api.state import State
-from mlmeta.stores.api.survey import all_runs, has_foreign_runs, settle, survey
+from mlmeta.stores.api.registered_models import ModelRestorer
+from mlmeta.stores.api.runs import RunRestorer, plan_run
 from mlmeta.stores.rewrite import Prefix, Rewriter
 from mlmeta.stores.target import Plan, Readback, Report
 

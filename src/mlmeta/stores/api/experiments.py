@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mlmeta.stores.api import diagnosis, marks
-from mlmeta.stores.api.accepted import accepted, experiment_obstacle
+from mlmeta.stores.api import diagnosis, restore_tags
 from mlmeta.stores.api.connection import Connection
-from mlmeta.stores.api.sources import is_elsewhere
-from mlmeta.stores.api.state import Place, State
-from mlmeta.stores.api.survey import search_runs
+from mlmeta.stores.api.context import Place, State
+from mlmeta.stores.api.existing import search_runs
+from mlmeta.stores.api.model_sources import is_elsewhere
+from mlmeta.stores.api.name_rules import accepted, experiment_obstacle
 from mlmeta.stores.target import deleted_in_target
 
 
@@ -75,12 +75,12 @@ def finish(connection: Connection, state: State) -> None:
 def _create(connection: Connection, state: State, place: Place, timestamp: str, *, writes: bool) -> None:
     experiment = place.experiment
     tags = {
-        **accepted("experiment", experiment.name, marks.without(experiment.tags), state),
-        marks.SOURCE_EXPERIMENT_ID: experiment.experiment_id,
-        marks.SNAPSHOT: timestamp,
+        **accepted("experiment", experiment.name, restore_tags.without(experiment.tags), state),
+        restore_tags.SOURCE_EXPERIMENT_ID: experiment.experiment_id,
+        restore_tags.SNAPSHOT: timestamp,
     }
     if place.delete_last:
-        tags[marks.TO_DELETE] = timestamp
+        tags[restore_tags.TO_DELETE] = timestamp
     location = state.rewritten("experiments", experiment.artifact_location)
     if is_elsewhere(location, state):
         _refuse_location(state, place, "a server takes none on another host")
@@ -118,7 +118,7 @@ def _revive(connection: Connection, state: State, place: Place, timestamp: str) 
     runs = list(search_runs(connection, [place.target_id]))
     connection.client.restore_experiment(place.target_id)
     if place.delete_last:
-        connection.client.set_experiment_tag(place.target_id, marks.TO_DELETE, timestamp)
+        connection.client.set_experiment_tag(place.target_id, restore_tags.TO_DELETE, timestamp)
     for run in runs:
         run_id = run.info.run_id
         if run.info.lifecycle_stage == "deleted":
@@ -131,7 +131,7 @@ def _revive(connection: Connection, state: State, place: Place, timestamp: str) 
 def _add_tags(connection: Connection, state: State, place: Place, *, writes: bool) -> None:
     """Tags that the target's experiment lacks; those it has stay as they are."""
     there = connection.client.get_experiment(place.target_id).tags
-    lacking = {key: value for key, value in marks.without(place.experiment.tags).items() if key not in there}
+    lacking = {key: value for key, value in restore_tags.without(place.experiment.tags).items() if key not in there}
     taken = accepted("experiment", place.experiment.name, lacking, state)
     for key, value in taken.items() if writes else ():
         connection.client.set_experiment_tag(place.target_id, key, value)

@@ -1,7 +1,7 @@
 """The model registry: models, and versions under their own numbers, gaps included.
 
-`marks.VERSION` says which number a version was made for, and `marks.VERSIONS` on the model that a restore is making
-versions, so that what a killed one leaves in a gap is known and removed.
+`restore_tags.VERSION` says which number a version was made for, and `restore_tags.VERSIONS` on the model that a restore
+is making versions, so that what a killed one leaves in a gap is known and removed.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlmeta.schema import ModelVersion, RegisteredModel
-from mlmeta.stores.api import diagnosis, marks
-from mlmeta.stores.api.accepted import accepted, alias_obstacle
+from mlmeta.stores.api import diagnosis, restore_tags
 from mlmeta.stores.api.connection import Connection
+from mlmeta.stores.api.context import State
 from mlmeta.stores.api.filters import name_filter
+from mlmeta.stores.api.model_sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
+from mlmeta.stores.api.name_rules import accepted, alias_obstacle
 from mlmeta.stores.api.numbers import Numbers
-from mlmeta.stores.api.sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
-from mlmeta.stores.api.state import State
 
 _PAGE = 1000
 
@@ -30,7 +30,7 @@ class Held:
         entity: the model; None: there is none.
         versions: by number.
         numbers: that its versions can still have.
-        is_filling: whether `marks.VERSIONS` says that a restore makes versions of it.
+        is_filling: whether `restore_tags.VERSIONS` says that a restore makes versions of it.
         was_filling: whether it said so before, for one that was killed.
     """
 
@@ -85,7 +85,7 @@ class ModelRestorer:
         entity = find(self._connection, model.name)
         if entity is None:
             return Held()
-        is_filling = entity.tags.get(marks.VERSIONS) == marks.filling(self._timestamp)
+        is_filling = entity.tags.get(restore_tags.VERSIONS) == restore_tags.filling(self._timestamp)
         versions = self._clean(model.name, is_filling=is_filling)
         return Held(entity, versions, Numbers.of(model, entity, versions, self._timestamp), is_filling, is_filling)
 
@@ -93,7 +93,7 @@ class ModelRestorer:
         """The target's versions by number, without what an interrupted restore left in gaps: that is removed."""
         found = {}
         for entity in versions_of(self._connection, name):
-            number = entity._tags.get(marks.VERSION)
+            number = entity._tags.get(restore_tags.VERSION)
             if not is_filling or number is None or number == str(entity.version):
                 found[int(entity.version)] = entity
             elif self._writes:
@@ -103,10 +103,10 @@ class ModelRestorer:
     def _create(self, model: RegisteredModel, held: Held) -> None:
         from mlflow.entities.model_registry import RegisteredModelTag
 
-        marked = {marks.SNAPSHOT: self._timestamp}
+        marked = {restore_tags.SNAPSHOT: self._timestamp}
         if model.versions:
-            marked[marks.VERSIONS] = marks.filling(self._timestamp)
-        tags = accepted("registered model", model.name, marks.without(model.tags), self._state) | marked
+            marked[restore_tags.VERSIONS] = restore_tags.filling(self._timestamp)
+        tags = accepted("registered model", model.name, restore_tags.without(model.tags), self._state) | marked
         if self._writes:
             self._connection.registry.create_registered_model(
                 model.name, [RegisteredModelTag(k, v) for k, v in tags.items()], model.description
@@ -157,10 +157,10 @@ class ModelRestorer:
 
     def _tags(self, name: str, version: ModelVersion, wanted: Repointed) -> dict[str, str]:
         where = f"{name} version {version.version}"
-        tags = accepted("model version", where, marks.without(version.tags), self._state)
-        tags |= {marks.SNAPSHOT: self._timestamp, marks.VERSION: str(version.version)}
+        tags = accepted("model version", where, restore_tags.without(version.tags), self._state)
+        tags |= {restore_tags.SNAPSHOT: self._timestamp, restore_tags.VERSION: str(version.version)}
         if wanted.source != version.source:
-            tags[marks.SOURCE_URI] = version.source or ""
+            tags[restore_tags.SOURCE_URI] = version.source or ""
         return tags
 
     def _create_next(self, name: str, version: ModelVersion, wanted: Repointed, tags: dict[str, str]) -> int:
@@ -179,7 +179,7 @@ class ModelRestorer:
 
     def _mark_filling(self, name: str, held: Held) -> None:
         if not held.is_filling:
-            self._set_mark(name, marks.filling(self._timestamp))
+            self._set_mark(name, restore_tags.filling(self._timestamp))
             held.is_filling = True
 
     def _finish(self, model: RegisteredModel, held: Held) -> None:
@@ -190,7 +190,7 @@ class ModelRestorer:
             return
         try:
             entity = self._connection.registry.get_registered_model(model.name)
-            self._set_mark(model.name, marks.filled(held.numbers.last, entity.last_updated_timestamp))
+            self._set_mark(model.name, restore_tags.filled(held.numbers.last, entity.last_updated_timestamp))
         except MlflowException as error:
             self._connection.check()
             self._state.refuse("registered model", model.name, f"not marked as done: {self._connection.reason(error)}")
@@ -198,12 +198,14 @@ class ModelRestorer:
     def _set_mark(self, name: str, value: str) -> None:
         from mlflow.entities.model_registry import RegisteredModelTag
 
-        self._connection.registry.set_registered_model_tag(name, RegisteredModelTag(marks.VERSIONS, value))
+        self._connection.registry.set_registered_model_tag(name, RegisteredModelTag(restore_tags.VERSIONS, value))
 
     def _set_stage(self, name: str, version: ModelVersion, entity: Any, *, resumes: bool) -> None:
         """Set the stage of a version that was just made, or that a killed restore left without one."""
         stage = version.current_stage
-        cut_short = resumes and entity is not None and marks.SNAPSHOT in entity._tags and entity.current_stage == "None"
+        cut_short = (
+            resumes and entity is not None and restore_tags.SNAPSHOT in entity._tags and entity.current_stage == "None"
+        )
         if self._writes and (entity is None or cut_short) and stage not in {None, "None"}:
             self._connection.registry.transition_model_version_stage(name, str(version.version), stage, False)
             self._state.completed.add(("model version", f"{name} version {version.version}", "current_stage"))

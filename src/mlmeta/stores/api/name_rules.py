@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from mlmeta.stores.api.state import State
+from mlmeta.stores.api.context import State
 
 
 def accepted(kind: str, identifier: str, tags: dict[str, str], state: State) -> dict[str, str]:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from mlmeta.schema import ModelVersion
-from mlmeta.stores.api import marks
-from mlmeta.stores.api.state import State
+from mlmeta.stores.api import restore_tags
+from mlmeta.stores.api.context import State
 
 DATABASE_HINT = "restore into the server's database instead: it keeps ids, version numbers and all sources"
 
@@ -64,7 +64,7 @@ def is_same_source(source: str | None, tags: dict[str, str], version: ModelVersi
     """
     located = _located(version, state)
     known = {uri or None for wanted in (version.source, located) for uri in (wanted, state.rewriter.preview(wanted))}
-    return (source or None) in known or tags.get(marks.SOURCE_URI) == (version.source or "")
+    return (source or None) in known or tags.get(restore_tags.SOURCE_URI) == (version.source or "")
 
 
 def is_same_run(run_id: str | None, version: ModelVersion, state: State) -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 from mlmeta.progress import Progress
 from mlmeta.schema import LOGGED_MODELS, LoggedModel, LoggedModelMetric, Run
 from mlmeta.snapshot.selecting import Selected
-from mlmeta.stores.api import diagnosis, marks
-from mlmeta.stores.api.accepted import accepted, logged_model_obstacle
-from mlmeta.stores.api.batch import ITEMS
+from mlmeta.stores.api import diagnosis, restore_tags
 from mlmeta.stores.api.connection import Connection
-from mlmeta.stores.api.state import Place, State
+from mlmeta.stores.api.context import Place, State
+from mlmeta.stores.api.log_batch import ITEMS
+from mlmeta.stores.api.name_rules import accepted, logged_model_obstacle
 from mlmeta.stores.target import deleted_in_target
 
 _PAGE = 100
@@ -32,9 +32,9 @@ def note_logged_models(connection: Connection, selected: Selected, state: State)
     for experiment_id in (there or [_DEFAULT]) if known else ():
         for entity in _search(connection, experiment_id, state):
             state.native_models[entity.model_id] = entity.artifact_location or ""
-            source = entity.tags.get(marks.SOURCE_MODEL_ID)
+            source = entity.tags.get(restore_tags.SOURCE_MODEL_ID)
             if source in known:
-                state.logged_models[source] = (entity.model_id, marks.SNAPSHOT in entity.tags)
+                state.logged_models[source] = (entity.model_id, restore_tags.SNAPSHOT in entity.tags)
     for model in selected.logged_models():
         if model.model_id in state.native_models:  # itself, not what an earlier restore made of it
             state.logged_models.pop(model.model_id, None)
@@ -116,7 +116,7 @@ class LoggedModelRestorer:
             self._make(model, self._state.places[model.experiment_id])
 
     def _make(self, model: LoggedModel, place: Place) -> None:
-        tags = accepted("logged model", model.model_id, marks.without(model.tags), self._state)
+        tags = accepted("logged model", model.model_id, restore_tags.without(model.tags), self._state)
         if self._writes:
             self._write(model, place, tags)
         else:
@@ -135,14 +135,14 @@ class LoggedModelRestorer:
         self._log_metrics(model, target_id)
         if model.status in _FINAL:
             client.finalize_logged_model(target_id, model.status)
-        client.set_logged_model_tags(target_id, {marks.SNAPSHOT: self._timestamp})
+        client.set_logged_model_tags(target_id, {restore_tags.SNAPSHOT: self._timestamp})
         self._state.logged_models[model.model_id] = (target_id, True)
 
     def _create(self, model: LoggedModel, place: Place, tags: dict[str, str]) -> str:
-        tags = {**tags, marks.SOURCE_MODEL_ID: model.model_id}
+        tags = {**tags, restore_tags.SOURCE_MODEL_ID: model.model_id}
         location = self._state.rewritten("logged models", model.artifact_location)
         if location:
-            tags[marks.SOURCE_ARTIFACT_URI] = location
+            tags[restore_tags.SOURCE_ARTIFACT_URI] = location
         run_id = model.source_run_id
         entity = self._connection.client.create_logged_model(
             place.target_id,

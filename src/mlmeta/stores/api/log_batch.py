@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from mlmeta.schema import HistoryLine, Point
 from mlmeta.snapshot.reader import RunHistories
-from mlmeta.stores.api.accepted import key_obstacle
 from mlmeta.stores.api.connection import Connection
+from mlmeta.stores.api.name_rules import key_obstacle
 from mlmeta.stores.target import Refusal
 
 ITEMS = 1000

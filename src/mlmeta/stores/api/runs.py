@@ -1,8 +1,8 @@
 """Runs: first all are created, so that their new ids are known, then each is filled.
 
-A run carries the tag `marks.SNAPSHOT` once it is complete, and not before. What a killed restore left half-filled
-is found by `marks.SOURCE_RUN_ID` and filled again: the store keeps params, tags and metric points as sets, so nothing
-doubles.
+A run carries the tag `restore_tags.SNAPSHOT` once it is complete, and not before. What a killed restore left
+half-filled is found by `restore_tags.SOURCE_RUN_ID` and filled again: the store keeps params, tags and metric points as
+sets, so nothing doubles.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from mlmeta.progress import Progress
 from mlmeta.schema import RUNS, DatasetInput, Run
 from mlmeta.snapshot.reader import RunHistories, RunLines
 from mlmeta.snapshot.selecting import Selected
-from mlmeta.stores.api import diagnosis, marks
-from mlmeta.stores.api.batch import Batch, log, may_be_refused, sift
+from mlmeta.stores.api import diagnosis, restore_tags
 from mlmeta.stores.api.connection import Connection
-from mlmeta.stores.api.state import Fate, KnownRun, State
+from mlmeta.stores.api.context import Fate, KnownRun, State
+from mlmeta.stores.api.log_batch import Batch, log, may_be_refused, sift
 from mlmeta.stores.target import Refusal
 
 _WHOLE_RUN = "run"
@@ -64,9 +64,9 @@ class RunRestorer:
         from mlflow.exceptions import MlflowException
 
         tags = {
-            marks.SOURCE_RUN_ID: run.run_id,
-            marks.SOURCE_EXPERIMENT_ID: run.experiment_id,
-            marks.SOURCE_ARTIFACT_URI: run.artifact_uri or "",
+            restore_tags.SOURCE_RUN_ID: run.run_id,
+            restore_tags.SOURCE_EXPERIMENT_ID: run.experiment_id,
+            restore_tags.SOURCE_ARTIFACT_URI: run.artifact_uri or "",
         }
         try:
             created = self._connection.tracking.create_run(
@@ -145,11 +145,11 @@ class RunRestorer:
         return [*refused, *foreseen(run, self._state)]
 
     def _batch(self, item: RunHistories) -> Batch:
-        tags = marks.without(item.run.tags)
-        parent = tags.get(marks.PARENT_RUN_ID)
+        tags = restore_tags.without(item.run.tags)
+        parent = tags.get(restore_tags.PARENT_RUN_ID)
         if parent is not None:
-            tags[marks.PARENT_RUN_ID] = self._state.target_run(parent) or parent
-        return Batch.of(item, tags, {marks.SNAPSHOT: self._timestamp})
+            tags[restore_tags.PARENT_RUN_ID] = self._state.target_run(parent) or parent
+        return Batch.of(item, tags, {restore_tags.SNAPSHOT: self._timestamp})
 
 
 def count(run: Run, fate: Fate, state: State) -> None:
@@ -187,7 +187,7 @@ def plan_run(item: RunLines, state: State) -> None:
         state.coming_runs.add(run.run_id)
     if fate in {Fate.CREATE, Fate.FILL} or (fate is Fate.UNDELETE and known is not None and not known.snapshot):
         doubtful = tuple(line.record() for line in item.lines if may_be_refused(line))
-        batch = Batch.of(RunHistories(run, doubtful), marks.without(run.tags), {})
+        batch = Batch.of(RunHistories(run, doubtful), restore_tags.without(run.tags), {})
         state.refused += (*sift(batch, run.run_id)[1], *foreseen(run, state))
 
 

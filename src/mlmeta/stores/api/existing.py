@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mlmeta.schema import Experiment, Run
-from mlmeta.stores.api import marks
+from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.connection import Connection
-from mlmeta.stores.api.sources import STRICT_SINCE
-from mlmeta.stores.api.state import NATIVE, Extent, KnownRun, Place, State
+from mlmeta.stores.api.context import NATIVE, Extent, KnownRun, Place, State
+from mlmeta.stores.api.model_sources import STRICT_SINCE
 
 _PAGE = 1000
 
@@ -46,7 +46,7 @@ def _place(experiment: Experiment, entity: Any, timestamp: str) -> Place:
         return Place(experiment, delete_last=deleted)
     tags = dict(entity.tags)
     gone = entity.lifecycle_stage == "deleted"
-    joined = tags.get(marks.SOURCE_EXPERIMENT_ID) != experiment.experiment_id
+    joined = tags.get(restore_tags.SOURCE_EXPERIMENT_ID) != experiment.experiment_id
     return Place(
         experiment,
         target_id=str(entity.experiment_id),
@@ -54,7 +54,7 @@ def _place(experiment: Experiment, entity: Any, timestamp: str) -> Place:
         joined=joined,
         own=not joined or _identity(experiment) == (str(entity.experiment_id), entity.creation_time),
         deleted=gone,
-        delete_last=deleted and (gone or tags.get(marks.TO_DELETE) == timestamp),
+        delete_last=deleted and (gone or tags.get(restore_tags.TO_DELETE) == timestamp),
     )
 
 
@@ -116,12 +116,13 @@ def _note_runs(connection: Connection, experiment_id: str, state: State, timesta
         state.native.add(run_id)
         if deleted:
             state.native_deleted.add(run_id)
-        if run.data.tags.get(marks.SNAPSHOT) != timestamp:  # what a server refused of this snapshot was told before
+        completed_from = run.data.tags.get(restore_tags.SNAPSHOT, "")
+        if completed_from != timestamp:  # what a server refused of this snapshot was told before
             state.extents[run_id] = Extent.of(run.data.params, run.data._metric_objs)
-        source = run.data.tags.get(marks.SOURCE_RUN_ID)
+        source = run.data.tags.get(restore_tags.SOURCE_RUN_ID)
         if source is None:
             continue
-        known = KnownRun(run_id, run.data.tags.get(marks.SNAPSHOT, ""), deleted)
+        known = KnownRun(run_id, completed_from, deleted)
         other = state.runs.get(source)
         if other is None or (known.snapshot and not other.snapshot):
             state.runs[source] = known

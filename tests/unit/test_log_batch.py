@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmeta.stores.api.batch import ITEMS, PARAMS_OR_TAGS, Batch
+from mlmeta.stores.api.log_batch import ITEMS, PARAMS_OR_TAGS, Batch
 
 _COUNTS = st.one_of(st.integers(0, 3), st.sampled_from([99, 100, 101, 999, 1000, 1001, 2500]))
 _FEW = st.one_of(st.integers(0, 3), st.sampled_from([97, 98, 99, 100, 101, 250]))

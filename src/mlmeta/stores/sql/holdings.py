@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from mlmeta.errors import InternalError
 from mlmeta.schema import Dataset, Experiment, History, LoggedModel, RegisteredModel, Run
 from mlmeta.stores.sql.batches import batches
+from mlmeta.stores.sql.database_tables import DEFAULT_WORKSPACE, Tables
 from mlmeta.stores.sql.lanes import Lanes
 from mlmeta.stores.sql.leftovers import Leftover, Link, leftovers
 from mlmeta.stores.sql.read_experiments import read_experiments
@@ -20,7 +21,6 @@ from mlmeta.stores.sql.read_logged_models import logged_models_by_id
 from mlmeta.stores.sql.read_models import read_models
 from mlmeta.stores.sql.read_runs import runs_by_id
 from mlmeta.stores.sql.runs_with_histories import side_by_side, with_histories
-from mlmeta.stores.sql.tables import DEFAULT_WORKSPACE, Tables
 
 DEFAULT_ID = 0
 DEFAULT_NAME = "Default"

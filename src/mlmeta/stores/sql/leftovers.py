@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.stores.sql.tables import Tables, among
+from mlmeta.stores.sql.database_tables import Tables, among
 
 Link = tuple[str, str, str, str]
 """The primary key of the table `inputs`: type and id of a source and of a destination."""

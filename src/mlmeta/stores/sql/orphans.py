@@ -15,9 +15,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema import Selection, Skipped
+from mlmeta.stores.sql.database_tables import Tables, by_bytes
 from mlmeta.stores.sql.fetching import rows_of
 from mlmeta.stores.sql.oddities import shown
-from mlmeta.stores.sql.tables import Tables, by_bytes
 
 NAMED = 20
 """Orphans that are named; of more, the number is told."""

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import ColumnElement
 
-from mlmeta.stores.sql.tables import Tables, by_bytes
+from mlmeta.stores.sql.database_tables import Tables, by_bytes
 
 Columns = tuple[str, str, list[int], list[int], list[float]]
 """Run id, metric key, and the columns step, timestamp (milliseconds since the epoch) and value."""

@@ -11,9 +11,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema import ModelVersion, RegisteredModel
 from mlmeta.stores.sql.batches import batches, grouped
+from mlmeta.stores.sql.database_tables import Tables, by_bytes
 from mlmeta.stores.sql.fetching import rows_of
 from mlmeta.stores.sql.oddities import shown
-from mlmeta.stores.sql.tables import Tables, by_bytes
 
 KIND = "registered model"
 NO_STAGE = "None"

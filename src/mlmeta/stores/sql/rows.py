@@ -13,8 +13,8 @@ from itertools import repeat
 from typing import Any
 
 from mlmeta.schema import DatasetInput, Experiment, LoggedModel, LoggedModelMetric, MetricHistory, RegisteredModel, Run
+from mlmeta.stores.sql.database_tables import DEFAULT_WORKSPACE
 from mlmeta.stores.sql.read_logged_models import STATUSES
-from mlmeta.stores.sql.tables import DEFAULT_WORKSPACE
 
 Row = tuple[Any, ...]
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.schema import Skipped
-from mlmeta.stores.sql.tables import Tables
+from mlmeta.stores.sql.database_tables import Tables
 
 _REVISIONS = """
 451aebb31d03 90e64c465722 181f10493468

@@ -13,7 +13,7 @@ from mlmeta.snapshot.catalog import State, describe, file_sets
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
-from mlmeta.stores.earlier import Earlier
+from mlmeta.stores.base import Earlier
 from mlmeta.stores.source import Item, Source
 
 SOUND = frozenset({State.COMPLETE, State.PARTIAL, State.LEGACY})

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mlmeta.progress import Progress
 from mlmeta.schema import Line, Selection, Skipped
-from mlmeta.stores.earlier import Earlier
+from mlmeta.stores.base import Earlier
 
 Item = Line | Skipped
 """A record, or the name of something that could not be read."""

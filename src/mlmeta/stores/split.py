@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mlmeta.progress import Progress
 from mlmeta.schema import RegisteredModel, Run, Selection
-from mlmeta.stores.earlier import Earlier
+from mlmeta.stores.base import Earlier
 from mlmeta.stores.source import Item, Source
 
 

@@ -20,10 +20,10 @@ from mlmeta.stores.api.paging import Search, found_by
 from mlmeta.stores.api.permissions import hidden_from
 from mlmeta.stores.api.proof import is_proven
 from mlmeta.stores.api.read_logged_models import read_logged_models
-from mlmeta.stores.api.read_registry import read_models
+from mlmeta.stores.api.read_registered_models import read_models
 from mlmeta.stores.api.read_runs import PAGE, RunReader
-from mlmeta.stores.api.unsaved import read_unsaved
-from mlmeta.stores.earlier import Earlier
+from mlmeta.stores.api.unsupported import read_unsaved
+from mlmeta.stores.base import Earlier
 from mlmeta.stores.source import Item, SourceInfo
 from mlmeta.stores.split import belongs
 

@@ -21,7 +21,7 @@ from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.pace import Pace
 from mlmeta.stores.api.paging import pages
 from mlmeta.stores.api.settled import settled
-from mlmeta.stores.earlier import Earlier
+from mlmeta.stores.base import Earlier
 
 if TYPE_CHECKING:
     from requests import Response

@@ -13,7 +13,7 @@ from mlmeta.errors import UsageError
 from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
 from mlmeta.schema import HISTORIES, Run, Selection, Skipped
-from mlmeta.stores.earlier import Earlier
+from mlmeta.stores.base import Earlier
 from mlmeta.stores.source import Item, SourceInfo
 from mlmeta.stores.sql.batches import BATCH
 from mlmeta.stores.sql.database import SQLITE, parse

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from mlflow.store.db import utils
 
-from mlmeta.stores.sql import blank as module
 from mlmeta.stores.sql import schema
-from mlmeta.stores.sql.blank import blank_store, revision_of
+from mlmeta.stores.sql import schema_cache as module
+from mlmeta.stores.sql.schema_cache import blank_store, revision_of
 
 
 def definitions(path: Path) -> list[tuple[str, str, list[str]]]:

@@ -14,7 +14,7 @@ from mlmeta.errors import ConnectionFailedError
 from mlmeta.schema import Experiment, LatestMetric, Line, MetricHistory, Record, Run, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selecting import Selected
-from mlmeta.stores.sql import lanes
+from mlmeta.stores.sql import parallel_reads
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.verification import compare
@@ -57,7 +57,7 @@ def uri(snapshot: Snapshot, postgres: Callable[[], str]) -> str:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What came of each further connection."""
     said: list[str] = []
-    real = lanes._opened
+    real = parallel_reads._opened
 
     def counted(*arguments: object) -> object:
         said.append("refused")
@@ -65,7 +65,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         said[-1] = "opened"
         return found
 
-    monkeypatch.setattr(lanes, "_opened", counted)
+    monkeypatch.setattr(parallel_reads, "_opened", counted)
     return said
 
 
@@ -77,7 +77,7 @@ def execute(uri: str, *statements: str) -> None:
 
 def test_all_is_read_in_order(uri: str, snapshot: Snapshot, tmp_path: Path, opened: list[str]) -> None:
     assert digests(backup(uri, tmp_path)) == digests(snapshot)
-    assert opened == ["opened"] * lanes.LANES
+    assert opened == ["opened"] * parallel_reads.LANES
 
 
 def test_all_connections_see_one_moment(
@@ -89,7 +89,7 @@ def test_all_connections_see_one_moment(
     found = [next(reading)]
     execute(uri, "DELETE FROM metrics WHERE mod(step, 2) = 0", "UPDATE runs SET name = 'changed'")
     found.extend(reading)
-    assert opened == ["opened"] * lanes.LANES
+    assert opened == ["opened"] * parallel_reads.LANES
     assert digests(snapshot_of(found, tmp_path)) == digests(snapshot)
     assert digests(backup(uri, tmp_path / "now")) != digests(snapshot)
 
@@ -97,7 +97,7 @@ def test_all_connections_see_one_moment(
 def test_a_proof_reads_side_by_side(uri: str, snapshot: Snapshot, opened: list[str]) -> None:
     back = SqlTarget(uri).read_back(snapshot, ALL, lambda _: iter(()))
     assert list(map(to_line, back)) == list(map(to_line, records()))
-    assert opened == ["opened"] * lanes.LANES
+    assert opened == ["opened"] * parallel_reads.LANES
 
 
 def test_a_proof_side_by_side_sees_each_difference(snapshot: Snapshot, postgres: Callable[[], str]) -> None:

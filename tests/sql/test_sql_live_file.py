@@ -20,7 +20,7 @@ from sql_helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
 from mlmeta import diff
 from mlmeta.errors import TemporaryFolderError
 from mlmeta.schema import Run
-from mlmeta.stores.sql import sqlite_copier, sqlite_files, still
+from mlmeta.stores.sql import sqlite, sqlite_copy, still
 from mlmeta.stores.sql.database import Database
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
@@ -165,11 +165,11 @@ def test_a_file_that_becomes_another_one_is_not_copied(
             shutil.copy(store, store.with_name("other.db")).rename(store)
         return lock(*arguments, **options)  # type: ignore[call-overload, no-any-return]
 
-    monkeypatch.setattr(sqlite_copier.sqlite3, "connect", changed)
+    monkeypatch.setattr(sqlite_copy.sqlite3, "connect", changed)
     copy = store.with_name("copy.db")
     copy.touch()
     with pytest.raises((sqlite3.OperationalError, FileNotFoundError), match=word):
-        sqlite_copier.copy(store, sqlite_files.file_uri(store, "ro"), copy, 1, os.getppid())
+        sqlite_copy.copy(store, sqlite.file_uri(store, "ro"), copy, 1, os.getppid())
 
 
 def test_too_little_room_is_told_before_anything_is_copied(
@@ -205,9 +205,7 @@ def test_a_copy_that_nobody_waits_for_is_not_finished(store: Path, tmp_path: Pat
     """As where mlmeta is killed."""
     copy = tmp_path / "copy.db"
     copy.touch()
-    words = (str(store), sqlite_files.file_uri(store, "ro"), str(copy), "1", "1")  # the parent: another process
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", sqlite_copier.__file__, *words], capture_output=True, check=False
-    )
+    words = (str(store), sqlite.file_uri(store, "ro"), str(copy), "1", "1")  # the parent: another process
+    done = subprocess.run([sys.executable, "-I", "-S", sqlite_copy.__file__, *words], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert not copy.exists()

@@ -15,7 +15,7 @@ from tests.support.cli import Cli
 
 from mlmeta.errors import AuthenticationError, IncompatibleStoreError, UnreachableError
 from mlmeta.schema import Skipped
-from mlmeta.stores.sql import database, sqlite_files
+from mlmeta.stores.sql import database, sqlite
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.unseen import _STEPS, expected
 
@@ -136,7 +136,7 @@ def test_a_view_in_place_of_the_runs_is_no_store(store: Path) -> None:
 
 
 def test_a_locked_file_is_waited_for_and_named(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_files, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.2)
     with closing(sqlite3.connect(store, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.raises(UnreachableError, match="database is locked") as error:

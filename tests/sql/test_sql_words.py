@@ -24,7 +24,7 @@ from mlmeta.errors import (
     UnreachableError,
 )
 from mlmeta.stores.sql.database import parse
-from mlmeta.stores.sql.database_errors import translate
+from mlmeta.stores.sql.errors import translate
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import ensure_schema
 

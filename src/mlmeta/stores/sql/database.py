@@ -20,9 +20,9 @@ from mlmeta.errors import IncompatibleStoreError, MissingStoreError, UsageError
 from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
 from mlmeta.stores.address import ESCAPES
-from mlmeta.stores.sql.database_errors import missing_driver, translate
-from mlmeta.stores.sql.locks import Locks
-from mlmeta.stores.sql.sqlite_files import BUSY_SECONDS, sqlite_engine
+from mlmeta.stores.sql.errors import missing_driver, translate
+from mlmeta.stores.sql.sqlite import BUSY_SECONDS, sqlite_engine
+from mlmeta.stores.sql.writing import Locks
 
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"

@@ -18,14 +18,14 @@ from mlmeta.stores.source import Item, SourceInfo
 from mlmeta.stores.sql.batches import BATCH
 from mlmeta.stores.sql.database import SQLITE, parse
 from mlmeta.stores.sql.database_tables import Tables
-from mlmeta.stores.sql.lanes import Lanes, export_moment, lanes_at
-from mlmeta.stores.sql.left_out import left_out
 from mlmeta.stores.sql.orphans import hidden_orphans, orphans
+from mlmeta.stores.sql.parallel_reads import Lanes, export_moment, lanes_at
 from mlmeta.stores.sql.read_experiments import experiment_names, read_experiments
 from mlmeta.stores.sql.read_logged_models import stream_logged_models
 from mlmeta.stores.sql.read_models import model_names, read_models
 from mlmeta.stores.sql.read_runs import count_runs, stream_runs
 from mlmeta.stores.sql.runs_with_histories import Records, side_by_side, with_histories
+from mlmeta.stores.sql.skipped import left_out
 from mlmeta.stores.sql.still import reading_still
 from mlmeta.stores.sql.unseen import unseen
 

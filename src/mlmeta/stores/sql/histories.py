@@ -19,9 +19,9 @@ from sqlalchemy.exc import OperationalError
 from mlmeta.schema import History, HistoryLine, MetricHistory, Run
 from mlmeta.schema.metrics import POINTS_PER_RECORD, canonical, to_records
 from mlmeta.stores.sql.database_tables import Tables, among, by_bytes
-from mlmeta.stores.sql.fetching import UNDECODABLE, rows_of
 from mlmeta.stores.sql.odd_points import OddPointsError, is_latest, is_plain
 from mlmeta.stores.sql.postgres import history_columns, history_texts
+from mlmeta.stores.sql.queries import UNDECODABLE, rows_of
 
 _NAN = float("nan")
 

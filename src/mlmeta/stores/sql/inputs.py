@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 from mlmeta.schema import Dataset, DatasetInput
 from mlmeta.stores.sql.batches import batches, grouped
 from mlmeta.stores.sql.database_tables import Tables, among
-from mlmeta.stores.sql.fetching import rows_of
 from mlmeta.stores.sql.oddities import shown
+from mlmeta.stores.sql.queries import rows_of
 
 _DATASET = ("name", "digest", "dataset_source_type", "dataset_source", "dataset_schema", "dataset_profile")
 

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.schema import LatestMetric, Run
 from mlmeta.stores.sql.database_tables import Tables, among
-from mlmeta.stores.sql.fetching import rows_of
 from mlmeta.stores.sql.odd_points import points_of
+from mlmeta.stores.sql.queries import rows_of
 
 Latest = dict[str, dict[str, Any]]
 """By key, what makes a `LatestMetric`: pydantic builds them with the run, in a third of the time."""

@@ -16,8 +16,8 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema import Selection, Skipped
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
-from mlmeta.stores.sql.fetching import rows_of
 from mlmeta.stores.sql.oddities import shown
+from mlmeta.stores.sql.queries import rows_of
 
 NAMED = 20
 """Orphans that are named; of more, the number is told."""

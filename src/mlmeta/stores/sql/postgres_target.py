@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.errors import InternalError
-from mlmeta.stores.sql.blank import CACHE, keep, kept, statements_name
+from mlmeta.stores.sql.schema_cache import CACHE, keep, kept, statements_name
 
 _KEYS = """
 SELECT conname, pg_get_constraintdef(oid), contype = 'f' FROM pg_constraint

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 from mlmeta.schema import Experiment
 from mlmeta.stores.sql.batches import batches, grouped
 from mlmeta.stores.sql.database_tables import Tables
-from mlmeta.stores.sql.fetching import rows_of
 from mlmeta.stores.sql.oddities import STAGES, decoded
+from mlmeta.stores.sql.queries import rows_of
 
 KIND = "experiment"
 

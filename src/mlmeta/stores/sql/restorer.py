@@ -18,17 +18,17 @@ from mlmeta.stores.sql.batches import BATCH
 from mlmeta.stores.sql.compare import restored
 from mlmeta.stores.sql.database import SQLITE, locks_of, parse, writing
 from mlmeta.stores.sql.holdings import Holdings
-from mlmeta.stores.sql.lanes import export_moment, lanes_at
 from mlmeta.stores.sql.limits import Limits, limits_of, limits_of_new
-from mlmeta.stores.sql.locks import NOTICES
-from mlmeta.stores.sql.new_file import NewFile, remove_unfinished
+from mlmeta.stores.sql.new_store import NewFile, remove_unfinished
 from mlmeta.stores.sql.outcome import FAIL, WAYS, Nowhere, Outcome
+from mlmeta.stores.sql.parallel_reads import export_moment, lanes_at
 from mlmeta.stores.sql.postgres_target import make_schema, without_indexes
 from mlmeta.stores.sql.rows import COLUMNS
 from mlmeta.stores.sql.schema import State, copy_blank, ensure_schema, makes_schema_within, quiet_migrations, state_of
 from mlmeta.stores.sql.still import reading_still
 from mlmeta.stores.sql.walk import Ways, walk
 from mlmeta.stores.sql.writer import RowWriter
+from mlmeta.stores.sql.writing import NOTICES
 from mlmeta.stores.target import Plan, Readback, Report
 
 _BIG = ("params", "tags", "latest_metrics", "metrics")

@@ -18,8 +18,8 @@ from mlmeta.parallel import ordered_map, read_ahead
 from mlmeta.schema import History, Run
 from mlmeta.stores.sql.database_tables import Tables, among
 from mlmeta.stores.sql.histories import point_counts, read_histories
-from mlmeta.stores.sql.lanes import Lanes
 from mlmeta.stores.sql.odd_points import OddPointsError, has_odd_points, odd_histories
+from mlmeta.stores.sql.parallel_reads import Lanes
 from mlmeta.stores.sql.unchanged import Known, unchanged
 
 POINTS_AT_ONCE = 50_000

@@ -22,10 +22,10 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.errors import ConnectionFailedError, IncompatibleStoreError, MlmetaError, TemporaryFolderError
 from mlmeta.scratch import scratch_folder
-from mlmeta.stores.sql import sqlite_copier
+from mlmeta.stores.sql import sqlite_copy
 from mlmeta.stores.sql.database import SQLITE, Database, require_sqlite_file
 from mlmeta.stores.sql.soundness import Problems, checked
-from mlmeta.stores.sql.sqlite_files import BUSY_SECONDS, FROZEN, connect, file_uri, is_frozen, is_wal, open_to_read
+from mlmeta.stores.sql.sqlite import BUSY_SECONDS, FROZEN, connect, file_uri, is_frozen, is_wal, open_to_read
 
 _SPARE = 16 * 1024 * 1024
 """Bytes that stay free in the folder for temporary files."""
@@ -148,7 +148,7 @@ def _mib(size: int) -> str:
 def _fill(database: Database, copy: Path) -> None:
     words = (str(database.path.absolute()), file_uri(database.path, "ro"), str(copy), str(BUSY_SECONDS))
     done = subprocess.run(  # noqa: S603 - our own words
-        [sys.executable, "-I", "-S", sqlite_copier.__file__, *words, str(os.getpid())],
+        [sys.executable, "-I", "-S", sqlite_copy.__file__, *words, str(os.getpid())],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,

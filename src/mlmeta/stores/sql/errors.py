@@ -22,7 +22,7 @@ from mlmeta.errors import (
 )
 from mlmeta.redaction import scrubbed
 from mlmeta.stores.address import ESCAPES
-from mlmeta.stores.sql.sqlite_files import BUSY_SECONDS
+from mlmeta.stores.sql.sqlite import BUSY_SECONDS
 
 
 @dataclass(frozen=True)

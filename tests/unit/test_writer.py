@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mlmeta import open_snapshot, verify
 from mlmeta.commands.list import list_snapshots
 from mlmeta.errors import InternalError, StorageError
-from mlmeta.schema import EXPERIMENTS, KINDS, Experiment, MetricHistory, Record, RegisteredModel, Run, Summary
+from mlmeta.schema import EXPERIMENTS, KINDS, Experiment, MetricHistory, Record, RegisteredModel, Run, Summary, kind_of
 from mlmeta.snapshot.catalog import State
 from mlmeta.snapshot.order import OrderGuard
 from mlmeta.snapshot.writer import SnapshotWriter
@@ -164,7 +164,7 @@ def test_records_out_of_order_are_refused(first: int, second: int) -> None:
 def _check(records: list[Record]) -> None:
     guard = OrderGuard()
     for record in records:
-        guard.check(record)
+        guard.check(kind_of(record), record)
 
 
 def _is_in_order(records: list[Record]) -> bool:
@@ -187,9 +187,9 @@ def _is_in_order(records: list[Record]) -> bool:
 def test_the_same_record_twice_is_refused() -> None:
     for record in (GOOD[0], GOOD[3], GOOD[-1]):
         guard = OrderGuard()
-        guard.check(record)
+        guard.check(kind_of(record), record)
         with pytest.raises(InternalError):
-            guard.check(record)
+            guard.check(kind_of(record), record)
 
 
 def test_a_data_file_is_an_array_with_a_record_a_line(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """The records of a snapshot, as Pydantic models. Imports nothing else of mlmeta."""
 
 from mlmeta.schema.base import Record
-from mlmeta.schema.experiments import Experiment, experiment_order
-from mlmeta.schema.kinds import EXPERIMENTS, KINDS, LOGGED_MODELS, METRICS, MODELS, RUNS, Kind, Line, kind_of, named
-from mlmeta.schema.logged_models import LoggedModel, LoggedModelMetric, logged_model_order
+from mlmeta.schema.experiments import EXPERIMENTS, Experiment, experiment_order
+from mlmeta.schema.kind import Kind
+from mlmeta.schema.kinds import KINDS, WITH_PARTS, Line, kind_of, named
+from mlmeta.schema.logged_models import LOGGED_MODELS, LoggedModel, LoggedModelMetric, logged_model_order
 from mlmeta.schema.metrics import (
     HISTORIES,
     History,
@@ -14,21 +15,35 @@ from mlmeta.schema.metrics import (
     point_order,
     to_records,
 )
-from mlmeta.schema.models import ModelVersion, RegisteredModel
-from mlmeta.schema.runs import Dataset, DatasetInput, LatestMetric, ModelInput, ModelOutput, Run, run_order, same_point
+from mlmeta.schema.models import MODEL_VERSIONS, MODELS, ModelVersion, RegisteredModel
+from mlmeta.schema.runs import (
+    METRICS,
+    RUNS,
+    Dataset,
+    DatasetInput,
+    LatestMetric,
+    ModelInput,
+    ModelOutput,
+    Run,
+    run_order,
+    same_point,
+)
 from mlmeta.schema.selection import Selection, several
-from mlmeta.schema.summary import SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
+from mlmeta.schema.summary import COUNTED, SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
 
 __all__ = [
+    "COUNTED",
     "EXPERIMENTS",
     "HISTORIES",
     "KINDS",
     "LOGGED_MODELS",
     "METRICS",
     "MODELS",
+    "MODEL_VERSIONS",
     "RUNS",
     "SCHEMA_VERSION",
     "UNNAMED",
+    "WITH_PARTS",
     "Dataset",
     "DatasetInput",
     "Experiment",

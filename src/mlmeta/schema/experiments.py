@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from mlmeta.schema.base import Int64, Record, SortedMap
+from mlmeta.schema.kind import Kind
 
 
 class Experiment(Record):
@@ -22,3 +25,20 @@ def experiment_order(experiment_id: str) -> tuple[int, int, str]:
     if experiment_id.isascii() and experiment_id.removeprefix("-").isdigit():
         return (0, int(experiment_id), experiment_id)
     return (1, 0, experiment_id)
+
+
+EXPERIMENTS = Kind(
+    "experiments",
+    Experiment,
+    one="experiment",
+    many="experiments",
+    key=attrgetter("experiment_id"),
+    order=lambda experiment: experiment_order(experiment.experiment_id),
+    title=attrgetter("name"),
+    found_by=attrgetter("name"),
+    has_id=True,
+    experiment=attrgetter("experiment_id"),
+    pieces=("experiment tag",),
+    locations=("artifact_location",),
+    unsettable=("creation_time", "last_update_time"),
+)

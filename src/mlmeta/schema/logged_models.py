@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 
 from pydantic import AfterValidator
 
 from mlmeta.schema.base import Int64, Record, SortedMap
+from mlmeta.schema.experiments import experiment_order
+from mlmeta.schema.kind import Kind
 
 
 class LoggedModelMetric(Record):
@@ -50,3 +53,21 @@ class LoggedModel(Record):
 def logged_model_order(model: LoggedModel) -> tuple[int, str]:
     """Sort key of the logged models of an experiment: creation time, then id."""
     return (model.creation_timestamp, model.model_id)
+
+
+LOGGED_MODELS = Kind(
+    "logged_models",
+    LoggedModel,
+    one="logged model",
+    many="logged models",
+    key=attrgetter("model_id"),
+    order=lambda model: (experiment_order(model.experiment_id), logged_model_order(model)),
+    title=attrgetter("name"),
+    always=False,
+    has_id=True,
+    experiment=attrgetter("experiment_id"),
+    pieces=("logged models",),
+    locations=("artifact_location",),
+    shows_deleted=False,
+    unsettable=("artifact_location", "creation_timestamp", "last_updated_timestamp", "status_message"),
+)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 
 from pydantic import AfterValidator
 
 from mlmeta.schema.base import Int64, Record, SortedMap
+from mlmeta.schema.kind import Kind
 
 
 class ModelVersion(Record):
@@ -42,3 +44,39 @@ class RegisteredModel(Record):
     tags: SortedMap[str] = {}
     aliases: SortedMap[Int64] = {}
     versions: Annotated[tuple[ModelVersion, ...], AfterValidator(_by_number)] = ()
+
+
+MODEL_VERSIONS = Kind(
+    "model_versions",
+    ModelVersion,
+    one="model version",
+    many="model versions",
+    key=lambda version: f"version {version.version}",
+    order=attrgetter("version"),
+    in_registry=True,
+    locations=("source", "storage_location"),
+    unshown=("storage_location",),
+    unsettable=(
+        "creation_timestamp",
+        "last_updated_timestamp",
+        "user_id",
+        "status",
+        "status_message",
+        "model_id",
+        "storage_location",
+    ),
+    untabled=("model_id",),
+)
+MODELS = Kind(
+    "models",
+    RegisteredModel,
+    one="registered model",
+    many="registered models",
+    key=attrgetter("name"),
+    order=attrgetter("name"),
+    in_registry=True,
+    runs=lambda model: (version.run_id for version in model.versions),
+    parts={"versions": MODEL_VERSIONS},
+    counts=(("models", lambda _: 1), ("model_versions", lambda model: len(model.versions))),
+    unsettable=("creation_timestamp", "last_updated_timestamp"),
+)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from mlmeta.schema.base import Int64, Record, SortedMap
-from mlmeta.schema.metrics import point_order
+from mlmeta.schema.experiments import experiment_order
+from mlmeta.schema.kind import Kind
+from mlmeta.schema.metrics import MetricHistory, point_order
 
 
 class LatestMetric(Record):
@@ -98,3 +101,33 @@ class Run(Record):
 def run_order(run: Run) -> tuple[bool, int, str]:
     """Sort key of runs within an experiment: start time (runs without one last), then run id."""
     return (run.start_time is None, run.start_time or 0, run.run_id)
+
+
+RUNS = Kind(
+    "runs",
+    Run,
+    one="run",
+    many="runs",
+    key=attrgetter("run_id"),
+    order=lambda run: (experiment_order(run.experiment_id), run_order(run)),
+    title=lambda run: run.run_name or "",
+    has_id=True,
+    experiment=attrgetter("experiment_id"),
+    counts=(("runs", lambda _: 1), ("metric_points", lambda run: len(run.metrics))),
+    pieces=("run param", "run tag", "run inputs", "run outputs"),
+    locations=("artifact_uri",),
+    unshown=("deleted_time", "model_inputs"),
+    unsettable=("artifact_uri", "deleted_time", "model_inputs", "model_outputs"),
+)
+METRICS = Kind(
+    "metrics",
+    MetricHistory,
+    one="metric history",
+    many="metric histories",
+    key=lambda history: f"{history.run_id}/{history.key}",
+    order=attrgetter("key"),
+    follows=RUNS,
+    leader=attrgetter("run_id"),
+    repeats=lambda run, history: int(history.key in run.metrics),
+    counts=(("metric_points", attrgetter("size")),),
+)

@@ -8,14 +8,15 @@ import re
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.schema.identity import canonical, is_vague
+from mlmeta.schema.kinds import WITH_PARTS
 
 SCHEMA_VERSION = "1.1"
 """Major: readers must understand it. Minor: fields and kinds were added."""
 
-_OF_RECORDS = {
-    *("experiment", "experiment tag", "run", "run param", "run tag", "run inputs", "run outputs"),
-    *("metric history", "logged model", "logged models", "registered model", "model version", "database", "table"),
-}
+COUNTED = ("experiments", "runs", "models", "model_versions", "metric_points")
+"""What every summary counts, be it 0; what came later is counted where there is some."""
+
+_OF_RECORDS = {"database", "table"}.union(*({kind.one, *kind.pieces} for kind in WITH_PARTS))
 _NO_CHECKSUM = b"0" * 64
 _CHECKSUM = re.compile(rb'("checksum": ")([0-9a-f]{64})(")')
 

@@ -200,7 +200,7 @@ def _state(summary: Summary, files: layout.FileSet) -> tuple[State, str]:
     if odd := _odd(files):
         return State.DAMAGED, odd
     if legacy.is_legacy(summary):
-        missing = [kind for kind in legacy.KINDS if kind not in files.files]
+        missing = [kind for kind in legacy.FILES if kind not in files.files]
         return (State.DAMAGED, f"missing: {', '.join(missing)}") if missing else (State.LEGACY, "")
     for entry in summary.files.values():
         stored = files.find(entry.name)

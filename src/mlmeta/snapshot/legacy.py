@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from mlmeta.schema import (
     EXPERIMENTS,
+    KINDS,
     MODELS,
     RUNS,
     Experiment,
@@ -22,8 +23,6 @@ from mlmeta.schema import (
     RegisteredModel,
     Run,
     Summary,
-    experiment_order,
-    run_order,
 )
 from mlmeta.snapshot import bounds
 from mlmeta.snapshot.layout import SUMMARY, FileSet, file_name
@@ -31,7 +30,7 @@ from mlmeta.snapshot.records import damaged
 
 SCHEMA = "legacy"
 _MOST = (1 << 63) - 1
-KINDS = (EXPERIMENTS.name, RUNS.name, MODELS.name)
+FILES = (EXPERIMENTS.name, RUNS.name, MODELS.name)
 
 
 def is_legacy(summary: Summary) -> bool:
@@ -56,7 +55,7 @@ def summary(fields: dict[str, Any], files: FileSet) -> Summary:
         mlflow_uri=str(fields.get("mlflow_uri", "")),
         note=str(fields.get("note", "")),
         stats=counts,
-        files={kind: _entry(kind, files, counts.get(kind, 0)) for kind in KINDS},
+        files={kind: _entry(kind, files, counts.get(kind, 0)) for kind in FILES},
         source_kind="",
     )
 
@@ -82,7 +81,7 @@ def read(content: bytes, kind: str, name: str) -> list[Record]:
         raise damaged(name, None, f"it is not JSON ({error})") from error
     if not isinstance(array, list) or not all(isinstance(item, dict) for item in array):
         raise damaged(name, None, "it is not an array of objects")
-    return _sorted(_converted(array, _CONVERTERS[kind], name))
+    return sorted(_converted(array, _CONVERTERS[kind], name), key=KINDS[kind].order)
 
 
 def _converted(array: list[dict[str, Any]], convert: Callable[[dict[str, Any]], Record], name: str) -> Iterable[Record]:
@@ -145,12 +144,3 @@ def _model(item: dict[str, Any]) -> Record:
 
 
 _CONVERTERS = {EXPERIMENTS.name: _experiment, RUNS.name: _run, MODELS.name: _model}
-
-
-def _sorted(records: Iterable[Record]) -> list[Record]:
-    def order(record: Record) -> Any:
-        if isinstance(record, Run):
-            return (experiment_order(record.experiment_id), run_order(record))
-        return experiment_order(record.experiment_id) if isinstance(record, Experiment) else record.name  # type: ignore[attr-defined]
-
-    return sorted(records, key=order)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from mlmeta.errors import DamagedSnapshotError, MlmetaError, ObjectRefusedError
 from mlmeta.schema import METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHistory, Run, Summary
-from mlmeta.schema.kinds import R
+from mlmeta.schema.kind import R
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.finding import Which, find
 from mlmeta.snapshot.records import damaged, inspect_lines, parse_history_lines, parse_lines, taken_apart

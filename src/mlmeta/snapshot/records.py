@@ -13,11 +13,10 @@ from pydantic import ValidationError
 
 from mlmeta.brief import cut
 from mlmeta.errors import DamagedSnapshotError
-from mlmeta.schema import Experiment, HistoryLine, Line, LoggedModel, MetricHistory, Run, named
-from mlmeta.schema.kinds import R
+from mlmeta.schema import HistoryLine, Kind, Line, MetricHistory, Record, kind_of
+from mlmeta.schema.kind import R
 from mlmeta.snapshot import bounds
 
-_WITH_ID = {Experiment, Run, LoggedModel}
 _ID = re.compile(r"[^\x00-\x1f\x7f/\\]{1,256}")
 OPENING = b"["
 SEPARATOR = b",\n"
@@ -107,7 +106,7 @@ def parse_record(text: bytes, record: type[R], where: str) -> R:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise damaged(where, None, f"{field + ': ' if field else ''}{first['msg']}") from error
-    if why := misnamed(found):
+    if why := misnamed(kind_of(found), found):
         raise damaged(where, None, why)
     return found
 
@@ -121,12 +120,11 @@ def taken_apart(line: HistoryLine) -> MetricHistory:
     return parse_record(line.line, MetricHistory, f"the history of {line.key[:200]!r} of run {line.run_id[:100]}")
 
 
-def misnamed(record: Line) -> str:
+def misnamed(kind: Kind[Record], record: Line) -> str:
     """Why a record has an id that no store has: empty, or with what would be a path or a control character."""
-    if type(record) not in _WITH_ID:
+    if not kind.has_id or _ID.fullmatch(name := kind.key(record)):
         return ""
-    word, name = named(record)
-    return "" if _ID.fullmatch(name) else f"{cut(name, 100)!r} is not an id of a {word}"
+    return f"{cut(name, 100)!r} is not an id of a {kind.one}"
 
 
 def damaged(name: str, line: int | None, what: str) -> DamagedSnapshotError:

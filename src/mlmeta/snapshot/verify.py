@@ -95,7 +95,7 @@ def _record_problems(
     """Each bad record of a file; of more than `MOST`, the number of the others."""
     name = snapshot.summary.files[kind.name].name
     bad = 0
-    order, in_order, histories = OrderGuard(), True, kind.record is MetricHistory
+    order, in_order = OrderGuard(), True
     of_the_file: MlmetaError | None = None
     try:
         for item in _told(snapshot.inspect(kind), advance):
@@ -105,7 +105,7 @@ def _record_problems(
                     yield Problem(file=name, message=str(item))
                 continue
             references.take(item)
-            in_order = in_order and (histories or _is_next(order, item))
+            in_order = in_order and (kind.follows is not None or _is_next(order, kind, item))
     except MlmetaError as error:
         of_the_file = error
     if bad > MOST:
@@ -116,9 +116,9 @@ def _record_problems(
         raise of_the_file
 
 
-def _is_next(order: OrderGuard, record: Record) -> bool:
+def _is_next(order: OrderGuard, kind: Kind[Record], record: Record) -> bool:
     try:
-        order.check(record)
+        order.check(kind, record)
     except InternalError:
         return False
     return True

@@ -20,21 +20,16 @@ from types import TracebackType
 from mlmeta.brief import cut
 from mlmeta.errors import ObjectExistsError, ObjectMissingError, StorageError, StorageMissingError
 from mlmeta.schema import (
+    COUNTED,
     EXPERIMENTS,
-    HISTORIES,
     KINDS,
-    Experiment,
     FileEntry,
     Kind,
     Line,
-    LoggedModel,
     Record,
-    RegisteredModel,
-    Run,
     Skipped,
     Summary,
     kind_of,
-    named,
 )
 from mlmeta.snapshot import bounds, layout
 from mlmeta.snapshot.catalog import about
@@ -88,7 +83,7 @@ class SnapshotWriter:
         self._order = OrderGuard()
         self._left_out: set[tuple[str, str]] = set()
         self.failures: dict[str, StorageError] = {}
-        self.stats = Counter({"experiments": 0, "runs": 0, "models": 0, "model_versions": 0, "metric_points": 0})
+        self.stats = Counter(dict.fromkeys(COUNTED, 0))
         try:
             for kind in KINDS.values():
                 if kind.always:
@@ -152,40 +147,27 @@ class SnapshotWriter:
             InternalError: the order is broken.
             StorageError: no storage can be written any more.
         """
-        self._order.check(record)
-        if self._left_out and self._belongs_to_what_is_left_out(record):
+        kind = kind_of(record)
+        self._order.check(kind, record)
+        if self._left_out and self._belongs_to_what_is_left_out(kind, record):
             return None
         line = record.to_line()
-        if why := bounds.excess(line) or misnamed(record):
-            word, name = named(record)
-            self._left_out.add((word, name))
-            return Skipped(kind=word, id=cut(name, 1000), reason=f"{why}: no snapshot can hold it")
-        kind = kind_of(record)
+        if why := bounds.excess(line) or misnamed(kind, record):
+            self._left_out.add((kind.name, kind.key(record)))
+            return Skipped(kind=kind.one, id=cut(kind.key(record), 1000), reason=f"{why}: no snapshot can hold it")
         (self._files.get(kind.name) or self._open(kind)).add(line)
-        self._count(record)
+        for count, number in kind.counts:
+            self.stats[count] += number(record) - self._order.repeated
         return None
 
-    def _belongs_to_what_is_left_out(self, record: Line) -> bool:
-        if isinstance(record, HISTORIES):
-            return ("run", record.run_id) in self._left_out
-        if not isinstance(record, Run | LoggedModel) or ("experiment", record.experiment_id) not in self._left_out:
+    def _belongs_to_what_is_left_out(self, kind: Kind[Record], record: Line) -> bool:
+        """Whether a record goes with its run or experiment; what belongs to it goes, too."""
+        if kind.follows is not None and kind.leader is not None:
+            return (kind.follows.name, kind.leader(record)) in self._left_out
+        if kind.experiment is None or (EXPERIMENTS.name, kind.experiment(record)) not in self._left_out:
             return False
-        self._left_out.add(named(record))
+        self._left_out.add((kind.name, kind.key(record)))
         return True
-
-    def _count(self, record: Line) -> None:
-        if isinstance(record, HISTORIES):  # first: most records are
-            self.stats["metric_points"] += record.size - self._order.replaces_latest
-        elif isinstance(record, Experiment):
-            self.stats["experiments"] += 1
-        elif isinstance(record, Run):
-            self.stats["runs"] += 1
-            self.stats["metric_points"] += len(record.metrics)
-        elif isinstance(record, LoggedModel):
-            self.stats["logged_models"] += 1
-        elif isinstance(record, RegisteredModel):
-            self.stats["models"] += 1
-            self.stats["model_versions"] += len(record.versions)
 
     def finish(self) -> dict[str, str]:
         """Close the data files; no record can be added any more.

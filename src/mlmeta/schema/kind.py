@@ -1,0 +1,93 @@
+"""A kind of record: what all of mlmeta has to know of it, told once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from mlmeta.schema.base import Record
+
+R = TypeVar("R", bound=Record)
+
+
+def _no_title(_: Any) -> str:
+    return ""
+
+
+def _one(_: Any) -> int:
+    return 1
+
+
+@dataclass(frozen=True, eq=False)
+class Kind(Generic[R]):
+    """A kind of record.
+
+    Args:
+        name: the first part of its file's name, and its key in a summary; of a part of other records: its count there.
+        record: the class of its records.
+        one: the word for a record, such as ``logged model``.
+        many: the word for several.
+        key: a record's id among its like. A part's is what stands behind the key of the record that it is a part of.
+        order: the sort key of a record in its file, or among the parts of a record.
+        title: what people call a record; empty: its key.
+        found_by: what a restore finds a record by in another store, and names it by; None: its key.
+        always: whether its file is written even when it is empty.
+        has_id: whether the key is an id that MLflow makes, and the name of a folder.
+        in_registry: whether it belongs to the model registry, and not to the experiments.
+        experiment: the id of the experiment that a record belongs to; None: its records belong to none.
+        follows: the kind whose records these come right after, in a source's stream; they are part of these.
+        leader: the key of the record that a record follows.
+        repeats: how much of what a record that follows another counts was counted with that one.
+        runs: ids of the runs that a record refers to, and by which it is selected; None: it refers to none.
+        parts: fields that hold records of kinds without a file of their own.
+        counts: what a record adds to the counts of a summary.
+        pieces: words for what of a record can be missing by itself.
+        locations: fields that say where artifacts are.
+        unshown: fields that MLflow's API does not show (`search_runs`, `search_model_versions`).
+        shows_deleted: whether MLflow's API shows deleted records.
+        unsettable: fields that MLflow's API has no way to set.
+        untabled: fields that MLflow's tables have no column for.
+    """
+
+    name: str
+    record: type[R]
+    one: str
+    many: str
+    key: Callable[[Any], str]
+    order: Callable[[Any], Any]
+    title: Callable[[Any], str] = _no_title
+    found_by: Callable[[Any], str] | None = None
+    always: bool = True
+    has_id: bool = False
+    in_registry: bool = False
+    experiment: Callable[[Any], str] | None = None
+    follows: Kind[Any] | None = None
+    leader: Callable[[Any], str] | None = None
+    repeats: Callable[[Any, Any], int] | None = None
+    runs: Callable[[Any], Iterable[str | None]] | None = None
+    parts: dict[str, Kind[Any]] = field(default_factory=dict)
+    counts: tuple[tuple[str, Callable[[Any], int]], ...] = ()
+    pieces: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
+    unshown: tuple[str, ...] = ()
+    shows_deleted: bool = True
+    unsettable: tuple[str, ...] = ()
+    untabled: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.counts:
+            object.__setattr__(self, "counts", ((self.name, _one),))
+
+    @property
+    def counted_as(self) -> str:
+        """The word for several in plans, progress and results, such as ``logged models``."""
+        return self.name.replace("_", " ")
+
+    def found_as(self, record: R) -> str:
+        """What a restore finds a record by in another store, and names it by."""
+        return self.key(record) if self.found_by is None else self.found_by(record)
+
+    def field(self, name: str) -> str:
+        """The name of a field among those of all kinds, such as ``runs.artifact_uri``."""
+        return f"{self.counted_as}.{name}"

@@ -13,7 +13,7 @@ from sql_helpers import ALL, QUIET, backup, digests, snapshot_of
 from mlmeta.errors import ConnectionFailedError
 from mlmeta.schema import Experiment, LatestMetric, Line, MetricHistory, Record, Run, Skipped
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql import parallel_reads
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget

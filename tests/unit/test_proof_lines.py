@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlmeta.schema import LatestMetric, MetricHistory, Run, canonical
 from mlmeta.snapshot import equality
 from mlmeta.snapshot.reader import RunLines
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.stored import StoredHistories, same, same_histories, same_history, stored_history
 from mlmeta.stores.verification import Comparison, compare
 

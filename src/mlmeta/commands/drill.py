@@ -8,7 +8,7 @@ from mlmeta.progress import Progress
 from mlmeta.schema import Selection
 from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.opening import Store, Ways, open_source, open_target, records
 from mlmeta.stores.verification import Comparison, compare
 

@@ -11,7 +11,7 @@ from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import Selection
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, Ways, open_snapshot, open_source, open_target, records
 from mlmeta.stores.target import Plan, Refusal, Report, Target

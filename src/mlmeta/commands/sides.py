@@ -14,7 +14,7 @@ from mlmeta.schema import EXPERIMENTS, LoggedModel, Selection, Skipped
 from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.snapshot.diff import Blind, Item
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.snapshot.walking import with_histories
 from mlmeta.stores.opening import DATABASES
 from mlmeta.stores.source import UNSHOWN_BY_API, Source

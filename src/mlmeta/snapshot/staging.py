@@ -73,7 +73,7 @@ class DataFile:
         self._sink(block)
 
 
-class Place:
+class StagedStorage:
     """What a backup has in one storage so far."""
 
     def __init__(self, storage: Storage) -> None:

@@ -35,7 +35,7 @@ from mlmeta.snapshot import bounds, layout
 from mlmeta.snapshot.catalog import about
 from mlmeta.snapshot.order import OrderGuard
 from mlmeta.snapshot.records import misnamed
-from mlmeta.snapshot.staging import DataFile, Place
+from mlmeta.snapshot.staging import DataFile, StagedStorage
 from mlmeta.snapshot.summaries import fitting
 from mlmeta.storage import Digest, Storage
 
@@ -75,7 +75,7 @@ class SnapshotWriter:
     """
 
     def __init__(self, storages: Sequence[Storage], started: datetime, *, compress: bool = False) -> None:
-        self._places = [Place(storage) for storage in storages]
+        self._storages = [StagedStorage(storage) for storage in storages]
         self._started = started
         self._compress = compress
         self._finished = False
@@ -101,10 +101,10 @@ class SnapshotWriter:
         self._discard()
 
     def _discard(self) -> None:
-        for place in self._places:
-            place.discard()
+        for staged in self._storages:
+            staged.discard()
 
-    def _each(self, action: Callable[[Place], None], *, claims: bool = False) -> None:
+    def _each(self, action: Callable[[StagedStorage], None], *, claims: bool = False) -> None:
         """Do something in each storage, and drop those where it fails.
 
         Args:
@@ -115,25 +115,25 @@ class SnapshotWriter:
             ObjectExistsError: a name is taken, and `claims`.
             StorageError: none is left.
         """
-        for place in list(self._places):
+        for staged in list(self._storages):
             try:
-                action(place)
+                action(staged)
             except StorageError as error:
                 if claims and isinstance(error, ObjectExistsError):
                     raise
-                self.failures[place.storage.location] = error
-                place.discard()
-                self._places.remove(place)
-                if not self._places:
+                self.failures[staged.storage.location] = error
+                staged.discard()
+                self._storages.remove(staged)
+                if not self._storages:
                     raise
 
     def _open(self, kind: Kind[Record]) -> DataFile:
-        self._each(lambda place: place.stage(kind.name))
+        self._each(lambda staged: staged.stage(kind.name))
         file = self._files[kind.name] = DataFile(partial(self._write, kind.name), compress=self._compress)
         return file
 
     def _write(self, kind: str, block: bytes) -> None:
-        self._each(lambda place: place.write(kind, block))
+        self._each(lambda staged: staged.write(kind, block))
 
     def add(self, record: Line) -> Skipped | None:
         """Append a record to the file of its kind.
@@ -208,12 +208,12 @@ class SnapshotWriter:
         )
         self._confirm(complete)
         size = self._publish_summary(complete)
-        for place in self._places:
-            place.keep()
+        for staged in self._storages:
+            staged.keep()
         return Committed(
             complete,
             size + sum(entry.bytes for entry in complete.files.values()),
-            tuple(place.storage.location for place in self._places),
+            tuple(staged.storage.location for staged in self._storages),
             dict(self.failures),
         )
 
@@ -241,7 +241,7 @@ class SnapshotWriter:
         out again. One far in the future is of a clock that was wrong, and not followed.
         """
         taken: set[str] = set()
-        self._each(lambda place: taken.update(_timestamps(place.storage)))
+        self._each(lambda staged: taken.update(_timestamps(staged.storage)))
         timestamp = layout.timestamp_of(self._started)
         latest = layout.timestamp_of(self._started + _MOMENT)
         if same := [found for found in taken if timestamp <= found <= latest]:
@@ -257,14 +257,14 @@ class SnapshotWriter:
             # A backup of the same second that compresses where this one doesn't: both give way.
             self._each(partial(_must_be_alone, timestamp, compressed=not self._compress), claims=True)
         except ObjectExistsError:
-            for place in self._places:
-                place.withdraw()
+            for staged in self._storages:
+                staged.withdraw()
             return False
         return True
 
     def _publish(self, kind: str, timestamp: str, *, claims: bool = False) -> None:
         name, digest = self._name(kind, timestamp), self._files[kind].digest
-        self._each(lambda place: place.publish(kind, name, digest), claims=claims)
+        self._each(lambda staged: staged.publish(kind, name, digest), claims=claims)
 
     def _confirm(self, summary: Summary) -> None:
         for entry in summary.files.values():
@@ -276,10 +276,10 @@ class SnapshotWriter:
         name = layout.file_name(layout.SUMMARY, summary.backup_timestamp)
         digest = Digest(len(content), hashlib.sha256(content).hexdigest())
 
-        def publish(place: Place) -> None:
-            place.stage(layout.SUMMARY)
-            place.write(layout.SUMMARY, content)
-            place.publish(layout.SUMMARY, name, digest, about(summary))
+        def publish(staged: StagedStorage) -> None:
+            staged.stage(layout.SUMMARY)
+            staged.write(layout.SUMMARY, content)
+            staged.publish(layout.SUMMARY, name, digest, about(summary))
 
         self._each(publish)
         return len(content)
@@ -292,17 +292,17 @@ def _timestamps(storage: Storage) -> set[str]:
         return set()
 
 
-def _must_be_alone(timestamp: str, place: Place, *, compressed: bool) -> None:
+def _must_be_alone(timestamp: str, staged: StagedStorage, *, compressed: bool) -> None:
     name = layout.file_name(EXPERIMENTS.name, timestamp, compressed=compressed)
     try:
-        place.storage.open(name).close()
+        staged.storage.open(name).close()
     except ObjectMissingError:
         return
-    raise ObjectExistsError(f"{place.storage.location} has {name}", name=name)
+    raise ObjectExistsError(f"{staged.storage.location} has {name}", name=name)
 
 
-def _confirm(name: str, digest: Digest, place: Place) -> None:
-    place.storage.confirm(name, digest)
+def _confirm(name: str, digest: Digest, staged: StagedStorage) -> None:
+    staged.storage.confirm(name, digest)
 
 
 def utc_now() -> datetime:

@@ -20,7 +20,7 @@ from mlmeta.schema import (
 from mlmeta.snapshot import equality
 from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import RunLines
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.snapshot.walking import Merge, with_histories
 from mlmeta.stores.target import Refusal, Report
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlmeta.progress import Progress
 from mlmeta.schema import LOGGED_MODELS, LoggedModel, LoggedModelMetric, Run
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import diagnosis, restore_tags
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import Place, State

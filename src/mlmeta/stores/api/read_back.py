@@ -17,7 +17,7 @@ from mlmeta.schema import (
     Skipped,
     run_order,
 )
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.context import Place, State
 from mlmeta.stores.api.logged_models import translated

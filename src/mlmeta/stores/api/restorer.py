@@ -9,7 +9,7 @@ from mlmeta.errors import RestoreError
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, ModelVersion, Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import diagnosis, experiments
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import State

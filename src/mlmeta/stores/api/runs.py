@@ -16,7 +16,7 @@ from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.schema import RUNS, DatasetInput, Run
 from mlmeta.snapshot.reader import RunHistories, RunLines
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import diagnosis, restore_tags
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import Fate, KnownRun, State

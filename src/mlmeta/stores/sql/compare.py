@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mlmeta.schema import Experiment, History, HistoryLine, Line, RegisteredModel, Run
 from mlmeta.snapshot.reader import RunLines
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.batches import batches
 from mlmeta.stores.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings, experiment_number
 from mlmeta.stores.sql.outcome import RENAME

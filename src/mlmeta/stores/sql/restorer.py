@@ -12,7 +12,7 @@ from mlmeta.errors import UsageError
 from mlmeta.progress import Progress
 from mlmeta.schema import Line, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Prefix, Rewriter
 from mlmeta.stores.sql.batches import BATCH
 from mlmeta.stores.sql.compare import restored

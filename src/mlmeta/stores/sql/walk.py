@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mlmeta.progress import Progress
 from mlmeta.snapshot.reader import RunLines
-from mlmeta.snapshot.selecting import Selected
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.batches import batches
 from mlmeta.stores.sql.fitting import Fitting

@@ -1,0 +1,85 @@
+"""The part of a snapshot that a selection means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from mlmeta.errors import UsageError
+from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, Experiment, LoggedModel, RegisteredModel, Selection
+from mlmeta.schema.kind import Kind, R
+from mlmeta.snapshot.reader import RunHistories, RunLines, Snapshot
+
+
+class Selected:
+    """A snapshot, limited to a selection.
+
+    Args:
+        snapshot: the whole.
+        selection: the part.
+
+    Raises:
+        UsageError: the snapshot has no experiment of a selected name.
+    """
+
+    def __init__(self, snapshot: Snapshot, selection: Selection) -> None:
+        self.snapshot = snapshot
+        self.selection = selection
+        self._experiments = self._experiment_ids() if selection.experiments else None
+
+    def _experiment_ids(self) -> set[str]:
+        names = {e.name: e.experiment_id for e in self.snapshot.records(EXPERIMENTS)}
+        for wanted in self.selection.experiments:
+            if wanted not in names:
+                raise UsageError(
+                    f"snapshot {self.snapshot.timestamp} has no experiment {wanted!r}",
+                    hint=f"`mlmeta show {self.snapshot.timestamp}` names them",
+                )
+        return {names[name] for name in self.selection.experiments}
+
+    @cached_property
+    def _runs(self) -> set[str]:
+        """The ids of the runs of the selected experiments."""
+        return {run.run_id for run in self.snapshot.records(RUNS) if self._means(RUNS, run)}
+
+    def _means(self, kind: Kind[R], record: R) -> bool:
+        """Whether a record belongs to a selected experiment, or refers to one of its runs."""
+        if self._experiments is None:
+            return True
+        if kind.experiment is not None:
+            return kind.experiment(record) in self._experiments
+        return kind.runs is None or not self._runs.isdisjoint(kind.runs(record))
+
+    def records(self, kind: Kind[R]) -> Iterator[R]:
+        """The records of a kind that are meant, in the snapshot's order.
+
+        Args:
+            kind: one whose records do not follow others.
+        """
+        if self.selection.models if kind.in_registry else self.selection.runs:
+            yield from (record for record in self.snapshot.records(kind) if self._means(kind, record))
+
+    def experiments(self) -> Iterator[Experiment]:
+        """The experiments, by id."""
+        return self.records(EXPERIMENTS)
+
+    def runs(self) -> Iterator[RunHistories]:
+        """The runs, with their histories, in the snapshot's order."""
+        return (
+            (item for item in self.snapshot.runs() if self._means(RUNS, item.run)) if self.selection.runs else iter(())
+        )
+
+    def runs_with_lines(self, *, histories: bool = True) -> Iterator[RunLines]:
+        """Like `runs`, with the histories where these are wanted, not taken apart."""
+        if not histories:
+            return (RunLines(run, ()) for run in self.records(RUNS))
+        items = self.snapshot.runs_with_lines() if self.selection.runs else iter(())
+        return (item for item in items if self._means(RUNS, item.run))
+
+    def logged_models(self) -> Iterator[LoggedModel]:
+        """The logged models, in the snapshot's order."""
+        return self.records(LOGGED_MODELS)
+
+    def models(self) -> Iterator[RegisteredModel]:
+        """The registered models, by name; of a limited selection those with a version from one of its runs."""
+        return self.records(MODELS)

@@ -1,4 +1,4 @@
-"""Keeps passwords and tokens off screens, out of logs, and out of snapshots.
+"""Foreign texts made fit to be shown: without passwords and tokens, and cut to a length.
 
 Addresses come as people write them: with schemes that nobody planned for, with misspelt ones, with passwords whose
 special characters are not percent-encoded. So an address is taken apart here by a rule that errs on the safe side,
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -175,3 +176,25 @@ def _may_be_a_word(secret: str) -> bool:
 def _basic(uri: str) -> str:
     """User and password as an HTTP header has them."""
     return base64.b64encode(unquote(_taken_apart(uri)[1]).encode()).decode()
+
+
+def in_brief(text: str, most: int) -> str:
+    """The first words of a message, on one line; ``…`` stands for what is left out.
+
+    Args:
+        text: of whatever length.
+        most: characters.
+    """
+    flat = " ".join(text.split())
+    found = textwrap.shorten(flat, most, placeholder=" …")
+    return found if found != "…" else cut(flat, most)  # the first word alone is too long
+
+
+def cut(value: str, most: int) -> str:
+    """The beginning of a value, such as an id; ``…`` stands for the rest.
+
+    Args:
+        value: of whatever length.
+        most: characters.
+    """
+    return value if len(value) <= most else f"{value[: most - 1]}…"

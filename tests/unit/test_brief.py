@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlmeta.brief import cut, in_brief
+from mlmeta.redaction import cut, in_brief
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from mlmeta.schema import Summary
 from mlmeta.schema.identity import canonical, is_vague
-from mlmeta.stores.identity import identify, this_machine
+from mlmeta.stores.address import identify, this_machine
 from mlmeta.stores.opening import Store, identity_of, which
 from mlmeta.stores.source import SourceInfo
 from mlmeta.stores.sql.database import address, parse

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlmeta.brief import cut
+from mlmeta.redaction import cut
 from mlmeta.schema import HistoryLine, LatestMetric, Record, canonical, point_order
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.records import taken_apart

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 
-from mlmeta.brief import cut
 from mlmeta.errors import DamagedSnapshotError
+from mlmeta.redaction import cut
 from mlmeta.schema import HistoryLine, Kind, Line, MetricHistory, Record, kind_of
 from mlmeta.schema.kind import R
 from mlmeta.snapshot import bounds

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from mlmeta.brief import cut
 from mlmeta.errors import ObjectRefusedError, StorageError, UnsupportedSchemaError
+from mlmeta.redaction import cut
 from mlmeta.schema import KINDS, SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.records import damaged

@@ -17,8 +17,8 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import TracebackType
 
-from mlmeta.brief import cut
 from mlmeta.errors import ObjectExistsError, ObjectMissingError, StorageError, StorageMissingError
+from mlmeta.redaction import cut
 from mlmeta.schema import (
     COUNTED,
     EXPERIMENTS,

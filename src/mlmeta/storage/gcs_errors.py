@@ -13,7 +13,6 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
-from mlmeta.brief import in_brief
 from mlmeta.errors import (
     BucketMissingError,
     ObjectExistsError,
@@ -22,7 +21,7 @@ from mlmeta.errors import (
     StorageError,
     StorageFullError,
 )
-from mlmeta.redaction import without_any_secrets
+from mlmeta.redaction import in_brief, without_any_secrets
 
 _LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 _ROLES = "the account needs storage.objects.list, get and create, and delete to prune (docs/gcs.md names the roles)"

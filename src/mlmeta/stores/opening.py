@@ -16,8 +16,7 @@ from mlmeta.snapshot import reader
 from mlmeta.snapshot.finding import Which
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import open_storage
-from mlmeta.stores.address import kind_of, require_usable
-from mlmeta.stores.identity import identify
+from mlmeta.stores.address import identify, kind_of, require_usable
 from mlmeta.stores.rewrite import Prefix
 from mlmeta.stores.source import Source, SourceInfo
 from mlmeta.stores.target import Target
@@ -148,7 +147,7 @@ def _source(store: Store, executor: Executor | None) -> Source:
     runs = SqlSource(store.tracking_uri)
     if not store.is_split or store.registry_uri is None:
         return runs
-    from mlmeta.stores.split import SplitSource
+    from mlmeta.stores.source import SplitSource
 
     return SplitSource(runs, _source(Store(store.registry_uri, jobs=store.jobs), None))
 

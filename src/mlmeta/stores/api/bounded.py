@@ -27,8 +27,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from mlmeta.brief import cut
 from mlmeta.errors import ReplyError
+from mlmeta.redaction import cut
 
 if TYPE_CHECKING:
     from requests import Response, Session

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mlmeta.brief import in_brief
 from mlmeta.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -23,7 +22,7 @@ from mlmeta.errors import (
     ReplyError,
     UnreachableError,
 )
-from mlmeta.redaction import scrubbed, without_secrets
+from mlmeta.redaction import in_brief, scrubbed, without_secrets
 from mlmeta.stores import address
 from mlmeta.stores.api import bounded, diagnosis
 

@@ -24,8 +24,7 @@ from mlmeta.stores.api.read_registered_models import read_models
 from mlmeta.stores.api.read_runs import PAGE, RunReader
 from mlmeta.stores.api.unsupported import read_unsaved
 from mlmeta.stores.base import Earlier
-from mlmeta.stores.source import Item, SourceInfo
-from mlmeta.stores.split import belongs
+from mlmeta.stores.source import Item, SourceInfo, belongs
 
 DEFAULT_JOBS = 8
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mlmeta.brief import cut
+from mlmeta.redaction import cut
 from mlmeta.schema import (
     Experiment,
     LatestMetric,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mlmeta.brief import in_brief
+from mlmeta.redaction import in_brief
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of a param, a tag or a meta.yaml."""

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import Any
 
-from mlmeta.brief import cut
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
+from mlmeta.redaction import cut
 from mlmeta.schema import RUNS, DatasetInput, Run
 from mlmeta.snapshot.reader import RunHistories, RunLines
 from mlmeta.snapshot.selected import Selected

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.stores.sql.batches import batches
+from mlmeta.stores.sql.queries import batches
 
 _LONGEST = 512
 """Characters: longer than any column that names are kept in."""

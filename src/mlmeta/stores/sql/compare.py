@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from mlmeta.schema import Experiment, History, HistoryLine, Line, RegisteredModel, Run
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.sql.batches import batches
 from mlmeta.stores.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings, experiment_number
 from mlmeta.stores.sql.outcome import RENAME
+from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.restore_models import is_other
 from mlmeta.stores.sql.restore_runs import run_batches
 from mlmeta.stores.sql.stored import StoredForm, in_own_words, same_history

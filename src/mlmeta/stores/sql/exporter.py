@@ -15,11 +15,11 @@ from mlmeta.progress import Progress
 from mlmeta.schema import HISTORIES, Run, Selection, Skipped
 from mlmeta.stores.base import Earlier
 from mlmeta.stores.source import Item, SourceInfo
-from mlmeta.stores.sql.batches import BATCH
 from mlmeta.stores.sql.database import SQLITE, parse
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.orphans import hidden_orphans, orphans
 from mlmeta.stores.sql.parallel_reads import Lanes, export_moment, lanes_at
+from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.read_experiments import experiment_names, read_experiments
 from mlmeta.stores.sql.read_logged_models import stream_logged_models
 from mlmeta.stores.sql.read_models import model_names, read_models

@@ -12,10 +12,10 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.errors import InternalError
 from mlmeta.schema import Dataset, Experiment, History, LoggedModel, RegisteredModel, Run
-from mlmeta.stores.sql.batches import batches
 from mlmeta.stores.sql.database_tables import DEFAULT_WORKSPACE, Tables
 from mlmeta.stores.sql.leftovers import Leftover, Link, leftovers
 from mlmeta.stores.sql.parallel_reads import Lanes
+from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.read_experiments import read_experiments
 from mlmeta.stores.sql.read_logged_models import logged_models_by_id
 from mlmeta.stores.sql.read_models import read_models

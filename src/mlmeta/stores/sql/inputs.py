@@ -9,10 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.schema import Dataset, DatasetInput
-from mlmeta.stores.sql.batches import batches, grouped
 from mlmeta.stores.sql.database_tables import Tables, among
 from mlmeta.stores.sql.oddities import shown
-from mlmeta.stores.sql.queries import rows_of
+from mlmeta.stores.sql.queries import batches, grouped, rows_of
 
 _DATASET = ("name", "digest", "dataset_source_type", "dataset_source", "dataset_schema", "dataset_profile")
 

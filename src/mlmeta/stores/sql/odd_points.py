@@ -14,10 +14,9 @@ from sqlalchemy.engine import Connection
 from mlmeta.errors import IncompatibleStoreError
 from mlmeta.schema import MetricHistory, Point, Run, canonical, to_records
 from mlmeta.schema.metrics import POINTS_PER_RECORD
-from mlmeta.stores.sql.batches import batches
 from mlmeta.stores.sql.database_tables import Tables, whole
 from mlmeta.stores.sql.oddities import decoded, is_text, shown, whole_number
-from mlmeta.stores.sql.queries import any_text, rows_of
+from mlmeta.stores.sql.queries import any_text, batches, rows_of
 
 KIND = "metric history"
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from mlmeta.brief import cut
+from mlmeta.redaction import cut
 from mlmeta.schema import Skipped
 
 R = TypeVar("R", bound=BaseModel)

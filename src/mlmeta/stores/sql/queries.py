@@ -1,10 +1,12 @@
-"""Rows of queries, whatever SQLite has in them: there, a column may hold text that is not UTF-8."""
+"""Rows of queries, in batches, whatever SQLite has in them: there, a column may hold text that is not UTF-8."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -47,3 +49,24 @@ def _text(value: bytes) -> str | bytes:
         return value.decode()
     except UnicodeDecodeError:
         return value
+
+
+T = TypeVar("T")
+
+BATCH = 500
+"""Records whose rows are looked up together: below every database's limit of parameters."""
+
+
+def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    """Lists of at most `size` items."""
+    source = iter(items)
+    while batch := list(islice(source, size)):
+        yield batch
+
+
+def grouped(rows: Iterable[Any]) -> dict[Any, list[Any]]:
+    """Rows by their first column, without it."""
+    groups: dict[Any, list[Any]] = defaultdict(list)
+    for first, *rest in rows:
+        groups[first].append(rest)
+    return groups

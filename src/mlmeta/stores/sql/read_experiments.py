@@ -9,10 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.schema import Experiment
-from mlmeta.stores.sql.batches import batches, grouped
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.oddities import STAGES, decoded
-from mlmeta.stores.sql.queries import rows_of
+from mlmeta.stores.sql.queries import batches, grouped, rows_of
 
 KIND = "experiment"
 

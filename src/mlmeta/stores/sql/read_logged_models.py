@@ -9,10 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.schema import LoggedModel
-from mlmeta.stores.sql.batches import BATCH, batches, grouped
 from mlmeta.stores.sql.database_tables import Tables, by_bytes, whole
 from mlmeta.stores.sql.oddities import STAGES, decoded, shown
-from mlmeta.stores.sql.queries import any_text, rows_of
+from mlmeta.stores.sql.queries import BATCH, any_text, batches, grouped, rows_of
 from mlmeta.stores.sql.read_runs import meant
 
 KIND = "logged model"

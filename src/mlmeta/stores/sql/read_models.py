@@ -10,10 +10,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema import ModelVersion, RegisteredModel
-from mlmeta.stores.sql.batches import batches, grouped
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
 from mlmeta.stores.sql.oddities import shown
-from mlmeta.stores.sql.queries import rows_of
+from mlmeta.stores.sql.queries import batches, grouped, rows_of
 
 KIND = "registered model"
 NO_STAGE = "None"

@@ -14,12 +14,11 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema import Run
-from mlmeta.stores.sql.batches import BATCH
 from mlmeta.stores.sql.database_tables import Tables, among, by_bytes, whole
 from mlmeta.stores.sql.inputs import read_inputs
 from mlmeta.stores.sql.latest import latest_metrics, with_latest
 from mlmeta.stores.sql.oddities import STAGES, shown
-from mlmeta.stores.sql.queries import any_text, rows_of
+from mlmeta.stores.sql.queries import BATCH, any_text, rows_of
 
 RUN_NAME_TAG = "mlflow.runName"
 FIRST_BATCH = 50

@@ -14,7 +14,6 @@ from mlmeta.schema import Line, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Prefix, Rewriter
-from mlmeta.stores.sql.batches import BATCH
 from mlmeta.stores.sql.compare import restored
 from mlmeta.stores.sql.database import SQLITE, locks_of, parse, writing
 from mlmeta.stores.sql.holdings import Holdings
@@ -23,6 +22,7 @@ from mlmeta.stores.sql.new_store import NewFile, remove_unfinished
 from mlmeta.stores.sql.outcome import FAIL, WAYS, Nowhere, Outcome
 from mlmeta.stores.sql.parallel_reads import export_moment, lanes_at
 from mlmeta.stores.sql.postgres_target import make_schema, without_indexes
+from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.rows import COLUMNS
 from mlmeta.stores.sql.schema import State, copy_blank, ensure_schema, makes_schema_within, quiet_migrations, state_of
 from mlmeta.stores.sql.still import reading_still

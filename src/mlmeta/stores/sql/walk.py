@@ -9,11 +9,11 @@ from mlmeta.progress import Progress
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
-from mlmeta.stores.sql.batches import batches
 from mlmeta.stores.sql.fitting import Fitting
 from mlmeta.stores.sql.holdings import Holdings
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.outcome import Outcome, Sink
+from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.restore_experiments import ExperimentStep
 from mlmeta.stores.sql.restore_logged_models import LoggedModelStep
 from mlmeta.stores.sql.restore_models import ModelStep

@@ -1,7 +1,8 @@
-"""Writes docs/cli.md from the commands themselves: `make docs`. A test holds the file against this."""
+"""Writes docs/cli.md from the commands themselves: `make docs`. A test compares the file with this."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,24 @@ from mlmeta.cli.app import app
 from mlmeta.errors import ExitCode
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+_WIDTH = 100
 _STREAMS = (
-    "Results go to stdout, progress and messages to stderr. Every option can be given as an environment variable; "
-    "one that is repeatable takes one value a line there."
+    "Results go to stdout, progress and messages to stderr. Every option can be given as an environment variable, "
+    "which holds one value a line where the option is repeatable."
 )
 _SELECTOR = (
-    "A snapshot is named by its timestamp (`20250815_232928`), the beginning of one, `latest`, `latest~1`, or an ISO "
-    "8601 time (the newest snapshot at or before it)."
+    "A snapshot is selected by its timestamp (`20250815_232928`), the beginning of one, `latest`, `latest~1`, or an "
+    "ISO 8601 time (the newest snapshot at or before it)."
+)
+_JSON = (
+    "One document on stdout, and nothing else there: `mlmeta_version`, `schema` (1), `command`, `status` (`success`, "
+    "`partial` for exit code 3, `error`), `exit_code`, `data` (the command's result, null after an error), `warnings` "
+    "(sentences), `errors` (each with `code`, `message`, `hint`). Keys are only ever added."
 )
 _MEANINGS = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "failed",
-    ExitCode.USAGE: "wrong usage, or nobody there to answer a question",
+    ExitCode.USAGE: "wrong usage, or a question that nobody was there to answer",
     ExitCode.INCOMPLETE: "done but incomplete: something could not be read or written, and is named",
     ExitCode.DIFFERENT: "verification or comparison found a difference",
     ExitCode.NOT_FOUND: "no such snapshot or storage",
@@ -43,11 +50,11 @@ def page() -> str:
     parts = [
         "# Commands and options",
         "<!-- Made by `make docs`: don't edit. -->",
-        _STREAMS,
-        _SELECTOR,
+        _wrapped(_STREAMS),
+        _wrapped(_SELECTOR),
         *(_command(name, command) for name, command in commands().items()),
         _exit_codes(),
-        _json(),
+        f"## `--json`\n\n{_wrapped(_JSON)}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -55,7 +62,7 @@ def page() -> str:
 def _command(name: str, command: Any) -> str:
     text = " ".join((command.help or "").split("\n"))
     rows = "\n".join(_rows(command))
-    return f"## mlmeta {name}\n\n{_clean(text)}\n\n| option | environment | meaning |\n|---|---|---|\n{rows}"
+    return f"## mlmeta {name}\n\n{_wrapped(_clean(text))}\n\n| option | environment | meaning |\n|---|---|---|\n{rows}"
 
 
 def _rows(command: Any) -> Iterator[str]:
@@ -92,12 +99,8 @@ def _exit_codes() -> str:
     return f"## Exit codes\n\n| code | meaning |\n|---|---|\n{rows}"
 
 
-def _json() -> str:
-    return (
-        "## `--json`\n\nOne document on stdout, and nothing else there: `mlmeta_version`, `schema` (1), `command`, "
-        "`status` (`success`, `partial` for exit code 3, `error`), `exit_code`, `data` (what the command gives, null "
-        "after an error), `warnings` (sentences), `errors` (`code`, `message`, `hint` each). Keys are only ever added."
-    )
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from mlmeta.stores.sql import inserts
 from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import ensure_schema
+from mlmeta.stores.target import RestoreOptions
 
 
 def in_child(work: Callable[[], object]) -> int:
@@ -51,7 +52,7 @@ def restore_killed_at(uri: str, snapshot: Snapshot, statement: int) -> int:
         inserts.ROWS_AT_ONCE = 20  # many small statements instead of a few large ones
         sa.event.listen(sa.Engine, "before_cursor_execute", count)
         sa.event.listen(sa.Engine, "commit", count)
-        SqlTarget(uri, on_conflict="skip").restore(snapshot, ALL, QUIET)
+        SqlTarget(uri, RestoreOptions(on_conflict="skip")).restore(snapshot, ALL, QUIET)
 
     return in_child(work)
 

@@ -27,6 +27,7 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import ensure_schema
+from mlmeta.stores.target import RestoreOptions
 
 pytestmark = pytest.mark.xdist_group("mysql")
 
@@ -150,7 +151,7 @@ def test_what_does_not_fit_is_named_and_left_out(
     assert "--on-conflict skip" in raised.value.hint
     if not empty:
         assert records_of(uri) == []
-    plan = SqlTarget(uri, on_conflict="skip").plan(odd, ALL, QUIET)
+    plan = SqlTarget(uri, RestoreOptions(on_conflict="skip")).plan(odd, ALL, QUIET)
     assert (names(plan.refused), plan.create) == (LEFT_OUT, CREATED)
     for created in (CREATED, {}):
         result = restore(uri, "latest", odd.storage.location, on_conflict="skip")

@@ -18,6 +18,7 @@ from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, Run, Selec
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.exporter import ApiSource
 from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.target import RestoreOptions
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +107,14 @@ def test_another_content_under_the_same_id_is_a_conflict(made: Path, tmp_path: P
         db.execute("UPDATE logged_models SET model_type = 'other' WHERE name = 'forest'")
     with pytest.raises(ConflictError, match="logged model m-"):
         SqlTarget(uri).restore(snapshot, ALL, QUIET)
-    report = SqlTarget(uri, on_conflict="skip").restore(snapshot, ALL, QUIET)
+    report = SqlTarget(uri, RestoreOptions(on_conflict="skip")).restore(snapshot, ALL, QUIET)
     assert [refusal.kind for refusal in report.refused] == ["logged model"]
     assert report.present["logged models"] == 3
 
 
 def test_a_selection_and_a_moved_bucket(made: Path, tmp_path: Path) -> None:
     snapshot = backup(f"sqlite:///{made}", tmp_path / "a")
-    target = SqlTarget(f"sqlite:///{tmp_path}/new.db", rewrite=[("gs://bucket", "gs://moved")])
+    target = SqlTarget(f"sqlite:///{tmp_path}/new.db", RestoreOptions(rewrite=(("gs://bucket", "gs://moved"),)))
     selection = Selection(experiments=("first",))
     plan = target.plan(snapshot, selection, QUIET)
     assert plan.create["logged models"] == 3

@@ -29,6 +29,7 @@ from mlmeta.stores.sql.database import parse, writing
 from mlmeta.stores.sql.postgres_target import make_schema
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import create_schema
+from mlmeta.stores.target import RestoreOptions
 
 
 @pytest.fixture
@@ -75,7 +76,8 @@ def test_a_plan_writes_nothing_and_says_what_a_restore_does(snapshot: Snapshot, 
 def test_a_plan_that_reads_no_run_says_the_same(snapshot: Snapshot, tmp_path: Path, selection: Selection) -> None:
     target = SqlTarget(f"sqlite:///{tmp_path}/new.db")
     plan = target.plan(snapshot, selection, QUIET)
-    with_all = SqlTarget(f"sqlite:///{tmp_path}/new.db", rewrite=[("gs://none", "x")]).plan(snapshot, selection, QUIET)
+    rewriting = SqlTarget(f"sqlite:///{tmp_path}/new.db", RestoreOptions(rewrite=(("gs://none", "x"),)))
+    with_all = rewriting.plan(snapshot, selection, QUIET)
     created = target.restore(snapshot, selection, QUIET).created
     assert Counter(plan.create) == Counter(with_all.create) == Counter(created)
     assert bool(created.get("runs")) == selection.runs
@@ -130,7 +132,7 @@ def test_conflicts_are_named_and_nothing_is_written(snapshot: Snapshot, empty: s
 
 def test_conflicts_can_be_skipped(snapshot: Snapshot, empty: str) -> None:
     _in_the_way(empty)
-    report = SqlTarget(empty, on_conflict="skip").restore(snapshot, ALL, QUIET)
+    report = SqlTarget(empty, RestoreOptions(on_conflict="skip")).restore(snapshot, ALL, QUIET)
     assert report.created == {"experiments": 2, "runs": 1, "models": 3, "model versions": 2}
     assert len(report.refused) == 5
     found = records_of(empty)
@@ -140,7 +142,7 @@ def test_conflicts_can_be_skipped(snapshot: Snapshot, empty: str) -> None:
 
 def test_names_that_are_taken_can_be_changed(snapshot: Snapshot, empty: str) -> None:
     _in_the_way(empty)
-    target = SqlTarget(empty, on_conflict="rename")
+    target = SqlTarget(empty, RestoreOptions(on_conflict="rename"))
     report = target.restore(snapshot, ALL, QUIET)
     assert {(c.kind, c.id) for c in report.refused} == {("experiment", "1"), ("runs", "of experiment 1")}
     suffix = f" (restored {snapshot.timestamp})"
@@ -170,7 +172,7 @@ def test_a_changed_run_is_a_conflict_and_stays(snapshot: Snapshot, empty: str) -
         before = dump(path_of(empty))
         with pytest.raises(ConflictError, match="other content"):
             SqlTarget(empty).restore(snapshot, ALL, QUIET)
-        report = SqlTarget(empty, on_conflict="skip").restore(snapshot, ALL, QUIET)
+        report = SqlTarget(empty, RestoreOptions(on_conflict="skip")).restore(snapshot, ALL, QUIET)
         assert [c.kind for c in report.refused] == ["run"]
         assert dump(path_of(empty)) == before
         back = lines(SqlTarget(empty).read_back(snapshot, ALL, lambda _: iter(())))
@@ -194,9 +196,8 @@ def test_read_back_shows_what_differs_and_what_is_missing(snapshot: Snapshot, fi
 
 
 def test_artifact_locations_are_rewritten_at_path_borders(snapshot: Snapshot, empty: str) -> None:
-    target = SqlTarget(
-        empty, rewrite=[("gs://bucket", "s3://new/place"), ("gs://buck", "s3://wrong"), ("gs://none/", "x")]
-    )
+    rewrite = (("gs://bucket", "s3://new/place"), ("gs://buck", "s3://wrong"), ("gs://none/", "x"))
+    target = SqlTarget(empty, RestoreOptions(rewrite=rewrite))
     plan = target.plan(snapshot, ALL, QUIET)
     assert "artifact locations are rewritten in 2 experiments, 5 runs, 0 logged models, 3 model versions" in plan.notes
     assert "no artifact location begins with gs://buck" in plan.notes
@@ -260,8 +261,8 @@ def test_postgresql_that_has_data_is_added_to(snapshot: Snapshot, tmp_path: Path
     with pytest.raises(ConflictError):
         SqlTarget(uri).restore(snapshot, ALL, QUIET)
     assert lines(records_of(uri)) == before
-    SqlTarget(uri, on_conflict="skip").restore(snapshot, ALL, QUIET)
-    assert SqlTarget(uri, on_conflict="skip").restore(snapshot, ALL, QUIET).created == {}
+    SqlTarget(uri, RestoreOptions(on_conflict="skip")).restore(snapshot, ALL, QUIET)
+    assert SqlTarget(uri, RestoreOptions(on_conflict="skip")).restore(snapshot, ALL, QUIET).created == {}
     assert client.create_experiment("e") == "5"
 
 
@@ -331,9 +332,9 @@ def test_what_an_api_snapshot_cannot_know_is_no_conflict(filled: Path, store: Pa
 
 def test_arguments_are_checked() -> None:
     with pytest.raises(UsageError):
-        SqlTarget("sqlite:///x.db", on_conflict="overwrite")
+        SqlTarget("sqlite:///x.db", RestoreOptions(on_conflict="overwrite"))
     with pytest.raises(UsageError):
-        SqlTarget("sqlite:///x.db", rewrite=[("", "gs://x")])
+        SqlTarget("sqlite:///x.db", RestoreOptions(rewrite=(("", "gs://x"),)))
 
 
 def test_copied_rows_fail_like_inserted_ones(tmp_path: Path, postgres: Callable[[], str]) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from mlmeta.commands.result import Result
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import Selection
-from mlmeta.stores.opening import Store, Ways, open_snapshot, open_target
+from mlmeta.stores.opening import Store, open_snapshot, open_target
 from mlmeta.stores.rewrite import BUCKETS_ONLY
 from mlmeta.stores.server import mlflow_server, throwaway_folder
+from mlmeta.stores.target import RestoreOptions
 
 
 class BrowseResult(Result):
@@ -50,8 +51,8 @@ def browse(
     progress = progress or Silent()
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     with throwaway_folder() as folder:
-        ways = Ways(ids="keep", rewrite=BUCKETS_ONLY)
-        with open_target(Store(f"sqlite:///{folder / 'mlflow.db'}"), ways) as target:
+        options = RestoreOptions(ids="keep", rewrite=BUCKETS_ONLY)
+        with open_target(Store(f"sqlite:///{folder / 'mlflow.db'}"), options) as target:
             target.restore(snapshot, Selection(), progress)
         progress.phase("starting MLflow's UI")
         with mlflow_server(folder, port=port) as uri:

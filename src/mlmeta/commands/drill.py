@@ -9,7 +9,8 @@ from mlmeta.schema import Selection
 from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.opening import Store, Ways, open_source, open_target, records
+from mlmeta.stores.opening import Store, open_source, open_target, records
+from mlmeta.stores.target import RestoreOptions
 from mlmeta.stores.verification import Comparison, compare
 
 
@@ -26,7 +27,7 @@ def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
     """
     with scratch_folder() as folder:
         store = Store(f"sqlite:///{Path(folder) / 'drill.db'}")
-        with open_target(store, Ways(ids="keep")) as target:
+        with open_target(store, RestoreOptions(ids="keep")) as target:
             target.restore(snapshot, Selection(), progress)
             unkept = target.unkept
         progress.phase("reading it back")

@@ -13,8 +13,8 @@ from mlmeta.schema import Selection
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.snapshot.verify import verify_snapshot
-from mlmeta.stores.opening import DEFAULT_JOBS, Store, Ways, open_snapshot, open_source, open_target, records
-from mlmeta.stores.target import Plan, Refusal, Report, Target
+from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_source, open_target, records
+from mlmeta.stores.target import Plan, Refusal, Report, RestoreOptions, Target
 from mlmeta.stores.verification import Comparison, Difference, compare
 
 Confirm = Callable[[Plan], None]
@@ -138,7 +138,7 @@ def restore(
     progress = progress or Silent()
     selection = selection or Selection()
     store = Store(tracking_uri, registry_uri, jobs)
-    with open_target(store, Ways(ids, on_conflict, tuple(rewrite), undelete)) as target:
+    with open_target(store, RestoreOptions(ids, on_conflict, tuple(rewrite), undelete)) as target:
         if if_empty and target.has_runs():
             return _untouched(store, storage, "the target has runs already")
         try:

@@ -17,9 +17,8 @@ from mlmeta.snapshot.finding import Which
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import open_storage
 from mlmeta.stores.address import identify, kind_of, require_usable
-from mlmeta.stores.rewrite import Prefix
 from mlmeta.stores.source import Source, SourceInfo
-from mlmeta.stores.target import Target
+from mlmeta.stores.target import RestoreOptions, Target
 
 DEFAULT_JOBS = 8
 THREADS = "threads"
@@ -56,23 +55,6 @@ class Store:
     def is_split(self) -> bool:
         """Whether the model registry is somewhere else."""
         return self.registry_uri not in {None, "", self.tracking_uri}
-
-
-@dataclass(frozen=True)
-class Ways:
-    """How a restore is done.
-
-    Args:
-        ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
-        on_conflict: for a target that keeps ids: ``fail``, ``skip`` or ``rename``.
-        rewrite: prefixes of artifact locations, and what to put in their place.
-        undelete: make active again what the snapshot has active and the target has deleted.
-    """
-
-    ids: str = ""
-    on_conflict: str = "fail"
-    rewrite: tuple[tuple[Prefix, str], ...] = ()
-    undelete: bool = False
 
 
 @contextmanager
@@ -153,30 +135,30 @@ def _source(store: Store, executor: Executor | None) -> Source:
 
 
 @contextmanager
-def open_target(store: Store, ways: Ways) -> Iterator[Target]:
+def open_target(store: Store, options: RestoreOptions) -> Iterator[Target]:
     """A target, closed at the end of the block.
 
     Raises:
-        UsageError: there is no tracking URI, or the target can't do it in these ways.
+        UsageError: there is no tracking URI, or the target can't do what the options ask for.
         ConnectionFailedError: it can't be used.
     """
     with _secrets_kept(store):
         _must_be_usable(store)
         _check_registry(store)
-        target = _target(store, ways)
+        target = _target(store, options)
         try:
             yield target
         finally:
             target.close()
 
 
-def _target(store: Store, ways: Ways) -> Target:
+def _target(store: Store, options: RestoreOptions) -> Target:
     if store.kind == "files":
         raise UsageError(
             f"{store.tracking_uri} is a file store, which mlmeta does not restore into: MLflow gives them up",
             hint="restore into a database, such as sqlite:///mlflow.db, or a server",
         )
-    if store.kind in DATABASES and ways.ids != "new":
+    if store.kind in DATABASES and options.ids != "new":
         from mlmeta.stores.sql.restorer import SqlTarget
 
         if store.is_split:
@@ -184,21 +166,20 @@ def _target(store: Store, ways: Ways) -> Target:
                 "a database target has its model registry inside, and --registry-uri names another place",
                 hint="restore twice, with --only runs and --only models, each with its own --tracking-uri",
             )
-        return SqlTarget(store.tracking_uri, on_conflict=ways.on_conflict, rewrite=ways.rewrite, undelete=ways.undelete)
-    return _api_target(store, ways)
+        return SqlTarget(store.tracking_uri, options)
+    return _api_target(store, options)
 
 
-def _api_target(store: Store, ways: Ways) -> Target:
+def _api_target(store: Store, options: RestoreOptions) -> Target:
     from mlmeta.stores.api.connection import Connection
     from mlmeta.stores.api.restorer import ApiTarget
 
-    if ways.ids == "keep":
+    if options.ids == "keep":
         raise UsageError(
             f"{without_secrets(store.tracking_uri)} can't keep ids: MLflow's API gives new ones",
             hint="restore into the server's database to keep them, or leave out --ids keep",
         )
-    connection = Connection(store.tracking_uri, store.registry_uri)
-    return ApiTarget(connection, store.jobs, rewrite=ways.rewrite, undelete=ways.undelete)
+    return ApiTarget(Connection(store.tracking_uri, store.registry_uri), store.jobs, options)
 
 
 def open_snapshot(

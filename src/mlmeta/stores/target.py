@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +11,30 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.progress import Progress
 from mlmeta.schema import Line, Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
+from mlmeta.stores.rewrite import Prefix
+
+FAIL = "fail"
+SKIP = "skip"
+RENAME = "rename"
+ON_CONFLICT = (FAIL, SKIP, RENAME)
+"""What to do about a conflict: write nothing at all, leave that record out, or give it another name."""
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """How a restore is done.
+
+    Args:
+        ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
+        on_conflict: one of `ON_CONFLICT`, for a target that keeps ids and holds other content under an id or name.
+        rewrite: prefixes of artifact locations, and what to put in their place.
+        undelete: make active again what the snapshot has active and the target has deleted.
+    """
+
+    ids: str = ""
+    on_conflict: str = FAIL
+    rewrite: tuple[tuple[Prefix, str], ...] = ()
+    undelete: bool = False
 
 
 class Refusal(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from mlmeta.errors import RestoreError
@@ -19,8 +19,8 @@ from mlmeta.stores.api.model_sources import references
 from mlmeta.stores.api.read_back import read_back
 from mlmeta.stores.api.registered_models import ModelRestorer
 from mlmeta.stores.api.runs import RunRestorer, plan_run
-from mlmeta.stores.rewrite import Prefix, Rewriter
-from mlmeta.stores.target import Plan, Readback, Report
+from mlmeta.stores.rewrite import Rewriter
+from mlmeta.stores.target import Plan, Readback, Report, RestoreOptions
 
 _WRITERS = 6
 """Most requests that write at once. MLflow's store holds two database connections for each (`log_batch` opens a session
@@ -61,8 +61,7 @@ class ApiTarget:
     Args:
         connection: to the server; it is checked here.
         jobs: requests under way at once; of those that write never more than 6.
-        rewrite: prefixes of artifact locations, and what to put in their place.
-        undelete: make active again what the snapshot has active and the target has deleted.
+        options: how locations and deleted records are dealt with.
 
     Raises:
         ConnectionFailedError: see `Connection.check`.
@@ -70,20 +69,12 @@ class ApiTarget:
 
     unkept = UNKEPT
 
-    def __init__(
-        self,
-        connection: Connection,
-        jobs: int,
-        rewrite: Sequence[tuple[Prefix, str]] = (),
-        *,
-        undelete: bool = False,
-    ) -> None:
+    def __init__(self, connection: Connection, jobs: int, options: RestoreOptions) -> None:
         connection.check()
         self._connection = connection
         self._jobs = min(jobs, _WRITERS)
         self._executor: Executor = ThreadPoolExecutor(self._jobs, thread_name_prefix="mlmeta-write")
-        self._rewrite = tuple(rewrite)
-        self._undelete = undelete
+        self._options = options
         self._state = State()
 
     def has_runs(self) -> bool:
@@ -162,9 +153,9 @@ class ApiTarget:
         snapshot = selected.snapshot
         wanted = selected.experiments() if selected.selection.runs else snapshot.records(EXPERIMENTS)
         state = survey(self._connection, wanted, snapshot.timestamp)
-        state.undelete = self._undelete
+        state.undelete = self._options.undelete
         settle(state, snapshot.records(RUNS))
-        state.rewriter = Rewriter(self._rewrite)
+        state.rewriter = Rewriter(self._options.rewrite)
         note_logged_models(self._connection, selected, state)
         _note_references(selected, state)
         if not selected.selection.runs:

@@ -8,23 +8,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from mlmeta.schema import Experiment, History, HistoryLine, Line, RegisteredModel, Run
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selected import Selected
+from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings, experiment_number
-from mlmeta.stores.sql.outcome import RENAME
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.restore_models import is_other
 from mlmeta.stores.sql.restore_runs import run_batches
 from mlmeta.stores.sql.stored import StoredForm, in_own_words, same_history
-from mlmeta.stores.sql.walk import Ways
+from mlmeta.stores.sql.walk import suffix_of
+from mlmeta.stores.target import RENAME, RestoreOptions
 
 
-def restored(part: Selected, holdings: Holdings, ways: Ways) -> Iterator[Line]:
+def restored(part: Selected, holdings: Holdings, options: RestoreOptions) -> Iterator[Line]:
     """What the target holds of a part of a snapshot, in the snapshot's order.
 
     What is just as a restore leaves it is given as the snapshot has it; what differs, as the target has it; a record
     that is missing, not at all.
     """
-    form = StoredForm(ways.rewriter)
-    suffix = ways.suffix if ways.on_conflict == RENAME else ""
+    form = StoredForm(Rewriter(options.rewrite))
+    suffix = suffix_of(part.snapshot.timestamp) if options.on_conflict == RENAME else ""
     for record in part.experiments():
         if found := _experiment(record, holdings, form, suffix):
             yield found

@@ -14,12 +14,6 @@ from mlmeta.stores.sql.leftovers import Leftover, Link
 from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.target import Key, Refusal, deleted_in_target
 
-FAIL = "fail"
-SKIP = "skip"
-RENAME = "rename"
-WAYS = (FAIL, SKIP, RENAME)
-"""What to do about a conflict: write nothing at all, leave that record out, or give it another name."""
-
 
 @dataclass
 class Outcome:

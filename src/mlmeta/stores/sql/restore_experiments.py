@@ -9,9 +9,10 @@ from mlmeta.stores.sql.changes import Change, changes, is_deleted, others
 from mlmeta.stores.sql.collations import Names
 from mlmeta.stores.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings, experiment_number
 from mlmeta.stores.sql.limits import Limits
-from mlmeta.stores.sql.outcome import RENAME, Outcome, Sink
+from mlmeta.stores.sql.outcome import Outcome, Sink
 from mlmeta.stores.sql.states import state_problem
 from mlmeta.stores.sql.stored import same
+from mlmeta.stores.target import RENAME
 
 
 class ExperimentStep:
@@ -21,7 +22,7 @@ class ExperimentStep:
         holdings: what the target holds.
         outcome: counts and conflicts go here.
         sink: takes what is to be written.
-        on_conflict: one of `WAYS`.
+        on_conflict: one of `ON_CONFLICT`.
         suffix: put behind a name that is taken.
         limits: of the target's columns.
     """

@@ -9,9 +9,9 @@ from mlmeta.stores.sql.changes import changes, others
 from mlmeta.stores.sql.collations import Names
 from mlmeta.stores.sql.holdings import Holdings
 from mlmeta.stores.sql.limits import Limits
-from mlmeta.stores.sql.outcome import RENAME, Missing, Outcome, Sink
+from mlmeta.stores.sql.outcome import Missing, Outcome, Sink
 from mlmeta.stores.sql.stored import same
-from mlmeta.stores.target import Key
+from mlmeta.stores.target import RENAME, Key
 
 _NO_STAGE = {None, "", "None"}
 
@@ -23,7 +23,7 @@ class ModelStep:
         holdings: what the target holds.
         outcome: counts and conflicts go here.
         sink: takes what is to be written.
-        on_conflict: one of `WAYS`.
+        on_conflict: one of `ON_CONFLICT`.
         suffix: put behind a name that is taken.
         limits: of the target's columns.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -13,23 +13,23 @@ from mlmeta.progress import Progress
 from mlmeta.schema import Line, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.rewrite import Prefix, Rewriter
+from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.compare import restored
 from mlmeta.stores.sql.database import SQLITE, locks_of, parse, writing
 from mlmeta.stores.sql.holdings import Holdings
 from mlmeta.stores.sql.limits import Limits, limits_of, limits_of_new
 from mlmeta.stores.sql.new_store import NewFile, remove_unfinished
-from mlmeta.stores.sql.outcome import FAIL, WAYS, Nowhere, Outcome
+from mlmeta.stores.sql.outcome import Nowhere, Outcome
 from mlmeta.stores.sql.parallel_reads import export_moment, lanes_at
 from mlmeta.stores.sql.postgres_target import make_schema, without_indexes
 from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.rows import COLUMNS
 from mlmeta.stores.sql.schema import State, copy_blank, ensure_schema, makes_schema_within, quiet_migrations, state_of
 from mlmeta.stores.sql.still import reading_still
-from mlmeta.stores.sql.walk import Ways, walk
+from mlmeta.stores.sql.walk import walk
 from mlmeta.stores.sql.writer import RowWriter
 from mlmeta.stores.sql.writing import NOTICES
-from mlmeta.stores.target import Plan, Readback, Report
+from mlmeta.stores.target import FAIL, ON_CONFLICT, Plan, Readback, Report, RestoreOptions
 
 _BIG = ("params", "tags", "latest_metrics", "metrics")
 """Tables with many rows a run, to which no other table refers."""
@@ -43,31 +43,22 @@ class SqlTarget:
 
     Args:
         uri: ``sqlite:///…``, ``postgresql://…`` or ``mysql://…``, as MLflow takes it.
-        on_conflict: where the target holds other content under an id or name: ``fail`` (nothing is written), ``skip``
-            (that record is left out), or ``rename`` (it gets another name where that solves it, else it is left out).
-        rewrite: prefixes of artifact locations and what to put in their place.
-        undelete: make active again what the snapshot has active and the target has deleted.
+        options: how conflicts, locations and deleted records are dealt with. With ``rename``, a record gets another
+            name where that solves a conflict; else it is left out.
 
     Raises:
         UsageError: the URI or another argument is off, or the database's driver is not installed.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        *,
-        on_conflict: str = FAIL,
-        rewrite: Sequence[tuple[Prefix, str]] = (),
-        undelete: bool = False,
-    ) -> None:
-        if on_conflict not in WAYS:
-            raise UsageError(f"{on_conflict!r} is not a way out of conflicts", hint=f"use one of {', '.join(WAYS)}")
+    def __init__(self, uri: str, options: RestoreOptions | None = None) -> None:
+        self._options = options = options or RestoreOptions()
+        if options.on_conflict not in ON_CONFLICT:
+            raise UsageError(
+                f"{options.on_conflict!r} is not a way out of conflicts", hint=f"use one of {', '.join(ON_CONFLICT)}"
+            )
         self._database = parse(uri)
-        self._on_conflict = on_conflict
-        self._rewrite = tuple(rewrite)
         self._made = False
-        self._undelete = undelete
-        Rewriter(self._rewrite)
+        Rewriter(options.rewrite)
 
     @property
     def unkept(self) -> tuple[str, ...]:
@@ -89,10 +80,10 @@ class SqlTarget:
         with self._reading() as connection:
             holdings = Holdings(connection, self._database.shown)
             compare = bool(holdings.runs) or holdings.has_inputs
-            part, ways = Selected(snapshot, selection), self._ways(snapshot)
+            part = Selected(snapshot, selection)
             with self._limits(connection) as limits:
-                outcome = walk(part, holdings, Nowhere(), ways, limits, progress, compare=compare)
-        stops = self._on_conflict == FAIL
+                outcome = walk(part, holdings, Nowhere(), self._options, limits, progress, compare=compare)
+        stops = self._options.on_conflict == FAIL
         return Plan(
             target=self._database.shown,
             keeps_ids=True,
@@ -146,12 +137,12 @@ class SqlTarget:
             IncompatibleStoreError: the target's schema is not the installed MLflow's.
             MlmetaError: the target or the snapshot can't be used; nothing was written.
         """
-        part, ways = Selected(snapshot, selection), self._ways(snapshot)
+        part = Selected(snapshot, selection)
         if self._database.kind == SQLITE:
             remove_unfinished(self._database)
         if self._database.kind == SQLITE and not self._database.path.exists():
             with NewFile(self._database) as file:
-                outcome = self._write(file.connection(), part, ways, progress)
+                outcome = self._write(file.connection(), part, progress)
                 self._made = file.publish()
                 if self._made:
                     return _report(outcome)
@@ -159,7 +150,7 @@ class SqlTarget:
             ensure_schema(self._database, progress)
         with writing(self._database, progress) as connection:
             with self._database.errors(), self._made_schema(connection, progress):
-                outcome = self._write(connection, part, ways, progress)
+                outcome = self._write(connection, part, progress)
             return _report(outcome)
 
     @contextlib.contextmanager
@@ -181,12 +172,12 @@ class SqlTarget:
             yield
             progress.phase("making indexes")
 
-    def _write(self, connection: Connection, part: Selected, ways: Ways, progress: Progress) -> Outcome:
+    def _write(self, connection: Connection, part: Selected, progress: Progress) -> Outcome:
         with self._database.errors():
             holdings = Holdings(connection, self._database.shown)
             writer = RowWriter(connection, holdings)
-            outcome = walk(part, holdings, writer, ways, limits_of(connection), progress, compare=True)
-            if self._on_conflict == FAIL:
+            outcome = walk(part, holdings, writer, self._options, limits_of(connection), progress, compare=True)
+            if self._options.on_conflict == FAIL:
                 outcome.require_fit(self._database.shown)
                 outcome.require_no_conflict(self._database.shown)
             if note := writer.finish():
@@ -212,11 +203,7 @@ class SqlTarget:
             moment = export_moment(connection) if connection is not None and worth_it else ""
             with lanes_at(moment, self._database) as lanes:
                 holdings = Holdings(connection, self._database.shown, lanes)
-                yield from restored(Selected(snapshot, selection), holdings, self._ways(snapshot))
-
-    def _ways(self, snapshot: Snapshot) -> Ways:
-        suffix = f" (restored {snapshot.timestamp})"
-        return Ways(self._on_conflict, suffix, self._database.kind, Rewriter(self._rewrite), self._undelete)
+                yield from restored(Selected(snapshot, selection), holdings, self._options)
 
     def close(self) -> None:
         """Nothing is kept open between calls."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from mlmeta.progress import Progress
 from mlmeta.snapshot.reader import RunLines
@@ -19,32 +18,14 @@ from mlmeta.stores.sql.restore_logged_models import LoggedModelStep
 from mlmeta.stores.sql.restore_models import ModelStep
 from mlmeta.stores.sql.restore_runs import RunStep, run_batches
 from mlmeta.stores.sql.stored import StoredForm
-
-
-@dataclass(frozen=True)
-class Ways:
-    """How a restore is done.
-
-    Args:
-        on_conflict: one of `WAYS`.
-        suffix: put behind a name that is taken.
-        kind: of database.
-        rewriter: for artifact locations.
-        undelete: whether what is deleted in the target becomes active again.
-    """
-
-    on_conflict: str
-    suffix: str
-    kind: str
-    rewriter: Rewriter
-    undelete: bool = False
+from mlmeta.stores.target import RestoreOptions
 
 
 def walk(
     part: Selected,
     holdings: Holdings,
     sink: Sink,
-    ways: Ways,
+    options: RestoreOptions,
     limits: Limits,
     progress: Progress,
     *,
@@ -56,7 +37,7 @@ def walk(
         part: of the snapshot.
         holdings: what the target holds.
         sink: takes what is missing.
-        ways: how conflicts, names and locations are dealt with.
+        options: how conflicts, locations and deleted records are dealt with.
         limits: what the target can hold.
         progress: units ``experiments``, ``runs``, ``metric points``, ``logged models``,
             ``models``.
@@ -66,10 +47,12 @@ def walk(
         SnapshotError: the snapshot is damaged.
         MlmetaError: the target can't be used.
     """
-    outcome = Outcome(undelete=ways.undelete)
-    form = StoredForm(ways.rewriter)
-    fitting = Fitting(limits, outcome, StoredForm(ways.rewriter.again()))
-    experiments = ExperimentStep(holdings, outcome, sink, ways.on_conflict, ways.suffix, limits)
+    outcome = Outcome(undelete=options.undelete)
+    rewriter = Rewriter(options.rewrite)
+    suffix = suffix_of(part.snapshot.timestamp)
+    form = StoredForm(rewriter)
+    fitting = Fitting(limits, outcome, StoredForm(rewriter.again()))
+    experiments = ExperimentStep(holdings, outcome, sink, options.on_conflict, suffix, limits)
     progress.phase("restoring experiments")
     for record in fitting.experiments(part.experiments()):
         experiments.take(record, form.experiment(record))
@@ -83,13 +66,22 @@ def walk(
         logged.take(some)
         progress.advance("logged models", len(some))
     logged.finish()
-    models = ModelStep(holdings, outcome, sink, ways.on_conflict, ways.suffix, limits)
+    models = ModelStep(holdings, outcome, sink, options.on_conflict, suffix, limits)
     progress.phase("restoring models")
     for batch in batches(fitting.models(part.models())):
         models.take([form.model(model) for model in batch])
         progress.advance("models", len(batch))
-    outcome.notes.extend(ways.rewriter.notes())
+    outcome.notes.extend(rewriter.notes())
     return outcome
+
+
+def suffix_of(timestamp: str) -> str:
+    """What `RENAME` puts behind a name that is taken.
+
+    Args:
+        timestamp: of the snapshot.
+    """
+    return f" (restored {timestamp})"
 
 
 def _runs(items: Iterable[RunLines], step: RunStep, progress: Progress) -> None:

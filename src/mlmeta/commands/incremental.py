@@ -13,8 +13,8 @@ from mlmeta.snapshot.catalog import State, describe, file_sets
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
-from mlmeta.stores.base import Earlier
-from mlmeta.stores.source import Item, Source
+from mlmeta.stores.base import Base
+from mlmeta.stores.source import Source, SourceItem
 
 SOUND = frozenset({State.COMPLETE, State.PARTIAL, State.LEGACY})
 FULL_EVERY = timedelta(days=7)
@@ -33,7 +33,7 @@ def serves(before: Summary, now: datetime, full_every: timedelta) -> bool:
     return before.schema_version == SCHEMA_VERSION and oldest < fully_read(before) <= now.timestamp() * 1000
 
 
-def read_along(source: Source, selection: Selection, base: Snapshot | None, progress: Progress) -> Iterator[Item]:
+def read_along(source: Source, selection: Selection, base: Snapshot | None, progress: Progress) -> Iterator[SourceItem]:
     """All that a source has now.
 
     Args:
@@ -45,10 +45,10 @@ def read_along(source: Source, selection: Selection, base: Snapshot | None, prog
     Raises:
         BaseSnapshotError: at the end at the latest: `base` is not what its summary says.
     """
-    earlier = Earlier(base) if base is not None else None
-    yield from source.read(selection, progress, earlier)
-    if earlier is not None:
-        earlier.finish()
+    known = Base(base) if base is not None else None
+    yield from source.read(selection, progress, known)
+    if known is not None:
+        known.finish()
 
 
 def why_not(snapshot: Snapshot, source: str, experiments: frozenset[str]) -> str:

@@ -1,4 +1,4 @@
-"""What an earlier snapshot of the same source knows, for a backup that reads only what may have changed."""
+"""The base of an incremental backup: a snapshot of the same source, from which comes what can't have changed since."""
 
 from __future__ import annotations
 
@@ -7,27 +7,22 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from mlmeta.errors import BaseSnapshotError, SnapshotError, StorageError
-from mlmeta.schema import (
-    RUNS,
-    UNNAMED,
-    HistoryLine,
-    Run,
-    same_point,
-)
+from mlmeta.schema import RUNS, UNNAMED, HistoryLine, Run, same_point
 from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import taken_apart
 
 T = TypeVar("T")
 
-_ENDED = {"FINISHED", "FAILED", "KILLED"}
+ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
+"""Statuses of runs to which nobody adds any more."""
 
 
-class Earlier:
-    """An earlier snapshot, walked through side by side with the runs of a store.
+class Base:
+    """A snapshot that is read along with the runs that its source has now.
 
-    Two places in it move forward on their own, so that nothing has to be kept in memory: that of `run`, for runs that
-    are just coming in, and that of `lines`, for runs that are written.
+    It is read at two positions, each of which only moves forward, so that nothing has to be kept in memory: that of
+    `run`, for runs that are just coming in, and that of `lines`, for runs that are written.
 
     Args:
         snapshot: a complete one of the same source. Its files are checked as they are read, and `finish` says
@@ -39,19 +34,20 @@ class Earlier:
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.timestamp = snapshot.timestamp
-        self._summary = snapshot.summary
-        self._runs = _read(snapshot, snapshot.records(RUNS))
-        self._lines = _read(snapshot, snapshot.history_lines())
+        self._timestamp = snapshot.timestamp
+        self._started = snapshot.summary.started
+        self._runs = self._checked(snapshot.records(RUNS))
+        self._lines = self._checked(snapshot.history_lines())
         self._run = next(self._runs, None)
         self._line = next(self._lines, None)
         self._passed: deque[str] = deque()
         self._current = ""
-        self._unread_are_unknown = any(skipped.kind == UNNAMED for skipped in snapshot.summary.skipped)
-        self._unread = {skipped.id for skipped in snapshot.summary.skipped if skipped.kind == "metric history"}
+        skipped = snapshot.summary.skipped
+        self._skipped_unnamed = any(one.kind == UNNAMED for one in skipped)
+        self._skipped = {one.id for one in skipped if one.kind == "metric history"}
 
     def run(self, now: Run) -> Run | None:
-        """The run as the snapshot has it; None where it is new.
+        """The run as the base has it; None where it is new.
 
         Args:
             now: the run as it is now. Runs come in a snapshot's order.
@@ -69,7 +65,7 @@ class Earlier:
         self._run = next(self._runs, None)
 
     def lines(self, run: Run) -> Iterator[HistoryLine]:
-        """The histories that the snapshot has of a run, by key: sound ones, for they become part of another.
+        """The histories that the base has of a run, by key: sound ones, for they become part of another snapshot.
 
         Args:
             run: one that `run` found. Runs come in the same order here.
@@ -86,7 +82,7 @@ class Earlier:
         try:
             taken_apart(line)
         except SnapshotError as error:
-            raise _unusable(self.timestamp, str(error)) from error
+            raise self._unusable(str(error)) from error
         return line
 
     def _drop(self, run_id: str) -> None:
@@ -94,19 +90,22 @@ class Earlier:
             self._line = next(self._lines, None)
 
     def ended_keys(self, run: Run) -> set[str]:
-        """The metrics of a run whose histories the snapshot has, and that nobody adds to any more.
+        """The metrics of a run whose histories the base has, and to which nobody adds any more.
 
-        That is so where the run had ended before the snapshot was begun, and the latest point is still the same.
+        That is so where the run had ended before the base was begun, and the latest point is still the same.
         What escapes this are points that were added later, through the API, behind the latest step of an ended run.
+
+        Args:
+            run: as for `run`, in place of it.
         """
-        before = None if self._unread_are_unknown else self.run(run)
+        before = None if self._skipped_unnamed else self.run(run)
         if before is None or not self._had_ended(before) or _end(before) != _end(run):
             return set()
         same = {key for key, latest in run.metrics.items() if same_point(latest, before.metrics.get(key))}
-        return {key for key in same if f"{run.run_id}/{key}" not in self._unread}
+        return {key for key in same if f"{run.run_id}/{key}" not in self._skipped}
 
     def _had_ended(self, run: Run) -> bool:
-        return run.status in _ENDED and run.end_time is not None and run.end_time < self._summary.started
+        return run.status in ENDED and run.end_time is not None and run.end_time < self._started
 
     def finish(self) -> None:
         """See that all that was used was as the snapshot's summary says.
@@ -119,19 +118,19 @@ class Earlier:
         for passed in (self._current, *self._passed):
             self._drop(passed)
         if self._line is not None:
-            raise _unusable(self.timestamp, f"it has a history of a run that it does not have: {self._line.run_id}")
+            raise self._unusable(f"it has a history of a run that it does not have: {self._line.run_id}")
 
+    def _checked(self, items: Iterator[T]) -> Iterator[T]:
+        try:
+            yield from items
+        except (SnapshotError, StorageError) as error:
+            raise self._unusable(str(error)) from error
 
-def _read(snapshot: Snapshot, items: Iterator[T]) -> Iterator[T]:
-    try:
-        yield from items
-    except (SnapshotError, StorageError) as error:
-        raise _unusable(snapshot.timestamp, str(error)) from error
-
-
-def _unusable(timestamp: str, why: str) -> BaseSnapshotError:
-    return BaseSnapshotError(f"snapshot {timestamp} can't be built on: {why}", hint="try again without --incremental")
+    def _unusable(self, why: str) -> BaseSnapshotError:
+        return BaseSnapshotError(
+            f"snapshot {self._timestamp} can't be built on: {why}", hint="try again without --incremental"
+        )
 
 
 def _end(run: Run) -> tuple[str, int | None]:
-    return (run.status, run.end_time)
+    return run.status, run.end_time

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from mlmeta.progress import Progress
 from mlmeta.schema import Line, RegisteredModel, Run, Selection, Skipped
-from mlmeta.stores.base import Earlier
+from mlmeta.stores.base import Base
 
-Item = Line | Skipped
-"""A record, or the name of something that could not be read."""
+SourceItem = Line | Skipped
+"""A record, a line of one from a base, or the name of something that could not be read."""
 
 UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "model versions.storage_location")
 """Fields of records that a database gives and `MlflowClient` does not (`search_runs`, `search_model_versions`).
@@ -48,23 +48,23 @@ class Source(Protocol):
 
     @property
     def info(self) -> SourceInfo:
-        """What it says of itself."""
+        """What the source says of itself."""
 
     def experiment_names(self) -> set[str]:
-        """Of all experiments, without reading anything else.
+        """The names of all experiments, without reading anything else.
 
         Raises:
             ConnectionFailedError: the store can't be read at all.
         """
 
-    def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
+    def read(self, selection: Selection, progress: Progress, base: Base | None = None) -> Iterator[SourceItem]:
         """All records of the selection, as a stream.
 
         Args:
             selection: what to read.
             progress: told how far it is.
-            earlier: a snapshot of the same source and selection: metric histories that are the same as there come
-                from there, as its lines. Afterwards `earlier.finish` says whether it was sound.
+            base: of the same source and selection: metric histories that are the same as there come from there, as its
+                lines. Afterwards `base.finish` says whether it was sound.
 
         The order is the one of `snapshot.writer.SnapshotWriter.add`: experiments by id; runs by experiment, start
         time and run id, each followed by its metric histories by key; logged models by experiment, creation time and
@@ -100,11 +100,11 @@ class SplitSource:
         """See `Source.experiment_names`."""
         return self._runs.experiment_names()
 
-    def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
+    def read(self, selection: Selection, progress: Progress, base: Base | None = None) -> Iterator[SourceItem]:
         """See `Source.read`."""
         run_ids: set[str] | None = set() if selection.experiments else None
         if selection.runs or run_ids is not None:
-            for item in self._runs.read(replace(selection, runs=True, models=False), progress, earlier):
+            for item in self._runs.read(replace(selection, runs=True, models=False), progress, base):
                 if run_ids is not None and isinstance(item, Run):
                     run_ids.add(item.run_id)
                 if selection.runs:

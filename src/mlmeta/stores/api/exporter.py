@@ -23,8 +23,8 @@ from mlmeta.stores.api.read_logged_models import read_logged_models
 from mlmeta.stores.api.read_registered_models import read_models
 from mlmeta.stores.api.read_runs import PAGE, RunReader
 from mlmeta.stores.api.unsupported import read_unsaved
-from mlmeta.stores.base import Earlier
-from mlmeta.stores.source import Item, SourceInfo, belongs
+from mlmeta.stores.base import Base
+from mlmeta.stores.source import SourceInfo, SourceItem, belongs
 
 DEFAULT_JOBS = 8
 
@@ -68,29 +68,29 @@ class ApiSource:
         except MlflowException as error:
             raise self._failure(error) from error
 
-    def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
+    def read(self, selection: Selection, progress: Progress, base: Base | None = None) -> Iterator[SourceItem]:
         """See `Source.read`."""
         from mlflow.exceptions import MlflowException
 
         try:
-            for item in self._items(selection, progress, earlier):
+            for item in self._items(selection, progress, base):
                 _report(item, progress)
                 yield item
         except MlflowException as error:
             raise self._failure(error) from error
 
-    def _items(self, selection: Selection, progress: Progress, earlier: Earlier | None) -> Iterator[Item]:
+    def _items(self, selection: Selection, progress: Progress, base: Base | None) -> Iterator[SourceItem]:
         run_ids: set[str] | None = None
         if selection.runs or selection.experiments:
-            seen = yield from self._tracked(selection, progress, earlier)
+            seen = yield from self._tracked(selection, progress, base)
             run_ids = set().union(*seen.values()) if selection.experiments else None
         if selection.models:
             progress.phase("reading registered models")
             yield from self._models(run_ids)
 
     def _tracked(
-        self, selection: Selection, progress: Progress, earlier: Earlier | None
-    ) -> Generator[Item, None, dict[str, set[str]]]:
+        self, selection: Selection, progress: Progress, base: Base | None
+    ) -> Generator[SourceItem, None, dict[str, set[str]]]:
         """Experiments and runs; returns the run ids by experiment, where they are needed later."""
         progress.phase("reading experiments")
         skipped: list[Skipped] = []
@@ -99,7 +99,7 @@ class ApiSource:
         yield from skipped
         progress.phase("reading runs and their metrics")
         seen: dict[str, set[str]] = {e.experiment_id: set() for e in experiments}
-        for item in self._runs(experiments, earlier):
+        for item in self._runs(experiments, base):
             if isinstance(item, Run) and self._remembers(selection):
                 seen[item.experiment_id].add(item.run_id)
             if selection.runs:
@@ -166,14 +166,14 @@ class ApiSource:
             f"{self.info.uri} failed while it was read: {reason}", hint=diagnosis.advice(error)
         )
 
-    def _runs(self, experiments: list[Experiment], earlier: Earlier | None) -> Iterator[Item]:
+    def _runs(self, experiments: list[Experiment], base: Base | None) -> Iterator[SourceItem]:
         undecided = self._bulk is None and self._connection.kind == "server"
         histories = HistoryReader(
             self._connection,
             self._executor,
             self._pace,
             bulk=bool(self._bulk),
-            earlier=earlier,
+            base=base,
             prove=self._prove if undecided or self._bulk else None,
         )
         ids = (experiment.experiment_id for experiment in experiments)
@@ -188,7 +188,7 @@ class ApiSource:
         self._distrusted = not is_proven(self._connection, self._pace, runs, self._threads)
         return not self._distrusted
 
-    def _models(self, run_ids: set[str] | None) -> Iterator[Item]:
+    def _models(self, run_ids: set[str] | None) -> Iterator[SourceItem]:
         for item in read_models(self._connection, self._executor, self._jobs):
             if run_ids is None or not isinstance(item, RegisteredModel) or belongs(item, run_ids):
                 yield item
@@ -240,7 +240,7 @@ def _lost_experiments(number: int | None, reason: str) -> Skipped:
     return Skipped(kind="experiment", id=place, reason=reason)
 
 
-def _report(item: Item, progress: Progress) -> None:
+def _report(item: SourceItem, progress: Progress) -> None:
     if isinstance(item, Experiment):
         progress.advance("experiments")
     elif isinstance(item, Run):

@@ -21,7 +21,7 @@ from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.pace import Pace
 from mlmeta.stores.api.paging import pages
 from mlmeta.stores.api.settled import settled
-from mlmeta.stores.base import Earlier
+from mlmeta.stores.base import Base
 
 if TYPE_CHECKING:
     from requests import Response
@@ -159,7 +159,7 @@ class HistoryReader:
         executor: for the requests.
         pace: of the requests.
         bulk: whether to use the bulk endpoint.
-        earlier: a snapshot whose histories need not be read again where nothing can have been added.
+        base: a snapshot whose histories need not be read again where nothing can have been added.
         prove: asked once, with the first runs that have metrics to read, whether the bulk endpoint can be trusted.
     """
 
@@ -170,12 +170,12 @@ class HistoryReader:
         pace: Pace,
         *,
         bulk: bool,
-        earlier: Earlier | None = None,
+        base: Base | None = None,
         prove: Callable[[list[Run]], bool] | None = None,
     ) -> None:
         self._prove = prove
         self._pace = pace
-        self._earlier = earlier
+        self._base = base
         self._kept: dict[str, set[str]] = {}
         self._connection = connection
         self._executor = executor
@@ -191,7 +191,7 @@ class HistoryReader:
         Args:
             run: asked about once. Runs come in a snapshot's order.
         """
-        kept = self._earlier.ended_keys(run) if self._earlier is not None else set()
+        kept = self._base.ended_keys(run) if self._base is not None else set()
         if kept:
             self._kept[run.run_id] = kept
         return sum(expected(metric.step) for key, metric in run.metrics.items() if key not in kept)
@@ -217,7 +217,7 @@ class HistoryReader:
             failed.update({(run_id, batch.key): reason for run_id, reason in result.failures.items()})
         for run in (settled(run, found) for run in runs):
             yield run
-            kept = _KeptLines(self._earlier, run, self._kept.pop(run.run_id, set()))
+            kept = _KeptLines(self._base, run, self._kept.pop(run.run_id, set()))
             for key in run.metrics:
                 if key in kept.keys:
                     yield from kept.of(key)
@@ -229,11 +229,11 @@ class HistoryReader:
 
 
 class _KeptLines:
-    """The histories of a run that an earlier snapshot has, by key, in the order of keys."""
+    """The histories of a run that the base has, by key, in the order of keys."""
 
-    def __init__(self, earlier: Earlier | None, run: Run, keys: set[str]) -> None:
+    def __init__(self, base: Base | None, run: Run, keys: set[str]) -> None:
         self.keys = keys
-        lines = earlier.lines(run) if earlier is not None and keys else iter(())
+        lines = base.lines(run) if base is not None and keys else iter(())
         self._groups = itertools.groupby(lines, key=lambda line: line.key)
         self._next = next(self._groups, None)
 

@@ -16,7 +16,7 @@ from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.histories import Asked, HistoryReader, groups
 from mlmeta.stores.api.paging import Search, pages_ahead
 from mlmeta.stores.api.sifting import Sieve
-from mlmeta.stores.source import Item
+from mlmeta.stores.source import SourceItem
 
 PAGE = 1000
 _GROUPS_AHEAD = 3
@@ -38,7 +38,7 @@ class RunReader:
         self._executor = executor
         self._sieve = Sieve(connection, "run", convert.run, key=lambda run: run.run_id, order=run_order)
 
-    def read(self, experiment_ids: Iterable[str]) -> Iterator[Item]:
+    def read(self, experiment_ids: Iterable[str]) -> Iterator[SourceItem]:
         """The runs, experiment after experiment.
 
         The first page of several experiments is asked for ahead: most are small, and waiting adds up.
@@ -46,7 +46,7 @@ class RunReader:
         Raises:
             ConnectionFailedError: the server is gone.
         """
-        begun: deque[Iterator[Item]] = deque()
+        begun: deque[Iterator[SourceItem]] = deque()
         for experiment_id in experiment_ids:
             begun.append(self._begin(experiment_id))
             if len(begun) > _EXPERIMENTS_AHEAD:
@@ -54,7 +54,7 @@ class RunReader:
         while begun:
             yield from begun.popleft()
 
-    def _begin(self, experiment_id: str) -> Iterator[Item]:
+    def _begin(self, experiment_id: str) -> Iterator[SourceItem]:
         if self._connection.kind == "files":
             return self._with_histories(FileStore(self._connection).runs(experiment_id), [])
         search = Search(
@@ -68,7 +68,7 @@ class RunReader:
         entities = itertools.chain.from_iterable(page.items for page in found)
         return self._with_histories(self._sieve.sift(entities, experiment_id), search.skipped)
 
-    def _with_histories(self, items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[Item]:
+    def _with_histories(self, items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[SourceItem]:
         waiting: deque[tuple[list[Run], Asked]] = deque()
         for group in groups(_runs(items, skipped), self._histories.points_to_read):
             waiting.append((group, self._histories.begin(group)))

@@ -13,8 +13,8 @@ from mlmeta.errors import UsageError
 from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
 from mlmeta.schema import HISTORIES, Run, Selection, Skipped
-from mlmeta.stores.base import Earlier
-from mlmeta.stores.source import Item, SourceInfo
+from mlmeta.stores.base import Base
+from mlmeta.stores.source import SourceInfo, SourceItem
 from mlmeta.stores.sql.database import SQLITE, parse
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.orphans import hidden_orphans, orphans
@@ -68,7 +68,7 @@ class SqlSource:
         with self._database.reading() as connection:
             return set(experiment_names(connection, Tables(connection, self._database.shown)).values())
 
-    def read(self, selection: Selection, progress: Progress, earlier: Earlier | None = None) -> Iterator[Item]:
+    def read(self, selection: Selection, progress: Progress, base: Base | None = None) -> Iterator[SourceItem]:
         """All records of the selection as of one moment, in the order of `Source.read`.
 
         Raises:
@@ -86,7 +86,7 @@ class SqlSource:
             limited = ids if selection.experiments else None
             if selection.runs:
                 yield from _experiments(connection, tables, ids, progress)
-                yield from self._runs(connection, moment, tables, limited, progress, earlier)
+                yield from self._runs(connection, moment, tables, limited, progress, base)
                 yield from stream_logged_models(connection, tables, limited)
             if selection.models:
                 yield from _models(connection, tables, limited, progress)
@@ -113,16 +113,16 @@ class SqlSource:
         tables: Tables,
         ids: list[int] | None,
         progress: Progress,
-        earlier: Earlier | None,
-    ) -> Iterator[Item]:
+        base: Base | None,
+    ) -> Iterator[SourceItem]:
         progress.phase("reading runs")
         count = count_runs(connection, tables, ids)
         progress.expect("runs", count)
         batches = stream_runs(connection, tables, ids)
-        worth_it = count > BATCH and earlier is None  # which is read in order
+        worth_it = count > BATCH and base is None  # which is read in order
         with (
             lanes_at(moment if worth_it else "", self._database) as lanes,
-            closing(_with_histories(connection, lanes, tables, batches, earlier)) as found,
+            closing(_with_histories(connection, lanes, tables, batches, base)) as found,
         ):
             for records in found:
                 yield from records
@@ -148,7 +148,7 @@ class SqlSource:
         """Nothing is kept open between reads."""
 
 
-def _experiments(connection: Connection, tables: Tables, ids: list[int], progress: Progress) -> Iterator[Item]:
+def _experiments(connection: Connection, tables: Tables, ids: list[int], progress: Progress) -> Iterator[SourceItem]:
     progress.phase("reading experiments")
     progress.expect("experiments", len(ids))
     for experiment in read_experiments(connection, tables, ids):
@@ -157,19 +157,19 @@ def _experiments(connection: Connection, tables: Tables, ids: list[int], progres
 
 
 def _with_histories(
-    connection: Connection, lanes: Lanes | None, tables: Tables, batches: Iterator[list[Run]], earlier: Earlier | None
+    connection: Connection, lanes: Lanes | None, tables: Tables, batches: Iterator[list[Run]], base: Base | None
 ) -> Generator[Records, None, None]:
     if lanes is not None:
         yield from side_by_side(connection, lanes, tables, batches)
         return
-    found = chain.from_iterable(with_histories(connection, tables, runs, earlier, lines=True) for runs in batches)
+    found = chain.from_iterable(with_histories(connection, tables, runs, base, lines=True) for runs in batches)
     if connection.dialect.name == SQLITE:
         yield from found
     else:
         yield from read_ahead(found, depth=2)  # a server works while we write
 
 
-def _models(connection: Connection, tables: Tables, ids: list[int] | None, progress: Progress) -> Iterator[Item]:
+def _models(connection: Connection, tables: Tables, ids: list[int] | None, progress: Progress) -> Iterator[SourceItem]:
     progress.phase("reading models")
     names = model_names(connection, tables, ids)
     progress.expect("models", len(names))

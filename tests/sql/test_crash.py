@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sql_helpers import ALL, QUIET, backup, digests, dump, lines, records_of, tables
 
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql import inserts
@@ -22,6 +21,7 @@ from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import ensure_schema
 from mlmeta.stores.target import RestoreOptions
+from tests.sql.helpers import ALL, QUIET, backup, digests, dump, lines, records_of, tables
 
 
 def in_child(work: Callable[[], object]) -> int:

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sql_helpers import ALL, QUIET, snapshot_of
-from test_sql_any_store import stores
-from tests.benchmarks.generate import SIZES, write
-from tests.support.changes import change_store
-from tests.support.reading import data_files, summary
 
 from mlmeta import backup, restore
 from mlmeta.schema import Record
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.benchmarks.generate import SIZES, write
+from tests.sql.helpers import ALL, QUIET, snapshot_of
+from tests.sql.test_any_store import stores
+from tests.support.changes import change_store
+from tests.support.reading import data_files, summary
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

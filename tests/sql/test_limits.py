@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sql_helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
 
 from mlmeta.commands.restore import restore
 from mlmeta.errors import ExitCode, RestoreError
@@ -28,6 +27,7 @@ from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import ensure_schema
 from mlmeta.stores.target import RestoreOptions
+from tests.sql.helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
 
 pytestmark = pytest.mark.xdist_group("mysql")
 

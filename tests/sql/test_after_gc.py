@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.cli import cli as mlflow_cli
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric
-from sql_helpers import ALL, QUIET, backup, digests
 
 from mlmeta import restore
 from mlmeta.errors import ConflictError, ExitCode
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.sql.helpers import ALL, QUIET, backup, digests
 
 KINDS = ["sqlite", "postgresql", pytest.param("mysql", marks=pytest.mark.xdist_group("mysql"))]
 CASES = ("a dataset", "a logged model", "neither")

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from mlflow.store.db import utils
-from sql_helpers import ALL, QUIET, backup, lines, records_of
-from tests.support.cli import Cli
 
 from mlmeta.errors import AuthenticationError, IncompatibleStoreError, UnreachableError
 from mlmeta.schema import Skipped
 from mlmeta.stores.sql import database, sqlite
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.unseen import _STEPS, expected
+from tests.sql.helpers import ALL, QUIET, backup, lines, records_of
+from tests.support.cli import Cli
 
 GONE = "it is gone, or the user has no right to read it"
 VIEW = "there is a view in its place"

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sql_helpers import ALL, QUIET, backup, digests
 
 from mlmeta import restore
 from mlmeta.errors import MlmetaError
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.sql.helpers import ALL, QUIET, backup, digests
 
 pytestmark = pytest.mark.xdist_group("mysql")
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlflow import MlflowClient
-from sql_helpers import ALL, QUIET, all_runs, backup, digests, lines, records_of
 
 from mlmeta.schema import RegisteredModel, Run
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.target import RestoreOptions
+from tests.sql.helpers import ALL, QUIET, all_runs, backup, digests, lines, records_of
 
 
 def test_sqlite_to_new_sqlite_gives_equal_bytes(filled: Path, tmp_path: Path) -> None:

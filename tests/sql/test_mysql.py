@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
-from sql_helpers import ALL, QUIET, all_runs, backup, digests, records_of
-from test_sql_default_renamed import snapshot_of_renamed
 
 from mlmeta.errors import ConflictError, UnreachableError
 from mlmeta.schema import Skipped
 from mlmeta.stores.sql import database
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.sql.helpers import ALL, QUIET, all_runs, backup, digests, records_of
+from tests.sql.test_default_renamed import snapshot_of_renamed
 
 pytestmark = pytest.mark.xdist_group("mysql")
 

@@ -10,13 +10,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sql_helpers import digests, records_of, snapshot_of
-from tests.support.cli import Cli
-from tests.support.databases import change
 
 from mlmeta.errors import ConnectionFailedError
 from mlmeta.schema import Skipped
 from mlmeta.stores.sql.soundness import _problems
+from tests.sql.helpers import digests, records_of, snapshot_of
+from tests.support.cli import Cli
+from tests.support.databases import change
 
 PLACES = 16
 

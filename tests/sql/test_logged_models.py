@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from sql_helpers import ALL, QUIET, backup, digests, lines, records_of, snapshot_of
-from tests.support.logged_models import add_logged_models
 
 from mlmeta.errors import ConflictError
 from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, Run, Selection
@@ -19,6 +17,8 @@ from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.exporter import ApiSource
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.target import RestoreOptions
+from tests.sql.helpers import ALL, QUIET, backup, digests, lines, records_of, snapshot_of
+from tests.support.logged_models import add_logged_models
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support import snapshots as made
 
 from mlmeta import restore
 from mlmeta.commands.restore import RestoreResult
 from mlmeta.errors import MlmetaError
 from mlmeta.schema import Dataset, DatasetInput, LoggedModel, LoggedModelMetric, Record
+from tests.support import snapshots as made
 
 GOOD, ODD = "a" * 32, "b" * 32
 

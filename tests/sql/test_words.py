@@ -9,8 +9,6 @@ from typing import Any
 import pymysql.err
 import pytest
 import sqlalchemy as sa
-from sql_helpers import ALL, QUIET, backup, records_of, snapshot_of
-from test_sql_limits import experiment, run
 
 from mlmeta.errors import (
     AuthenticationError,
@@ -27,6 +25,8 @@ from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.errors import translate
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import ensure_schema
+from tests.sql.helpers import ALL, QUIET, backup, records_of, snapshot_of
+from tests.sql.test_limits import experiment, run
 
 pytestmark = pytest.mark.xdist_group("mysql")
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
-from sql_helpers import ALL, QUIET, backup, digests, lines, records_of
 
 from mlmeta.errors import (
     AuthenticationError,
@@ -27,6 +26,7 @@ from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import ensure_schema
+from tests.sql.helpers import ALL, QUIET, backup, digests, lines, records_of
 
 OLD = Path(__file__).parent.parent / "data" / "old_mlflow"
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sql_helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
 
 from mlmeta import diff
 from mlmeta.errors import TemporaryFolderError
@@ -24,6 +23,7 @@ from mlmeta.stores.sql import sqlite, sqlite_copy, still
 from mlmeta.stores.sql.database import Database
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.sql.helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
 
 
 @contextmanager

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sql_helpers import ALL, QUIET, backup, lines, records_of
 
 import mlmeta
 from mlmeta.errors import ExitCode
 from mlmeta.schema import RegisteredModel, Selection
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.sql.helpers import ALL, QUIET, backup, lines, records_of
 
 
 def execute(uri: str, *statements: str) -> None:

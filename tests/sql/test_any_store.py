@@ -10,7 +10,6 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sql_helpers import ALL, QUIET, backup, lines, records_of, snapshot_of
 
 from mlmeta.schema import (
     Dataset,
@@ -31,6 +30,7 @@ from mlmeta.schema import (
     to_records,
 )
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.sql.helpers import ALL, QUIET, backup, lines, records_of, snapshot_of
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TIME = st.integers(1, 2**53)

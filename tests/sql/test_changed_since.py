@@ -11,8 +11,6 @@ import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
 from mlflow.entities import Metric
-from sql_helpers import ALL, QUIET, backup, digests, dump
-from tests.support.cli import Cli
 
 from mlmeta import restore
 from mlmeta.commands.restore import RestoreResult
@@ -20,6 +18,8 @@ from mlmeta.errors import ConflictError, ExitCode
 from mlmeta.progress import Silent
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.sql.helpers import ALL, QUIET, backup, digests, dump
+from tests.support.cli import Cli
 
 KINDS = ["sqlite", "postgresql", pytest.param("mysql", marks=pytest.mark.xdist_group("mysql"))]
 NAME = "Träume/夢 🚀"

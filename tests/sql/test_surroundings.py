@@ -13,14 +13,14 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
-from sql_helpers import ALL, QUIET, backup, digests
-from tests.support.server import free_port
 
 from mlmeta.stores.sql.database import parse, writing
 from mlmeta.stores.sql.parallel_reads import export_moment
 from mlmeta.stores.sql.postgres_target import make_schema
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import ensure_schema
+from tests.sql.helpers import ALL, QUIET, backup, digests
+from tests.support.server import free_port
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from sql_helpers import ALL, QUIET, backup, digests
 
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.sql.helpers import ALL, QUIET, backup, digests
 
 
 def snapshot_of_renamed(folder: Path, *, purged: bool) -> Snapshot:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.support.databases import Databases
 
 from mlmeta.progress import Silent
 from mlmeta.schema import Selection, Skipped
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.known import NEVER, PARTS, SAVED, WORDS
+from tests.support.databases import Databases
 
 
 @pytest.fixture

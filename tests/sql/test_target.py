@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
-from sql_helpers import ALL, QUIET, backup, digests, dump, lines, records_of, snapshot_of, tables
 
 from mlmeta.errors import ConflictError, IncompatibleStoreError, RestoreError, UsageError
 from mlmeta.schema import (
@@ -30,6 +29,7 @@ from mlmeta.stores.sql.postgres_target import make_schema
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import create_schema
 from mlmeta.stores.target import RestoreOptions
+from tests.sql.helpers import ALL, QUIET, backup, digests, dump, lines, records_of, snapshot_of, tables
 
 
 @pytest.fixture

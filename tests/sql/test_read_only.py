@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sql_helpers import digests, records_of, snapshot_of
 
 from mlmeta.stores.opening import open_snapshot
+from tests.sql.helpers import digests, records_of, snapshot_of
 
 _MOUNT = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sql_helpers import ALL, QUIET, backup, digests
-from tests.support.server import free_port
 
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.sql.helpers import ALL, QUIET, backup, digests
+from tests.support.server import free_port
 
 
 def tools_of(uri: str) -> Path:

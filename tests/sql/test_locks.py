@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sql_helpers import ALL, QUIET, backup, digests, records_of
 
 from mlmeta.errors import UnreachableError
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql import database
 from mlmeta.stores.sql.database import parse, writing
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.sql.helpers import ALL, QUIET, backup, digests, records_of
 
 pytestmark = pytest.mark.xdist_group("mysql")
 

@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sql_helpers import ALL, QUIET, backup, digests, snapshot_of, tables
 from sqlalchemy.engine import Connection
 
 from mlmeta.errors import DamagedSnapshotError, RestoreError
@@ -22,6 +21,7 @@ from mlmeta.stores.sql.postgres_target import make_schema
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.rows import COLUMNS, history_rows
 from mlmeta.stores.sql.stored import StoredHistories
+from tests.sql.helpers import ALL, QUIET, backup, digests, snapshot_of, tables
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
 _VALUES = st.floats(allow_infinity=False)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sql_helpers import ALL, QUIET, backup, digests, snapshot_of
 
 from mlmeta.errors import ConnectionFailedError
 from mlmeta.schema import Experiment, LatestMetric, Line, MetricHistory, Record, Run, Skipped
@@ -18,6 +17,7 @@ from mlmeta.stores.sql import parallel_reads
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.verification import compare
+from tests.sql.helpers import ALL, QUIET, backup, digests, snapshot_of
 
 RUNS = 1_300
 

@@ -134,7 +134,7 @@ def test_an_empty_store_is_no_error_but_prunes_nothing(cli: Cli, store: Path, da
         done = cli(*BACKUP, "--keep-last", "1").ok()
         empty.append(done.data["timestamp"])
         assert done.data["pruned"] == {}
-        assert [text[:22] for text in done.document["warnings"]] == ["there is nothing in it"]
+        assert [text[:21] for text in done.document["warnings"]] == ["the snapshot is empty"]
     databases.copy("filled", store)
     assert list(cli(*BACKUP, "--keep-last", "1").ok().data["pruned"].values()) == [[empty[0]]]
 

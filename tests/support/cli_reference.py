@@ -30,7 +30,7 @@ _JSON = (
 _MEANINGS = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "failed",
-    ExitCode.USAGE: "wrong usage, or a question that nobody was there to answer",
+    ExitCode.USAGE: "wrong usage, or confirmation was needed and there was no terminal",
     ExitCode.INCOMPLETE: "done but incomplete: something could not be read or written, and is named",
     ExitCode.DIFFERENT: "verification or comparison found a difference",
     ExitCode.NOT_FOUND: "no such snapshot or storage",

@@ -31,7 +31,7 @@ Label = Annotated[
         "--label",
         metavar="NAME",
         envvar="MLMETA_LABEL",
-        help="A name for this source, where its address changes or is that of others too: it counts instead of it.",
+        help="A name for this source that counts instead of its address, for one that changes or is shared.",
     ),
 ]
 ShrinkLimit = Annotated[
@@ -42,7 +42,7 @@ ShrinkLimit = Annotated[
         min=0,
         max=100,
         envvar="MLMETA_SHRINK_LIMIT",
-        help="Mark it, prune nothing and exit 3 where it has fewer experiments, runs or models than this much of the "
+        help="Mark it, prune nothing and exit 3 if it has fewer experiments, runs or models than this share of the "
         "newest snapshot of this source. 0: never.",
     ),
 ]
@@ -52,7 +52,7 @@ IfChanged = Annotated[
     typer.Option(
         "--if-changed",
         envvar="MLMETA_IF_CHANGED",
-        help="Write nothing if the newest snapshot of this source holds the very same.",
+        help="Write nothing if nothing has changed since the newest snapshot of this source.",
     ),
 ]
 Incremental = Annotated[
@@ -69,7 +69,7 @@ FullEvery = Annotated[
         "--full-every",
         metavar="DURATION",
         envvar="MLMETA_FULL_EVERY",
-        help="With --incremental: read all of them where that was longer ago: 7d, 12h.",
+        help="With --incremental: read all histories again once that was this long ago, such as 7d or 12h.",
     ),
 ]
 ExecutorName = Annotated[
@@ -83,7 +83,7 @@ ExecutorName = Annotated[
 ]
 Drill = Annotated[
     bool,
-    typer.Option("--drill", envvar="MLMETA_DRILL", help="Restore it into a throwaway store at once, and compare."),
+    typer.Option("--drill", envvar="MLMETA_DRILL", help="Also restore it into a throwaway store, and compare."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Read everything, write nothing.")]
 

@@ -44,7 +44,10 @@ def copy(
         from mlmeta.commands import copy as operation
 
         if missing and selectors:
-            raise UsageError("--missing copies all that is lacking", hint="leave out the selectors, or --missing")
+            raise UsageError(
+                "--missing already copies all that the other storage lacks",
+                hint="leave out the selectors, or --missing",
+            )
         return operation.copy(selectors or ["latest"], from_, to, of_source=source, missing=missing, progress=progress)
 
     execute(Output("copy", json, quiet, verbose, not no_progress), call)

@@ -41,7 +41,7 @@ Source = Annotated[
         "--source",
         metavar="NAME",
         envvar="MLMETA_SOURCE",
-        help="Where a storage has snapshots of several sources: which one `latest` means, by label or tracking URI.",
+        help="The source that `latest` refers to, by label or tracking URI, where a storage has several.",
     ),
 ]
 
@@ -72,7 +72,7 @@ Umask = Annotated[
         metavar="OCTAL",
         envvar="MLMETA_UMASK",
         callback=_use_umask,
-        help="Who may not read the files and folders that are made: 027 lets the group. Without it: all others.",
+        help="Permissions that new files and folders lack: 027 lets the group read. Default: only the owner.",
     ),
 ]
 GcsProject = Annotated[
@@ -82,7 +82,7 @@ GcsProject = Annotated[
         metavar="PROJECT",
         envvar="MLMETA_GCS_PROJECT",
         callback=_use_project,
-        help="Google Cloud project, where the credentials name none.",
+        help="Google Cloud project, if the credentials do not name one.",
     ),
 ]
 TrackingUri = Annotated[
@@ -101,7 +101,7 @@ RegistryUri = Annotated[
         "--registry-uri",
         metavar="URI",
         envvar=["MLMETA_REGISTRY_URI", "MLFLOW_REGISTRY_URI"],
-        help="The model registry, where it is somewhere else.",
+        help="The model registry, if it is elsewhere.",
     ),
 ]
 Experiments = Annotated[
@@ -115,8 +115,10 @@ Experiments = Annotated[
         rich_help_panel=_LIMIT,
     ),
 ]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, max=256, envvar="MLMETA_JOBS", help="Requests under way at once.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", envvar="MLMETA_YES", help="Don't ask, do it.")]
+Jobs = Annotated[
+    int, typer.Option("--jobs", min=1, max=256, envvar="MLMETA_JOBS", help="Number of simultaneous requests.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", envvar="MLMETA_YES", help="Don't ask for confirmation.")]
 Json = Annotated[
     bool,
     typer.Option("--json", envvar="MLMETA_JSON", help="One JSON document on stdout.", rich_help_panel=_OUTPUT),

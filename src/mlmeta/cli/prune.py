@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from mlmeta.commands.prune import PruneResult
     from mlmeta.commands.result import Result
 
-DryRun = Annotated[bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Say what would go, remove nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Show what would be removed, and remove nothing.")
+]
 
 
 def prune(
@@ -65,6 +67,6 @@ def _confirm(output: Output, plan: PruneResult) -> None:
         plan,
         shown,
         question="Remove them?",
-        unasked=f"snapshots in {plan.storage} would be removed, and nobody is here to be asked",
+        unasked=f"snapshots in {plan.storage} would be removed, and there is no terminal to ask on",
         hint="look at the plan above; to go ahead add --yes",
     )

@@ -46,7 +46,7 @@ IdsOption = Annotated[
     typer.Option(
         "--ids",
         envvar="MLMETA_IDS",
-        help="Keep ids and times (database targets, the default there), or take new ones (what a server gives).",
+        help="Keep ids and times (the default for databases), or take new ones (a server assigns them).",
     ),
 ]
 OnConflictOption = Annotated[
@@ -54,7 +54,7 @@ OnConflictOption = Annotated[
     typer.Option(
         "--on-conflict",
         envvar="MLMETA_ON_CONFLICT",
-        help="Where a database has other data under the same id or name, or can't hold something: write nothing, "
+        help="If a database has other data under the same id or name, or can't hold something: write nothing, "
         "leave it out, or rename.",
     ),
 ]
@@ -63,7 +63,7 @@ Undelete = Annotated[
     typer.Option(
         "--undelete",
         envvar="MLMETA_UNDELETE",
-        help="Make active again what the snapshot has active and the target has deleted.",
+        help="Make active again what is active in the snapshot and deleted in the target.",
     ),
 ]
 Rewrite = Annotated[
@@ -98,7 +98,7 @@ OnlyOption = Annotated[
     typer.Option("--only", envvar="MLMETA_ONLY", help="Only experiments and runs, or only the model registry."),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Say what would be done, write nothing.")
+    bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Show what would be done, and write nothing.")
 ]
 Verify = Annotated[
     bool,
@@ -189,7 +189,7 @@ def _confirm(output: Output, plan: Plan) -> None:
     output.confirm(
         plan,
         shown,
-        question="It already has runs; nothing of them is changed. Go ahead?",
-        unasked=f"{plan.target} already has runs, and nobody is here to be asked",
+        question="It already has runs, which stay unchanged. Go ahead?",
+        unasked=f"{plan.target} already has runs, and there is no terminal to ask on",
         hint="look at the plan above; to go ahead add --yes (nothing there is overwritten or deleted)",
     )

@@ -47,7 +47,7 @@ Sort = Annotated[
     str,
     typer.Option("--sort", metavar="COLUMN [DESC]", envvar="MLMETA_SORT", help='Such as "metrics.loss DESC".'),
 ]
-Limit = Annotated[int, typer.Option("--limit", min=1, envvar="MLMETA_LIMIT", help="Most runs in the table.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, envvar="MLMETA_LIMIT", help="The most runs to show.")]
 
 
 def show(
@@ -84,7 +84,7 @@ def show(
         if metric and experiment:
             return show_runs.metric_over_runs(selector, storage, experiment, metric, of_source=source)
         if metric:
-            raise UsageError("--metric needs to know whose", hint="add --experiment NAME, or --run ID")
+            raise UsageError("--metric needs an experiment or a run", hint="add --experiment NAME, or --run ID")
         if run:
             return show_runs.run_detail(selector, storage, run, of_source=source)
         if experiment:

@@ -15,7 +15,7 @@ Quick = Annotated[bool, typer.Option("--quick", envvar="MLMETA_QUICK", help="Onl
 
 Drill = Annotated[
     bool,
-    typer.Option("--drill", envvar="MLMETA_DRILL", help="Restore each into a throwaway store too, and compare."),
+    typer.Option("--drill", envvar="MLMETA_DRILL", help="Also restore each into a throwaway store, and compare."),
 ]
 
 

@@ -27,7 +27,7 @@ _NO_GOOD = "not_restorable"
 """Code of the issue that a trial restore did not succeed, for the snapshot's own sake."""
 _NO_PRUNE = ": the snapshot is kept, marked, and prunes nothing"
 _SHRUNKEN = (
-    "look whether the store lost something, and what this user may see; if it is right, save once with "
+    "check whether the store lost something, and what this user may see; if the decrease is right, save once with "
     "--shrink-limit 0, which makes it the new measure"
 )
 
@@ -204,7 +204,7 @@ def backup(
 
 
 def _failure(place: str, error: StorageError, timestamp: str) -> Issue:
-    hint = f"{error.hint}; then heal it with `mlmeta copy {timestamp} --from … --to {place}`"
+    hint = f"{error.hint}; then add it with `mlmeta copy {timestamp} --from … --to {place}`"
     return Issue(code="not_stored", message=f"{place} has no snapshot: {error}", hint=hint)
 
 
@@ -221,8 +221,10 @@ def _drilled(place: str, timestamp: str, progress: Progress) -> tuple[Comparison
 
 
 def _undrilled(code: str, timestamp: str, error: Exception, hint: str) -> Issue:
-    again = f"the snapshot was made; try it again with `mlmeta verify --drill {timestamp}`"
-    return Issue(code=code, message=f"no trial restore of {timestamp}: {error}", hint=f"{hint}; {again}".lstrip("; "))
+    again = f"the snapshot was made; repeat the trial with `mlmeta verify --drill {timestamp}`"
+    return Issue(
+        code=code, message=f"the trial restore of {timestamp} failed: {error}", hint=f"{hint}; {again}".lstrip("; ")
+    )
 
 
 def _prune(
@@ -231,7 +233,7 @@ def _prune(
     pruned, unpruned = {}, {}
     for place in places:
         if place not in measured:
-            unpruned[place] = "nobody knows whether the new snapshot is shrunken, as those before it could not be read"
+            unpruned[place] = "whether the new snapshot is shrunken is unknown, as earlier ones could not be read"
             continue
         try:
             found = prune(place, keep, spare=made, like=made)

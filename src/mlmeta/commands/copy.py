@@ -69,7 +69,7 @@ class CopyResult(Result):
         """The snapshots that can't be copied."""
         return (
             *_issues("conflict", self.conflicts, "two snapshots share a timestamp: copy this one into another storage"),
-            *_issues("not_copied", self.left_out, "`mlmeta verify` says more; nothing of it was touched"),
+            *_issues("not_copied", self.left_out, "`mlmeta verify` says more; it was not changed"),
         )
 
     @property

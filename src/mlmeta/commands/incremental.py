@@ -61,10 +61,10 @@ def why_not(snapshot: Snapshot, source: str, experiments: frozenset[str]) -> str
     """
     summary = snapshot.summary
     if summary.schema_version != SCHEMA_VERSION:
-        return f"{summary.backup_timestamp} is of another schema version"
+        return f"{summary.backup_timestamp} has another schema version"
     if source not in {summary.identity, summary.source_id}:
         may = "may be" if summary.is_vague else "is"
-        return f"{summary.backup_timestamp} {may} of another store, {summary.mlflow_uri}"
+        return f"{summary.backup_timestamp} {may} from another store, {summary.mlflow_uri}"
     if frozenset(summary.experiments) != experiments:
         return f"{summary.backup_timestamp} covers other experiments"
     return ""

@@ -190,7 +190,7 @@ def _must_be_sound(snapshot: Snapshot, progress: Progress) -> None:
         raise DamagedSnapshotError(
             f"snapshot {snapshot.timestamp} can't be trusted, nothing was written: {problems[0].message}"
             + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
-            hint="`mlmeta verify` names all that is wrong; `mlmeta list` has other snapshots",
+            hint="`mlmeta verify` shows everything that is wrong; `mlmeta list` shows other snapshots",
         )
 
 

@@ -21,7 +21,7 @@ NOTE = (
     "Metadata of an MLflow server: experiments, runs, metrics, params, tags, model registry. "
     "Artifacts and model files are not in here. Restore it with `mlmeta restore --timestamp {timestamp}`."
 )
-EMPTY = "there is nothing in it: the store has no runs and no registered models, or does not show them to this user"
+EMPTY = "the snapshot is empty: the store has no runs and no registered models, or does not show them to this user"
 
 
 @dataclass(frozen=True)

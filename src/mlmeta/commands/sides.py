@@ -122,7 +122,7 @@ def common(before: Side, after: Side, experiments: Iterable[str]) -> frozenset[s
         return frozenset()
     wanted = frozenset.intersection(*limits)
     if not wanted:
-        raise UsageError("there is no experiment that was asked for and that both sides cover", hint=hint)
+        raise UsageError("none of the given experiments is covered by both sides", hint=hint)
     if unknown := wanted - before.names() - after.names():
         raise UsageError(f"neither side has an experiment {', '.join(map(repr, sorted(unknown)))}", hint=hint)
     return wanted
@@ -168,8 +168,8 @@ def cautions(before: Side, after: Side, *, differ: bool) -> Iterator[str]:
     """
     for side in (before, after):
         if side.unsaved:
-            yield f"{side.unsaved} things could not be saved in {side.shown}, and may look as if they were not there"
+            yield f"{side.unsaved} things could not be saved in {side.shown}, and may appear to be missing"
         if side.legacy:
             yield f"an older script wrote {side.shown}: it has no metric histories and no aliases to compare"
     if differ and _are_two(before, after):
-        yield f"these are two stores, {before.uri} and {after.uri}: a restore that gave new ids changed every run"
+        yield f"these are two different stores, {before.uri} and {after.uri}: with new ids, every run differs"

@@ -24,7 +24,7 @@ def view(result: BackupResult, *, verbose: bool) -> RenderableType:
     if result.incremental_base:
         lines.append(Text(f"Metric histories that can't have changed came from snapshot {result.incremental_base}"))
     if result.drill is not None and result.drill.is_equal:
-        lines.append(Text("A trial restore into a throwaway store gave back the same."))
+        lines.append(Text("A trial restore into a throwaway store brought everything back."))
     for storage, gone in result.pruned.items():
         if gone:
             lines.append(Text(f"Removed {text.plural(len(gone), 'older snapshot')} from {storage}"))

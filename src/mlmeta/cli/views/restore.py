@@ -78,10 +78,10 @@ def _proof(comparison: Comparison, *, keeps_ids: bool, verbose: bool) -> Rendera
         lines += [Text(f"  {line}") for line in (told if verbose else _first(told))]
     if comparison.unkept and keeps_ids:
         fields = ", ".join(comparison.unkept)
-        lines.append(Text(f"Not compared, for MLflow's database has no place for it: {fields}", style="dim"))
+        lines.append(Text(f"Not compared, because MLflow's database has no place for it: {fields}", style="dim"))
     elif comparison.unkept:
         fields = ", ".join(comparison.unkept) if verbose else "creation times, artifact URIs and others; see --verbose"
-        lines.append(Text(f"Not compared, for MLflow's API can't set them: {fields}", style="dim"))
+        lines.append(Text(f"Not compared, because MLflow's API can't set them: {fields}", style="dim"))
     return Group(*lines)
 
 

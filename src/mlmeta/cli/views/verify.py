@@ -23,7 +23,7 @@ def _line(found: Verified, *, quick: bool) -> Text:
     elif found.legacy:
         verdict = Text("readable; an older script wrote it, without checksums", style="cyan")
     elif quick:
-        verdict = Text("all files are there, in their sizes (--quick)", style="green")
+        verdict = Text("all files are there, with the right sizes (--quick)", style="green")
     else:
         verdict = Text(f"ok: {text.plural(found.records, 'record')}, checksums, schema and references", style="green")
     return Text.assemble((found.timestamp, "bold"), "  ", verdict)

@@ -190,10 +190,10 @@ class _Counting(LocalStorage):
         return super().open(name, most)
 
 
-def test_histories_are_read_once(snapshots: Path) -> None:
+def test_each_file_is_read_once(snapshots: Path) -> None:
     """From a bucket, each time is a download."""
     storage = _Counting(snapshots)
     snapshot = reader.open_snapshot(storage)
     storage.opened.clear()
     assert verify_snapshot(snapshot) == []
-    assert storage.opened == {"experiments": 1, "runs": 2, "metrics": 1, "models": 1}
+    assert set(storage.opened.values()) == {1}

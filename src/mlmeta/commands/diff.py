@@ -88,13 +88,14 @@ def diff(
     progress = progress or Silent()
     experiments = several(experiments)
     snapshot = open_snapshot(storage, before, of_source=of_source, likely=tracking_uri)
-    first = sides.of_snapshot(snapshot)
     if after is not None:
         other = open_snapshot(storage, after, of_source=of_source, likely=tracking_uri)
-        cautions = tuple(dict.fromkeys((*snapshot.notes, *other.notes)))
-        return _compared(first, sides.of_snapshot(other), experiments, progress, cautions)
+        with snapshot.kept_open(), other.kept_open():
+            cautions = tuple(dict.fromkeys((*snapshot.notes, *other.notes)))
+            return _compared(sides.of_snapshot(snapshot), sides.of_snapshot(other), experiments, progress, cautions)
     store = Store(tracking_uri, registry_uri, jobs)
-    with open_source(store) as source:
+    with open_source(store) as source, snapshot.kept_open():
+        first = sides.of_snapshot(snapshot)
         identity = identity_of(store, source.info)
         why = why_not(snapshot, identity, frozenset(experiments) or first.limit) if incremental else ""
         base = snapshot if incremental and not why else None

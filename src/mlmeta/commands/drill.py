@@ -25,7 +25,7 @@ def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
         SnapshotError: the snapshot is damaged.
         RestoreError: it can't be restored.
     """
-    with scratch_folder() as folder:
+    with scratch_folder() as folder, snapshot.kept_open():
         store = Store(f"sqlite:///{Path(folder) / 'drill.db'}")
         with open_target(store, RestoreOptions(ids="keep")) as target:
             target.restore(snapshot, Selection(), progress)

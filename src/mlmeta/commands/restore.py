@@ -12,7 +12,7 @@ from mlmeta.redaction import without_secrets
 from mlmeta.schema import Selection
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
-from mlmeta.snapshot.verify import verify_snapshot
+from mlmeta.snapshot.verify import Verification
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_source, open_target, records
 from mlmeta.stores.target import Plan, Refusal, Report, RestoreOptions, Target
 from mlmeta.stores.verification import Comparison, Difference, compare
@@ -147,15 +147,16 @@ def restore(
             if not allow_none or _has_others(error):
                 raise
             return _untouched(store, storage, "there is no snapshot yet")
-        _must_be_sound(snapshot, progress)
-        plan = target.plan(snapshot, selection, progress)
-        if not dry_run and confirm is not None:
-            confirm(plan)
-        report = Report() if dry_run else _write(target, snapshot, selection, progress)
-        comparison = None
-        if verify and not dry_run:
-            progress.phase("reading the target back")
-            comparison = _compare(target, snapshot, selection, store, report)
+        with snapshot.kept_open():
+            _must_be_sound(snapshot, progress)
+            plan = target.plan(snapshot, selection, progress)
+            if not dry_run and confirm is not None:
+                confirm(plan)
+            report = Report() if dry_run else _write(target, snapshot, selection, progress)
+            comparison = None
+            if verify and not dry_run:
+                progress.phase("reading the target back")
+                comparison = _compare(target, snapshot, selection, store, report)
     return RestoreResult(
         timestamp=snapshot.timestamp,
         storage=snapshot.storage.location,
@@ -185,7 +186,7 @@ def _untouched(store: Store, storage: str, why: str) -> RestoreResult:
 
 def _must_be_sound(snapshot: Snapshot, progress: Progress) -> None:
     progress.phase("verifying the snapshot")
-    problems = verify_snapshot(snapshot, lambda count: progress.advance("records", count))
+    problems = Verification(snapshot, lambda count: progress.advance("records", count)).problems()
     if problems:
         raise DamagedSnapshotError(
             f"snapshot {snapshot.timestamp} can't be trusted, nothing was written: {problems[0].message}"

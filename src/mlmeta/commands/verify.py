@@ -15,7 +15,7 @@ from mlmeta.snapshot.catalog import State, describe, file_sets, passed_over
 from mlmeta.snapshot.finding import Which, find
 from mlmeta.snapshot.layout import group
 from mlmeta.snapshot.reader import open_snapshot
-from mlmeta.snapshot.verify import Problem, dangling, strangers, verify_snapshot
+from mlmeta.snapshot.verify import Problem, Verification, strangers
 from mlmeta.storage import Storage, open_storage
 from mlmeta.stores.opening import which
 from mlmeta.stores.verification import Comparison
@@ -125,13 +125,10 @@ def _going_on(check: _Check) -> _Check:
 
 
 def _drilled(place: Storage, selector: str, meant: Which, progress: Progress) -> Verified:
-    found = _thorough(place, selector, meant, progress)
-    if found.problems:
-        return found
-    return found.model_copy(update={"drill": drill(open_snapshot(place, found.timestamp), progress)})
+    return _thorough(place, selector, meant, progress, with_drill=True)
 
 
-def _thorough(place: Storage, selector: str, meant: Which, progress: Progress) -> Verified:
+def _thorough(place: Storage, selector: str, meant: Which, progress: Progress, *, with_drill: bool = False) -> Verified:
     progress.phase(f"verifying {selector}")
     try:
         snapshot = open_snapshot(place, selector, meant)
@@ -141,18 +138,18 @@ def _thorough(place: Storage, selector: str, meant: Which, progress: Progress) -
         if error.exit_code is not ExitCode.DIFFERENT:
             raise
         return Verified(timestamp=selector, problems=(Problem(file="", message=str(error)),))
-    notices = [*snapshot.notes]
-    problems = verify_snapshot(snapshot, lambda count: progress.advance("records", count), notices)
-    files = next(files for files in file_sets(place) if files.timestamp == snapshot.timestamp)
-    problems += strangers(snapshot, files)
-    records = sum(entry.records for entry in snapshot.summary.files.values())
-    return Verified(
-        timestamp=snapshot.timestamp,
-        legacy=snapshot.is_legacy,
-        records=records,
-        problems=tuple(problems),
-        notices=(*notices, *(() if problems else dangling(snapshot))),
-    )
+    with snapshot.kept_open():
+        verification = Verification(snapshot, lambda count: progress.advance("records", count))
+        files = next(files for files in file_sets(place) if files.timestamp == snapshot.timestamp)
+        problems = (*verification.problems(), *strangers(snapshot, files))
+        return Verified(
+            timestamp=snapshot.timestamp,
+            legacy=snapshot.is_legacy,
+            records=sum(entry.records for entry in snapshot.summary.files.values()),
+            problems=problems,
+            notices=(*snapshot.notes, *verification.notices(), *(() if problems else verification.dangling())),
+            drill=drill(snapshot, progress) if with_drill and not problems else None,
+        )
 
 
 def _quick(place: Storage, selector: str, meant: Which, _: Progress) -> Verified:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
+import threading
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from mlmeta.errors import DamagedSnapshotError, MlmetaError, ObjectRefusedError
 from mlmeta.schema import METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHistory, Run, Summary
@@ -69,6 +71,25 @@ class Snapshot:
         self.storage = storage
         self.summary = summary
         self.notes = notes
+        self._kept: dict[str, _KeptFile] | None = None
+
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[Snapshot]:
+        """Keep each data file open from its first reading to the end of the block.
+
+        However often a file is read, it is opened once: an object of a bucket is downloaded once, and what is read
+        again is the very file that was verified.
+        """
+        if self._kept is not None:
+            yield self
+            return
+        self._kept = {}
+        try:
+            yield self
+        finally:
+            for kept in self._kept.values():
+                kept.file.close()
+            self._kept = None
 
     @property
     def timestamp(self) -> str:
@@ -95,15 +116,17 @@ class Snapshot:
             return
         yield from self._checked(entry, lambda lines: parse_lines(lines, kind.record, entry.name))
 
-    def inspect(self, kind: Kind[R]) -> Iterator[R | DamagedSnapshotError]:
-        """Like `records`, but each bad record comes as an error in its place.
+    def inspect(self, kind: Kind[R]) -> Iterator[tuple[R, bytes] | DamagedSnapshotError]:
+        """Like `records`, each with the line that it stands on; each bad record comes as an error in its place.
 
         Raises:
             DamagedSnapshotError: of the file as a whole; at its end, if it still has the shape of a data file.
         """
         entry = self.summary.files.get(kind.name)
-        if entry is None or self.is_legacy:
-            yield from self.records(kind)
+        if entry is None:
+            return
+        if self.is_legacy:
+            yield from ((record, b"") for record in self._legacy_records(entry, kind))
         else:
             yield from self._checked(entry, lambda lines: inspect_lines(lines, kind.record, entry.name))
 
@@ -129,7 +152,17 @@ class Snapshot:
                 yield item
             hashed.check(count)
 
-    def _open(self, entry: FileEntry) -> BinaryIO:
+    @contextlib.contextmanager
+    def _open(self, entry: FileEntry) -> Iterator[_Readable]:
+        if self._kept is None:
+            with self._opened(entry) as file:
+                yield file
+            return
+        if entry.name not in self._kept:
+            self._kept[entry.name] = _KeptFile(self._opened(entry))
+        yield _Reader(self._kept[entry.name])
+
+    def _opened(self, entry: FileEntry) -> BinaryIO:
         try:
             return self.storage.open(entry.name, entry.bytes)
         except ObjectRefusedError as error:
@@ -183,6 +216,39 @@ def _content(file: io.BufferedReader[_HashedFile], name: str) -> Iterator[bytes]
         raise damaged(name, None, f"it can't be unpacked ({error})") from error
 
 
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, at most so many; empty at the end."""
+
+
+@dataclass
+class _KeptFile:
+    """A file that stays open for several readers, in whatever threads.
+
+    Args:
+        file: from its start, and seekable: a local file, or a download.
+    """
+
+    file: BinaryIO
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class _Reader:
+    """Reads a kept file from its start, whoever else reads it."""
+
+    def __init__(self, kept: _KeptFile) -> None:
+        self._kept = kept
+        self._position = 0
+
+    def read(self, size: int) -> bytes:
+        """See `_Readable`."""
+        with self._kept.lock:
+            self._kept.file.seek(self._position)
+            block = self._kept.file.read(size)
+        self._position += len(block)
+        return block
+
+
 class _HashedFile(io.RawIOBase):
     """A data file, hashed on the way.
 
@@ -191,7 +257,7 @@ class _HashedFile(io.RawIOBase):
         entry: what the summary says of it.
     """
 
-    def __init__(self, file: BinaryIO, entry: FileEntry) -> None:
+    def __init__(self, file: _Readable, entry: FileEntry) -> None:
         self._file = file
         self._entry = entry
         self._sha256 = hashlib.sha256()

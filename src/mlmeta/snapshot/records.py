@@ -39,15 +39,17 @@ def parse_lines(lines: Iterable[bytes], record: type[R], name: str) -> Iterator[
         yield parse_record(text, record, f"{name}, line {number}")
 
 
-def inspect_lines(lines: Iterable[bytes], record: type[R], name: str) -> Iterator[R | DamagedSnapshotError]:
-    """Like `parse_lines`, but a line that is not such a record comes as the error it is, and the next one follows.
+def inspect_lines(
+    lines: Iterable[bytes], record: type[R], name: str
+) -> Iterator[tuple[R, bytes] | DamagedSnapshotError]:
+    """Like `parse_lines`, each record with its JSON. A line that is not such a record comes as the error it is.
 
     Raises:
         DamagedSnapshotError: the file is cut.
     """
     for number, text in record_lines(lines, name):
         try:
-            yield parse_record(text, record, f"{name}, line {number}")
+            yield parse_record(text, record, f"{name}, line {number}"), text
         except DamagedSnapshotError as error:
             yield error
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Iterable, Iterator
 
 from mlmeta.errors import UsageError
 from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, Experiment, LoggedModel, RegisteredModel, Selection
@@ -25,22 +24,26 @@ class Selected:
     def __init__(self, snapshot: Snapshot, selection: Selection) -> None:
         self.snapshot = snapshot
         self.selection = selection
-        self._experiments = self._experiment_ids() if selection.experiments else None
+        self._chosen = self._choose() if selection.experiments else None
+        self._experiments = {e.experiment_id for e in self._chosen} if self._chosen is not None else None
+        self._seen: set[str] | None = None
 
-    def _experiment_ids(self) -> set[str]:
-        names = {e.name: e.experiment_id for e in self.snapshot.records(EXPERIMENTS)}
+    def _choose(self) -> list[Experiment]:
+        found = {e.name: e for e in self.snapshot.records(EXPERIMENTS) if e.name in self.selection.experiments}
         for wanted in self.selection.experiments:
-            if wanted not in names:
+            if wanted not in found:
                 raise UsageError(
                     f"snapshot {self.snapshot.timestamp} has no experiment {wanted!r}",
                     hint=f"`mlmeta show {self.snapshot.timestamp}` names them",
                 )
-        return {names[name] for name in self.selection.experiments}
+        return list(found.values())
 
-    @cached_property
+    @property
     def _runs(self) -> set[str]:
-        """The ids of the runs of the selected experiments."""
-        return {run.run_id for run in self.snapshot.records(RUNS) if self._means(RUNS, run)}
+        """The ids of the runs of the selected experiments: noted while these were read, where they were."""
+        if self._seen is None:
+            self._seen = {run.run_id for run in self.snapshot.records(RUNS) if self._means(RUNS, run)}
+        return self._seen
 
     def _means(self, kind: Kind[R], record: R) -> bool:
         """Whether a record belongs to a selected experiment, or refers to one of its runs."""
@@ -61,7 +64,7 @@ class Selected:
 
     def experiments(self) -> Iterator[Experiment]:
         """The experiments, by id."""
-        return self.records(EXPERIMENTS)
+        return iter(self._chosen) if self._chosen is not None and self.selection.runs else self.records(EXPERIMENTS)
 
     def runs(self) -> Iterator[RunHistories]:
         """The runs, with their histories, in the snapshot's order."""
@@ -72,9 +75,19 @@ class Selected:
     def runs_with_lines(self, *, histories: bool = True) -> Iterator[RunLines]:
         """Like `runs`, with the histories where these are wanted, not taken apart."""
         if not histories:
-            return (RunLines(run, ()) for run in self.records(RUNS))
+            return self._noted(RunLines(run, ()) for run in self.records(RUNS))
         items = self.snapshot.runs_with_lines() if self.selection.runs else iter(())
-        return (item for item in items if self._means(RUNS, item.run))
+        return self._noted(item for item in items if self._means(RUNS, item.run))
+
+    def _noted(self, items: Iterable[RunLines]) -> Iterator[RunLines]:
+        """Runs of a limited selection are remembered: what refers to them is selected by that."""
+        seen = set()
+        for item in items:
+            if self._experiments is not None:
+                seen.add(item.run.run_id)
+            yield item
+        if self.selection.runs:
+            self._seen = seen
 
     def logged_models(self) -> Iterator[LoggedModel]:
         """The logged models, in the snapshot's order."""

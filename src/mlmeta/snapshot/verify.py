@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import DamagedSnapshotError, InternalError, MlmetaError, ObjectMissingError
-from mlmeta.schema import KINDS, METRICS, MODELS, RUNS, Experiment, Kind, MetricHistory, Record, Run
+from mlmeta.schema import (
+    EXPERIMENTS,
+    KINDS,
+    METRICS,
+    MODELS,
+    RUNS,
+    Experiment,
+    FileEntry,
+    HistoryLine,
+    Kind,
+    MetricHistory,
+    Record,
+    RegisteredModel,
+    Run,
+)
+from mlmeta.schema.kind import R
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.order import OrderGuard
-from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.reader import RunLines, Snapshot
 from mlmeta.storage import Digest
 
 MOST = 1000
 """Bad records of one file that are named one by one."""
 _TOLD = 1000
-T = TypeVar("T")
 
 
 class Problem(BaseModel):
@@ -34,24 +49,260 @@ class Problem(BaseModel):
     message: str
 
 
-def verify_snapshot(
-    snapshot: Snapshot, advance: Callable[[int], None] | None = None, notices: list[str] | None = None
-) -> list[Problem]:
+def verify_snapshot(snapshot: Snapshot) -> list[Problem]:
     """All that is wrong with a snapshot: size, SHA-256, record count of each file; each bad record; references.
 
     Args:
         snapshot: to be read in full.
-        advance: told the number of records read since it was last told.
-        notices: takes what is no damage, and good to know.
 
     Raises:
         StorageError: the storage can't be read at all.
     """
-    references = _References(snapshot)
-    problems = [*_file_problems(snapshot, references, advance)]
-    if notices is not None:
-        notices.extend(references.notices())
-    return problems or [*references.problems()]
+    return Verification(snapshot).problems()
+
+
+class Verification:
+    """One reading of each file of a snapshot, which notes what is wrong with it.
+
+    Args:
+        snapshot: to be read.
+        advance: told the number of records read since it was last told.
+    """
+
+    def __init__(self, snapshot: Snapshot, advance: Callable[[int], None] | None = None) -> None:
+        self._snapshot = snapshot
+        self._advance = advance
+        self._untold = 0
+        self._damage: dict[str, list[Problem]] = {}
+        self._references = _References(snapshot)
+        self._walks: dict[str, Iterator[Any]] = {}
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether anything is wrong with what was read of the files so far."""
+        return bool(self._damage)
+
+    def has_begun(self, kind: Kind[R]) -> bool:
+        """Whether the file of a kind is being read, or was."""
+        return kind.name in self._walks
+
+    def records(self, kind: Kind[R]) -> Iterator[R]:
+        """The good records of a kind, as far as nobody has taken them. Histories are read with the runs."""
+        if kind.name not in self._walks:
+            self._walks[kind.name] = self._observed(kind)
+        return self._walks[kind.name]
+
+    def runs_with_lines(self) -> Iterator[RunLines]:
+        """The good runs, each with its histories; to be begun before anybody takes runs from `records`."""
+        walk = self._runs(keeps_lines=True)
+        self._walks[RUNS.name] = (item.run for item in walk)
+        return walk
+
+    def problems(self) -> list[Problem]:
+        """What is wrong, file by file, once all were read. References say nothing where a file is damaged.
+
+        Raises:
+            StorageError: the storage can't be read at all.
+        """
+        for name in (EXPERIMENTS.name, MODELS.name, *KINDS):  # models first: then the runs that versions name are known
+            self._finish(KINDS[name])
+        others = {name: entry for name, entry in self._snapshot.summary.files.items() if name not in KINDS}
+        for name, entry in others.items():  # of a newer minor version: its records are unknown here, its bytes are not
+            self._confirm(name, entry)
+        self._tell()
+        damage = [problem for name in (*KINDS, *others) for problem in self._damage.get(name, ())]
+        return damage or [*self._references.problems()]
+
+    def notices(self) -> list[str]:
+        """What is no damage, and good to know, once `problems` was asked."""
+        return [] if self._damage else [*self._references.notices()]
+
+    def dangling(self) -> list[str]:
+        """References of model versions that lead nowhere: sound, for a version may outlive its run.
+
+        Of a snapshot without problems. One that is limited to some experiments lacks runs on purpose.
+        """
+        return [*self._references.dangling()]
+
+    def _finish(self, kind: Kind[Any]) -> None:
+        for _ in self.records(kind):
+            pass
+
+    def _observed(self, kind: Kind[Any]) -> Iterator[Any]:
+        if kind is METRICS:
+            self._finish(RUNS)
+        elif kind is RUNS:
+            yield from (item.run for item in self._runs(keeps_lines=False))
+        else:
+            for record, _ in self._good(kind):
+                if kind is EXPERIMENTS:
+                    self._references.take_experiment(record)
+                elif kind is MODELS:
+                    self._references.take_model(record)
+                yield record
+
+    def _runs(self, *, keeps_lines: bool) -> Iterator[RunLines]:
+        """Runs and histories side by side, in one walk through both files."""
+        self._finish(EXPERIMENTS)
+        histories = self._good(METRICS)
+        following = next(histories, None)
+        for run, _ in self._good(RUNS):
+            self._references.take_run(run)
+            lines = []
+            while following is not None and following[0].run_id == run.run_id:
+                self._references.compare_latest(run, following[0])
+                if keeps_lines:
+                    lines.append(HistoryLine.of(following[1]))
+                following = next(histories, None)
+            yield RunLines(run, tuple(lines))
+        self._references.has_strays = following is not None
+        for _ in histories:
+            pass
+
+    def _good(self, kind: Kind[Any]) -> Iterator[tuple[Any, bytes]]:
+        """The good records of a file, with their lines. Each bad one is noted; of more than `MOST`, their number."""
+        entry = self._snapshot.summary.files.get(kind.name)
+        if entry is None:
+            return
+        bad, order, in_order = 0, OrderGuard(), True
+        with self._noted(kind.name, entry):
+            try:
+                for item in self._snapshot.inspect(kind):
+                    self._count()
+                    if isinstance(item, DamagedSnapshotError):
+                        bad += 1
+                        if bad <= MOST:
+                            self._note(kind.name, entry, str(item))
+                        continue
+                    in_order = in_order and (kind.follows is not None or _is_next(order, kind, item[0]))
+                    yield item
+            finally:
+                if bad > MOST:
+                    self._note(kind.name, entry, f"{entry.name} has {bad - MOST:,} more bad records")
+                if not in_order:
+                    what = f"the records of {entry.name} are out of order, or one is there twice"
+                    self._note(kind.name, entry, what)
+
+    def _confirm(self, name: str, entry: FileEntry) -> None:
+        with self._noted(name, entry):
+            self._snapshot.storage.confirm(entry.name, Digest(entry.bytes, entry.sha256))
+
+    @contextlib.contextmanager
+    def _noted(self, kind: str, entry: FileEntry) -> Iterator[None]:
+        """What is wrong with a file as a whole is noted."""
+        try:
+            yield
+        except ObjectMissingError:
+            self._note(kind, entry, f"{entry.name} is missing")
+        except MlmetaError as error:
+            self._note(kind, entry, str(error))
+
+    def _note(self, kind: str, entry: FileEntry, message: str) -> None:
+        self._references.give_up()
+        self._damage.setdefault(kind, []).append(Problem(file=entry.name, message=message))
+
+    def _count(self) -> None:
+        self._untold += 1
+        if self._untold == _TOLD:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._advance:
+            self._advance(self._untold)
+        self._untold = 0
+
+
+def _is_next(order: OrderGuard, kind: Kind[Record], record: Record) -> bool:
+    try:
+        order.check(kind, record)
+    except InternalError:
+        return False
+    return True
+
+
+class _References:
+    """What records refer to, seen while they go by: experiments before their runs, runs with their histories.
+
+    Args:
+        snapshot: that they are of.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._experiments: set[str] = set()
+        self._homeless: list[Problem] = []
+        self._behind: dict[str, str] = {}
+        self._lost_versions: dict[str, list[str]] = {}
+        self._lost_aliases: list[str] = []
+        self._given_up = False
+        self.has_strays = False
+        """Whether there are histories that are not where they belong."""
+
+    def give_up(self) -> None:
+        """Where records are bad or missing, references to them say nothing."""
+        self._given_up = True
+        self._homeless.clear()
+
+    def take_experiment(self, record: Experiment) -> None:
+        """The next good experiment."""
+        self._experiments.add(record.experiment_id)
+
+    def take_run(self, run: Run) -> None:
+        """The next good run."""
+        self._lost_versions.pop(run.run_id, None)
+        if run.experiment_id not in self._experiments and not self._given_up:
+            message = f"run {run.run_id} is in experiment {run.experiment_id}, which is missing"
+            self._homeless.append(Problem(file=self._snapshot.summary.files[RUNS.name].name, message=message))
+
+    def take_model(self, model: RegisteredModel) -> None:
+        """The next good registered model."""
+        versions = {version.version for version in model.versions}
+        for version in model.versions:
+            if version.run_id:
+                self._lost_versions.setdefault(version.run_id, []).append(f"{model.name!r} version {version.version}")
+        self._lost_aliases += [
+            f"alias {alias!r} of model {model.name!r} names version {number}, which does not exist"
+            for alias, number in model.aliases.items()
+            if number not in versions
+        ]
+
+    def compare_latest(self, run: Run, history: MetricHistory) -> None:
+        """Note a run whose latest metric is older than its own history."""
+        latest = run.metrics.get(history.key)
+        if latest is not None and (history.step[-1], history.timestamp[-1]) > (latest.step or 0, latest.timestamp or 0):
+            self._behind.setdefault(history.run_id, history.key)
+
+    def notices(self) -> Iterator[str]:
+        """See `Verification.notices`."""
+        if self._behind and not self.has_strays:
+            run, key = next(iter(self._behind.items()))
+            yield (
+                f"{len(self._behind):,} runs have a latest metric that is older than its own history, such as {key!r} "
+                f"of run {run}: they were read while they were written, or the store itself has them so"
+            )
+
+    def dangling(self) -> Iterator[str]:
+        """See `Verification.dangling`."""
+        yield from self._lost_aliases
+        for run, names in self._lost_versions.items() if not self._snapshot.summary.experiments else ():
+            yield from (f"model {name} is of run {run}, which is not there" for name in names)
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong."""
+        yield from self._homeless
+        if self.has_strays:
+            yield from _stray_histories(self._snapshot)
+
+
+def _stray_histories(snapshot: Snapshot) -> Iterator[Problem]:
+    """Histories that are not where they belong. Only here all run ids are held in memory."""
+    name = snapshot.summary.files[METRICS.name].name
+    runs = {run.run_id for run in snapshot.records(RUNS)}
+    strays = [line for line in snapshot.history_lines() if line.run_id not in runs]
+    for line in strays:
+        yield Problem(file=name, message=f"it has a history of {line.key!r} of run {line.run_id}, which is missing")
+    if not strays:
+        yield Problem(file=name, message=f"the histories of {name} are not in the order of their runs")
 
 
 def strangers(snapshot: Snapshot, files: FileSet) -> list[Problem]:
@@ -67,169 +318,3 @@ def strangers(snapshot: Snapshot, files: FileSet) -> list[Problem]:
         for stored in sorted([*files.all, *files.odd], key=lambda stored: stored.name)
         if stored != files.summary and stored.name not in named
     ]
-
-
-def _file_problems(
-    snapshot: Snapshot, references: _References, advance: Callable[[int], None] | None
-) -> Iterator[Problem]:
-    places = {name: place for place, name in enumerate(KINDS)}
-    for name, entry in sorted(snapshot.summary.files.items(), key=lambda item: places.get(item[0], len(places))):
-        try:
-            if name in KINDS:
-                for problem in _record_problems(snapshot, KINDS[name], references, advance):
-                    references.give_up()
-                    yield problem
-            else:  # of a newer minor version: its records are unknown here, its bytes are not
-                snapshot.storage.confirm(entry.name, Digest(entry.bytes, entry.sha256))
-        except ObjectMissingError:
-            references.give_up()
-            yield Problem(file=entry.name, message=f"{entry.name} is missing")
-        except MlmetaError as error:
-            references.give_up()
-            yield Problem(file=entry.name, message=str(error))
-
-
-def _record_problems(
-    snapshot: Snapshot, kind: Kind[Record], references: _References, advance: Callable[[int], None] | None
-) -> Iterator[Problem]:
-    """Each bad record of a file; of more than `MOST`, the number of the others."""
-    name = snapshot.summary.files[kind.name].name
-    bad = 0
-    order, in_order = OrderGuard(), True
-    of_the_file: MlmetaError | None = None
-    try:
-        for item in _told(snapshot.inspect(kind), advance):
-            if isinstance(item, DamagedSnapshotError):
-                bad += 1
-                if bad <= MOST:
-                    yield Problem(file=name, message=str(item))
-                continue
-            references.take(item)
-            in_order = in_order and (kind.follows is not None or _is_next(order, kind, item))
-    except MlmetaError as error:
-        of_the_file = error
-    if bad > MOST:
-        yield Problem(file=name, message=f"{name} has {bad - MOST:,} more bad records")
-    if not in_order:
-        yield Problem(file=name, message=f"the records of {name} are out of order, or one is there twice")
-    if of_the_file is not None:
-        raise of_the_file
-
-
-def _is_next(order: OrderGuard, kind: Kind[Record], record: Record) -> bool:
-    try:
-        order.check(kind, record)
-    except InternalError:
-        return False
-    return True
-
-
-def _told(items: Iterator[T], advance: Callable[[int], None] | None) -> Iterator[T]:
-    count = 0
-    for count, item in enumerate(items, start=1):
-        yield item
-        if advance and count % _TOLD == 0:
-            advance(_TOLD)
-    if advance:
-        advance(count % _TOLD)
-
-
-class _References:
-    """Runs in experiments that are missing, and histories of runs that are: seen while records go by, in file order.
-
-    Args:
-        snapshot: that they are of. Its runs are read once more, beside the histories: all their ids would take memory.
-    """
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self._experiments: set[str] = set()
-        self._homeless: list[Problem] = []
-        self._runs = (run for run in snapshot.records(RUNS))
-        self._run: Run | None = None
-        self._behind: dict[str, str] = {}
-        self._strays = self._given_up = False
-
-    def give_up(self) -> None:
-        """Where records are bad or missing, references to them say nothing."""
-        self._given_up = True
-        self._runs.close()
-
-    def take(self, record: Record) -> None:
-        """The next good record."""
-        if self._given_up:
-            return
-        if isinstance(record, MetricHistory):
-            if self._run is None or record.run_id != self._run.run_id:
-                self._move_to(record.run_id)
-            self._compare_latest(record)
-        elif isinstance(record, Run):
-            if record.experiment_id not in self._experiments:
-                message = f"run {record.run_id} is in experiment {record.experiment_id}, which is missing"
-                self._homeless.append(Problem(file=self._snapshot.summary.files[RUNS.name].name, message=message))
-        elif isinstance(record, Experiment):
-            self._experiments.add(record.experiment_id)
-
-    def _move_to(self, run_id: str) -> None:
-        if not self._strays:
-            self._run = next((run for run in self._runs if run.run_id == run_id), None)
-            self._strays = self._run is None
-
-    def _compare_latest(self, history: MetricHistory) -> None:
-        latest = self._run.metrics.get(history.key) if self._run is not None else None
-        if latest is not None and (history.step[-1], history.timestamp[-1]) > (latest.step or 0, latest.timestamp or 0):
-            self._behind.setdefault(history.run_id, history.key)
-
-    def notices(self) -> Iterator[str]:
-        """What is no damage."""
-        if self._behind and not self._given_up and not self._strays:
-            run, key = next(iter(self._behind.items()))
-            yield (
-                f"{len(self._behind):,} runs have a latest metric that is older than its own history, such as {key!r} "
-                f"of run {run}: they were read while they were written, or the store itself has them so"
-            )
-
-    def problems(self) -> Iterator[Problem]:
-        """What is wrong, once all records went by."""
-        self._runs.close()
-        yield from self._homeless
-        if self._strays:
-            yield from _stray_histories(self._snapshot)
-
-
-def _stray_histories(snapshot: Snapshot) -> Iterator[Problem]:
-    """Histories that are not where they belong. Only here all run ids are held in memory."""
-    name = snapshot.summary.files[METRICS.name].name
-    runs = {run.run_id for run in snapshot.records(RUNS)}
-    strays = [line for line in snapshot.history_lines() if line.run_id not in runs]
-    for line in strays:
-        yield Problem(file=name, message=f"it has a history of {line.key!r} of run {line.run_id}, which is missing")
-    if not strays:
-        yield Problem(file=name, message=f"the histories of {name} are not in the order of their runs")
-
-
-def dangling(snapshot: Snapshot) -> list[str]:
-    """References of model versions that lead nowhere: sound, for a version may outlive its run, but good to know.
-
-    Args:
-        snapshot: without problems. One that is limited to some experiments lacks runs on purpose.
-    """
-    wanted: dict[str, list[str]] = {}
-    found = []
-    for model in snapshot.records(MODELS):
-        versions = {version.version for version in model.versions}
-        for version in model.versions:
-            if version.run_id:
-                wanted.setdefault(version.run_id, []).append(f"{model.name!r} version {version.version}")
-        found += [
-            f"alias {alias!r} of model {model.name!r} names version {number}, which does not exist"
-            for alias, number in model.aliases.items()
-            if number not in versions
-        ]
-    if wanted and not snapshot.summary.experiments:
-        for run in snapshot.records(RUNS):
-            wanted.pop(run.run_id, None)
-        found += [
-            f"model {name} is of run {run}, which is not there" for run, names in wanted.items() for name in names
-        ]
-    return found

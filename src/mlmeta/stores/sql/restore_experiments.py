@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from mlmeta.schema import Experiment
 from mlmeta.stores.sql.changes import Change, changes, is_deleted, others
-from mlmeta.stores.sql.collations import Names
 from mlmeta.stores.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings, experiment_number
-from mlmeta.stores.sql.limits import Limits
+from mlmeta.stores.sql.limits import Limits, Names
 from mlmeta.stores.sql.outcome import Outcome, Sink
 from mlmeta.stores.sql.states import state_problem
 from mlmeta.stores.sql.stored import same

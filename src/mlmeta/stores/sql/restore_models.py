@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from mlmeta.schema import ModelVersion, RegisteredModel
 from mlmeta.stores.sql.changes import changes, others
-from mlmeta.stores.sql.collations import Names
 from mlmeta.stores.sql.holdings import Holdings
-from mlmeta.stores.sql.limits import Limits
+from mlmeta.stores.sql.limits import Limits, Names
 from mlmeta.stores.sql.outcome import Missing, Outcome, Sink
 from mlmeta.stores.sql.stored import same
 from mlmeta.stores.target import RENAME, Key

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from mlmeta.errors import DamagedSnapshotError, RestoreError
 from mlmeta.schema import Experiment, HistoryLine, LatestMetric, MetricHistory, Run
 from mlmeta.snapshot.reader import RunLines, Snapshot
-from mlmeta.stores.sql.history_copy import TYPES, copy_histories
+from mlmeta.stores.sql.postgres import TYPES, copy_histories
 from mlmeta.stores.sql.postgres_target import make_schema
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.rows import COLUMNS, history_rows

@@ -17,14 +17,14 @@ from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem
 from mlmeta.stores.sql.database import SQLITE, parse
 from mlmeta.stores.sql.database_tables import Tables
+from mlmeta.stores.sql.histories import Records, read_histories
 from mlmeta.stores.sql.orphans import hidden_orphans, orphans
-from mlmeta.stores.sql.parallel_reads import Lanes, export_moment, lanes_at
+from mlmeta.stores.sql.parallel_reads import Lanes, export_moment, lanes_at, read_in_parallel
 from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.read_experiments import experiment_names, read_experiments
 from mlmeta.stores.sql.read_logged_models import stream_logged_models
 from mlmeta.stores.sql.read_models import model_names, read_models
 from mlmeta.stores.sql.read_runs import count_runs, stream_runs
-from mlmeta.stores.sql.runs_with_histories import Records, side_by_side, with_histories
 from mlmeta.stores.sql.skipped import left_out
 from mlmeta.stores.sql.still import reading_still
 from mlmeta.stores.sql.unseen import unseen
@@ -160,9 +160,9 @@ def _with_histories(
     connection: Connection, lanes: Lanes | None, tables: Tables, batches: Iterator[list[Run]], base: Base | None
 ) -> Generator[Records, None, None]:
     if lanes is not None:
-        yield from side_by_side(connection, lanes, tables, batches)
+        yield from read_in_parallel(connection, lanes, tables, batches)
         return
-    found = chain.from_iterable(with_histories(connection, tables, runs, base, lines=True) for runs in batches)
+    found = chain.from_iterable(read_histories(connection, tables, runs, base) for runs in batches)
     if connection.dialect.name == SQLITE:
         yield from found
     else:

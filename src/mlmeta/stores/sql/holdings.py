@@ -13,14 +13,14 @@ from sqlalchemy.engine import Connection
 from mlmeta.errors import InternalError
 from mlmeta.schema import Dataset, Experiment, History, LoggedModel, RegisteredModel, Run
 from mlmeta.stores.sql.database_tables import DEFAULT_WORKSPACE, Tables
+from mlmeta.stores.sql.histories import read_histories
 from mlmeta.stores.sql.leftovers import Leftover, Link, leftovers
-from mlmeta.stores.sql.parallel_reads import Lanes
+from mlmeta.stores.sql.parallel_reads import Lanes, read_in_parallel
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.read_experiments import read_experiments
 from mlmeta.stores.sql.read_logged_models import logged_models_by_id
 from mlmeta.stores.sql.read_models import read_models
 from mlmeta.stores.sql.read_runs import runs_by_id
-from mlmeta.stores.sql.runs_with_histories import side_by_side, with_histories
 
 DEFAULT_ID = 0
 DEFAULT_NAME = "Default"
@@ -89,10 +89,10 @@ class Holdings:
         connection, tables = self._connection, self._tables
         found = (self._runs(connection, tables, batch) for batch in ids)
         if self._lanes is not None:
-            yield from chain.from_iterable(side_by_side(connection, self._lanes, tables, found))
+            yield from chain.from_iterable(read_in_parallel(connection, self._lanes, tables, found))
             return
         for runs in found:
-            yield from chain.from_iterable(with_histories(connection, tables, runs, lines=True))
+            yield from chain.from_iterable(read_histories(connection, tables, runs))
 
     @staticmethod
     def _runs(connection: Connection, tables: Tables, ids: Sequence[str]) -> list[Run]:

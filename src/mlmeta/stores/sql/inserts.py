@@ -11,8 +11,7 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.schema import MetricHistory
 from mlmeta.stores.sql.database import SQLITE
-from mlmeta.stores.sql.history_copy import TYPES, copy_histories
-from mlmeta.stores.sql.postgres import driver_errors, psycopg_of
+from mlmeta.stores.sql.postgres import TYPES, copy_histories, driver_errors, psycopg_of
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.rows import COLUMNS, Row, history_rows
 from mlmeta.stores.sql.stored import StoredHistories

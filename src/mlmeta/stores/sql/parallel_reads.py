@@ -1,20 +1,27 @@
-"""Further connections to PostgreSQL that see the very moment of a first one: its processes work side by side.
+"""Histories read over several connections to PostgreSQL, which all see the same moment.
 
-https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION, as `pg_dump --jobs`
-does it.
+Each connection has a process of its own in the server, and these work side by side, as for `pg_dump --jobs`:
+https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import chain
 from queue import SimpleQueue
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from mlmeta.errors import MlmetaError
+from mlmeta.parallel import ordered_map, read_ahead
+from mlmeta.schema import Run
 from mlmeta.stores.sql.database import POSTGRESQL, Database, begin_reading
+from mlmeta.stores.sql.database_tables import Tables
+from mlmeta.stores.sql.histories import POINTS_AT_ONCE, Chunk, Records, chunks_of, read_chunk
 
 LANES = 2
 
@@ -89,3 +96,32 @@ def _opened(moment: str, database: Database, stack: contextlib.ExitStack) -> Con
     connection = stack.enter_context(database.reading())
     connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{moment}'")
     return connection
+
+
+def read_in_parallel(
+    connection: Connection, lanes: Lanes, tables: Tables, batches: Iterable[Sequence[Run]]
+) -> Iterator[Records]:
+    """Like `read_histories` for many batches of runs, with all lanes reading at once.
+
+    Args:
+        connection: that the batches come from; used in a thread of its own until the last one.
+        lanes: for the histories.
+        tables: of that database.
+        batches: of at most `BATCH` runs.
+    """
+
+    def read(chunk: Chunk) -> Iterable[Records]:
+        found = streamed(chunk)
+        return found if chunk.points > POINTS_AT_ONCE else list(found)  # any number of points: never all in memory
+
+    def streamed(chunk: Chunk) -> Iterator[Records]:
+        with lanes.lane() as lane:
+            yield from read_chunk(lane, tables, chunk)
+
+    chunks = (list(chunks_of(connection, tables, runs)) for runs in batches)
+    with (
+        closing(read_ahead(chunks, 1)) as ahead,  # a batch: less, and the lanes would wait for each
+        ThreadPoolExecutor(lanes.count, thread_name_prefix="mlmeta-lane") as executor,
+        closing(ordered_map(executor, read, chain.from_iterable(ahead), ahead=lanes.count + 1)) as found,
+    ):
+        yield from chain.from_iterable(found)

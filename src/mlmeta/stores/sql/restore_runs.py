@@ -9,12 +9,12 @@ from mlmeta.schema import Run
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.walking import with_histories
 from mlmeta.stores.sql.changes import changes, history_changes, is_deleted, others
+from mlmeta.stores.sql.histories import POINTS_AT_ONCE
 from mlmeta.stores.sql.holdings import Holdings, dataset_content
 from mlmeta.stores.sql.leftovers import Leftover, Link
 from mlmeta.stores.sql.outcome import Nowhere, Outcome, Sink
 from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.rows import dataset_id, datasets_of, input_links
-from mlmeta.stores.sql.runs_with_histories import POINTS_AT_ONCE
 from mlmeta.stores.sql.states import state_problem
 from mlmeta.stores.sql.stored import StoredForm, StoredHistories, same, same_histories
 

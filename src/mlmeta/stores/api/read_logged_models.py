@@ -11,8 +11,7 @@ from mlmeta.schema import LoggedModel, Skipped, logged_model_order
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api.connection import Connection, unreadable
 from mlmeta.stores.api.file_store import FileStore
-from mlmeta.stores.api.paging import Search, found_by
-from mlmeta.stores.api.sifting import Sieve
+from mlmeta.stores.api.paging import Search, Sieve, found_by
 
 _PAGE = 100
 _EXPERIMENTS_PER_CALL = 100

@@ -14,8 +14,7 @@ from mlmeta.schema import ModelVersion, RegisteredModel, Skipped
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api.connection import Connection, unreadable
 from mlmeta.stores.api.file_store import FileStore
-from mlmeta.stores.api.filters import name_filter
-from mlmeta.stores.api.paging import Search, found_by
+from mlmeta.stores.api.paging import Search, found_by, name_filter
 
 PROMPTS = "tag.`mlflow.prompt.is_prompt` = 'true'"
 PROMPT_VERSIONS = "tags.`mlflow.prompt.is_prompt` = 'true'"

@@ -14,8 +14,7 @@ from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.histories import Asked, HistoryReader, groups
-from mlmeta.stores.api.paging import Search, pages_ahead
-from mlmeta.stores.api.sifting import Sieve
+from mlmeta.stores.api.paging import Search, Sieve, pages_ahead
 from mlmeta.stores.source import SourceItem
 
 PAGE = 1000

@@ -14,10 +14,10 @@ from mlmeta.schema import ModelVersion, RegisteredModel
 from mlmeta.stores.api import diagnosis, restore_tags
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import State
-from mlmeta.stores.api.filters import name_filter
 from mlmeta.stores.api.model_sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
 from mlmeta.stores.api.name_rules import accepted, alias_obstacle
 from mlmeta.stores.api.numbers import Numbers
+from mlmeta.stores.api.paging import name_filter
 
 _PAGE = 1000
 

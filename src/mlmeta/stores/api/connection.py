@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import configparser
 import functools
-import logging
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from mlmeta.errors import (
@@ -23,6 +23,7 @@ from mlmeta.errors import (
     UnreachableError,
 )
 from mlmeta.redaction import in_brief, scrubbed, without_secrets
+from mlmeta.schema import Skipped
 from mlmeta.stores import address
 from mlmeta.stores.api import bounded, diagnosis
 
@@ -44,7 +45,7 @@ _STANDSTILL = 120.0
 _MOST_TEXT = 10_000
 """Characters of a foreign error that are looked at: MLflow's may have a whole reply in them."""
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Connection:
@@ -208,6 +209,23 @@ class Connection:
             ) from error
         return reason
 
+    def read_or_skip(self, kind: str, identifier: str, read: Callable[[], T], *, asks: bool = False) -> T | Skipped:
+        """What a call gives, or the name of what it can't read and why, so that reading goes on.
+
+        Args:
+            kind: of what is read, in words.
+            identifier: of it.
+            read: the call.
+            asks: whether it asks the store, and does not only make records of what came: see `failed`.
+
+        Raises:
+            ConnectionFailedError: the store is gone.
+        """
+        try:
+            return read()
+        except unreadable() as error:
+            return Skipped(kind=kind, id=identifier, reason=self.failed(error) if asks else self.reason(error))
+
     def request(self, method: str, endpoint: str, *, timeout: int = _CHECK_TIMEOUT, **kwargs: Any) -> Response:
         """A request beside `MlflowClient`, with its credentials, headers and plugins, tried twice.
 
@@ -310,6 +328,3 @@ def _origin(error: BaseException) -> BaseException | None:
 def _first_line(error: BaseException, uri: str) -> str:
     text = diagnosis.without_page(scrubbed(str(error).strip()[:_MOST_TEXT], uri).strip())
     return in_brief(text.splitlines()[0], 300) if text else type(error).__name__
-
-
-__all__ = ["Connection", "ConnectionFailedError", "client_version"]

@@ -125,7 +125,7 @@ def test_a_limit_is_the_same_in_any_order(databases: Databases, tmp_path: Path) 
 )
 def test_latest_among_several_sources_names_them(cli: Cli, two: list[BackupResult], words: tuple[str, ...]) -> None:
     done = cli(*words).ended(2)
-    assert "may be of 3 sources in backups/: prod, " in done.err
+    assert "backups/ has snapshots of 3 sources: prod, " in done.err
     assert all(one.source_id in done.err for one in two[:2])
     assert "--source" in done.err
     assert not (cli.folder / "new.db").exists()

@@ -56,17 +56,17 @@ ROWS: dict[str, tuple[Put, str, str]] = {
 ASIDE: dict[str, tuple[Put, str]] = {
     "a folder that is closed": (
         _closed("lost+found"),
-        "lost+found was passed over: it can't be read: Permission",
+        "lost+found was skipped: it can't be read: Permission",
     ),
     "a link to itself": (lambda f: (f / f"runs_{BAD}.json").symlink_to(f / f"runs_{BAD}.json"), "it is a link"),
     "a summary that is a link to itself": (
         lambda f: (f / _SUMMARY).symlink_to(_SUMMARY),
-        f"{_SUMMARY} was passed over",
+        f"{_SUMMARY} was skipped",
     ),
-    "a folder with a file's name": (lambda f: (f / f"runs_{BAD}.json").mkdir(), f"runs_{BAD}.json was passed over"),
+    "a folder with a file's name": (lambda f: (f / f"runs_{BAD}.json").mkdir(), f"runs_{BAD}.json was skipped"),
     "a pipe": (lambda f: os.mkfifo(f / f"runs_{BAD}.json"), "it is a pipe"),
-    "a name that is not UTF-8": (_not_utf8, "\\udcff was passed over"),
-    "a linked folder": (_linked_folder, f"{legacy.TIMESTAMP} was passed over: it is a link"),
+    "a name that is not UTF-8": (_not_utf8, "\\udcff was skipped"),
+    "a linked folder": (_linked_folder, f"{legacy.TIMESTAMP} was skipped: it is a link"),
 }
 
 

@@ -161,7 +161,7 @@ def test_what_a_version_refers_to_may_be_gone_and_is_told(tmp_path: Path) -> Non
     result = verify(storage=str(tmp_path))
     assert result.exit_code == 0
     assert len(result.warnings) == 2
-    assert any("'churn' version 3 is of run purged" in warning for warning in result.warnings)
+    assert any("'churn' version 3 is from run purged" in warning for warning in result.warnings)
     assert any("'champion'" in warning and "version 2" in warning for warning in result.warnings)
 
 

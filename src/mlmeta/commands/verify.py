@@ -102,7 +102,7 @@ def verify(
         aside = tuple(passed_over(place, files))
         selectors = [one.timestamp for one in group(files) if one.summary is not None]
         if not selectors:
-            raise SnapshotNotFoundError(f"no snapshots in {place.location}", hint="make one with `mlmeta backup`")
+            raise SnapshotNotFoundError(f"no snapshots in {place.location}", hint="create one with `mlmeta backup`")
     check: _Check = _quick if quick else _drilled if with_drill else _thorough
     if every:
         check = _going_on(check)

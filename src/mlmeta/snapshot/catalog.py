@@ -98,7 +98,7 @@ def passed_over(storage: Storage, files: Sequence[StoredFile]) -> Iterator[str]:
     for file in files:
         if file.problem and file.name not in told:
             name = file.name.encode("utf-8", "backslashreplace").decode()
-            yield f"{storage.location}{name} was passed over: {file.problem}"
+            yield f"{storage.location}{name} was skipped: {file.problem}"
 
 
 def describe(storage: Storage, files: layout.FileSet, now: float) -> SnapshotInfo:
@@ -155,7 +155,7 @@ def _blank(files: layout.FileSet, now: float) -> SnapshotInfo:
 def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> SnapshotInfo:
     state, problem = _state(summary, files)
     if state.restorable and info.age is not None and info.is_ahead:
-        state, problem = State.FUTURE, f"it is dated in the future, and used only where it is named{_also(problem)}"
+        state, problem = State.FUTURE, f"it is dated in the future, and used only when it is named{_also(problem)}"
     return info.model_copy(
         update={
             "state": state,

@@ -87,7 +87,7 @@ def _good(infos: list[SnapshotInfo]) -> tuple[list[SnapshotInfo], tuple[str, ...
     """Without the shrunken ones, unless there are no others; and what to know of that."""
     good = [info for info in infos if info.state is not State.SHRUNKEN] or infos
     newer = [info for info in infos if info.timestamp > good[0].timestamp]
-    return good, tuple(f"{info.timestamp} was passed over: {info.problem}" for info in newer[:1])
+    return good, tuple(f"{info.timestamp} was skipped: {info.problem}" for info in newer[:1])
 
 
 def _not_from_the_future(infos: Iterable[SnapshotInfo], storage: Storage) -> list[SnapshotInfo]:
@@ -116,8 +116,8 @@ def _of_one_source(infos: list[SnapshotInfo], which: Which, selector: str, stora
         found = likely if len(sources) > 1 and len(likely) == 1 else list(sources)
     if len(found) > 1:
         raise AmbiguousSelectorError(
-            f"{selector} may be of {len(found)} sources in {storage.location}: {_named(found)}",
-            hint="say which with --source, or name a timestamp: `mlmeta list` shows them",
+            f"{selector} is ambiguous: {storage.location} has snapshots of {len(found)} sources: {_named(found)}",
+            hint="choose one with --source, or name a timestamp: `mlmeta list` shows them",
         )
     return [info for info in infos if identities[info.timestamp] in {"", *found}]
 

@@ -198,7 +198,7 @@ class Snapshot:
             yield run, own
         if following is not None:
             name = self.summary.files[METRICS.name].name
-            raise damaged(name, None, f"it has a history of run {following.run_id}, which is not where it belongs")
+            raise damaged(name, None, f"it has a history of run {following.run_id}, in the wrong place")
 
 
 def _content(file: io.BufferedReader[_HashedFile], name: str) -> Iterator[bytes]:

@@ -76,7 +76,7 @@ def record_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes
         if not text:  # no end of them can come out of a few compressed bytes
             raise damaged(name, number, "it is empty")
         yield number, text
-    raise damaged(name, None, "the file is cut: its closing bracket is missing")
+    raise damaged(name, None, "the file is cut off: its closing bracket is missing")
 
 
 def parse_history_lines(lines: Iterable[bytes], name: str) -> Iterator[HistoryLine]:
@@ -134,5 +134,5 @@ def damaged(name: str, line: int | None, what: str) -> DamagedSnapshotError:
     where = f"{name}, line {line}" if line else name
     return DamagedSnapshotError(
         f"{where} is damaged: {what}",
-        hint="run `mlmeta verify` for all that is wrong, and use another snapshot (`mlmeta list`)",
+        hint="run `mlmeta verify` to see everything that is wrong, or use another snapshot (`mlmeta list`)",
     )

@@ -103,6 +103,4 @@ def parse_within(text: str) -> timedelta:
     try:
         return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes)
     except OverflowError as error:
-        raise UsageError(
-            f"{text} is longer than any calendar", hint="write a shorter one, such as 30d or 52w"
-        ) from error
+        raise UsageError(f"{text} is too long", hint="write a shorter one, such as 30d or 52w") from error

@@ -56,7 +56,7 @@ def _by_prefix(prefix: str, timestamps: Sequence[str], leftovers: Sequence[str])
     if len(found) > 1:
         named = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
         raise AmbiguousSelectorError(
-            f"{prefix} names {len(found)} snapshots: {named}", hint="write more of the timestamp"
+            f"{prefix} matches {len(found)} snapshots: {named}", hint="write more of the timestamp"
         )
     return found[0]
 
@@ -66,7 +66,7 @@ def _by_instant(text: str, timestamps: Sequence[str], leftovers: Sequence[str]) 
         wanted = layout.timestamp_of(_instant(text))
     except (ValueError, OverflowError) as error:  # the latter: a year that no calendar has
         raise UsageError(
-            f"{text!r} names no snapshot",
+            f"{text!r} does not name a snapshot",
             hint="write a timestamp (20250815_232928), the beginning of one, latest, latest~1, or an ISO 8601 time",
         ) from error
     for timestamp in timestamps:
@@ -85,11 +85,11 @@ def _instant(text: str) -> datetime:
 
 def _not_found(selector: str, timestamps: Sequence[str], leftovers: Sequence[str]) -> SnapshotNotFoundError:
     if not timestamps:
-        what = "it holds none" + (" but leftovers of interrupted backups" if leftovers else "")
-        return SnapshotNotFoundError(f"no snapshot {selector}: {what}", hint="make one with `mlmeta backup`")
+        what = "the storage has only leftovers of interrupted backups" if leftovers else "the storage has none"
+        return SnapshotNotFoundError(f"no snapshot {selector}: {what}", hint="create one with `mlmeta backup`")
     if selector in leftovers:
         return SnapshotNotFoundError(
-            f"{selector} is not a snapshot: it has no summary, so its backup never finished (or still runs)",
+            f"{selector} is not a snapshot: it has no summary, so its backup never finished, or is still running",
             nearest=_nearest(selector, timestamps),
             hint=f"nearest: {', '.join(_nearest(selector, timestamps))}",
         )

@@ -62,7 +62,7 @@ def summary_text(storage: Storage, files: layout.FileSet) -> bytes:
         raise damaged(name, None, str(error)) from error
     except OSError as error:
         raise StorageError(
-            f"{name}: {error}", hint="`mlmeta list` shows the snapshots that are whole; check the disk"
+            f"{name}: {error}", hint="`mlmeta list` shows the snapshots that are complete; check the disk"
         ) from error
     if why := bounds.excess(content, bounds.SUMMARY):
         raise damaged(name, None, why)
@@ -114,7 +114,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object, where no key stands twice: readers differ in which one they take."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key appears twice")
     return found
 
 
@@ -164,26 +164,26 @@ def untrue(summary: Summary, timestamp: str) -> Iterator[str]:
         yield _NO_DATE
     for kind, entry in summary.files.items():
         if why := _untrue_entry(kind, entry, timestamp):
-            yield f"its entry for {cut(kind, 40)!r} is not believed: {why}"
+            yield f"its entry for {cut(kind, 40)!r} is invalid: {why}"
     yield from _untrue_counts(summary)
 
 
 def _untrue_counts(summary: Summary) -> Iterator[str]:
     for kind, count in summary.stats.items():
         if not 0 <= count <= _MOST:
-            yield f"it counts {cut(str(count), 20)} {cut(kind, 40)!r}"
+            yield f"its count of {cut(kind, 40)!r} is {cut(str(count), 20)}"
     for kind, known in KINDS.items():
         if kind not in summary.files and (known.always or summary.stats.get(kind)):
-            yield f"it names no file of {kind}, and counts {summary.stats.get(kind, 0)}"
+            yield f"it names no file of {kind}, but counts {summary.stats.get(kind, 0)}"
 
 
 def _untrue_entry(kind: str, entry: FileEntry, timestamp: str) -> str:
     if kind == layout.SUMMARY or not _KIND.fullmatch(kind):
-        return "that is not a kind of data"
+        return "there is no such kind of data"
     if entry.name not in {layout.file_name(kind, timestamp, compressed=packed) for packed in (False, True)}:
         return f"{cut(entry.name, 100)!r} is not the name of such a file"
     if not (0 <= entry.bytes <= _MOST and 0 <= entry.records <= entry.bytes):
-        return "its size or its number of records can't be"
+        return "its size or number of records is impossible"
     if not _SHA256.fullmatch(entry.sha256):
         return "it has no checksum"
     return ""

@@ -127,7 +127,7 @@ def _must_be_the_same(target: Storage, name: str, digest: Digest) -> None:
 def _conflict(target: Storage, name: str) -> SnapshotConflictError:
     return SnapshotConflictError(
         f"{target.location} has another {name}: two snapshots share a timestamp",
-        hint="nothing of it was changed; copy this snapshot into another storage",
+        hint="nothing there was changed; copy this snapshot into another storage",
     )
 
 

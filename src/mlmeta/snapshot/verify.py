@@ -278,14 +278,14 @@ class _References:
             run, key = next(iter(self._behind.items()))
             yield (
                 f"{len(self._behind):,} runs have a latest metric that is older than its own history, such as {key!r} "
-                f"of run {run}: they were read while they were written, or the store itself has them so"
+                f"of run {run}: they were written to during the backup, or the store itself has them like this"
             )
 
     def dangling(self) -> Iterator[str]:
         """See `Verification.dangling`."""
         yield from self._lost_aliases
         for run, names in self._lost_versions.items() if not self._snapshot.summary.experiments else ():
-            yield from (f"model {name} is of run {run}, which is not there" for name in names)
+            yield from (f"model {name} is from run {run}, which is missing" for name in names)
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong."""

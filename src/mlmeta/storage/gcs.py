@@ -133,7 +133,7 @@ class GcsStorage:
         if blob.crc32c not in {None, _crc32c_of(spool)}:
             raise StorageError(
                 f"{self.location}{name} did not arrive as it is stored: its CRC32C differs",
-                hint="try again; if it stays so, check the network and its proxies",
+                hint="try again; if it happens again, check the network and its proxies",
             )
         spool.seek(0)
 
@@ -187,7 +187,7 @@ class _Spool(tempfile.SpooledTemporaryFile):  # type: ignore[type-arg]  # subscr
         if self._most is not None and self.tell() + len(data) > self._most:
             raise ObjectRefusedError(
                 f"{self._where} is not read: it has more than {self._most:,} bytes",
-                hint="mlmeta reads objects of a bounded size only: see who put it there",
+                hint="mlmeta only reads objects of limited size: find out who put it there",
             )
         return super().write(data)
 
@@ -220,7 +220,7 @@ class GcsStagedFile:
         if blob.crc32c not in {None, crc32c}:  # None: `confirm` will look
             raise StorageError(
                 f"{where} did not arrive as it was written: its CRC32C differs",
-                hint="try again; if it stays so, check the network and its proxies",
+                hint="try again; if it happens again, check the network and its proxies",
             )
         self._storage.uploaded[name] = (digest, crc32c)
 

@@ -25,15 +25,15 @@ from mlmeta.redaction import in_brief, without_any_secrets
 
 _LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 _ROLES = "the account needs storage.objects.list, get and create, and delete to prune (docs/gcs.md names the roles)"
-_HELD = "the bucket keeps it (retention policy, hold, soft delete settings): prune it when it may go"
+_HELD = "the bucket keeps it (retention policy, hold, soft delete settings): prune it once it may be deleted"
 _FORBIDDEN = (
     (("retention policy", "retentionpolicy", "object hold", "temporary hold", "event-based hold"), _HELD),
-    (("billing",), "the bucket's project needs billing that is switched on"),
+    (("billing",), "billing is not enabled for the bucket's project"),
     (("service controls", "organization's policy", "organization policy"), "a policy of the organization forbids it"),
-    (("user project", "userproject"), "the bucket has its readers pay (requester pays), which mlmeta can't do"),
+    (("user project", "userproject"), "the bucket uses requester pays, which mlmeta does not support"),
 )
 """Words in what Google says with 403, and what to do where no role helps."""
-_AGAIN = "try again; if it stays so, check the network and its proxies"
+_AGAIN = "try again; if it happens again, check the network and its proxies"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -58,7 +58,7 @@ def credentials_errors(location: str) -> Iterator[None]:
         yield
     except (AttributeError, KeyError, TypeError) as error:
         raise StorageDeniedError(
-            f"no credentials for {location}: their file has another shape", hint=_LOG_IN
+            f"no credentials for {location}: their file has an unexpected format", hint=_LOG_IN
         ) from error
 
 
@@ -98,7 +98,7 @@ def _missing(location: str, name: str) -> StorageError:
     bucket = location.split("/")[2]
     if not name:
         return BucketMissingError(
-            f"there is no bucket {bucket}, or it can't be seen", hint="check its name in --storage"
+            f"there is no bucket {bucket}, or no permission to see it", hint="check its name in --storage"
         )
     return object_missing(location, name)
 
@@ -113,7 +113,9 @@ def object_exists(location: str, name: str) -> ObjectExistsError:
 def object_missing(location: str, name: str) -> ObjectMissingError:
     """There is no object of that name."""
     return ObjectMissingError(
-        f"{location}{name} is missing", name=name, hint="somebody removed it: `mlmeta list` shows what is whole"
+        f"{location}{name} is missing",
+        name=name,
+        hint="somebody removed it: `mlmeta list` shows which snapshots are complete",
     )
 
 

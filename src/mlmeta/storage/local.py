@@ -83,7 +83,7 @@ class LocalStorage:
             _make_folders(self.folder)
         except FileNotFoundError as error:  # such as below /proc
             hint = "check the path given with --storage"
-            raise StorageError(f"the folder {self.folder} can't be made", hint=hint) from error
+            raise StorageError(f"the folder {self.folder} can't be created", hint=hint) from error
 
     def files(self) -> Iterator[StoredFile]:
         """The files of the folder and of its sub-folders, one level deep, and what can't be read, with its problem."""
@@ -91,7 +91,7 @@ class LocalStorage:
             if not self.folder.is_dir():
                 raise StorageMissingError(
                     f"there is no folder {self.location}",
-                    hint="name the folder with --storage, or make a first snapshot with `mlmeta backup`",
+                    hint="name the folder with --storage, or create a first snapshot with `mlmeta backup`",
                 )
             yield from self._scan(self.folder, "")
 
@@ -282,7 +282,7 @@ def _must_be_a_file(path: Path, status: os.stat_result, most: int | None) -> Non
 
 def _refused(path: Path, why: str) -> ObjectRefusedError:
     return ObjectRefusedError(
-        f"{path} is not read: {why}", hint="mlmeta reads plain files only, none too big: see who put it there"
+        f"{path} is not read: {why}", hint="mlmeta only reads regular files of limited size: find out who put it there"
     )
 
 
@@ -311,11 +311,11 @@ def _errors_named(path: Path, name: str = "") -> Iterator[None]:
         hint = "somebody else writes there too: try again"
         raise ObjectExistsError(f"{path} exists already", name=name, hint=hint) from error
     except FileNotFoundError as error:
-        hint = "somebody removed it: `mlmeta list` shows what is whole"
+        hint = "somebody removed it: `mlmeta list` shows which snapshots are complete"
         raise ObjectMissingError(f"{path} is missing", name=name, hint=hint) from error
     except OSError as error:
         if name and error.errno in {errno.ELOOP, errno.ENOTDIR}:
-            raise _refused(path, "there is a link, or no folder, on the way") from error
+            raise _refused(path, "part of the path is a link, or not a folder") from error
         raise _named(error, path) from error
 
 

@@ -32,7 +32,7 @@ _MANY = 100
 def view(result: ListResult, *, verbose: bool) -> RenderableType:
     """A table, newest first; below it, why a snapshot is not complete."""
     if not result.snapshots:
-        return Text(f"No snapshots in {result.storage}: make one with `mlmeta backup`.")
+        return Text(f"No snapshots in {result.storage}: create one with `mlmeta backup`.")
     named = {(info.source, info.identity) for info in result.snapshots}
     texts = Counter(source for source, _ in named)
     rows = [_row(info, _source(info, is_unique=texts[info.source] == 1)) for info in result.snapshots]

@@ -16,11 +16,12 @@ from sqlalchemy.engine import Connection
 from mlmeta.errors import DamagedSnapshotError, RestoreError
 from mlmeta.schema import Experiment, HistoryLine, LatestMetric, MetricHistory, Run
 from mlmeta.snapshot.reader import RunLines, Snapshot
+from mlmeta.stores.sql.metric_rows import history_rows
 from mlmeta.stores.sql.postgres import TYPES, copy_histories
 from mlmeta.stores.sql.postgres_target import make_schema
 from mlmeta.stores.sql.restorer import SqlTarget
-from mlmeta.stores.sql.rows import COLUMNS, history_rows
 from mlmeta.stores.sql.stored import StoredHistories
+from mlmeta.stores.sql.tables import COLUMNS
 from tests.sql.helpers import ALL, QUIET, backup, digests, snapshot_of, tables
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)

@@ -21,7 +21,7 @@ from mlmeta.errors import (
     UsageError,
 )
 from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run, Selection, Skipped
-from mlmeta.stores.sql import read_runs as runs
+from mlmeta.stores.sql import reader
 from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
@@ -98,8 +98,8 @@ def test_a_table_that_may_not_be_read_is_no_missing_table(postgres: Callable[[],
 
 def test_batches_do_not_show(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = records_of(f"sqlite:///{store}")
-    monkeypatch.setattr(runs, "FIRST_BATCH", 1)
-    monkeypatch.setattr(runs, "BATCH", 3)
+    monkeypatch.setattr(reader, "FIRST_BATCH", 1)
+    monkeypatch.setattr(reader, "BATCH", 3)
     assert records_of(f"sqlite:///{store}") == records
 
 

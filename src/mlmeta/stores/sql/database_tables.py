@@ -12,9 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.errors import IncompatibleStoreError
 from mlmeta.stores.sql.oddities import Oddities
-
-DEFAULT_WORKSPACE = "default"
-"""The workspace of a server without workspaces (MLflow 3.10 on)."""
+from mlmeta.stores.sql.tables import DEFAULT_WORKSPACE
 
 _POSTGRESQL_COLUMNS = """
 SELECT relname, attname, nspname FROM pg_catalog.pg_class

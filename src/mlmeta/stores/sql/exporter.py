@@ -18,15 +18,15 @@ from mlmeta.stores.source import SourceInfo, SourceItem
 from mlmeta.stores.sql.database import SQLITE, parse
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import Records, read_histories
+from mlmeta.stores.sql.names import experiment_names, model_names
 from mlmeta.stores.sql.orphans import hidden_orphans, orphans
 from mlmeta.stores.sql.parallel_reads import Lanes, export_moment, lanes_at, read_in_parallel
 from mlmeta.stores.sql.queries import BATCH
-from mlmeta.stores.sql.read_experiments import experiment_names, read_experiments
-from mlmeta.stores.sql.read_logged_models import stream_logged_models
-from mlmeta.stores.sql.read_models import model_names, read_models
-from mlmeta.stores.sql.read_runs import count_runs, stream_runs
+from mlmeta.stores.sql.reader import Reader
+from mlmeta.stores.sql.runs import RunReader
 from mlmeta.stores.sql.skipped import left_out
 from mlmeta.stores.sql.still import reading_still
+from mlmeta.stores.sql.tables import EXPERIMENT_TABLE, LOGGED_MODEL_TABLE, MODEL_TABLE
 from mlmeta.stores.sql.unseen import unseen
 
 
@@ -87,7 +87,7 @@ class SqlSource:
             if selection.runs:
                 yield from _experiments(connection, tables, ids, progress)
                 yield from self._runs(connection, moment, tables, limited, progress, base)
-                yield from stream_logged_models(connection, tables, limited)
+                yield from chain.from_iterable(Reader(connection, tables, LOGGED_MODEL_TABLE).stream(limited))
             if selection.models:
                 yield from _models(connection, tables, limited, progress)
             if selection.runs:
@@ -116,9 +116,10 @@ class SqlSource:
         base: Base | None,
     ) -> Iterator[SourceItem]:
         progress.phase("reading runs")
-        count = count_runs(connection, tables, ids)
+        reader = RunReader(connection, tables)
+        count = reader.count(ids)
         progress.expect("runs", count)
-        batches = stream_runs(connection, tables, ids)
+        batches = reader.stream(ids)
         worth_it = count > BATCH and base is None  # which is read in order
         with (
             lanes_at(moment if worth_it else "", self._database) as lanes,
@@ -151,7 +152,7 @@ class SqlSource:
 def _experiments(connection: Connection, tables: Tables, ids: list[int], progress: Progress) -> Iterator[SourceItem]:
     progress.phase("reading experiments")
     progress.expect("experiments", len(ids))
-    for experiment in read_experiments(connection, tables, ids):
+    for experiment in Reader(connection, tables, EXPERIMENT_TABLE).by_key(ids):
         yield experiment
         progress.advance("experiments")
 
@@ -173,6 +174,6 @@ def _models(connection: Connection, tables: Tables, ids: list[int] | None, progr
     progress.phase("reading models")
     names = model_names(connection, tables, ids)
     progress.expect("models", len(names))
-    for model in read_models(connection, tables, names):
+    for model in Reader(connection, tables, MODEL_TABLE).by_key(names):
         yield model
         progress.advance("models")

@@ -12,15 +12,14 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.errors import InternalError
 from mlmeta.schema import Dataset, Experiment, History, LoggedModel, RegisteredModel, Run
-from mlmeta.stores.sql.database_tables import DEFAULT_WORKSPACE, Tables
+from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import read_histories
-from mlmeta.stores.sql.leftovers import Leftover, Link, leftovers
+from mlmeta.stores.sql.inputs import Leftover, Link, leftovers
 from mlmeta.stores.sql.parallel_reads import Lanes, read_in_parallel
 from mlmeta.stores.sql.queries import batches
-from mlmeta.stores.sql.read_experiments import read_experiments
-from mlmeta.stores.sql.read_logged_models import logged_models_by_id
-from mlmeta.stores.sql.read_models import read_models
-from mlmeta.stores.sql.read_runs import runs_by_id
+from mlmeta.stores.sql.reader import Reader
+from mlmeta.stores.sql.runs import RunReader
+from mlmeta.stores.sql.tables import DEFAULT_WORKSPACE, EXPERIMENT_TABLE, LOGGED_MODEL_TABLE, MODEL_TABLE
 
 DEFAULT_ID = 0
 DEFAULT_NAME = "Default"
@@ -76,7 +75,7 @@ class Holdings:
         """The experiment with this id."""
         if self._connection is None or self._tables is None or experiment_id not in self.experiments:
             return None
-        return next(read_experiments(self._connection, self._tables, [experiment_id]), None)
+        return next(Reader(self._connection, self._tables, EXPERIMENT_TABLE).by_key([experiment_id]), None)
 
     def runs_with_histories(self, ids: Iterable[Sequence[str]]) -> Iterator[Run | History]:
         """Those of these runs that exist, in this order, each followed by its histories.
@@ -96,8 +95,7 @@ class Holdings:
 
     @staticmethod
     def _runs(connection: Connection, tables: Tables, ids: Sequence[str]) -> list[Run]:
-        found = runs_by_id(connection, tables, ids)
-        return [found[run_id] for run_id in ids if run_id in found]
+        return list(RunReader(connection, tables).by_key(ids))
 
     def existing_runs(self, ids: Sequence[str]) -> set[str]:
         """Those of these ids that are taken. At most a batch of them."""
@@ -127,13 +125,13 @@ class Holdings:
         """Those of these logged models that exist, by id."""
         if self._connection is None or self._tables is None:
             return {}
-        return {model.model_id: model for model in logged_models_by_id(self._connection, self._tables, ids)}
+        return {m.model_id: m for m in Reader(self._connection, self._tables, LOGGED_MODEL_TABLE).by_key(ids)}
 
     def models(self, names: Sequence[str]) -> dict[str, RegisteredModel]:
         """Those of these registered models that exist, by name."""
         if self._connection is None or self._tables is None or "registered_models" not in self._tables:
             return {}
-        return {model.name: model for model in read_models(self._connection, self._tables, names)}
+        return {m.name: m for m in Reader(self._connection, self._tables, MODEL_TABLE).by_key(names)}
 
     def table(self, name: str) -> sa.TableClause:
         """A table of the target, with the columns that it has there.

@@ -1,87 +1,93 @@
-"""What runs used and made: datasets, and MLflow 3's logged models. Written as MLflow's `log_inputs` does."""
+"""What runs used and made: datasets, and MLflow 3's logged models. As MLflow's `log_inputs` has it.
+
+Where a table is looked up by ids from another: MySQL refuses to join columns of two collations, and these have no
+foreign key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.schema import Dataset, DatasetInput
+from mlmeta.schema import RUNS, Dataset, DatasetInput, Run
 from mlmeta.stores.sql.database_tables import Tables, among
+from mlmeta.stores.sql.mapping import Row
 from mlmeta.stores.sql.oddities import shown
 from mlmeta.stores.sql.queries import batches, grouped, rows_of
+from mlmeta.stores.sql.tables import DATASET_TABLE, INPUT_TAGS
 
-_DATASET = ("name", "digest", "dataset_source_type", "dataset_source", "dataset_schema", "dataset_profile")
+_IDS = uuid.UUID("6d6c6d65-7461-4000-8000-000000000000")
+"""Namespace of made-up ids: the API shows no ids of datasets and inputs, so they are derived from content."""
+
+Link = tuple[str, str, str, str]
+"""The primary key of the table `inputs`: type and id of a source and of a destination."""
 
 
-def read_inputs(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The fields `dataset_inputs`, `model_inputs` and `model_outputs` of each of these runs."""
+def read_inputs(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[str, Mapping[Any, tuple[Any, ...]]]:
+    """The fields `dataset_inputs`, `model_inputs` and `model_outputs` of these runs, each by run."""
     if "inputs" not in tables:  # before MLflow 2.4
-        return {run_id: {} for run_id in ids}
-    datasets = _dataset_inputs(connection, tables, ids)
+        return {}
     used = _models(connection, tables, ids, "RUN_INPUT")
     made = _models(connection, tables, ids, "RUN_OUTPUT")
     return {
-        run_id: {
-            "dataset_inputs": tuple(datasets.get(run_id, ())),
-            "model_inputs": tuple({"model_id": model} for model, _ in used.get(run_id, ())),
-            "model_outputs": tuple({"model_id": model, "step": step or 0} for model, step in made.get(run_id, ())),
-        }
-        for run_id in ids
+        "dataset_inputs": _dataset_inputs(connection, tables, ids),
+        "model_inputs": _tuples({run: [{"model_id": model} for model, _ in own] for run, own in used.items()}),
+        "model_outputs": _tuples(
+            {run: [{"model_id": model, "step": step or 0} for model, step in own] for run, own in made.items()}
+        ),
     }
 
 
-def _dataset_inputs(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[str, list[DatasetInput]]:
-    """Looked up table by table: MySQL refuses to join columns of two collations, and these have no foreign key."""
+def _tuples(found: Mapping[Any, Sequence[Any]]) -> Mapping[Any, tuple[Any, ...]]:
+    return defaultdict(tuple, {key: tuple(values) for key, values in found.items()})
+
+
+def _dataset_inputs(connection: Connection, tables: Tables, ids: Sequence[str]) -> Mapping[Any, tuple[Any, ...]]:
     inputs = tables["inputs"].c
     query = sa.select(inputs.destination_id, inputs.input_uuid, inputs.source_id).where(
         inputs.destination_type == "RUN", among(inputs.destination_id, ids, connection.dialect.name)
     )
     used = rows_of(connection, query)
-    datasets = _by_id(connection, tables, "datasets", ("dataset_uuid", *_DATASET), {row[2] for row in used})
+    rows = _by_id(connection, tables, DATASET_TABLE.name, DATASET_TABLE.read_names, {row[2] for row in used})
+    datasets = {row[0]: DATASET_TABLE.values(row) for row in rows}
     if not datasets:
-        return {}
-    tags = _by_id(connection, tables, "input_tags", ("input_uuid", "name", "value"), {row[1] for row in used})
-    found: dict[str, list[DatasetInput]] = {}
+        return _tuples({})
+    columns = (*INPUT_TAGS.owner, INPUT_TAGS.key, INPUT_TAGS.value)
+    tags = grouped(_by_id(connection, tables, INPUT_TAGS.table, columns, {row[1] for row in used}))
+    found: dict[str, list[DatasetInput]] = defaultdict(list)
     for run_id, input_id, dataset_id in used:
-        for dataset in datasets.get(dataset_id, ()):
-            use = _dataset_input(tables, run_id, dataset, tags.get(input_id, []))
-            if use is not None:
-                found.setdefault(run_id, []).append(use)
-    return found
+        if dataset_id in datasets:
+            use = _dataset_input(tables, run_id, datasets[dataset_id], tags.get(input_id, []))
+            found[run_id] += [use] if use is not None else []
+    return _tuples(found)
 
 
-def _by_id(
-    connection: Connection, tables: Tables, table: str, columns: Sequence[str], ids: set[Any]
-) -> dict[Any, list[Any]]:
+def _by_id(connection: Connection, tables: Tables, table: str, columns: Sequence[str], ids: set[Any]) -> list[Any]:
+    """Rows that have one of these ids in the first of the columns."""
     found: list[Any] = []
     for batch in batches(sorted(found_id for found_id in ids if isinstance(found_id, str))):
         query = sa.select(*tables.columns(table, *columns))
         query = query.where(among(tables[table].c[columns[0]], batch, connection.dialect.name))
         found += rows_of(connection, query)
-    return grouped(found)
+    return found
 
 
-def _dataset_input(tables: Tables, run_id: str, row: Sequence[Any], tags: list[Any]) -> DatasetInput | None:
-    name, digest, source_type, source, schema, profile = row
-    fields = {
-        "name": name,
-        "digest": digest,
-        "source_type": source_type or None,
-        "source": source or None,
-        "schema": schema or None,
-        "profile": profile or None,
-    }
-    dataset = tables.oddities.validated(Dataset, fields, "run", f"{run_id}, dataset {shown(name)}")
-    values = {"dataset": dataset, "tags": {key: value or "" for key, value in tags}}
+def _dataset_input(tables: Tables, run_id: str, values: Mapping[str, Any], tags: list[Any]) -> DatasetInput | None:
+    name = f"{run_id}, dataset {shown(values['name'])}"
+    dataset = tables.oddities.validated(Dataset, dict(values), RUNS.one, name)
     if dataset is None:
         return None
-    return tables.oddities.validated(DatasetInput, values, "run", f"{run_id}, dataset {shown(name)}")
+    use = {"dataset": dataset, "tags": {key: value or "" for key, value in tags}}
+    return tables.oddities.validated(DatasetInput, use, RUNS.one, name)
 
 
-def _models(connection: Connection, tables: Tables, ids: Sequence[str], source: str) -> dict[str, list[Any]]:
+def _models(connection: Connection, tables: Tables, ids: Sequence[str], source: str) -> dict[Any, list[Any]]:
     """Ids of logged models with the step, by run. Only a few runs have any."""
     inputs = tables["inputs"]
     columns = tables.columns("inputs", "source_id", "destination_id", "step")
@@ -89,3 +95,76 @@ def _models(connection: Connection, tables: Tables, ids: Sequence[str], source: 
         inputs.c.source_type == source, among(inputs.c.source_id, ids, connection.dialect.name)
     )
     return grouped(rows_of(connection, query))
+
+
+def dataset_id(experiment_id: str, name: str, digest: str) -> str:
+    """A stable id for a dataset of an experiment."""
+    return uuid.uuid5(_IDS, "\x00".join(("dataset", experiment_id, name, digest))).hex
+
+
+def datasets_of(record: Run) -> dict[tuple[str, str], Dataset]:
+    """The datasets that a run used, by name and digest: MLflow keeps each once."""
+    return {(used.dataset.name, used.dataset.digest): used.dataset for used in reversed(record.dataset_inputs)}
+
+
+def input_links(record: Run, datasets: Mapping[tuple[str, str], str]) -> Iterator[tuple[Link, int, dict[str, str]]]:
+    """What a run used and made, for the table `inputs`: primary key, step and tags of each.
+
+    Args:
+        record: the run.
+        datasets: ids of the datasets that its experiment has; others get the one that `dataset_id` gives.
+    """
+    uses = {(used.dataset.name, used.dataset.digest): used.tags for used in reversed(record.dataset_inputs)}
+    for key, tags in uses.items():
+        dataset = datasets.get(key) or dataset_id(record.experiment_id, *key)
+        yield ("DATASET", dataset, "RUN", record.run_id), 0, tags
+    for model in record.model_inputs:
+        yield ("RUN_INPUT", record.run_id, "MODEL_INPUT", model.model_id), 0, {}
+    for made in record.model_outputs:
+        yield ("RUN_OUTPUT", record.run_id, "MODEL_OUTPUT", made.model_id), made.step, {}
+
+
+def input_row(link: Link, step: int) -> Row:
+    """For the table `inputs`, with a stable id first."""
+    return (uuid.uuid5(_IDS, "\x00".join(link)).hex, *link, step)
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A row of the table `inputs` that `mlflow gc` left behind, with its tags. A restore takes it over as it is.
+
+    Args:
+        input_uuid: its id.
+        step: of a model that the run made.
+        tags: of a dataset that the run used.
+    """
+
+    input_uuid: str
+    step: int
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def leftovers(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[Link, Leftover]:
+    """The rows of these runs, which are not there any more.
+
+    Args:
+        connection: in a transaction.
+        tables: of that database.
+        ids: of the runs, at most a batch.
+    """
+    inputs, dialect = tables["inputs"].c, connection.dialect.name
+    link = (inputs.source_type, inputs.source_id, inputs.destination_type, inputs.destination_id)
+    query = sa.select(*link, *tables.columns("inputs", "input_uuid", "step")).where(
+        sa.or_(
+            sa.and_(inputs.destination_type == "RUN", among(inputs.destination_id, ids, dialect)),
+            sa.and_(inputs.source_type.in_(("RUN_INPUT", "RUN_OUTPUT")), among(inputs.source_id, ids, dialect)),
+        )
+    )
+    found = {tuple(row[:4]): Leftover(row.input_uuid, row.step or 0) for row in connection.execute(query)}
+    by_id = {leftover.input_uuid: leftover for leftover in found.values()}
+    if by_id:
+        tags = tables["input_tags"].c
+        where = among(tags.input_uuid, list(by_id), dialect)
+        for row in connection.execute(sa.select(tags.input_uuid, tags.name, tags.value).where(where)):
+            by_id[row.input_uuid].tags[row.name] = row.value or ""
+    return found

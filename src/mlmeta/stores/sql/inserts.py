@@ -11,10 +11,12 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.schema import MetricHistory
 from mlmeta.stores.sql.database import SQLITE
+from mlmeta.stores.sql.mapping import Row
+from mlmeta.stores.sql.metric_rows import history_rows
 from mlmeta.stores.sql.postgres import TYPES, copy_histories, driver_errors, psycopg_of
 from mlmeta.stores.sql.queries import batches
-from mlmeta.stores.sql.rows import COLUMNS, Row, history_rows
 from mlmeta.stores.sql.stored import StoredHistories
+from mlmeta.stores.sql.tables import COLUMNS
 
 ROWS_AT_ONCE = 20_000
 """Rows that are held before they are written."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -22,9 +22,6 @@ R = TypeVar("R", bound=BaseModel)
 
 MOST = 20
 """Oddities of one kind that are named one by one; of more, the number is told."""
-
-STAGES = frozenset({"active", "deleted"})
-"""What MLflow has as `lifecycle_stage`."""
 
 INT64 = 2**63
 
@@ -52,19 +49,19 @@ class Oddities:
         """Something is saved in another form, which says the same to MLflow; as `lost`."""
         self._changed[kind].add(name, what)
 
-    def one_of(self, kind: str, name: str, field: str, value: Any, known: Container[Any], otherwise: str) -> Any:
-        """A value that MLflow knows, or another in its place.
+    def one_of(self, kind: str, name: str, field: str, value: Any, known: Mapping[Any, str], otherwise: str) -> str:
+        """What a record has for a value that MLflow knows, or another in its place.
 
         Args:
             kind: see `lost`.
             name: see `lost`.
             field: that it is of.
             value: what the database has.
-            known: what MLflow knows.
+            known: what MLflow knows, each with what a record has for it.
             otherwise: stands for anything else: MLflow's own default.
         """
         if value in known:
-            return value
+            return known[value]
         self.lost(kind, name, f"its {field} is {shown(value)}, which MLflow does not know; saved as {otherwise}")
         return otherwise
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from mlmeta.errors import ConflictError, RestoreError
 from mlmeta.schema import Experiment, LoggedModel, RegisteredModel, Run
 from mlmeta.stores.sql.changes import INCIDENTAL, Change
-from mlmeta.stores.sql.leftovers import Leftover, Link
+from mlmeta.stores.sql.inputs import Leftover, Link
 from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.target import Key, Refusal, deleted_in_target
 

@@ -22,7 +22,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema import MetricHistory
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
-from mlmeta.stores.sql.rows import stored_values
+from mlmeta.stores.sql.metric_rows import stored_values
 
 
 def psycopg_of(connection: Connection) -> Any:

@@ -9,8 +9,8 @@ from mlmeta.stores.sql.changes import Change, changes, is_deleted, others
 from mlmeta.stores.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings, experiment_number
 from mlmeta.stores.sql.limits import Limits, Names
 from mlmeta.stores.sql.outcome import Outcome, Sink
-from mlmeta.stores.sql.states import state_problem
 from mlmeta.stores.sql.stored import same
+from mlmeta.stores.sql.tables import EXPERIMENT_TABLE
 from mlmeta.stores.target import RENAME
 
 
@@ -51,7 +51,7 @@ class ExperimentStep:
         number = experiment_number(record.experiment_id)
         if number is None or number > self._largest_id:
             self._conflict(record, "this kind of database can't hold its id; SQLite or a server can")
-        elif problem := state_problem(stored):
+        elif problem := EXPERIMENT_TABLE.state_problem(stored):
             self._outcome.misfit("experiment", record.name, f"it {problem}")
         elif number in self._holdings.experiments:
             self._take_existing(record, stored, number)

@@ -9,8 +9,8 @@ from mlmeta.schema import LoggedModel, LoggedModelMetric
 from mlmeta.stores.sql.changes import changes, is_deleted, others
 from mlmeta.stores.sql.holdings import Holdings
 from mlmeta.stores.sql.outcome import Outcome, Sink
-from mlmeta.stores.sql.states import state_problem
 from mlmeta.stores.sql.stored import StoredForm, same
+from mlmeta.stores.sql.tables import LOGGED_MODEL_TABLE
 
 
 class LoggedModelStep:
@@ -54,7 +54,7 @@ class LoggedModelStep:
             elif model.experiment_id not in self._experiments:
                 self._shut_out[model.experiment_id] += 1
                 self._outcome.aside.add(("logged model", model.model_id))
-            elif problem := state_problem(stored):
+            elif problem := LOGGED_MODEL_TABLE.state_problem(stored):
                 self._outcome.misfit("logged model", stored.model_id, f"it {problem}")
             else:
                 self._outcome.created["logged models"] += 1

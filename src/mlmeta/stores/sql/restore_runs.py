@@ -11,12 +11,11 @@ from mlmeta.snapshot.walking import with_histories
 from mlmeta.stores.sql.changes import changes, history_changes, is_deleted, others
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE
 from mlmeta.stores.sql.holdings import Holdings, dataset_content
-from mlmeta.stores.sql.leftovers import Leftover, Link
+from mlmeta.stores.sql.inputs import Leftover, Link, dataset_id, datasets_of, input_links
 from mlmeta.stores.sql.outcome import Nowhere, Outcome, Sink
 from mlmeta.stores.sql.queries import BATCH
-from mlmeta.stores.sql.rows import dataset_id, datasets_of, input_links
-from mlmeta.stores.sql.states import state_problem
 from mlmeta.stores.sql.stored import StoredForm, StoredHistories, same, same_histories
+from mlmeta.stores.sql.tables import RUN_TABLE
 
 
 class RunStep:
@@ -63,7 +62,7 @@ class RunStep:
                 self._take_new(run, item, left)
 
     def _take_new(self, run: Run, item: RunLines, left: Mapping[Link, Leftover]) -> None:
-        if problem := state_problem(run):
+        if problem := RUN_TABLE.state_problem(run):
             self._outcome.misfit("run", run.run_id, f"it {problem}")
             return
         if reason := self._other_inputs(run, left) or self._other_dataset(run):
@@ -93,7 +92,7 @@ class RunStep:
         known = self._datasets(run)
         for key, used in datasets_of(run).items():
             dataset = known.get(key) or dataset_id(run.experiment_id, *key)
-            content = dataset_content(used.dataset)
+            content = dataset_content(used)
             if dataset not in self._dataset_contents:
                 self._dataset_contents[dataset] = self._holdings.dataset_content(dataset) or content
             if self._dataset_contents[dataset] != content:

@@ -23,9 +23,9 @@ from mlmeta.stores.sql.outcome import Nowhere, Outcome
 from mlmeta.stores.sql.parallel_reads import export_moment, lanes_at
 from mlmeta.stores.sql.postgres_target import make_schema, without_indexes
 from mlmeta.stores.sql.queries import BATCH
-from mlmeta.stores.sql.rows import COLUMNS
 from mlmeta.stores.sql.schema import State, copy_blank, ensure_schema, makes_schema_within, quiet_migrations, state_of
 from mlmeta.stores.sql.still import reading_still
+from mlmeta.stores.sql.tables import COLUMNS
 from mlmeta.stores.sql.walk import walk
 from mlmeta.stores.sql.writer import RowWriter
 from mlmeta.stores.sql.writing import NOTICES

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.schema import Skipped
-from mlmeta.stores.sql.database_tables import DEFAULT_WORKSPACE, Tables
+from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.known import AUTH, AUTH_VERSION, AUTH_WORDS, NEVER, OWN_COLUMNS, PARTS, SAVED, WORDS
+from mlmeta.stores.sql.tables import DEFAULT_WORKSPACE
 
 _EXPERIMENT = "experiment_id"
 _UNREADABLE = """

@@ -29,7 +29,7 @@ from mlmeta.snapshot import equality
 from mlmeta.snapshot.equality import clamped
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.stores.rewrite import Rewriter
-from mlmeta.stores.sql.read_runs import RUN_NAME_TAG
+from mlmeta.stores.sql.tables import RUN_NAME_TAG
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,23 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.schema import Experiment, LoggedModel, MetricHistory, RegisteredModel, Run
-from mlmeta.stores.sql import rows
 from mlmeta.stores.sql.holdings import DEFAULT_ID, Holdings
+from mlmeta.stores.sql.inputs import Leftover, Link, dataset_id, datasets_of, input_links, input_row
 from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
-from mlmeta.stores.sql.leftovers import Leftover, Link
+from mlmeta.stores.sql.mapping import Row
+from mlmeta.stores.sql.metric_rows import latest_rows, single_point_rows
 from mlmeta.stores.sql.outcome import Missing
 from mlmeta.stores.sql.stored import StoredHistories
+from mlmeta.stores.sql.tables import (
+    DATASET_TABLE,
+    EXPERIMENT_TABLE,
+    INPUT_TAGS,
+    LOGGED_MODEL_METRIC_TABLE,
+    LOGGED_MODEL_TABLE,
+    MODEL_TABLE,
+    RUN_TABLE,
+    VERSION_TAGS,
+)
 
 _KEYS = {"experiments": "experiment_id", "runs": "run_uuid", "logged_models": "model_id"}
 
@@ -35,35 +46,33 @@ class RowWriter:
 
     def experiment(self, record: Experiment) -> None:
         """Add an experiment with its tags."""
-        row = rows.experiment_row(record)
-        self._inserts.add("experiments", [row])
-        self._inserts.add("experiment_tags", rows.tag_rows(row[0], record.tags))
+        self._add(EXPERIMENT_TABLE.rows(record))
+
+    def _add(self, rows: Iterable[tuple[str, Iterable[Row]]]) -> None:
+        for table, some in rows:
+            self._inserts.add(table, some)
 
     def adopt_default(self, record: Experiment) -> None:
         """Put an experiment in the place of an untouched Default experiment, which has no tags.
 
         A new row is inserted where its id is another one: MySQL's counter follows inserts only.
         """
-        row = rows.experiment_row(record)
-        values = dict(zip(rows.COLUMNS["experiments"], row, strict=True))
-        table = sa.table("experiments", *map(sa.column, values))
+        table = self._holdings.table(EXPERIMENT_TABLE.name)
         is_default = table.c.experiment_id == DEFAULT_ID
-        if row[0] == DEFAULT_ID:
-            values = {name: values[name] for name in values if name not in {"experiment_id", "workspace"}}
-            self._connection.execute(sa.update(table).where(is_default).values(values))
+        if int(record.experiment_id) == DEFAULT_ID:
+            values = dict(zip(EXPERIMENT_TABLE.names, EXPERIMENT_TABLE.row(record), strict=True))
+            fields = {column.name: values[column.name] for column in EXPERIMENT_TABLE.fields if column.limited}
+            self._connection.execute(sa.update(table).where(is_default).values(fields))
+            self._add(EXPERIMENT_TABLE.rows_below(record))
         else:
             self._connection.execute(sa.delete(table).where(is_default))
-            self._inserts.add("experiments", [row])
-        self._inserts.add("experiment_tags", rows.tag_rows(row[0], record.tags))
+            self.experiment(record)
 
     def run(self, record: Run, histories: StoredHistories, left: Mapping[Link, Leftover]) -> None:
         """Add a run with everything that belongs to it."""
-        add = self._inserts.add
-        add("runs", [rows.run_row(record)])
-        add("params", rows.tag_rows(record.run_id, record.params))
-        add("tags", rows.tag_rows(record.run_id, record.tags))
-        add("latest_metrics", rows.latest_rows(record, self._without_latest(record, histories)))
-        add("metrics", rows.single_point_rows(record, histories.keys))
+        self._add(RUN_TABLE.rows(record))
+        self._inserts.add("latest_metrics", latest_rows(record, self._without_latest(record, histories)))
+        self._inserts.add("metrics", single_point_rows(record, histories.keys))
         self._inserts.add_histories(histories)
         if record.dataset_inputs or record.model_inputs or record.model_outputs:
             self._inputs(record, left)
@@ -76,26 +85,24 @@ class RowWriter:
 
     def _inputs(self, record: Run, left: Mapping[Link, Leftover]) -> None:
         known = self._holdings.datasets(int(record.experiment_id)) if record.dataset_inputs else {}
-        for key, used in rows.datasets_of(record).items():
+        for key, dataset in datasets_of(record).items():
             if key not in known:
-                known[key] = rows.dataset_id(record.experiment_id, *key)
-                self._inserts.add("datasets", [rows.dataset_row(known[key], record.experiment_id, used)])
-        for link, step, tags in rows.input_links(record, known):
+                known[key] = dataset_id(record.experiment_id, *key)
+                row = DATASET_TABLE.row(dataset, known[key], int(record.experiment_id))
+                self._inserts.add(DATASET_TABLE.name, [row])
+        for link, step, tags in input_links(record, known):
             there = left.get(link)
             if there is None:
-                row = rows.input_row(link, step)
+                row = input_row(link, step)
                 self._inserts.add("inputs", [row])
-                self._inserts.add("input_tags", rows.tag_rows(row[0], tags))
+                self._inserts.add(INPUT_TAGS.table, INPUT_TAGS.rows(row, tags))
             else:
                 missing = {key: value for key, value in tags.items() if key not in there.tags}
-                self._inserts.add("input_tags", rows.tag_rows(there.input_uuid, missing))
+                self._inserts.add(INPUT_TAGS.table, INPUT_TAGS.rows((there.input_uuid,), missing))
 
     def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
         """Add a logged model with everything that belongs to it."""
-        owner = (record.model_id, int(record.experiment_id))
-        self._inserts.add("logged_models", [rows.logged_model_row(record)])
-        self._inserts.add("logged_model_params", ((*owner, *item) for item in record.params.items()))
-        self._inserts.add("logged_model_tags", ((*owner, *item) for item in record.tags.items()))
+        self._add(LOGGED_MODEL_TABLE.rows(record))
         self.logged_model_metrics(record, experiments)
 
     def logged_model_metrics(self, record: LoggedModel, experiments: dict[str, int]) -> None:
@@ -104,8 +111,8 @@ class RowWriter:
             experiment = experiments[metric.run_id]
             known = self._holdings.datasets(experiment)
             dataset = known.get((metric.dataset_name or "", metric.dataset_digest or ""))
-            row = rows.logged_model_metric_row(record.model_id, metric, experiment, dataset)
-            self._inserts.add("logged_model_metrics", [row])
+            row = LOGGED_MODEL_METRIC_TABLE.row(metric, record.model_id, experiment, dataset)
+            self._inserts.add(LOGGED_MODEL_METRIC_TABLE.name, [row])
 
     def undelete(self, table: str, record_id: str | int) -> None:
         """Have an experiment, run or logged model become active, at the end."""
@@ -127,19 +134,16 @@ class RowWriter:
 
     def model(self, record: RegisteredModel) -> None:
         """Add a registered model with everything that belongs to it."""
-        for table, row in rows.model_rows(record):
-            self._inserts.add(table, [row])
+        self._add(MODEL_TABLE.rows(record))
 
     def complete_model(self, record: RegisteredModel, missing: Missing) -> None:
         """Add what a registered model lacks: versions, tags, aliases and stages."""
         versions = tuple(v for v in record.versions if v.version in missing.versions)
         self._remove_struck_out(record.name, missing.versions)
         update = {"tags": missing.tags, "aliases": missing.aliases, "versions": versions}
-        for table, row in rows.model_rows(record.model_copy(update=update)):
-            if table != "registered_models":
-                self._inserts.add(table, [row])
+        self._add(MODEL_TABLE.rows_below(record.model_copy(update=update)))
         for number, tags in missing.version_tags.items():
-            self._inserts.add("model_version_tags", rows.version_tag_rows(record.name, number, tags))
+            self._inserts.add(VERSION_TAGS.table, VERSION_TAGS.rows((record.name, number), tags))
         versions_table = self._holdings.table("model_versions")
         for number, stage in missing.stages.items():
             where = self._holdings.version(record.name, number, "model_versions")

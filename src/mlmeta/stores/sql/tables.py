@@ -1,0 +1,235 @@
+"""MLflow's tables, told once: which columns they have, and what of a record is in each of them.
+
+By MLflow's own table definitions (`mlflow/store/tracking/dbmodels/models.py` and its like for the registry).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, MODELS, RUNS
+from mlmeta.stores.sql.mapping import (
+    Column,
+    KindTable,
+    Pairs,
+    Table,
+    Values,
+    defaulting,
+    filled,
+    fixed,
+    one_of,
+    optional,
+    same,
+)
+from mlmeta.stores.sql.oddities import Oddities, decoded
+
+RUN_NAME_TAG = "mlflow.runName"
+NO_STAGE = "None"
+"""The stage that a version begins in."""
+
+DELETED_STAGE = "Deleted_Internal"
+"""MLflow keeps a deleted version as a row in this stage, its content struck out, and shows it to nobody."""
+
+DEFAULT_WORKSPACE = "default"
+"""The workspace of a server without workspaces (MLflow 3.10 on)."""
+
+_STAGES = {stage: stage for stage in ("active", "deleted")}
+_RUN_STATUSES = {status: status for status in ("FAILED", "FINISHED", "KILLED", "RUNNING", "SCHEDULED")}
+_LOGGED_MODEL_STATUSES = dict(enumerate(("UNSPECIFIED", "PENDING", "READY", "FAILED")))
+"""By the number that the database has for them (`LoggedModelStatus.from_int`, MLflow 3.17)."""
+
+_EXPERIMENT_ID = Column("experiment_id", "experiment_id", read=str, write=int, limited=False)
+_STAGE = one_of("lifecycle_stage", _STAGES, "active")
+_WORKSPACE = fixed("workspace", DEFAULT_WORKSPACE)
+
+
+def experiment_name(experiment_id: Any, name: Any) -> str:
+    """An experiment's name, or what stands for one that is not text: an experiment can't be without."""
+    return f"experiment {experiment_id}" if name is None else str(decoded(name))
+
+
+def _named_experiment(values: Values) -> Values:
+    return {"name": experiment_name(values["experiment_id"], values["name"])}
+
+
+EXPERIMENT_TABLE = KindTable(
+    "experiments",
+    kind=EXPERIMENTS,
+    columns=(
+        _EXPERIMENT_ID,
+        same("name"),
+        filled("artifact_location"),
+        _STAGE,
+        optional("creation_time"),
+        optional("last_update_time"),
+        _WORKSPACE,
+    ),
+    pairs=(Pairs("experiment_tags", "tags", ("experiment_id",)),),
+    lasting=frozenset({"creation_time", "artifact_location"}),
+    otherwise=_named_experiment,
+)
+
+
+def _named_by_tag(values: Values, _oddities: Oddities, _name: str) -> None:
+    """As `SqlRun.to_mlflow_entity` does."""
+    values["run_name"] = values["run_name"] or values["tags"].get(RUN_NAME_TAG) or None
+
+
+RUN_TABLE = KindTable(
+    "runs",
+    kind=RUNS,
+    columns=(
+        same("run_uuid", "run_id"),
+        _EXPERIMENT_ID,
+        same("name", "run_name"),
+        filled("user_id"),
+        one_of("status", _RUN_STATUSES, "SCHEDULED"),
+        _STAGE,
+        defaulting("start_time", 0),
+        optional("end_time"),
+        same("deleted_time"),
+        optional("artifact_uri"),
+        # What `SqlAlchemyStore.create_run` writes since these became tags
+        fixed("source_type", "UNKNOWN"),
+        fixed("source_name", ""),
+        fixed("entry_point_name", ""),
+        fixed("source_version", ""),
+    ),
+    pairs=(Pairs("params", "params", ("run_uuid",)), Pairs("tags", "tags", ("run_uuid",))),
+    order=("experiment_id", "start_time", "run_uuid"),
+    lasting=frozenset(
+        {
+            *("experiment_id", "user_id", "start_time", "artifact_uri", "params", "metrics"),
+            *("dataset_inputs", "model_inputs", "model_outputs"),
+        }
+    ),
+    complete=_named_by_tag,
+    otherwise=lambda values: {"run_name": values["tags"].get(RUN_NAME_TAG)},
+)
+METRIC_COLUMNS = ("run_uuid", "key", "value", "step", "timestamp", "is_nan")
+"""Of `metrics`, and of `latest_metrics`. Both are read and written by hand: they are the bulk of most stores."""
+
+DATASET_TABLE = Table(
+    "datasets",
+    owner=("dataset_uuid",),
+    looked_up=("experiment_id",),
+    columns=(
+        same("name"),
+        same("digest"),
+        filled("dataset_source_type", "source_type"),
+        filled("dataset_source", "source"),
+        optional("dataset_schema", "schema_"),
+        optional("dataset_profile", "profile"),
+    ),
+)
+INPUT_COLUMNS = ("input_uuid", "source_type", "source_id", "destination_type", "destination_id", "step")
+INPUT_TAGS = Pairs("input_tags", "tags", ("input_uuid",), "name")
+
+LOGGED_MODEL_METRIC_TABLE = Table(
+    "logged_model_metrics",
+    owner=("model_id",),
+    looked_up=("experiment_id", "dataset_uuid"),
+    columns=(
+        same("metric_name", "key"),
+        Column("metric_value", "value", read=lambda value: value or 0.0),  # over REST, NULL is 0
+        same("metric_timestamp_ms", "timestamp"),
+        same("metric_step", "step"),
+        same("run_id"),
+        optional("dataset_name"),
+        optional("dataset_digest"),
+    ),
+)
+LOGGED_MODEL_TABLE = KindTable(
+    "logged_models",
+    kind=LOGGED_MODELS,
+    columns=(
+        same("model_id"),
+        _EXPERIMENT_ID,
+        same("name"),
+        filled("artifact_location"),
+        same("creation_timestamp_ms", "creation_timestamp", otherwise=0),
+        same("last_updated_timestamp_ms", "last_updated_timestamp", otherwise=0),
+        one_of("status", _LOGGED_MODEL_STATUSES, "UNSPECIFIED"),
+        one_of("lifecycle_stage", _STAGES, "active", read=lambda stage: stage or "active"),
+        optional("model_type"),
+        optional("source_run_id"),
+        optional("status_message"),
+    ),
+    pairs=(
+        Pairs("logged_model_params", "params", ("model_id", "experiment_id"), "param_key", "param_value"),
+        Pairs("logged_model_tags", "tags", ("model_id", "experiment_id"), "tag_key", "tag_value"),
+    ),
+    parts={"metrics": LOGGED_MODEL_METRIC_TABLE},
+    order=("experiment_id", "creation_timestamp_ms", "model_id"),
+    lasting=frozenset(
+        {
+            *("experiment_id", "name", "artifact_location", "creation_timestamp", "model_type", "source_run_id"),
+            *("params", "metrics"),
+        }
+    ),
+    otherwise=lambda values: {"name": str(decoded(values["name"]))},
+)
+
+
+def _with_a_stage(values: Values, oddities: Oddities, name: str) -> None:
+    if values["current_stage"] is None:
+        values["current_stage"] = NO_STAGE
+        oddities.changed(MODELS.one, name, f"it has no stage, and was saved with the stage {NO_STAGE!r}")
+
+
+VERSION_TAGS = Pairs("model_version_tags", "tags", ("name", "version"), fixed=(_WORKSPACE,))
+MODEL_VERSION_TABLE = KindTable(
+    "model_versions",
+    kind=MODEL_VERSIONS,
+    owner=("name",),
+    key=2,
+    columns=(
+        same("version"),
+        defaulting("creation_time", 0, "creation_timestamp"),
+        same("last_updated_time", "last_updated_timestamp"),
+        optional("description"),
+        optional("user_id"),
+        defaulting("current_stage", NO_STAGE),
+        optional("source"),
+        optional("storage_location"),
+        optional("run_id"),
+        optional("run_link"),
+        defaulting("status", "READY"),
+        optional("status_message"),
+        _WORKSPACE,
+    ),
+    pairs=(VERSION_TAGS,),
+    hides=("current_stage", DELETED_STAGE),
+    lasting=frozenset({"creation_timestamp", "user_id", "source", "run_id", "storage_location"}),
+    complete=_with_a_stage,
+)
+MODEL_TABLE = KindTable(
+    "registered_models",
+    kind=MODELS,
+    columns=(
+        same("name"),
+        same("creation_time", "creation_timestamp"),
+        same("last_updated_time", "last_updated_timestamp"),
+        optional("description"),
+        _WORKSPACE,
+    ),
+    pairs=(
+        Pairs("registered_model_tags", "tags", ("name",), fixed=(_WORKSPACE,)),
+        Pairs("registered_model_aliases", "aliases", ("name",), "alias", "version", text=False, fixed=(_WORKSPACE,)),
+    ),
+    parts={"versions": MODEL_VERSION_TABLE},
+    lasting=frozenset({"creation_timestamp"}),
+)
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    **dict(EXPERIMENT_TABLE.all_columns()),
+    **dict(RUN_TABLE.all_columns()),
+    "latest_metrics": METRIC_COLUMNS,
+    "metrics": METRIC_COLUMNS,
+    **dict(DATASET_TABLE.all_columns()),
+    **dict(LOGGED_MODEL_TABLE.all_columns()),
+    "inputs": INPUT_COLUMNS,
+    INPUT_TAGS.table: INPUT_TAGS.names,
+    **dict(MODEL_TABLE.all_columns()),
+}
+"""The columns written, by table, in the order in which tables must be filled (foreign keys)."""

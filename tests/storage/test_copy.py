@@ -17,7 +17,7 @@ from mlmeta.errors import (
     StorageFullError,
 )
 from mlmeta.schema import Experiment, Record
-from mlmeta.snapshot import transfer
+from mlmeta.snapshot import copying
 from mlmeta.snapshot.catalog import State, file_sets
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.storage import LocalStorage, Storage
@@ -99,7 +99,7 @@ def test_a_summary_that_changes_on_the_way_is_not_copied(tmp_path: Path) -> None
     path = origin.folder / f"backup_summary_{STAMP}.json"
     path.write_bytes(path.read_bytes().replace(b"http://a", b"http://b"))
     with pytest.raises(DamagedSnapshotError):
-        transfer.copy(snapshot, files, target)
+        copying.copy(snapshot, files, target)
     assert not target.folder.exists()
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mlmeta.errors import StorageError
-from mlmeta.snapshot import transfer
+from mlmeta.snapshot import copying
 from mlmeta.snapshot.catalog import State, file_sets
 from mlmeta.snapshot.reader import open_snapshot
-from mlmeta.snapshot.removal import remove
+from mlmeta.snapshot.retention import remove
 from mlmeta.storage import LocalStorage, Storage
 from tests.storage.conftest import Ground
 from tests.storage.faulty import PASSING, Direct, New, every, hasty
@@ -21,7 +21,7 @@ DYING = {"drops": fault.drop_before, "drops after": fault.drop_after, "denies": 
 
 def copy(origin: Storage, target: Storage) -> int:
     """Copy the newest snapshot."""
-    return transfer.copy(open_snapshot(origin), file_sets(origin)[0], target)
+    return copying.copy(open_snapshot(origin), file_sets(origin)[0], target)
 
 
 def drop(storage: Storage) -> None:

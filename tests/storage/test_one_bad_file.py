@@ -117,7 +117,7 @@ def test_a_row_with_its_state(snapshots: Path, databases: Databases, name: str) 
 
 
 @pytest.mark.parametrize("name", ASIDE)
-def test_passed_over_by_name(snapshots: Path, databases: Databases, name: str) -> None:
+def test_ignored_by_name(snapshots: Path, databases: Databases, name: str) -> None:
     put, message = ASIDE[name]
     put(snapshots)
     found = list_snapshots(str(snapshots))

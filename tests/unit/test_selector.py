@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmeta.errors import AmbiguousSelectorError, SnapshotNotFoundError, UsageError
+from mlmeta.snapshot.find import select
 from mlmeta.snapshot.layout import timestamp_of
-from mlmeta.snapshot.selector import select
 
 THREE = ("20250816_120000", "20250815_232928", "20250815_080000")
 MOMENTS = st.datetimes(

@@ -23,9 +23,9 @@ from mlmeta.errors import (
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import several
-from mlmeta.snapshot import transfer
+from mlmeta.snapshot import copying
 from mlmeta.snapshot.catalog import describe, file_sets
-from mlmeta.snapshot.finding import find
+from mlmeta.snapshot.find import find
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
@@ -150,7 +150,7 @@ def _copy(origin: Storage, destination: Storage, files: FileSet, progress: Progr
     if snapshot.is_legacy:  # it has no checksums to check the copy against
         for problem in verify_snapshot(snapshot):
             raise damaged(problem.file, None, problem.message)
-    size = transfer.copy(snapshot, files, destination)
+    size = copying.copy(snapshot, files, destination)
     progress.advance("snapshots")
     return Copied(timestamp=snapshot.timestamp, size=size)
 
@@ -171,7 +171,7 @@ class _Missing:
 
 
 def _missing(origin: Storage, destination: Storage) -> _Missing:
-    there = transfer.committed(destination)
+    there = copying.committed(destination)
     found = _Missing([], {}, {})
     candidates = [files for files in reversed(file_sets(origin)) if files.summary is not None]
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mlmeta-copy") as pool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from mlmeta.commands.result import Result
-from mlmeta.snapshot.catalog import SnapshotInfo, glance, passed_over
+from mlmeta.snapshot.catalog import SnapshotInfo, glance, ignored
 from mlmeta.snapshot.layout import group
 from mlmeta.storage import open_storage
 
@@ -38,5 +38,5 @@ def list_snapshots(storage: str = "backups") -> ListResult:
     return ListResult(
         storage=place.location,
         snapshots=tuple(glance(place, one, now) for one in group(files) if one.files),
-        warnings=tuple(passed_over(place, files)),
+        warnings=tuple(ignored(place, files)),
     )

@@ -14,8 +14,7 @@ from mlmeta.errors import UsageError
 from mlmeta.schema import several
 from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, State, described, file_sets
 from mlmeta.snapshot.layout import FileSet, moment_of
-from mlmeta.snapshot.removal import leftovers, remove
-from mlmeta.snapshot.retention import Rules, kept
+from mlmeta.snapshot.retention import Rules, kept, leftovers, remove
 from mlmeta.storage import Storage, StoredFile, open_storage
 
 IN_TIME = 3600

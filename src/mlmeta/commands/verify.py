@@ -11,8 +11,8 @@ from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, MlmetaError, SnapshotError, SnapshotNotFoundError, StorageError
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import several
-from mlmeta.snapshot.catalog import State, describe, file_sets, passed_over
-from mlmeta.snapshot.finding import Which, find
+from mlmeta.snapshot.catalog import State, describe, file_sets, ignored
+from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.layout import group
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import Problem, Verification, strangers
@@ -99,7 +99,7 @@ def verify(
     aside: tuple[str, ...] = ()
     if every:
         files = list(place.files())
-        aside = tuple(passed_over(place, files))
+        aside = tuple(ignored(place, files))
         selectors = [one.timestamp for one in group(files) if one.summary is not None]
         if not selectors:
             raise SnapshotNotFoundError(f"no snapshots in {place.location}", hint="create one with `mlmeta backup`")

@@ -87,7 +87,7 @@ def file_sets(storage: Storage) -> list[layout.FileSet]:
     return [files for files in layout.group(storage.files()) if files.files]
 
 
-def passed_over(storage: Storage, files: Sequence[StoredFile]) -> Iterator[str]:
+def ignored(storage: Storage, files: Sequence[StoredFile]) -> Iterator[str]:
     """What can't be read and belongs to no snapshot, each with its reason: nothing stops for it.
 
     Args:

@@ -17,7 +17,7 @@ from mlmeta.errors import DamagedSnapshotError, MlmetaError, ObjectRefusedError
 from mlmeta.schema import METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHistory, Run, Summary
 from mlmeta.schema.kind import R
 from mlmeta.snapshot import bounds, layout, legacy
-from mlmeta.snapshot.finding import Which, find
+from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.records import damaged, inspect_lines, parse_history_lines, parse_lines, taken_apart
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage

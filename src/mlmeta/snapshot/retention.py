@@ -1,4 +1,4 @@
-"""Which snapshots stay: a pure function of timestamps and rules.
+"""Which snapshots stay, a pure function of timestamps and rules; and how the others go.
 
 As in restic: a rule such as "daily 7" keeps the newest snapshot of each of the last 7 days that have one. Rules add up:
 what any of them keeps stays, so adding a rule never removes more.
@@ -7,12 +7,13 @@ what any of them keeps stays, so adding a rule never removes more.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from mlmeta.errors import UsageError
-from mlmeta.snapshot.layout import moment_of
+from mlmeta.snapshot.layout import FileSet, moment_of
+from mlmeta.storage import Storage, StoredFile
 
 _WITHIN = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 _BUCKETS: dict[str, Callable[[datetime], object]] = {
@@ -104,3 +105,30 @@ def parse_within(text: str) -> timedelta:
         return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes)
     except OverflowError as error:
         raise UsageError(f"{text} is too long", hint="write a shorter one, such as 30d or 52w") from error
+
+
+def remove(storage: Storage, files: FileSet) -> None:
+    """Remove a snapshot: its summary first, so that what an interruption leaves is no snapshot.
+
+    Raises:
+        StorageError: a file can't be removed.
+    """
+    for file in files.all:
+        storage.remove(file.name)
+
+
+def leftovers(storage: Storage, sets: list[FileSet], before: float) -> Iterator[FileSet | StoredFile]:
+    """Data files without a summary, and staged files, that nobody has touched since `before`.
+
+    A backup that is still running has younger files, and so has somebody who is just copying a snapshot here, whatever
+    the date is that the copies have kept: they are not touched.
+
+    Args:
+        storage: where to look.
+        sets: its files.
+        before: seconds since the epoch.
+    """
+    for files in sets:
+        if files.summary is None and not files.odd and all(file.modified < before for file in files.all):
+            yield files
+    yield from storage.stale(before)

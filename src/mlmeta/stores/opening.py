@@ -13,7 +13,7 @@ from mlmeta.redaction import cut_causes, without_secrets
 from mlmeta.schema import HistoryLine, Record, Selection, Skipped
 from mlmeta.schema.identity import canonical
 from mlmeta.snapshot import reader
-from mlmeta.snapshot.finding import Which
+from mlmeta.snapshot.find import Which
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import open_storage
 from mlmeta.stores.address import identify, kind_of, require_usable

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from mlmeta.progress import Silent
 from mlmeta.schema import Selection, Skipped
 from mlmeta.stores.sql.exporter import SqlSource
-from mlmeta.stores.sql.known import NEVER, PARTS, SAVED, WORDS
+from mlmeta.stores.sql.known_tables import NEVER, PARTS, SAVED, WORDS
 from tests.support.databases import Databases
 
 

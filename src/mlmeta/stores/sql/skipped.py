@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.schema import Skipped
 from mlmeta.stores.sql.database_tables import Tables
-from mlmeta.stores.sql.known import AUTH, AUTH_VERSION, AUTH_WORDS, NEVER, OWN_COLUMNS, PARTS, SAVED, WORDS
+from mlmeta.stores.sql.known_tables import AUTH, AUTH_VERSION, AUTH_WORDS, NEVER, OWN_COLUMNS, PARTS, SAVED, WORDS
 from mlmeta.stores.sql.tables import DEFAULT_WORKSPACE
 
 _EXPERIMENT = "experiment_id"

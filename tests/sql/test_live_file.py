@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from mlmeta import diff
 from mlmeta.errors import TemporaryFolderError
 from mlmeta.schema import Run
-from mlmeta.stores.sql import sqlite, sqlite_copy, still
+from mlmeta.stores.sql import database, sqlite, sqlite_copy
 from mlmeta.stores.sql.database import Database
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
@@ -101,13 +101,13 @@ def test_the_copy_has_no_name_while_it_is_read(store: Path, temporary: Path) -> 
 
 def test_a_copy_is_for_its_owner_only(store: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    fill = still._fill
+    fill = sqlite._fill
 
     def look(database: object, copy: Path) -> None:
         fill(database, copy)  # type: ignore[arg-type]
         seen.extend([copy.stat().st_mode & 0o777, copy.parent.stat().st_mode & 0o777, copy.read_bytes()])
 
-    monkeypatch.setattr(still, "_fill", look)
+    monkeypatch.setattr(sqlite, "_fill", look)
     records_of(f"sqlite:///{store}")
     assert seen == [0o600, 0o700, store.read_bytes()]
     assert left_in(temporary) == []
@@ -115,8 +115,8 @@ def test_a_copy_is_for_its_owner_only(store: Path, temporary: Path, monkeypatch:
 
 def test_it_is_copied_once_for_a_comparison(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backup(f"sqlite:///{store}", tmp_path / "backups")
-    copies, fill = [], still._fill
-    monkeypatch.setattr(still, "_fill", lambda *words: [copies.append(words), fill(*words)])
+    copies, fill = [], sqlite._fill
+    monkeypatch.setattr(sqlite, "_fill", lambda *words: [copies.append(words), fill(*words)])
     found = diff(storage=str(tmp_path / "backups"), tracking_uri=f"sqlite:///{store}", experiments=["Default"])
     assert (found.comparison.is_equal, len(copies)) == (True, 1)
 
@@ -137,7 +137,7 @@ def test_locks_of_the_same_process_stay(store: Path) -> None:
 def test_odd_names_are_read(filled: Path, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(filled.read_bytes())
-    with still.reading_still(Database(sa.URL.create("sqlite", database=str(path)), "sqlite")) as found:
+    with database.reading_still(Database(sa.URL.create("sqlite", database=str(path)), "sqlite")) as found:
         assert found.connection.exec_driver_sql("SELECT count(*) FROM runs").scalar_one() > 3
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
@@ -175,7 +175,7 @@ def test_a_file_that_becomes_another_one_is_not_copied(
 def test_too_little_room_is_told_before_anything_is_copied(
     store: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(still, "_SPARE", 1 << 60)
+    monkeypatch.setattr(sqlite, "_SPARE", 1 << 60)
     with pytest.raises(TemporaryFolderError) as error:
         records_of(f"sqlite:///{store}")
     assert f"no copy of sqlite:///{store} could be made in {temporary}: " in str(error.value)

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from mlmeta.errors import UnreachableError
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql import database
-from mlmeta.stores.sql.database import parse, writing
+from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.sql.writing import writing
 from tests.sql.helpers import ALL, QUIET, backup, digests, records_of
 
 pytestmark = pytest.mark.xdist_group("mysql")
@@ -85,7 +86,7 @@ def held(uri: str) -> Iterator[sa.Connection]:
 
 @KINDS
 def test_a_lock_of_somebody_is_named(target: str, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 1)
+    monkeypatch.setattr("mlmeta.stores.sql.writing.BUSY_SECONDS", 1)
     waits, message = NAMED[parse(target).kind]
     told = Told()
     with held(target), pytest.raises(UnreachableError, match=message) as raised:
@@ -109,7 +110,7 @@ def test_a_lock_that_is_let_go_of_is_waited_for(target: str, snapshot: Snapshot,
 
 @pytest.mark.parametrize("target", ["postgresql", "mysql"], indirect=True)
 def test_another_restore_is_named(target: str, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 1)
+    monkeypatch.setattr("mlmeta.stores.sql.writing.BUSY_SECONDS", 1)
     told = Told()
     with writing(parse(target)), pytest.raises(UnreachableError, match="another restore writes into it") as raised:
         SqlTarget(target).restore(snapshot, ALL, told)

@@ -24,10 +24,11 @@ from mlmeta.schema import (
 )
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql import postgres_target as postgres_module
-from mlmeta.stores.sql.database import parse, writing
+from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.postgres_target import make_schema
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import create_schema
+from mlmeta.stores.sql.writing import writing
 from mlmeta.stores.target import RestoreOptions
 from tests.sql.helpers import ALL, QUIET, backup, digests, dump, lines, records_of, snapshot_of, tables
 

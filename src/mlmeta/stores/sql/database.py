@@ -1,4 +1,4 @@
-"""Databases that hold an MLflow store: their addresses, connections, transactions and errors."""
+"""Databases that hold an MLflow store: what their addresses name, and how they are read as of one moment."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from mlmeta.errors import IncompatibleStoreError, MissingStoreError, UsageError
-from mlmeta.progress import Progress, Silent
+from mlmeta.errors import IncompatibleStoreError, MlmetaError, UsageError
 from mlmeta.redaction import without_secrets
 from mlmeta.stores.address import ESCAPES
 from mlmeta.stores.sql.errors import missing_driver, translate
-from mlmeta.stores.sql.sqlite import BUSY_SECONDS, sqlite_engine
-from mlmeta.stores.sql.writing import Locks
+from mlmeta.stores.sql.sqlite import (
+    BUSY_SECONDS,
+    Problems,
+    checked,
+    copied,
+    is_frozen,
+    is_wal,
+    open_to_read,
+    require_file,
+    sqlite_engine,
+)
 
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
@@ -132,7 +140,7 @@ class Database:
 
     def _read_only_engine(self) -> Engine:
         if self.kind == SQLITE:
-            require_sqlite_file(self)
+            require_file(self.path)
             return sqlite_engine(self.path, mode="ro")
         options = {"isolation_level": "REPEATABLE READ"}
         if self.kind == POSTGRESQL:
@@ -238,58 +246,76 @@ def begin_reading(connection: Connection, kind: str) -> Connection:
     return connection
 
 
-def require_sqlite_file(database: Database) -> None:
-    """See that a SQLite database is there and looks like one.
+@dataclass(frozen=True)
+class Still:
+    """A database that does not change while it is read.
 
-    Raises:
-        MissingStoreError: there is no such file.
-        IncompatibleStoreError: it is something else.
+    Args:
+        connection: in a read-only transaction.
+        problems: gives what is wrong with it.
+        warning: what a person should know; empty: nothing.
     """
-    if not database.path.exists():
-        raise MissingStoreError(
-            f"there is no database at {database.shown}", hint="check the path; mlmeta never creates a source"
-        )
-    if not database.path.is_file():
-        raise IncompatibleStoreError(f"{database.path} is not a file", hint="name the SQLite file itself")
+
+    connection: Connection
+    problems: Problems = list
+    warning: str = ""
 
 
 @contextlib.contextmanager
-def writing(database: Database, progress: Progress | None = None) -> Iterator[Connection]:
-    """One transaction for writing: committed at the end, taken back on any error.
+def reading_still(database: Database, *, check: bool = False) -> Iterator[Still]:
+    """Like `Database.reading`, for as long as it takes: writers go on.
 
-    Only one restore at a time gets in, whatever its machine; servers may go on using the database.
+    Who reads a SQLite file that has a rollback journal (MLflow's default) keeps every writer from committing, and a
+    server gives up after 20 seconds. So such a file is copied first, as of one moment, and the copy is read.
 
     Args:
-        database: to write into.
-        progress: told where somebody has to be waited for.
+        database: to read.
+        check: whether a SQLite file is checked meanwhile.
 
     Raises:
-        UnreachableError: somebody holds a lock for longer than we wait.
-        MlmetaError: the database can't be used, or did not take what was written.
+        MissingStoreError: the database does not exist; it is never created.
+        ConnectionFailedError: it can't be read.
+        TemporaryFolderError: there is no room for a copy.
     """
-    engine = database.engine()
-    if database.kind == POSTGRESQL:  # else who waited for another restore would not see what that one wrote
-        engine = engine.execution_options(isolation_level="READ COMMITTED")
+    if database.kind != SQLITE:
+        with database.reading() as connection:
+            yield Still(connection)
+        return
+    with database.reading() as connection:
+        if is_wal(connection) or is_frozen(connection):
+            checker = open_to_read(database.path) if check else None
+            with checked(checker) as problems, _blamed_on_damage(database, problems):
+                yield Still(connection, problems, _frozen(database) if is_frozen(connection) else "")
+            return
+    with database.errors(), copied(database.path) as (reader, checker):
+        engine = sa.create_engine("sqlite://", creator=lambda: reader, poolclass=sa.NullPool)
+        with (
+            checked(checker if check else None) as problems,
+            _blamed_on_damage(database, problems),
+            engine.connect() as connection,
+        ):
+            connection.exec_driver_sql("BEGIN")
+            yield Still(connection, problems)
+
+
+@contextlib.contextmanager
+def _blamed_on_damage(database: Database, problems: Problems) -> Iterator[None]:
+    """What a damaged file gives may be anything, such as a point of a run that nobody knows."""
     try:
-        with database.errors(), engine.connect() as connection:
-            _begin_writing(connection, database, locks_of(connection, database, progress))
-            yield connection
-            connection.commit()
-    finally:
-        engine.dispose()
+        yield
+    except MlmetaError:
+        raise
+    except Exception as error:
+        if found := problems():
+            raise IncompatibleStoreError(
+                f"{database.shown} is damaged: {'; '.join(found)}",
+                hint="restore an older copy or snapshot; `sqlite3 FILE .recover` saves what can be read",
+            ) from error
+        raise
 
 
-def locks_of(connection: Connection, database: Database, progress: Progress | None = None) -> Locks:
-    """The locks that a writer takes."""
-    return Locks(connection, database.shown, BUSY_SECONDS, progress or Silent())
-
-
-def _begin_writing(connection: Connection, database: Database, locks: Locks) -> None:
-    if database.kind == SQLITE:
-        locks.sqlite()
-    elif database.kind == POSTGRESQL:
-        locks.postgresql()
-    else:
-        locks.mysql()
-        # MLflow's Default experiment has the id 0, which MySQL would take as "the next one"
-        connection.exec_driver_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")
+def _frozen(database: Database) -> str:
+    return (
+        f"{database.shown} is in WAL mode where nothing may be written: it was read as a file that nobody changes, "
+        "and what a server wrote meanwhile may be torn"
+    )

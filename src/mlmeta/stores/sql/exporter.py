@@ -15,7 +15,7 @@ from mlmeta.progress import Progress
 from mlmeta.schema import HISTORIES, Run, Selection, Skipped
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem
-from mlmeta.stores.sql.database import SQLITE, parse
+from mlmeta.stores.sql.database import SQLITE, parse, reading_still
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import Records, read_histories
 from mlmeta.stores.sql.names import experiment_names, model_names
@@ -25,7 +25,6 @@ from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.reader import Reader
 from mlmeta.stores.sql.runs import RunReader
 from mlmeta.stores.sql.skipped import left_out
-from mlmeta.stores.sql.still import reading_still
 from mlmeta.stores.sql.tables import EXPERIMENT_TABLE, LOGGED_MODEL_TABLE, MODEL_TABLE
 from mlmeta.stores.sql.unseen import unseen
 

@@ -15,7 +15,7 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.compare import restored
-from mlmeta.stores.sql.database import SQLITE, locks_of, parse, writing
+from mlmeta.stores.sql.database import SQLITE, parse, reading_still
 from mlmeta.stores.sql.holdings import Holdings
 from mlmeta.stores.sql.limits import Limits, limits_of, limits_of_new
 from mlmeta.stores.sql.new_store import NewFile, remove_unfinished
@@ -24,11 +24,10 @@ from mlmeta.stores.sql.parallel_reads import export_moment, lanes_at
 from mlmeta.stores.sql.postgres_target import make_schema, without_indexes
 from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.schema import State, copy_blank, ensure_schema, makes_schema_within, quiet_migrations, state_of
-from mlmeta.stores.sql.still import reading_still
 from mlmeta.stores.sql.tables import COLUMNS
 from mlmeta.stores.sql.walk import walk
 from mlmeta.stores.sql.writer import RowWriter
-from mlmeta.stores.sql.writing import NOTICES
+from mlmeta.stores.sql.writing import NOTICES, locks_of, writing
 from mlmeta.stores.target import FAIL, ON_CONFLICT, Plan, Readback, Report, RestoreOptions
 
 _BIG = ("params", "tags", "latest_metrics", "metrics")

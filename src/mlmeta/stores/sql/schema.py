@@ -14,9 +14,10 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from mlmeta.errors import IncompatibleStoreError
 from mlmeta.progress import Progress
-from mlmeta.stores.sql.database import POSTGRESQL, SQLITE, Database, writing
+from mlmeta.stores.sql.database import POSTGRESQL, SQLITE, Database
 from mlmeta.stores.sql.schema_cache import blank_store, copy_to, revision_of, statements_of
 from mlmeta.stores.sql.unfinished import is_unfinished, marked
+from mlmeta.stores.sql.writing import writing
 
 _CACHE_KIB = 32 * 1024
 

@@ -1,23 +1,46 @@
-"""Opening SQLite files without doing harm."""
+"""SQLite files: opened without doing harm, copied while others write into them, and checked for damage."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import shutil
 import sqlite3
+import subprocess
+import sys
+import threading
 import urllib.parse
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
-from mlmeta.errors import IncompatibleStoreError
+from mlmeta.errors import ConnectionFailedError, IncompatibleStoreError, MissingStoreError, TemporaryFolderError
+from mlmeta.scratch import scratch_folder
+from mlmeta.stores.sql import sqlite_copy
 
 BUSY_SECONDS = 60
 """How long a database may be locked by somebody else before we give up."""
 
 FROZEN = "ro&immutable=1"
 """The mode for a file that nobody changes: no lock is taken, and no file beside it is needed."""
+
+_SPARE = 16 * 1024 * 1024
+"""Bytes that stay free in the folder for temporary files."""
+
+MOST = 3
+"""Faults that are told; more say no more."""
+_OF_VALUES = ("NULL value in ", "NUMERIC value in ", "TEXT value in ")
+"""Faults of rows that are read all the same."""
+_STEPS = 200_000
+"""Steps of SQLite's machine between two looks whether it shall stop."""
+
+Problems = Callable[[], list[str]]
+"""What is wrong, once that is known: waits for it."""
 
 
 class FrozenConnection(sqlite3.Connection):
@@ -107,3 +130,117 @@ def is_wal(connection: Connection) -> bool:
 def is_frozen(connection: Connection) -> bool:
     """Whether a SQLite database could only be read as one that nobody changes."""
     return isinstance(connection.connection.dbapi_connection, FrozenConnection)
+
+
+def require_file(path: Path) -> None:
+    """See that a SQLite database is there and looks like one.
+
+    Raises:
+        MissingStoreError: there is no such file.
+        IncompatibleStoreError: it is something else.
+    """
+    if not path.exists():
+        raise MissingStoreError(
+            f"there is no database at sqlite:///{path}", hint="check the path; mlmeta never creates a source"
+        )
+    if not path.is_file():
+        raise IncompatibleStoreError(f"{path} is not a file", hint="name the SQLite file itself")
+
+
+@contextlib.contextmanager
+def copied(path: Path) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connection]]:
+    """Two connections to a copy that has no name any more: it is gone with them, however the process ends."""
+    require_file(path)
+    with _folder_for(path) as folder:
+        copy = folder / "copy.db"
+        copy.touch(mode=0o600)
+        _fill(path, copy)
+        with contextlib.closing(connect(copy, FROZEN)) as one, contextlib.closing(connect(copy, FROZEN)) as other:
+            for connection in (one, other):
+                connection.execute("SELECT count(*) FROM sqlite_master")  # opens the file
+            shutil.rmtree(folder)
+            yield one, other
+
+
+@contextlib.contextmanager
+def _folder_for(path: Path) -> Iterator[Path]:
+    """A new folder with room for a copy."""
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder())  # removes what killed ones left: there is more room then
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            raise _no_room(path, "", str(error.strerror or error)) from error
+        if free < path.stat().st_size + _SPARE:
+            raise _no_room(path, str(folder.parent), f"{_mib(free)} are free")
+        yield folder
+
+
+def _no_room(path: Path, folder: str, why: str) -> TemporaryFolderError:
+    return TemporaryFolderError(
+        f"no copy of sqlite:///{path} could be made in {folder or 'the folder for temporary files'}: {why}",
+        hint=f"set TMPDIR to a folder that may be written, with at least {_mib(path.stat().st_size + _SPARE)} free",
+    )
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def _fill(path: Path, copy: Path) -> None:
+    words = (str(path.absolute()), file_uri(path, "ro"), str(copy), str(BUSY_SECONDS))
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-I", "-S", sqlite_copy.__file__, *words, str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise ConnectionFailedError(
+            f"sqlite:///{path} could not be copied: {last or f'the copying process ended with {done.returncode}'}",
+            hint="it is copied into TMPDIR, so that the server can go on writing: check that there is memory and room",
+        )
+    if done.stdout:
+        said = json.loads(done.stdout)
+        if "sqlite" in said:
+            raise sqlite3.OperationalError(said["sqlite"])
+        if said["file"] == words[0]:
+            hint = "check that the file may be read" if said["errno"] else "try again"
+            raise ConnectionFailedError(f"sqlite:///{path} can't be read: {said['text']}", hint=hint)
+        raise _no_room(path, str(copy.parent.parent), said["text"])
+
+
+@contextlib.contextmanager
+def checked(connection: sqlite3.Connection | None) -> Iterator[Problems]:
+    """Check a database for as long as a block lasts, in a thread: SQLite needs none of Python's locks for it.
+
+    Args:
+        connection: of the check's own, closed at the end; None: there is nothing to check.
+    """
+    if connection is None:
+        yield list
+        return
+    stopped = threading.Event()
+    connection.set_progress_handler(stopped.is_set, _STEPS)
+    with ThreadPoolExecutor(1, thread_name_prefix="mlmeta-check") as executor:
+        found = executor.submit(_problems, connection)
+        try:
+            yield found.result
+        finally:
+            stopped.set()
+            connection.interrupt()
+    connection.close()
+
+
+def _problems(connection: sqlite3.Connection) -> list[str]:
+    found: list[str] = []
+    try:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        for (text,) in connection.execute("PRAGMA integrity_check(1000000)"):
+            found += [line for line in str(text).splitlines() if line != "ok" and not line.startswith(_OF_VALUES)]
+            if len(found) >= MOST:
+                break
+    except sqlite3.DatabaseError as error:
+        found.append(str(error))
+    return found[:MOST]

@@ -1,15 +1,21 @@
-"""Locks that a writer takes: first without waiting, then for a stated time, which the person is told of."""
+"""Transactions for writing, and the locks that they take.
+
+A lock is tried without waiting first, then waited for, for a stated time: the person is told of that.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from mlmeta.errors import UnreachableError
-from mlmeta.progress import Progress
+from mlmeta.progress import Progress, Silent
+from mlmeta.stores.sql.database import POSTGRESQL, SQLITE, Database
+from mlmeta.stores.sql.sqlite import BUSY_SECONDS
 
 NOTICES = "mlmeta_notices"
 """The key of a connection's `info` under which are the things that a person should know."""
@@ -19,6 +25,48 @@ _NAME = "CONCAT('mlmeta.', MD5(DATABASE()))"
 """MySQL's named locks are the whole server's."""
 
 _RELATION = re.compile(r'relation "([^"]+)"')
+
+
+@contextlib.contextmanager
+def writing(database: Database, progress: Progress | None = None) -> Iterator[Connection]:
+    """One transaction for writing: committed at the end, taken back on any error.
+
+    Only one restore at a time gets in, whatever its machine; servers may go on using the database.
+
+    Args:
+        database: to write into.
+        progress: told where somebody has to be waited for.
+
+    Raises:
+        UnreachableError: somebody holds a lock for longer than we wait.
+        MlmetaError: the database can't be used, or did not take what was written.
+    """
+    engine = database.engine()
+    if database.kind == POSTGRESQL:  # else who waited for another restore would not see what that one wrote
+        engine = engine.execution_options(isolation_level="READ COMMITTED")
+    try:
+        with database.errors(), engine.connect() as connection:
+            _begin_writing(connection, database, locks_of(connection, database, progress))
+            yield connection
+            connection.commit()
+    finally:
+        engine.dispose()
+
+
+def locks_of(connection: Connection, database: Database, progress: Progress | None = None) -> Locks:
+    """The locks that a writer takes."""
+    return Locks(connection, database.shown, BUSY_SECONDS, progress or Silent())
+
+
+def _begin_writing(connection: Connection, database: Database, locks: Locks) -> None:
+    if database.kind == SQLITE:
+        locks.sqlite()
+    elif database.kind == POSTGRESQL:
+        locks.postgresql()
+    else:
+        locks.mysql()
+        # MLflow's Default experiment has the id 0, which MySQL would take as "the next one"
+        connection.exec_driver_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")
 
 
 class Locks:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from mlmeta.cli import keep, options
+from mlmeta.cli import options
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
-from mlmeta.cli.several import one_a_line
 
 if TYPE_CHECKING:
     from mlmeta.commands.result import Result
@@ -17,75 +14,61 @@ if TYPE_CHECKING:
 
 Storages = Annotated[
     list[str],
-    typer.Option(
+    options.option(
         "--storage",
+        "Where the snapshot goes: a folder, or gs://bucket/prefix. Repeatable.",
         metavar="LOCATION",
-        envvar="MLMETA_STORAGE",
-        callback=one_a_line,
-        help="Where the snapshot goes: a folder, or gs://bucket/prefix. Repeatable.",
+        callback=options.one_a_line,
     ),
 ]
 Label = Annotated[
     str,
-    typer.Option(
+    options.option(
         "--label",
+        "A name for this source that counts instead of its address, for one that changes or is shared.",
         metavar="NAME",
-        envvar="MLMETA_LABEL",
-        help="A name for this source that counts instead of its address, for one that changes or is shared.",
     ),
 ]
 ShrinkLimit = Annotated[
     int,
-    typer.Option(
+    options.option(
         "--shrink-limit",
+        "Mark it, prune nothing and exit 3 if it has fewer experiments, runs or models than this share of the "
+        "newest snapshot of this source. 0: never.",
         metavar="PERCENT",
         min=0,
         max=100,
-        envvar="MLMETA_SHRINK_LIMIT",
-        help="Mark it, prune nothing and exit 3 if it has fewer experiments, runs or models than this share of the "
-        "newest snapshot of this source. 0: never.",
     ),
 ]
-Compress = Annotated[bool, typer.Option("--compress", envvar="MLMETA_COMPRESS", help="Gzip the data files (.json.gz).")]
+Compress = Annotated[bool, options.option("--compress", "Gzip the data files (.json.gz).")]
 IfChanged = Annotated[
     bool,
-    typer.Option(
-        "--if-changed",
-        envvar="MLMETA_IF_CHANGED",
-        help="Write nothing if nothing has changed since the newest snapshot of this source.",
-    ),
+    options.option("--if-changed", "Write nothing if nothing has changed since the newest snapshot of this source."),
 ]
 Incremental = Annotated[
     bool,
-    typer.Option(
-        "--incremental",
-        envvar="MLMETA_INCREMENTAL",
-        help="Take metric histories that can't have changed from the newest snapshot of this source.",
+    options.option(
+        "--incremental", "Take metric histories that can't have changed from the newest snapshot of this source."
     ),
 ]
 FullEvery = Annotated[
     str,
-    typer.Option(
+    options.option(
         "--full-every",
+        "With --incremental: read all histories again once that was this long ago, such as 7d or 12h.",
         metavar="DURATION",
-        envvar="MLMETA_FULL_EVERY",
-        help="With --incremental: read all histories again once that was this long ago, such as 7d or 12h.",
     ),
 ]
 ExecutorName = Annotated[
     str,
-    typer.Option(
+    options.option(
         "--executor",
+        "What reads a server's histories: threads, or a Dask cluster: dask:tcp://HOST:PORT (docs/scale.md).",
         metavar="EXECUTOR",
-        envvar="MLMETA_EXECUTOR",
-        help="What reads a server's histories: threads, or a Dask cluster: dask:tcp://HOST:PORT (docs/scale.md).",
     ),
 ]
-Drill = Annotated[
-    bool,
-    typer.Option("--drill", envvar="MLMETA_DRILL", help="Also restore it into a throwaway store, and compare."),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Read everything, write nothing.")]
+Drill = Annotated[bool, options.option("--drill", "Also restore it into a throwaway store, and compare.")]
+DryRun = Annotated[bool, options.option("--dry-run", "Read everything, write nothing.")]
 
 
 def backup(
@@ -98,13 +81,13 @@ def backup(
     incremental: Incremental = False,
     full_every: FullEvery = "7d",
     shrink_limit: ShrinkLimit = 50,
-    keep_last: keep.Last = 0,
-    keep_hourly: keep.Hourly = 0,
-    keep_daily: keep.Daily = 0,
-    keep_weekly: keep.Weekly = 0,
-    keep_monthly: keep.Monthly = 0,
-    keep_yearly: keep.Yearly = 0,
-    keep_within: keep.Within = "",
+    keep_last: options.KeepLast = 0,
+    keep_hourly: options.KeepHourly = 0,
+    keep_daily: options.KeepDaily = 0,
+    keep_weekly: options.KeepWeekly = 0,
+    keep_monthly: options.KeepMonthly = 0,
+    keep_yearly: options.KeepYearly = 0,
+    keep_within: options.KeepWithin = "",
     drill: Drill = False,
     dry_run: DryRun = False,
     registry_uri: options.RegistryUri = None,
@@ -128,7 +111,7 @@ def backup(
         from mlmeta.commands import backup as operation
         from mlmeta.snapshot.retention import parse_within
 
-        rules = keep.rules(
+        rules = options.retention(
             last=keep_last,
             hourly=keep_hourly,
             daily=keep_daily,

@@ -7,8 +7,6 @@ import threading
 import webbrowser
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from mlmeta.cli import options
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
@@ -19,18 +17,11 @@ if TYPE_CHECKING:
 
 Port = Annotated[
     int | None,
-    typer.Option(
-        "--port",
-        min=1,
-        max=65535,
-        envvar="MLMETA_PORT",
-        show_default="any that is free",
-        help="Where the UI is served, on this machine only.",
+    options.option(
+        "--port", "Where the UI is served, on this machine only.", min=1, max=65535, show_default="any that is free"
     ),
 ]
-NoBrowser = Annotated[
-    bool, typer.Option("--no-browser", envvar="MLMETA_NO_BROWSER", help="Don't open a browser, only say where it is.")
-]
+NoBrowser = Annotated[bool, options.option("--no-browser", "Don't open a browser, only say where it is.")]
 
 
 def browse(

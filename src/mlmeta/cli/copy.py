@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from mlmeta.cli import options
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
@@ -15,11 +13,9 @@ if TYPE_CHECKING:
     from mlmeta.commands.result import Result
     from mlmeta.progress import Progress
 
-From = Annotated[str, typer.Option("--from", metavar="LOCATION", envvar="MLMETA_FROM", help="Storage to copy from.")]
-To = Annotated[str, typer.Option("--to", metavar="LOCATION", envvar="MLMETA_TO", help="Storage to copy to.")]
-Missing = Annotated[
-    bool, typer.Option("--missing", envvar="MLMETA_MISSING", help="All snapshots that the other storage lacks.")
-]
+From = Annotated[str, options.option("--from", "Storage to copy from.", metavar="LOCATION")]
+To = Annotated[str, options.option("--to", "Storage to copy to.", metavar="LOCATION")]
+Missing = Annotated[bool, options.option("--missing", "All snapshots that the other storage lacks.")]
 
 
 def copy(

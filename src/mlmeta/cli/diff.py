@@ -15,19 +15,16 @@ if TYPE_CHECKING:
     from mlmeta.commands.result import Result
     from mlmeta.progress import Progress
 
-Before = Annotated[
-    str,
-    typer.Argument(metavar="[BEFORE]", help=f"A snapshot: a {options.SELECTORS}"),
-]
+Before = Annotated[str, typer.Argument(metavar="[BEFORE]", help=f"A snapshot: a {options.SELECTORS}")]
 After = Annotated[
     str | None, typer.Argument(metavar="[AFTER]", help="Another one. Without it: the store at --tracking-uri.")
 ]
 Incremental = Annotated[
     bool,
-    typer.Option(
+    options.option(
         "--incremental",
-        envvar="MLMETA_DIFF_INCREMENTAL",
-        help="Don't ask the store for histories that can't have changed since the snapshot.",
+        "Don't ask the store for histories that can't have changed since the snapshot.",
+        env="MLMETA_DIFF_INCREMENTAL",
     ),
 ]
 

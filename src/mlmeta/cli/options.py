@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlmeta.cli.several import first_line, one_a_line
+if TYPE_CHECKING:
+    from mlmeta.snapshot.retention import Rules
 
 _OUTPUT = "Output"
 _LIMIT = "Selection"
+_RETENTION = "Retention"
 
 DEFAULT_STORAGE = "backups"
 DEFAULT_JOBS = 8
@@ -19,29 +21,64 @@ DEFAULT_JOBS = 8
 SELECTORS = "timestamp, the beginning of one, latest, latest~1, or an ISO 8601 time."
 """What names a snapshot, for help texts."""
 
+
+def option(name: str, text: str, *others: str, env: str | list[str] = "", **more: Any) -> Any:
+    """An option, with the environment variable of its name: ``--keep-last`` has ``MLMETA_KEEP_LAST``.
+
+    Args:
+        name: with its dashes.
+        text: of its help.
+        others: further names.
+        env: another variable, or several.
+        more: see `typer.Option`.
+    """
+    variable = "MLMETA_" + name.partition("/")[0].removeprefix("--").upper().replace("-", "_")
+    return typer.Option(name, *others, envvar=env or variable, help=text, **more)
+
+
+def one_a_line(context: typer.Context, parameter: typer.CallbackParam, value: list[str] | None) -> list[str]:
+    """For an option that is repeatable: the lines of its variable that are not empty.
+
+    Typer splits a variable at blanks, which are part of folders and names; so it is read once more.
+    """
+    text = _variable(context, parameter)
+    return value or [] if text is None else _lines(text)  # Typer before 0.20 takes no None
+
+
+def first_line(context: typer.Context, parameter: typer.CallbackParam, value: str) -> str:
+    """For an option with one value, whose variable another command takes several from: the first of them."""
+    text = _variable(context, parameter)
+    return value if text is None else next(iter(_lines(text)), value)
+
+
+def _variable(context: typer.Context, parameter: typer.CallbackParam) -> str | None:
+    """The environment variable that gave a parameter its value; None: something else did."""
+    source = context.get_parameter_source(parameter.name or "")
+    if source is None or source.name != "ENVIRONMENT":
+        return None
+    names = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or ()
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+
+
 _SELECTOR = f"A {SELECTORS}"
 Selector = Annotated[str, typer.Argument(metavar="[SELECTOR]", envvar="MLMETA_SELECTOR", help=_SELECTOR)]
 Selectors = Annotated[
     list[str] | None, typer.Argument(metavar="[SELECTOR]...", help=f"{_SELECTOR} Without one: latest.")
 ]
 Storage = Annotated[
-    str,
-    typer.Option(
-        "--storage",
-        metavar="LOCATION",
-        envvar="MLMETA_STORAGE",
-        callback=first_line,
-        help="A folder, or gs://bucket/prefix.",
-    ),
+    str, option("--storage", "A folder, or gs://bucket/prefix.", metavar="LOCATION", callback=first_line)
 ]
 
 Source = Annotated[
     str,
-    typer.Option(
+    option(
         "--source",
+        "The source that `latest` refers to, by label or tracking URI, where a storage has several.",
         metavar="NAME",
-        envvar="MLMETA_SOURCE",
-        help="The source that `latest` refers to, by label or tracking URI, where a storage has several.",
     ),
 ]
 
@@ -67,73 +104,96 @@ def _use_umask(umask: str) -> str:
 
 Umask = Annotated[
     str,
-    typer.Option(
+    option(
         "--umask",
+        "Permissions that new files and folders lack: 027 lets the group read. Default: only the owner.",
         metavar="OCTAL",
-        envvar="MLMETA_UMASK",
         callback=_use_umask,
-        help="Permissions that new files and folders lack: 027 lets the group read. Default: only the owner.",
     ),
 ]
 GcsProject = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--gcs-project",
+        "Google Cloud project, if the credentials do not name one.",
         metavar="PROJECT",
-        envvar="MLMETA_GCS_PROJECT",
         callback=_use_project,
-        help="Google Cloud project, if the credentials do not name one.",
     ),
 ]
 TrackingUri = Annotated[
     str,
-    typer.Option(
+    option(
         "--tracking-uri",
+        "The MLflow server or store.",
+        env=["MLMETA_TRACKING_URI", "MLFLOW_TRACKING_URI"],
         metavar="URI",
-        envvar=["MLMETA_TRACKING_URI", "MLFLOW_TRACKING_URI"],
         show_default=False,
-        help="The MLflow server or store.",
     ),
 ]
 RegistryUri = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--registry-uri",
+        "The model registry, if it is elsewhere.",
+        env=["MLMETA_REGISTRY_URI", "MLFLOW_REGISTRY_URI"],
         metavar="URI",
-        envvar=["MLMETA_REGISTRY_URI", "MLFLOW_REGISTRY_URI"],
-        help="The model registry, if it is elsewhere.",
     ),
 ]
 Experiments = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         "--experiment",
+        "Only this experiment, its runs, and the models with a version from them. Repeatable.",
         metavar="NAME",
-        envvar="MLMETA_EXPERIMENT",
         callback=one_a_line,
-        help="Only this experiment, its runs, and the models with a version from them. Repeatable.",
         rich_help_panel=_LIMIT,
     ),
 ]
-Jobs = Annotated[
-    int, typer.Option("--jobs", min=1, max=256, envvar="MLMETA_JOBS", help="Number of simultaneous requests.")
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", envvar="MLMETA_YES", help="Don't ask for confirmation.")]
-Json = Annotated[
-    bool,
-    typer.Option("--json", envvar="MLMETA_JSON", help="One JSON document on stdout.", rich_help_panel=_OUTPUT),
-]
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", envvar="MLMETA_QUIET", help="Only errors and warnings.", rich_help_panel=_OUTPUT),
-]
-Verbose = Annotated[
-    bool,
-    typer.Option(
-        "--verbose", "-v", envvar="MLMETA_VERBOSE", help="More detail; tracebacks of errors.", rich_help_panel=_OUTPUT
+Jobs = Annotated[int, option("--jobs", "Number of simultaneous requests.", min=1, max=256)]
+Yes = Annotated[bool, option("--yes", "Don't ask for confirmation.", "-y")]
+Json = Annotated[bool, option("--json", "One JSON document on stdout.", rich_help_panel=_OUTPUT)]
+Quiet = Annotated[bool, option("--quiet", "Only errors and warnings.", "-q", rich_help_panel=_OUTPUT)]
+Verbose = Annotated[bool, option("--verbose", "More detail; tracebacks of errors.", "-v", rich_help_panel=_OUTPUT)]
+NoProgress = Annotated[bool, option("--no-progress", "No progress.", rich_help_panel=_OUTPUT)]
+
+
+def _keep(name: str, text: str) -> object:
+    return option(f"--keep-{name}", text, metavar="N", min=0, rich_help_panel=_RETENTION)
+
+
+KeepLast = Annotated[int, _keep("last", "Keep the newest N.")]
+KeepHourly = Annotated[int, _keep("hourly", "Keep the newest of each of the last N hours that have one.")]
+KeepDaily = Annotated[int, _keep("daily", "The same for days.")]
+KeepWeekly = Annotated[int, _keep("weekly", "The same for weeks.")]
+KeepMonthly = Annotated[int, _keep("monthly", "The same for months.")]
+KeepYearly = Annotated[int, _keep("yearly", "The same for years.")]
+KeepWithin = Annotated[
+    str,
+    option(
+        "--keep-within",
+        "Keep those at most this much older than the newest: 30d, 2w, 36h.",
+        metavar="DURATION",
+        rich_help_panel=_RETENTION,
     ),
 ]
-NoProgress = Annotated[
-    bool,
-    typer.Option("--no-progress", envvar="MLMETA_NO_PROGRESS", help="No progress.", rich_help_panel=_OUTPUT),
-]
+
+
+def retention(*, last: int, hourly: int, daily: int, weekly: int, monthly: int, yearly: int, within: str) -> Rules:
+    """What the options say.
+
+    Raises:
+        UsageError: `within` is not a duration.
+    """
+    from datetime import timedelta
+
+    from mlmeta.snapshot.retention import Rules, parse_within
+
+    return Rules(
+        last=last,
+        hourly=hourly,
+        daily=daily,
+        weekly=weekly,
+        monthly=monthly,
+        yearly=yearly,
+        within=parse_within(within) if within else timedelta(),
+    )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from mlmeta.cli import keep, options
+from mlmeta.cli import options
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 
@@ -14,19 +12,17 @@ if TYPE_CHECKING:
     from mlmeta.commands.prune import PruneResult
     from mlmeta.commands.result import Result
 
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Show what would be removed, and remove nothing.")
-]
+DryRun = Annotated[bool, options.option("--dry-run", "Show what would be removed, and remove nothing.")]
 
 
 def prune(
-    keep_last: keep.Last = 0,
-    keep_hourly: keep.Hourly = 0,
-    keep_daily: keep.Daily = 0,
-    keep_weekly: keep.Weekly = 0,
-    keep_monthly: keep.Monthly = 0,
-    keep_yearly: keep.Yearly = 0,
-    keep_within: keep.Within = "",
+    keep_last: options.KeepLast = 0,
+    keep_hourly: options.KeepHourly = 0,
+    keep_daily: options.KeepDaily = 0,
+    keep_weekly: options.KeepWeekly = 0,
+    keep_monthly: options.KeepMonthly = 0,
+    keep_yearly: options.KeepYearly = 0,
+    keep_within: options.KeepWithin = "",
     dry_run: DryRun = False,
     yes: options.Yes = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
@@ -46,7 +42,7 @@ def prune(
     def call() -> Result:
         from mlmeta.commands.prune import prune as operation
 
-        rules = keep.rules(
+        rules = options.retention(
             last=keep_last,
             hourly=keep_hourly,
             daily=keep_daily,

@@ -5,12 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from mlmeta.cli import options
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
-from mlmeta.cli.several import one_a_line
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,67 +40,36 @@ class OnConflict(str, Enum):
 
 IdsOption = Annotated[
     Ids | None,
-    typer.Option(
-        "--ids",
-        envvar="MLMETA_IDS",
-        help="Keep ids and times (the default for databases), or take new ones (a server assigns them).",
+    options.option(
+        "--ids", "Keep ids and times (the default for databases), or take new ones (a server assigns them)."
     ),
 ]
 OnConflictOption = Annotated[
     OnConflict,
-    typer.Option(
+    options.option(
         "--on-conflict",
-        envvar="MLMETA_ON_CONFLICT",
-        help="If a database has other data under the same id or name, or can't hold something: write nothing, "
+        "If a database has other data under the same id or name, or can't hold something: write nothing, "
         "leave it out, or rename.",
     ),
 ]
 Undelete = Annotated[
-    bool,
-    typer.Option(
-        "--undelete",
-        envvar="MLMETA_UNDELETE",
-        help="Make active again what is active in the snapshot and deleted in the target.",
-    ),
+    bool, options.option("--undelete", "Make active again what is active in the snapshot and deleted in the target.")
 ]
 Rewrite = Annotated[
     list[str] | None,
-    typer.Option(
+    options.option(
         "--rewrite-artifact-prefix",
+        "For a bucket that moved: artifact locations that begin with OLD get NEW instead. Repeatable.",
         metavar="OLD=NEW",
-        envvar="MLMETA_REWRITE_ARTIFACT_PREFIX",
-        callback=one_a_line,
-        help="For a bucket that moved: artifact locations that begin with OLD get NEW instead. Repeatable.",
+        callback=options.one_a_line,
     ),
 ]
-IfEmpty = Annotated[
-    bool,
-    typer.Option("--if-empty", envvar="MLMETA_IF_EMPTY", help="Do nothing, exit 0, when the target has runs already."),
-]
-AllowNone = Annotated[
-    bool,
-    typer.Option("--allow-none", envvar="MLMETA_ALLOW_NONE", help="Do nothing, exit 0, when there is no snapshot yet."),
-]
-Timestamp = Annotated[
-    str,
-    typer.Option(
-        "--timestamp",
-        metavar="SELECTOR",
-        envvar="MLMETA_TIMESTAMP",
-        help=f"Which snapshot: a {options.SELECTORS}",
-    ),
-]
-OnlyOption = Annotated[
-    Only | None,
-    typer.Option("--only", envvar="MLMETA_ONLY", help="Only experiments and runs, or only the model registry."),
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", envvar="MLMETA_DRY_RUN", help="Show what would be done, and write nothing.")
-]
-Verify = Annotated[
-    bool,
-    typer.Option("--verify/--no-verify", envvar="MLMETA_VERIFY", help="Read the target back afterwards, and compare."),
-]
+IfEmpty = Annotated[bool, options.option("--if-empty", "Do nothing, exit 0, when the target has runs already.")]
+AllowNone = Annotated[bool, options.option("--allow-none", "Do nothing, exit 0, when there is no snapshot yet.")]
+Timestamp = Annotated[str, options.option("--timestamp", f"Which snapshot: a {options.SELECTORS}", metavar="SELECTOR")]
+OnlyOption = Annotated[Only | None, options.option("--only", "Only experiments and runs, or only the model registry.")]
+DryRun = Annotated[bool, options.option("--dry-run", "Show what would be done, and write nothing.")]
+Verify = Annotated[bool, options.option("--verify/--no-verify", "Read the target back afterwards, and compare.")]
 
 
 def restore(

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from mlmeta.cli import options
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
-from mlmeta.cli.several import one_a_line
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,37 +14,25 @@ if TYPE_CHECKING:
 
 Experiment = Annotated[
     str | None,
-    typer.Option("--experiment", metavar="NAME", envvar="MLMETA_SHOW_EXPERIMENT", help="The runs of this experiment."),
+    options.option("--experiment", "The runs of this experiment.", env="MLMETA_SHOW_EXPERIMENT", metavar="NAME"),
 ]
-Run = Annotated[
-    str | None,
-    typer.Option("--run", metavar="ID", envvar="MLMETA_RUN", help="Everything of this run (the id may be cut short)."),
-]
+Run = Annotated[str | None, options.option("--run", "Everything of this run (the id may be cut short).", metavar="ID")]
 Metric = Annotated[
     str | None,
-    typer.Option(
-        "--metric",
-        metavar="KEY",
-        envvar="MLMETA_METRIC",
-        help="This metric over the runs of --experiment, or over the steps of --run.",
-    ),
+    options.option("--metric", "This metric over the runs of --experiment, or over the steps of --run.", metavar="KEY"),
 ]
-Models = Annotated[bool, typer.Option("--models", envvar="MLMETA_MODELS", help="Models, versions, stages, aliases.")]
+Models = Annotated[bool, options.option("--models", "Models, versions, stages, aliases.")]
 Columns = Annotated[
     list[str] | None,
-    typer.Option(
+    options.option(
         "--column",
+        "With --experiment: params.X, metrics.X, tags.X, or an attribute such as status. Repeatable.",
         metavar="COLUMN",
-        envvar="MLMETA_COLUMN",
-        callback=one_a_line,
-        help="With --experiment: params.X, metrics.X, tags.X, or an attribute such as status. Repeatable.",
+        callback=options.one_a_line,
     ),
 ]
-Sort = Annotated[
-    str,
-    typer.Option("--sort", metavar="COLUMN [DESC]", envvar="MLMETA_SORT", help='Such as "metrics.loss DESC".'),
-]
-Limit = Annotated[int, typer.Option("--limit", min=1, envvar="MLMETA_LIMIT", help="The most runs to show.")]
+Sort = Annotated[str, options.option("--sort", 'Such as "metrics.loss DESC".', metavar="COLUMN [DESC]")]
+Limit = Annotated[int, options.option("--limit", "The most runs to show.", min=1)]
 
 
 def show(

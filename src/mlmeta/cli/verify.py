@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from mlmeta.cli import options
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 
-All = Annotated[bool, typer.Option("--all", envvar="MLMETA_ALL", help="Every snapshot of the storage.")]
-Quick = Annotated[bool, typer.Option("--quick", envvar="MLMETA_QUICK", help="Only presence and sizes.")]
+All = Annotated[bool, options.option("--all", "Every snapshot of the storage.")]
+Quick = Annotated[bool, options.option("--quick", "Only presence and sizes.")]
 
-Drill = Annotated[
-    bool,
-    typer.Option("--drill", envvar="MLMETA_DRILL", help="Also restore each into a throwaway store, and compare."),
-]
+Drill = Annotated[bool, options.option("--drill", "Also restore each into a throwaway store, and compare.")]
 
 
 def verify(

@@ -161,7 +161,7 @@ def test_a_bulk_endpoint_that_lies_is_not_used(filled: Server, tmp_path: Path, l
     with proxy(filled.uri) as lying:
         lying.alter = false
         result = backup(lying.uri, [str(tmp_path / "false")])
-    assert "gave other points" in result.warnings[0]
+    assert "returned other points" in result.warnings[0]
     assert data_files(tmp_path / "true") == data_files(tmp_path / "false")
 
 

@@ -84,7 +84,7 @@ UNREADABLE: dict[str, tuple[Answer, str]] = {
     "403": (_status(403), "INTERNAL_ERROR: boom"),
     "empty": (_body(b""), "the reply is empty"),
     "HTML": (_body(b"<html>login</html>", content_type="text/html"), "the reply is text/html"),
-    "an array": (_body([]), "no JSON object"),
+    "an array": (_body([]), "not a JSON object"),
     "cut": (_body(b'{"runs": ['), "not in a valid JSON"),
     "no list": (_body({"runs": 5}), "Failed to parse runs"),
     "a surrogate": (_body(b'{"runs":[{"info":{"run_id":"\\ud800"}}]}'), "Failed to parse"),
@@ -129,10 +129,10 @@ SOME: dict[str, tuple[Answer, list[int], list[str]]] = {
     "twice, apart": (
         _runs(run(1), run(2), run(1, start_time=9000)),
         [1, 2],
-        ["the server gave it twice, in two places"],
+        ["the server returned it twice, in two places"],
     ),
-    "out of order": (_runs(run(5), run(1)), [5], ["the server gave it out of order"]),
-    "of another": (_runs(run(1, "2"), run(2)), [2], ["the server gave it as one of experiment 1, not 2"]),
+    "out of order": (_runs(run(5), run(1)), [5], ["the server returned it out of order"]),
+    "of another": (_runs(run(1, "2"), run(2)), [2], ["the server returned it as one of experiment 1, not 2"]),
 }
 
 

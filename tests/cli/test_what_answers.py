@@ -85,7 +85,7 @@ FRONTS: dict[str, tuple[int, dict[str, str], str, str]] = {
     "Cloud Run": (403, {"Server": "Google Frontend"}, "Google's front end", "print-identity-token"),
     "Cloudflare": (403, {"Server": "cloudflare"}, "(403, from Cloudflare)", "service token"),
     "nginx 403": (403, {"Server": "nginx/1.25"}, "(403, from nginx)", "ask for the permission"),
-    "nginx 502": (502, {"Server": "nginx/1.25"}, "502, from nginx", "does not get through to the server"),
+    "nginx 502": (502, {"Server": "nginx/1.25"}, "502, from nginx", "can't reach the server"),
     "MLflow 401": (401, {"Server": "uvicorn"}, "(401)", "MLFLOW_TRACKING_USERNAME"),
     "MLflow 503": (503, {"Server": "uvicorn"}, "503", "look at the server's log"),
     "407": (407, {}, "the proxy on the way", "HTTP_PROXY"),

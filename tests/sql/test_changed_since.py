@@ -82,7 +82,7 @@ def test_deleted_runs_are_named_and_become_active(uri: str, snapshot: Snapshot, 
     assert result.exit_code is ExitCode.INCOMPLETE
     assert {issue.code for issue in result.issues} == {"deleted_in_target"}
     assert {issue.message for issue in result.issues} == {
-        f"run {run_id}: the snapshot has it active, and it is deleted in the target" for run_id in (first, second)
+        f"run {run_id}: it is active in the snapshot and deleted in the target" for run_id in (first, second)
     }
     assert "--undelete" in result.issues[0].hint
     assert client.get_run(first).info.lifecycle_stage == "deleted"
@@ -272,7 +272,7 @@ def test_the_command_line_names_what_is_deleted_and_what_is_in_the_way(cli: Cli,
     client.delete_run(first)
     arguments = ("restore", "--timestamp", "latest", "--storage", snapshot.storage.location, "--tracking-uri", live)
     planned = cli(*arguments, "--dry-run").ended(3)
-    assert f"deleted in target: run {first}: the snapshot has it active, and it is deleted in the target" in planned.err
+    assert f"deleted in target: run {first}: it is active in the snapshot and deleted in the target" in planned.err
     assert "--undelete makes" in planned.err
     assert "to make active again: 1 run" in cli(*arguments, "--dry-run", "--undelete").ok().out
     assert "active again: 1 run" in cli(*arguments, "--undelete", "--yes").ok().out

@@ -70,7 +70,9 @@ def require_usable(uri: str, option: str = "--tracking-uri") -> None:
     if kind not in _DATABASES and _splits_its_password(uri):  # SQLAlchemy parses databases' in its own way
         raise UsageError(f"the password in {option} has special characters ({without_secrets(uri)})", hint=ESCAPES)
     if kind == "unknown" or (kind == "files" and secrets_in(uri)):
-        raise UsageError(f"no store answers to {without_secrets(uri)} ({option})", hint=_meant(_scheme(uri)))
+        raise UsageError(
+            f"{without_secrets(uri)} ({option}) is not a store that mlmeta knows", hint=_meant(_scheme(uri))
+        )
 
 
 def require_text(words: str, option: str) -> None:

@@ -128,7 +128,7 @@ class Base:
 
     def _unusable(self, why: str) -> BaseSnapshotError:
         return BaseSnapshotError(
-            f"snapshot {self._timestamp} can't be built on: {why}", hint="try again without --incremental"
+            f"snapshot {self._timestamp} can't be used as a base: {why}", hint="try again without --incremental"
         )
 
 

@@ -155,7 +155,7 @@ def open_target(store: Store, options: RestoreOptions) -> Iterator[Target]:
 def _target(store: Store, options: RestoreOptions) -> Target:
     if store.kind == "files":
         raise UsageError(
-            f"{store.tracking_uri} is a file store, which mlmeta does not restore into: MLflow gives them up",
+            f"{store.tracking_uri} is a file store, which mlmeta does not restore into: MLflow is phasing them out",
             hint="restore into a database, such as sqlite:///mlflow.db, or a server",
         )
     if store.kind in DATABASES and options.ids != "new":
@@ -163,7 +163,7 @@ def _target(store: Store, options: RestoreOptions) -> Target:
 
         if store.is_split:
             raise UsageError(
-                "a database target has its model registry inside, and --registry-uri names another place",
+                "a database target contains its model registry, but --registry-uri names another place",
                 hint="restore twice, with --only runs and --only models, each with its own --tracking-uri",
             )
         return SqlTarget(store.tracking_uri, options)
@@ -221,7 +221,9 @@ def _spellings(name: str) -> tuple[str, ...]:
 
 def _must_be_usable(store: Store) -> None:
     if not store.tracking_uri:
-        raise UsageError("no MLflow server is named", hint="name it with --tracking-uri, or set MLFLOW_TRACKING_URI")
+        raise UsageError(
+            "no MLflow server or store is given", hint="name it with --tracking-uri, or set MLFLOW_TRACKING_URI"
+        )
     require_usable(store.tracking_uri)
     if store.registry_uri:
         require_usable(store.registry_uri, "--registry-uri")

@@ -147,7 +147,7 @@ def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     said = [line for line in log.read_text(errors="replace").splitlines() if line and not _ABOUT.match(line)]
     raise UnreachableError(
         f"`mlflow server` did not start: {said[-1][:300] if said else 'nothing in its log'}",
-        hint=f"see that `mlflow server` starts on this machine, and that {tempfile.gettempdir()} has room (TMPDIR)",
+        hint=f"check that `mlflow server` starts on this machine, and that {tempfile.gettempdir()} has room (TMPDIR)",
     )
 
 

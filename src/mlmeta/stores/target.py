@@ -89,7 +89,7 @@ def deleted_in_target(kind: str, record_id: str) -> Refusal:
     return Refusal(
         kind=kind,
         id=record_id,
-        reason="the snapshot has it active, and it is deleted in the target",
+        reason="it is active in the snapshot and deleted in the target",
         field="lifecycle_stage",
         code="deleted_in_target",
         hint="--undelete makes what is deleted in the target active again",

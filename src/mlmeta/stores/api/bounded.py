@@ -200,7 +200,7 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
     if not body or encoding.strip().lower() in {"", "identity"}:
         return body
     if encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
-        raise ReplyError(f"the reply is encoded as {cut(encoding, 40)!r}, which nobody asked for")
+        raise ReplyError(f"the reply is encoded as {cut(encoding, 40)!r}, which was not asked for")
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # tells gzip from zlib by itself
     try:
         found = decoder.decompress(body, MOST_BYTES + 1)
@@ -208,7 +208,7 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
         raise ReplyError(f"the reply can't be unpacked: {error}") from error
     _must_fit(len(found))
     if not decoder.eof:
-        raise ReplyError("the reply can't be unpacked: it is cut")
+        raise ReplyError("the reply can't be unpacked: it is cut off")
     return found
 
 
@@ -225,7 +225,7 @@ def _must_stay(reply: Response) -> None:
     leaves = requests.Session().should_strip_auth(reply.request.url or "", target)  # type: ignore[no-untyped-call]
     if leaves or not _redirects_allowed():
         place = urlsplit(target)
-        raise ReplyError(f"the reply sends us on to {place.scheme}://{place.hostname}, where credentials must not go")
+        raise ReplyError(f"the reply redirects to {place.scheme}://{place.hostname}, where credentials are not sent")
 
 
 def _redirects_allowed() -> bool:
@@ -241,9 +241,9 @@ def _judged(reply: Response) -> Response:
         return reply
     body = reply.content
     if not body.strip():
-        raise ReplyError("the reply is empty, and not what an MLflow server says")
+        raise ReplyError("the reply is empty, which is not what an MLflow server sends")
     if not body.lstrip().startswith(b"{"):
-        raise ReplyError(f"the reply is {_kind_of(reply)}, and not what an MLflow server says (a login page, a proxy?)")
+        raise ReplyError(f"the reply is {_kind_of(reply)}, not what an MLflow server sends (a login page, a proxy?)")
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise ReplyError(f"the reply has more than {MOST_VALUES:,} values")
     return reply
@@ -251,7 +251,7 @@ def _judged(reply: Response) -> Response:
 
 def _kind_of(reply: Response) -> str:
     kind = reply.headers.get("Content-Type", "").partition(";")[0].strip()
-    return cut(kind, 60) if kind and kind != "application/json" else "no JSON object"
+    return cut(kind, 60) if kind and kind != "application/json" else "not a JSON object"
 
 
 class _Paced(io.RawIOBase):

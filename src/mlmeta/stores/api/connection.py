@@ -139,7 +139,7 @@ class Connection:
             ) from error
         if token and (token != token.strip() or not token.isprintable()):
             raise AuthenticationError(
-                f"the token for {self.name} has a line break or a blank that no header takes",
+                f"the token for {self.name} has a line break or a blank, which a header can't contain",
                 hint="set MLFLOW_TRACKING_TOKEN without it, such as \"$(tr -d '\\n' < FILE)\"",
             )
 

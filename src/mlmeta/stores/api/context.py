@@ -48,7 +48,7 @@ class Place:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the snapshot has it active, and it is deleted in the target."""
+        """Whether it is active in the snapshot and deleted in the target."""
         return self.deleted and self.own and self.experiment.lifecycle_stage == "active"
 
     @property
@@ -64,7 +64,7 @@ class Fate(Enum):
     FILL = "fill what an interrupted restore left"
     PRESENT = "it is there"
     UNDELETE = "make it active again"
-    DELETED = "it is deleted in the target, and stays so"
+    DELETED = "it is deleted in the target, and stays deleted"
     OUT_OF_REACH = "its experiment can't be filled"
 
 

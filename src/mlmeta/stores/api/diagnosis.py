@@ -112,17 +112,17 @@ _FRONTS = (
     (
         ("x-goog-iap-generated-response", ""),
         "Google's Identity-Aware Proxy",
-        "it wants a token: MLFLOW_TRACKING_TOKEN=$(gcloud auth print-identity-token --audiences=CLIENT_ID)",
+        "it needs a token: MLFLOW_TRACKING_TOKEN=$(gcloud auth print-identity-token --audiences=CLIENT_ID)",
     ),
     (
         ("server", "google frontend"),
         "Google's front end",
-        "Cloud Run wants a token: MLFLOW_TRACKING_TOKEN=$(gcloud auth print-identity-token), of a Cloud Run Invoker",
+        "Cloud Run needs a token: MLFLOW_TRACKING_TOKEN=$(gcloud auth print-identity-token), of a Cloud Run Invoker",
     ),
     (
         ("server", "cloudflare"),
         "Cloudflare",
-        "it must let this machine through: a service token goes into headers by an MLflow request-header plugin",
+        "it must let this machine through, such as by a service token that an MLflow request-header plugin adds",
     ),
     (("server", "nginx"), "nginx", ""),
     (("server", "apache"), "Apache", ""),
@@ -169,7 +169,7 @@ def judge(response: Response, name: str, uri: str, ask: Ask) -> None:
         raise _refused(status, said, way, name, uri)
     if status >= 500 or status == 429:
         is_cut_off = front and status in {502, 503, 504}
-        hint = f"{front} does not get through to the server: see whether it runs" if is_cut_off else _LOG
+        hint = f"{front} can't reach the server: check that it is running" if is_cut_off else _LOG
         raise UnreachableError(f"{name} answers {said} ({response.reason})", hint=hint + _by_way_of(uri))
     if status == 400 and _speaks_tls(uri):
         raise NotMlflowError(f"{name} answers ({said}) that it speaks TLS", hint=_TLS)
@@ -199,8 +199,8 @@ def not_mlflow(name: str, uri: str, said: str, ask: Ask) -> NotMlflowError:
     if found := _elsewhere(uri, ask):
         where = without_secrets(found)
         return NotMlflowError(message, hint=f"an MLflow server answers at {where}: use that as the tracking URI")
-    if "sends us on" in said or "login page" in said:
-        hint = "if a login or a proxy stands in front, it wants a token (MLFLOW_TRACKING_TOKEN); else check the address"
+    if "redirects" in said or "login page" in said:
+        hint = "if a login or a proxy stands in front, it needs a token (MLFLOW_TRACKING_TOKEN); else check the address"
     else:
         hint = "check the address: it is the one the MLflow UI opens on, without what follows #"
     return NotMlflowError(message, hint=hint + _by_way_of(uri))
@@ -310,7 +310,7 @@ def advice(error: BaseException, otherwise: str = _LOG) -> str:
     if status == 403:
         return _PERMISSION
     if error.error_code == "ENDPOINT_NOT_FOUND":
-        return "the server is too old for this, or a proxy in front keeps it back"
+        return "the server is too old for this, or a proxy in front blocks it"
     return otherwise
 
 

@@ -83,7 +83,7 @@ def _create(connection: Connection, state: State, place: Place, timestamp: str, 
         tags[restore_tags.TO_DELETE] = timestamp
     location = state.rewritten("experiments", experiment.artifact_location)
     if is_elsewhere(location, state):
-        _refuse_location(state, place, "a server takes none on another host")
+        _refuse_location(state, place, "a server accepts none on another host")
         location = None
     if writes:
         place.target_id = _created(connection, state, place, location, tags)
@@ -106,7 +106,7 @@ def _created(connection: Connection, state: State, place: Place, location: str |
 
 def _refuse_location(state: State, place: Place, reason: str) -> None:
     name, location = place.experiment.name, place.experiment.artifact_location
-    reason = f"its artifact location {location} is not taken, and the server's own is used: {reason}"
+    reason = f"its artifact location {location} is not accepted, so the server's own is used: {reason}"
     state.refuse("experiment", name, reason, "artifact_location")
 
 

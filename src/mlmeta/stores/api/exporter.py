@@ -197,9 +197,9 @@ class ApiSource:
         """See `Source.warnings`."""
         found = [self._hidden] if self._hidden else []
         if self._bulk is False and self._connection.kind == "server":
-            found.append("the server has no bulk endpoint for metric histories: each one was read by itself, slowly")
+            found.append("the server has no bulk endpoint for metric histories: each was read separately, slowly")
         if self._distrusted:
-            found.append("the server's bulk endpoint gave other points than get_metric_history: it was not used")
+            found.append("the server's bulk endpoint returned other points than get_metric_history, so it was not used")
         if not self._connection.is_bounded:
             found.append("this MLflow sends requests in a way that mlmeta does not know: their size was not limited")
         return tuple(found)
@@ -216,7 +216,9 @@ def _once(items: Iterable[Experiment | Skipped], skipped: list[Skipped]) -> list
         if isinstance(item, Skipped):
             skipped.append(item)
         elif found.setdefault(item.experiment_id, item) != item:
-            skipped.append(Skipped(kind="experiment", id=item.experiment_id, reason="the server gave two of that id"))
+            skipped.append(
+                Skipped(kind="experiment", id=item.experiment_id, reason="the server returned two with that id")
+            )
     return sorted(found.values(), key=lambda experiment: experiment_order(experiment.experiment_id))
 
 

@@ -239,7 +239,7 @@ def _point(line: str) -> Point:
             return int(parts[2]) if len(parts) == 3 else 0, int(parts[0]), float(parts[1])
     except ValueError:
         pass
-    raise OddFileError(f"it has a line that is not one of a metric: {cut(line, 60)!r}")
+    raise OddFileError(f"it has a line that is not a metric: {cut(line, 60)!r}")
 
 
 def _latest(path: Path) -> LatestMetric:

@@ -60,7 +60,7 @@ class Numbers:
         if not gap and not self._is_certain:
             return (
                 "the model was changed since its newest version was made, so a later one may have been deleted and "
-                f"number {number} used up; to try would use up another"
+                f"number {number} used up; trying would use up another"
             )
         if self.fillers + gap > MOST_FILLERS:
             return (

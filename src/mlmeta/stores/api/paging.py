@@ -69,7 +69,7 @@ class _Guard:
         if page.items:
             marks.add(hash(tuple(map(self._key, page.items))))
         if marks & self._seen or self._empty > _MOST_EMPTY:
-            raise ReplyError("the server gives the same page again and again")
+            raise ReplyError("the server returns the same page again and again")
         self._seen |= marks
 
 
@@ -263,9 +263,9 @@ class Sieve(Generic[R]):
                 again = hash(self.key(item)) in self._known
                 if last is not None and not last < self.order(item):
                     if not again:
-                        yield self._named(item, "the server gave it out of order")
+                        yield self._named(item, "the server returned it out of order")
                 elif again:
-                    yield self._named(item, "the server gave it twice, in two places")
+                    yield self._named(item, "the server returned it twice, in two places")
                 else:
                     last = self.order(item)
                     self._known.add(hash(self.key(item)))
@@ -282,7 +282,7 @@ class Sieve(Generic[R]):
             if where == experiment_id:
                 yield record
             else:
-                yield self._named(record, f"the server gave it as one of experiment {experiment_id}, not {where}")
+                yield self._named(record, f"the server returned it as one of experiment {experiment_id}, not {where}")
 
     def _time(self, item: R | Skipped) -> Any:
         return None if isinstance(item, Skipped) else self.order(item)[:-1]

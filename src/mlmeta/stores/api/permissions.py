@@ -26,7 +26,7 @@ def hidden_from(connection: Connection) -> str:
     if user is None or user.get("is_admin") is True:
         return ""
     shown = f" {name}" if name else ""
-    return f"the user{shown} is not an administrator of the server: what it may not see is not in here, nor counted"
+    return f"the user{shown} is not an administrator of the server: what it may not see is neither saved nor counted"
 
 
 def _user(connection: Connection, path: str, name: str) -> dict[str, Any] | None:

@@ -116,7 +116,7 @@ class ApiTarget:
             self._connection.check()
             raise RestoreError(
                 f"{self._connection.name} failed: {self._connection.reason(error)}",
-                hint=f"{diagnosis.advice(error)}; a restore that is run again goes on where this one stopped",
+                hint=f"{diagnosis.advice(error)}; run the restore again: it continues where this one stopped",
             ) from error
         state = self._state
         return Report(

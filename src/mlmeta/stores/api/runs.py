@@ -174,7 +174,7 @@ def foreseen(run: Run, state: State) -> Iterator[Refusal]:
         yield Refusal(kind="run's dataset", id=run.run_id, reason=reason, field="dataset_inputs")
     models = {m.model_id for m in run.model_inputs} | {m.model_id for m in run.model_outputs}
     if not models <= state.coming_models:
-        reason = "of the logged models that it used or made, the snapshot lacks some, or has them deleted"
+        reason = "the snapshot lacks some of the logged models that it used or made, or has them as deleted"
         yield Refusal(kind="run's logged models", id=run.run_id, reason=reason, field="model_outputs")
 
 

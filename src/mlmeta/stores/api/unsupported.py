@@ -100,7 +100,7 @@ def _of_experiments(
 
 def _skipped(question: _Question, answer: list[Any] | str | None) -> Skipped | None:
     if isinstance(answer, str):
-        return Skipped(kind=question.kind, id="*", reason=f"nobody knows whether the store has some: {answer}")
+        return Skipped(kind=question.kind, id="*", reason=f"it is unknown whether the store has any: {answer}")
     return Skipped(kind=question.kind, id="*", reason=_REASON) if answer else None
 
 
@@ -147,7 +147,7 @@ def _traces(connection: Connection, ids: list[str]) -> str:
         connection.check()
         if not _has_failed(error):  # this client or server doesn't know them
             return ""
-        return f"nobody knows whether the store has some: {connection.reason(error)}"
+        return f"it is unknown whether the store has any: {connection.reason(error)}"
 
 
 def _has_failed(error: Exception) -> bool:

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from mlmeta.progress import Silent
 from mlmeta.schema import Selection, Skipped
 from mlmeta.stores.sql.exporter import SqlSource
-from mlmeta.stores.sql.known_tables import NEVER, PARTS, SAVED, WORDS
+from mlmeta.stores.sql.known_tables import NEVER, PARTS, WORDS
+from mlmeta.stores.sql.tables import COLUMNS
 from tests.support.databases import Databases
 
 
@@ -44,13 +45,13 @@ def tables(store: Path) -> set[str]:
 
 
 def test_every_table_of_this_mlflow_is_known(store: Path) -> None:
-    assert tables(store) - SAVED - NEVER - set(WORDS) - set(PARTS) == set()
+    assert tables(store) - set(COLUMNS) - NEVER - set(WORDS) - set(PARTS) == set()
     assert skipped(store) == {}
 
 
 def test_any_table_with_rows_is_named_with_its_count(store: Path) -> None:
     """Whatever table gets a row, somebody hears of it; caches and locks are not worth a word."""
-    for table in sorted(tables(store) - SAVED - {"alembic_version", "workspaces"}):
+    for table in sorted(tables(store) - set(COLUMNS) - {"alembic_version", "workspaces"}):
         with closing(sqlite3.connect(store)) as db:
             db.execute("PRAGMA ignore_check_constraints = on")
             columns = list(db.execute(f"PRAGMA table_info({table})"))

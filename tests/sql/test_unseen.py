@@ -14,8 +14,8 @@ from mlflow.store.db import utils
 from mlmeta.errors import AuthenticationError, IncompatibleStoreError, UnreachableError
 from mlmeta.schema import Skipped
 from mlmeta.stores.sql import database, sqlite
+from mlmeta.stores.sql.known_tables import REVISIONS, tables_at
 from mlmeta.stores.sql.restorer import SqlTarget
-from mlmeta.stores.sql.unseen import _STEPS, expected
 from tests.sql.helpers import ALL, QUIET, backup, lines, records_of
 from tests.support.cli import Cli
 
@@ -56,13 +56,13 @@ def test_the_tables_of_each_revision_are_those_that_mlflow_makes(blank: Path) ->
 
     scripts = ScriptDirectory.from_config(utils._get_alembic_config(db_url=""))
     mlflows = [script.revision for script in scripts.walk_revisions()][::-1]
-    ours = [revision for revisions, _ in _STEPS for revision in revisions.split()]
+    ours = [revision for revisions, _ in REVISIONS for revision in revisions.split()]
     assert ours == mlflows[: len(ours)]
     with closing(sqlite3.connect(blank)) as db:
         there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert set(expected("of a newer MLflow")) <= there
-    assert expected("451aebb31d03") == []
-    assert expected("0a8213491aaa") == ["experiment_tags", "latest_metrics", "registered_models", "model_versions"]
+    assert set(tables_at("of a newer MLflow")) <= there
+    assert tables_at("451aebb31d03") == []
+    assert tables_at("0a8213491aaa") == ["experiment_tags", "latest_metrics", "registered_models", "model_versions"]
 
 
 def test_rows_hidden_by_a_policy_are_an_error(whole: str, reader: str) -> None:

@@ -19,14 +19,12 @@ from mlmeta.stores.sql.database import SQLITE, parse, reading_still
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import Records, read_histories
 from mlmeta.stores.sql.names import experiment_names, model_names
-from mlmeta.stores.sql.orphans import hidden_orphans, orphans
 from mlmeta.stores.sql.parallel_reads import Lanes, export_moment, lanes_at, read_in_parallel
 from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.reader import Reader
 from mlmeta.stores.sql.runs import RunReader
-from mlmeta.stores.sql.skipped import left_out
+from mlmeta.stores.sql.skipped import hidden_orphans, skipped
 from mlmeta.stores.sql.tables import EXPERIMENT_TABLE, LOGGED_MODEL_TABLE, MODEL_TABLE
-from mlmeta.stores.sql.unseen import unseen
 
 
 class SqlSource:
@@ -89,11 +87,7 @@ class SqlSource:
                 yield from chain.from_iterable(Reader(connection, tables, LOGGED_MODEL_TABLE).stream(limited))
             if selection.models:
                 yield from _models(connection, tables, limited, progress)
-            if selection.runs:
-                yield from left_out(connection, tables, limited)
-            yield from unseen(connection, tables)
-            if limited is None:
-                yield from orphans(connection, tables, selection)
+            yield from skipped(connection, tables, selection, limited)
             yield from tables.oddities.skipped()
             hidden = hidden_orphans(connection, tables) if limited is None else ()
             self._notices = (*tables.oddities.notices(), *hidden)

@@ -1,16 +1,37 @@
-"""What a database holds that a snapshot does not take: counted, so that nothing is dropped silently."""
+"""What a database holds that a snapshot does not take: named and counted, so that nothing is dropped silently.
+
+Kinds that this version of mlmeta does not save; other workspaces; tables that can't be read; and rows whose parent is
+gone, as SQLite enforces no foreign key unless told to, and people delete by hand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.sql.elements import ColumnElement
 
-from mlmeta.schema import Skipped
-from mlmeta.stores.sql.database_tables import Tables
-from mlmeta.stores.sql.known_tables import AUTH, AUTH_VERSION, AUTH_WORDS, NEVER, OWN_COLUMNS, PARTS, SAVED, WORDS
-from mlmeta.stores.sql.tables import DEFAULT_WORKSPACE
+from mlmeta.schema import Selection, Skipped
+from mlmeta.stores.sql.database_tables import Tables, by_bytes
+from mlmeta.stores.sql.known_tables import AUTH, AUTH_VERSION, NEVER, OWN_COLUMNS, PARTS, WORDS, tables_at
+from mlmeta.stores.sql.mapping import KindTable
+from mlmeta.stores.sql.oddities import shown
+from mlmeta.stores.sql.queries import rows_of
+from mlmeta.stores.sql.tables import (
+    COLUMNS,
+    DEFAULT_WORKSPACE,
+    EXPERIMENT_TABLE,
+    LOGGED_MODEL_TABLE,
+    MODEL_TABLE,
+    MODEL_VERSION_TABLE,
+    RUN_TABLE,
+)
+
+MOST = 20
+"""Orphans of one kind that are named; of more, the number is told."""
 
 _EXPERIMENT = "experiment_id"
 _UNREADABLE = """
@@ -20,36 +41,48 @@ AND relkind IN ('r', 'p') AND NOT has_table_privilege(oid, 'SELECT')
 """
 
 
-def left_out(connection: Connection, tables: Tables, experiment_ids: list[int] | None) -> Iterator[Skipped]:
-    """One `Skipped` for each kind of thing that is left out.
+def skipped(
+    connection: Connection, tables: Tables, selection: Selection, experiments: Sequence[int] | None
+) -> Iterator[Skipped]:
+    """All that is skipped, whatever was read.
 
     Args:
         connection: in a transaction.
-        tables: that exist.
-        experiment_ids: only what belongs to these is looked for; None: everything.
+        tables: of that database.
+        selection: what is saved.
+        experiments: ids; only what belongs to these is looked for. None: everything.
     """
-    names = _left_out_tables(tables)
-    if experiment_ids is not None:
+    if selection.runs:
+        yield from _unsupported(connection, tables, experiments)
+    yield from _unseen(connection, tables)
+    if experiments is None:
+        yield from _orphans(connection, tables, selection)
+
+
+def _unsupported(connection: Connection, tables: Tables, experiments: Sequence[int] | None) -> Iterator[Skipped]:
+    """One `Skipped` for each kind of thing that this version of mlmeta does not save."""
+    names = _unsupported_tables(tables)
+    if experiments is not None:
         names = [name for name in names if _EXPERIMENT in tables[name].c]
     closed = _unreadable(connection) & set(names)
-    counts = _counts(connection, [name for name in names if name not in closed], experiment_ids)
-    yield from _named(counts, tables)
+    counts = _counts(connection, [name for name in names if name not in closed], experiments)
+    yield from _named_with_parts(counts, tables)
     for name in sorted(closed):
         yield Skipped(kind=_words(name), id="*", reason=f"this user may not read the table {name}, which may have some")
-    if experiment_ids is None:
+    if experiments is None:
         yield from _other_workspaces(connection, tables)
 
 
-def _left_out_tables(tables: Tables) -> list[str]:
+def _unsupported_tables(tables: Tables) -> list[str]:
     """MLflow's tables that a snapshot does not hold, those of versions to come as well, in order."""
-    mlflows = set(SAVED) | NEVER | set(WORDS) | {part for part in PARTS if part not in AUTH}
-    if AUTH_VERSION in tables.names:
-        mlflows |= AUTH
-    unknown = {name for name in tables.names if name not in mlflows | AUTH}
+    mlflows = {*COLUMNS, *NEVER, *WORDS, *PARTS}
+    if AUTH_VERSION not in tables:
+        mlflows -= AUTH
+    unknown = tables.names - mlflows - AUTH
     while new := {name for name in unknown if _is_mlflows(name, tables, mlflows)}:
         mlflows |= new
         unknown -= new
-    return sorted((mlflows & tables.names) - SAVED - NEVER)
+    return sorted((mlflows & tables.names) - set(COLUMNS) - NEVER)
 
 
 def _is_mlflows(name: str, tables: Tables, mlflows: set[str]) -> bool:
@@ -64,22 +97,22 @@ def _unreadable(connection: Connection) -> set[str]:
     return set(connection.exec_driver_sql(_UNREADABLE).scalars())
 
 
-def _counts(connection: Connection, names: list[str], experiment_ids: list[int] | None) -> dict[str, int]:
+def _counts(connection: Connection, names: list[str], experiments: Sequence[int] | None) -> dict[str, int]:
     """The rows of each table that has any, asked for at once."""
     if not names:
         return {}
-    counts = (_count(name, experiment_ids).scalar_subquery() for name in names)
+    counts = (_count(name, experiments).scalar_subquery() for name in names)
     found = zip(names, connection.execute(sa.select(*counts)).one(), strict=True)
     return {name: count for name, count in found if count}
 
 
-def _count(name: str, experiment_ids: list[int] | None) -> sa.Select[int]:
+def _count(name: str, experiments: Sequence[int] | None) -> sa.Select[int]:
     table = sa.table(name, sa.column(_EXPERIMENT))
     query = sa.select(sa.func.count()).select_from(table)
-    return query if experiment_ids is None else query.where(table.c.experiment_id.in_(experiment_ids))
+    return query if experiments is None else query.where(table.c.experiment_id.in_(experiments))
 
 
-def _named(counts: dict[str, int], tables: Tables) -> Iterator[Skipped]:
+def _named_with_parts(counts: dict[str, int], tables: Tables) -> Iterator[Skipped]:
     """A line for each table, those that are a part of another's things on the same line."""
     parts: dict[str, list[str]] = {name: [] for name in counts}
     wholes = {name: _whole(name, tables, counts) for name in counts}
@@ -95,28 +128,139 @@ def _named(counts: dict[str, int], tables: Tables) -> Iterator[Skipped]:
 
 def _whole(name: str, tables: Tables, there: Iterable[str]) -> str:
     """The table whose things a table's rows are a part of; itself, where there is none with rows."""
-    known = name in WORDS or name in PARTS or name in AUTH
+    known = name in WORDS or name in PARTS
     wholes = [PARTS[name]] if name in PARTS else [] if known else sorted(tables.parents(name) - {name})
     found = next((whole for whole in wholes if whole in there), name)
     return found if found == name or known else _whole(found, tables, set(there) - {name})
 
 
 def _words(name: str) -> str:
-    return WORDS.get(name) or AUTH_WORDS.get(name) or name.replace("_", " ")
+    return WORDS.get(name) or name.replace("_", " ")
 
 
 def _other_workspaces(connection: Connection, tables: Tables) -> Iterator[Skipped]:
-    for name, words in {"experiments": "experiments", "registered_models": "registered models"}.items():
-        if name in tables and "workspace" in tables[name].c:
-            workspace = tables[name].c["workspace"]
+    for table in (EXPERIMENT_TABLE, MODEL_TABLE):
+        if table.name in tables and "workspace" in tables[table.name].c:
+            workspace = tables[table.name].c["workspace"]
             query = sa.select(workspace, sa.func.count()).where(workspace != DEFAULT_WORKSPACE).group_by(workspace)
             if counts := {str(found): count for found, count in connection.execute(query)}:
                 listed = ", ".join(f"{found} ({counts[found]})" for found in sorted(counts))
                 reason = f"{sum(counts.values())} are in other workspaces than `{DEFAULT_WORKSPACE}`"
-                yield Skipped(kind=words, id="*", reason=f"{reason}, which mlmeta does not save: {listed}")
+                reason += f", which mlmeta does not save: {listed}"
+                yield Skipped(kind=table.kind.many, id="*", reason=reason)
     if "workspaces" in tables:
-        column: sa.ColumnClause[str] = sa.column("name")
-        query = sa.select(column).select_from(sa.table("workspaces", column)).where(column != DEFAULT_WORKSPACE)
+        name: sa.ColumnClause[str] = sa.column("name")
+        query = sa.select(name).select_from(sa.table("workspaces", name)).where(name != DEFAULT_WORKSPACE)
         if names := sorted(connection.execute(query).scalars()):
             reason = f"there are others than `{DEFAULT_WORKSPACE}`, which mlmeta does not save: {', '.join(names)}"
             yield Skipped(kind="workspaces", id="*", reason=reason)
+
+
+def _unseen(connection: Connection, tables: Tables) -> Iterator[Skipped]:
+    """One `Skipped` for each table that the store has by its schema, and that can't be read.
+
+    It is hidden from the user (MySQL hides what a user has no right to), gone, or replaced by a view. MLflow's
+    `alembic_version` says what must be there all the same.
+    """
+    missing = [name for name in tables_at(tables.revision) if name not in tables] if tables.revision else []
+    views = set(sa.inspect(connection).get_view_names()) if missing else set()
+    for name in missing:
+        yield Skipped(kind="table", id=name, reason=_AS_VIEW if name in views else _GONE)
+
+
+_AS_VIEW = "there is a view in its place, which may show less than there is, so it was not read"
+_GONE = "a store of this schema has it, and it can't be seen: it is gone, or the user has no right to read it"
+
+
+@dataclass(frozen=True)
+class _Children:
+    """Rows that belong to those of another table, by a column that has the same name in both.
+
+    Args:
+        table: their name.
+        parent: the table of what they belong to.
+        words: what the rows are.
+    """
+
+    table: str
+    parent: KindTable[Any]
+    words: str
+
+    @property
+    def link(self) -> str:
+        return self.parent.names[0]
+
+
+_SHOWN: dict[KindTable[Any], KindTable[Any]] = {
+    RUN_TABLE: EXPERIMENT_TABLE,
+    LOGGED_MODEL_TABLE: EXPERIMENT_TABLE,
+    MODEL_VERSION_TABLE: MODEL_TABLE,
+}
+"""Kinds that MLflow still shows by their id when what they belong to is gone."""
+
+_HIDDEN = (
+    _Children("experiment_tags", EXPERIMENT_TABLE, "experiment tags"),
+    _Children("params", RUN_TABLE, "params"),
+    _Children("tags", RUN_TABLE, "tags"),
+    _Children("latest_metrics", RUN_TABLE, "metrics"),
+    _Children("logged_model_params", LOGGED_MODEL_TABLE, "params"),
+    _Children("logged_model_tags", LOGGED_MODEL_TABLE, "tags"),
+    _Children("logged_model_metrics", LOGGED_MODEL_TABLE, "metrics"),
+    _Children("registered_model_tags", MODEL_TABLE, "tags"),
+    _Children("registered_model_aliases", MODEL_TABLE, "aliases"),
+    _Children("model_version_tags", MODEL_TABLE, "version tags"),
+)
+"""Rows that MLflow shows to nobody then. What `mlflow gc` leaves behind (inputs, their tags and datasets) is not among
+them: every store that it ran on has some."""
+
+
+def _orphans(connection: Connection, tables: Tables, selection: Selection) -> Iterator[Skipped]:
+    """What MLflow shows by its id only, as what it belongs to is gone. A restore has no place for it: not saved."""
+    for table, parent in _SHOWN.items():
+        wanted = selection.models if parent is MODEL_TABLE else selection.runs
+        if wanted and table.name in tables:
+            found = _named_orphans(connection, tables, table, parent)
+            for name, reason in found[:MOST]:
+                yield Skipped(kind=table.kind.one, id=name, reason=reason)
+            if len(found) > MOST:
+                yield Skipped(kind=table.kind.one, id="*", reason=f"{len(found) - MOST:,} more like that")
+
+
+def _named_orphans(
+    connection: Connection, tables: Tables, table: KindTable[Any], parent: KindTable[Any]
+) -> list[tuple[str, str]]:
+    children = _Children(table.name, parent, table.kind.many)
+    columns = tables[table.name].c
+    query = sa.select(columns[table.names[table.key - 1]], columns[children.link])
+    found = []
+    for key, owner in rows_of(connection, query.where(_is_orphan(connection, tables, children))):
+        name = f"{owner} version {key}" if table is MODEL_VERSION_TABLE else str(key)
+        found.append((name, f"its {parent.kind.one} {shown(owner)} is gone, and it was not saved"))
+    return sorted(found)
+
+
+def hidden_orphans(connection: Connection, tables: Tables) -> tuple[str, ...]:
+    """A sentence for each kind of rows that MLflow shows to nobody, as what they belong to is gone."""
+    there = (children for children in _HIDDEN if {children.table, children.parent.name} <= tables.names)
+    return tuple(
+        f"{count:,} {children.words} belong to {children.parent.kind.many} that are gone: MLflow shows them nowhere"
+        for children in there
+        if (count := _orphan_count(connection, tables, children))
+    )
+
+
+def _orphan_count(connection: Connection, tables: Tables, children: _Children) -> int:
+    rows = sa.select(sa.func.count()).select_from(tables[children.table])
+    read = tables.read.get(children.table)  # of the big tables: where all rows were read, none is left
+    if read is not None and connection.execute(rows).scalar_one() == read:
+        return 0
+    return int(connection.execute(rows.where(_is_orphan(connection, tables, children))).scalar_one())
+
+
+def _is_orphan(connection: Connection, tables: Tables, children: _Children) -> ColumnElement[bool]:
+    """The condition for rows without a parent, in any workspace."""
+    here: ColumnElement[Any] = tables[children.table].c[children.link]
+    there: ColumnElement[Any] = tables[children.parent.name].c[children.link]
+    if connection.dialect.name == "mysql":  # which compares columns of two collations as bytes only
+        here, there = by_bytes(here, "mysql"), by_bytes(there, "mysql")
+    return sa.or_(here.is_(None), here.not_in(sa.select(there)))

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mlmeta.progress import Progress
-from mlmeta.schema import Line, Record, Selection, Skipped
+from mlmeta.schema import Line, Record, RegisteredModel, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.rewrite import Prefix
+
+Key = tuple[str, str]
+"""A record as a comparison names it: kind and id, such as ``("model version", "churn version 3")``."""
 
 FAIL = "fail"
 SKIP = "skip"
@@ -47,6 +50,8 @@ class Refusal(BaseModel):
         field: the only field of the record that is concerned, as a comparison names it; empty: the record as a whole.
         code: a stable word for machines.
         hint: what to do about it.
+        records: those that are concerned, where `kind` and `id` don't name it: the model of an alias, a model with all
+            its versions. Not part of the JSON output.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,26 +62,12 @@ class Refusal(BaseModel):
     field: str = ""
     code: str = "not_restored"
     hint: str = ""
+    records: tuple[Key, ...] = Field(default=(), exclude=True)
 
     @property
-    def subject(self) -> str:
-        """The id of the record that a comparison would find to differ."""
-        return self.id.rpartition("@")[0] if self.field.startswith("aliases[") else self.id
-
-    def explains(self, kind: str, identifier: str, field: str) -> bool:
-        """Whether a difference that a comparison finds is what this refusal told already.
-
-        Args:
-            kind: of the record that differs.
-            identifier: of that record.
-            field: that differs; empty: the record is missing.
-        """
-        if self.field.startswith("aliases["):
-            return (self.subject, self.field) == (identifier, field)
-        if self.id == identifier:
-            history = f"history of {self.field.removeprefix('metrics[').removesuffix(']')}"
-            return not self.field or field in {self.field, history}
-        return not self.field and kind == "model version" and identifier.rpartition(" version ")[0] == self.id
+    def concerned(self) -> tuple[Key, ...]:
+        """The records of which it tells, as a comparison names them."""
+        return self.records or ((self.kind, self.id),)
 
 
 def deleted_in_target(kind: str, record_id: str) -> Refusal:
@@ -94,6 +85,21 @@ def deleted_in_target(kind: str, record_id: str) -> Refusal:
         code="deleted_in_target",
         hint="--undelete makes what is deleted in the target active again",
     )
+
+
+def model_key(name: str) -> Key:
+    """A registered model as a comparison names it."""
+    return "registered model", name
+
+
+def version_key(name: str, number: int) -> Key:
+    """A version of a model, likewise."""
+    return "model version", f"{name} version {number}"
+
+
+def model_keys(model: RegisteredModel) -> tuple[Key, ...]:
+    """A registered model and all its versions."""
+    return model_key(model.name), *(version_key(model.name, version.version) for version in model.versions)
 
 
 class Plan(BaseModel):
@@ -126,14 +132,10 @@ class Plan(BaseModel):
     notes: tuple[str, ...] = ()
 
 
-Key = tuple[str, str]
-"""A record as a comparison names it: kind and id, such as ``("model version", "churn version 3")``."""
-
-
 class Report(BaseModel):
     """What a restore did.
 
-    Whatever of the snapshot is neither in `before` nor left out was written by this restore, which must find it again.
+    Whatever of the snapshot is neither in `existing` nor refused was written by this restore, which must find it again.
 
     Args:
         created: how many of each kind were written.
@@ -141,9 +143,8 @@ class Report(BaseModel):
         undeleted: how many that were deleted in the target are active again.
         refused: what the target did not take.
         notes: what a person should know.
-        before: records that were in the target before this restore: where they differ, people changed them since.
+        existing: records that were in the target before this restore: where they differ, people changed them since.
         completed: fields of these that this restore wrote all the same, such as ``aliases[champion]``.
-        left_out: records that were not written, as `refused` tells in its own words.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -153,9 +154,8 @@ class Report(BaseModel):
     undeleted: dict[str, int] = {}
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
-    before: Set[Key] = frozenset()
+    existing: Set[Key] = frozenset()
     completed: Set[tuple[str, str, str]] = frozenset()
-    left_out: Set[Key] = frozenset()
 
 
 Readback = Callable[[Selection], Iterator[Record | Skipped]]

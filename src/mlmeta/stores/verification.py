@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mlmeta.schema import (
     Experiment,
@@ -22,7 +22,7 @@ from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selected import Selected
 from mlmeta.snapshot.walking import Merge, with_histories
-from mlmeta.stores.target import Refusal, Report
+from mlmeta.stores.target import Key, Report, version_key
 
 MOST_NAMED = 1000
 
@@ -39,6 +39,8 @@ class Difference(BaseModel):
         field: which field; empty: the whole record is missing, or there twice.
         expected: what the snapshot says, shortened.
         found: what the target says, shortened.
+        metric: the metric's field, where its history differs: a refusal of a point names that. Not part of the JSON
+            output.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +50,7 @@ class Difference(BaseModel):
     field: str = ""
     expected: str = ""
     found: str = ""
+    metric: str = Field(default="", exclude=True)
 
     def __str__(self) -> str:
         """In one line."""
@@ -111,22 +114,20 @@ class Told:
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self._refused: dict[str, list[Refusal]] = {}
+        self._refused: dict[Key, set[str]] = {}
         for refusal in report.refused:
-            self._refused.setdefault(refusal.subject, []).append(refusal)
+            for key in refusal.concerned:
+                self._refused.setdefault(key, set()).add(refusal.field)
 
     def explains(self, difference: Difference) -> bool:
-        """Whether it was left out, or refused by the target."""
-        if (difference.kind, difference.id) in self._report.left_out:
-            return True
-        model, _, _ = difference.id.rpartition(" version ")
-        told = [*self._refused.get(difference.id, ()), *self._refused.get(model, ())]
-        return any(refusal.explains(difference.kind, difference.id, difference.field) for refusal in told)
+        """Whether the target refused the record or what differs in it."""
+        told = self._refused.get((difference.kind, difference.id), set())
+        return not told.isdisjoint({"", difference.field, difference.metric})
 
     def is_older(self, difference: Difference) -> bool:
         """Whether it is about something that this restore did not write."""
         key = (difference.kind, difference.id)
-        return key in self._report.before and (*key, difference.field) not in self._report.completed
+        return key in self._report.existing and (*key, difference.field) not in self._report.completed
 
 
 class _Comparer:
@@ -253,7 +254,9 @@ class _Comparer:
         shown = {"expected": f"{len(points)} points", "found": f"{len(points & there)} of them"}
         more = len(there - points)
         shown["found"] += f" and {more} others" if more else ""
-        difference = Difference(kind="run", id=run.run.run_id, field=f"history of {key}", **shown)
+        difference = Difference(
+            kind="run", id=run.run.run_id, field=f"history of {key}", metric=f"metrics[{key}]", **shown
+        )
         self._differ(difference, is_more=points <= there)
         return False
 
@@ -269,14 +272,14 @@ class _Comparer:
         return self._fields("registered model", "models", expected.name, (wanted, actual)) and same
 
     def _version(self, name: str, expected: ModelVersion, found: ModelVersion | None) -> bool:
-        identifier = f"{name} version {expected.version}"
+        kind, identifier = version_key(name, expected.version)
         if found is None:
-            self._missing("model version", identifier)
+            self._missing(kind, identifier)
             return False
-        self._compared["model version"] += 1
+        self._compared[kind] += 1
         pair = (dict(expected), dict(found))
-        same = self._fields("model version", "model versions", identifier, pair)
-        self._matching["model version"] += same
+        same = self._fields(kind, "model versions", identifier, pair)
+        self._matching[kind] += same
         return same
 
 

@@ -142,7 +142,7 @@ class State:
         version_sources: the sources of those versions that others refer to, by name and number.
         rewriter: for artifact locations.
         active_in_deleted: target ids of runs that are active in an experiment that will be deleted.
-        before: what was in the target before this restore, as a comparison names it.
+        existing: what was in the target before this restore, as a comparison names it.
         completed: fields of these that this restore wrote.
     """
 
@@ -168,7 +168,7 @@ class State:
     active_in_deleted: list[str] = field(default_factory=list)
     created: Counter[str] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
-    before: set[Key] = field(default_factory=set)
+    existing: set[Key] = field(default_factory=set)
     completed: set[tuple[str, str, str]] = field(default_factory=set)
     undeleted: Counter[str] = field(default_factory=Counter)
     refused: list[Refusal] = field(default_factory=list)
@@ -187,17 +187,20 @@ class State:
             identifier: of that record, likewise.
         """
         self.present[plural] += 1
-        self.before.add((kind, identifier))
+        self.existing.add((kind, identifier))
 
     def is_active_again(self, plural: str, kind: str, identifier: str) -> None:
         """Count a record that was deleted in the target; see `was_there`."""
         self.undeleted[plural] += 1
-        self.before.add((kind, identifier))
+        self.existing.add((kind, identifier))
         self.completed.add((kind, identifier, "lifecycle_stage"))
 
-    def refuse(self, kind: str, identifier: str, reason: str, field: str = "", *, hint: str = "") -> None:
+    def refuse(
+        self, kind: str, identifier: str, reason: str, field: str = "", *, hint: str = "", records: tuple[Key, ...] = ()
+    ) -> None:
         """Note something that the target did not take."""
-        self.refused.append(Refusal(kind=kind, id=identifier, reason=reason, field=field, hint=hint))
+        refusal = Refusal(kind=kind, id=identifier, reason=reason, field=field, hint=hint, records=records)
+        self.refused.append(refusal)
 
     def refuse_run(self, run: Run, fate: Fate) -> None:
         """Note that a run is left as it is, where that is its fate."""

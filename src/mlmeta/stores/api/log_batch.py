@@ -177,7 +177,7 @@ def _send(connection: Connection, run_id: str, batch: Batch) -> None:
 
 def _refusal(batch: Batch, name: str, reason: str) -> Refusal:
     kind, field = _what(batch)
-    return Refusal(kind=kind, id=name, reason=reason, field=field)
+    return Refusal(kind=kind, id=name, reason=reason, field=field, records=(("run", name),))
 
 
 def _what(batch: Batch) -> tuple[str, str]:

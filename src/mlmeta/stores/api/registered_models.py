@@ -18,6 +18,7 @@ from mlmeta.stores.api.model_sources import DATABASE_HINT, Repointed, is_same_ru
 from mlmeta.stores.api.name_rules import accepted, alias_obstacle
 from mlmeta.stores.api.numbers import Numbers
 from mlmeta.stores.api.paging import name_filter
+from mlmeta.stores.target import model_key, model_keys
 
 _PAGE = 1000
 
@@ -70,7 +71,8 @@ class ModelRestorer:
         except MlflowException as error:
             self._connection.check()
             hint = diagnosis.advice(error, DATABASE_HINT)
-            self._state.refuse("registered model", model.name, self._connection.reason(error), hint=hint)
+            reason = self._connection.reason(error)
+            self._state.refuse("registered model", model.name, reason, hint=hint, records=model_keys(model))
             return
         ours = {v.version for v in model.versions if self._restore_version(model.name, v, held)}
         if count := held.numbers.fillers:
@@ -193,7 +195,8 @@ class ModelRestorer:
             self._set_mark(model.name, restore_tags.filled(held.numbers.last, entity.last_updated_timestamp))
         except MlflowException as error:
             self._connection.check()
-            self._state.refuse("registered model", model.name, f"not marked as done: {self._connection.reason(error)}")
+            reason = f"not marked as done: {self._connection.reason(error)}"
+            self._state.refuse("registered model", model.name, reason, records=model_keys(model))
 
     def _set_mark(self, name: str, value: str) -> None:
         from mlflow.entities.model_registry import RegisteredModelTag
@@ -226,7 +229,8 @@ class ModelRestorer:
                 self._connection.check()
                 refused = self._connection.reason(error)
             if refused:
-                self._state.refuse("alias", f"{model.name}@{alias}", refused, f"aliases[{alias}]")
+                concerned = (model_key(model.name),)
+                self._state.refuse("alias", f"{model.name}@{alias}", refused, f"aliases[{alias}]", records=concerned)
 
     def _set_alias(self, name: str, alias: str, number: int) -> None:
         if self._writes:

@@ -125,7 +125,7 @@ class ApiTarget:
             undeleted=dict(state.undeleted),
             refused=tuple(state.refused),
             notes=tuple(state.notes),
-            before=state.before,
+            existing=state.existing,
             completed=state.completed,
         )
 

@@ -167,15 +167,16 @@ def count(run: Run, fate: Fate, state: State) -> None:
 
 def foreseen(run: Run, state: State) -> Iterator[Refusal]:
     """What of a run that is to be filled a server can't be given."""
+    about = {"id": run.run_id, "records": (("run", run.run_id),)}
     if _status(run.status) is None:
         reason = f"MLflow knows no status {run.status!r}; the run stays RUNNING"
-        yield Refusal(kind="run's status", id=run.run_id, reason=reason, field="status")
+        yield Refusal(kind="run's status", reason=reason, field="status", **about)
     for reason in filter(None, map(_dataset_obstacle, run.dataset_inputs)):
-        yield Refusal(kind="run's dataset", id=run.run_id, reason=reason, field="dataset_inputs")
+        yield Refusal(kind="run's dataset", reason=reason, field="dataset_inputs", **about)
     models = {m.model_id for m in run.model_inputs} | {m.model_id for m in run.model_outputs}
     if not models <= state.coming_models:
         reason = "the snapshot lacks some of the logged models that it used or made, or has them as deleted"
-        yield Refusal(kind="run's logged models", id=run.run_id, reason=reason, field="model_outputs")
+        yield Refusal(kind="run's logged models", reason=reason, field="model_outputs", **about)
 
 
 def plan_run(item: RunLines, state: State) -> None:

@@ -20,6 +20,7 @@ from mlmeta.snapshot.reader import RunLines
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.outcome import Outcome
 from mlmeta.stores.sql.stored import StoredForm
+from mlmeta.stores.target import model_key, model_keys, version_key
 
 _FIELDS: dict[str, dict[str, str]] = {
     "experiments": {
@@ -211,7 +212,9 @@ class Fitting:
     def _models(self, records: Iterable[RegisteredModel]) -> Iterator[RegisteredModel]:
         for record in records:
             stored = self._form.model(record)
-            if self._fits("registered model", record.name, "registered_models", stored):
+            if problem := self._problem("registered_models", stored):
+                self._outcome.misfit(*model_key(record.name), f"it {problem}", records=model_keys(record))
+            else:
                 yield self._model(record, stored)
 
     def _model(self, record: RegisteredModel, stored: RegisteredModel) -> RegisteredModel:
@@ -234,14 +237,15 @@ class Fitting:
         bad |= {alias: f"it {problem}" for alias, problem in equal.items()}
         bad |= {a: f"its version {v} is left out" for a, v in record.aliases.items() if v in gone and a not in bad}
         for alias, problem in bad.items():
-            self._outcome.misfit("alias", f"{record.name}@{alias}", problem, f"aliases[{alias}]")
+            concerned = (model_key(record.name),)
+            self._outcome.misfit("alias", f"{record.name}@{alias}", problem, f"aliases[{alias}]", concerned)
         return {a: v for a, v in record.aliases.items() if a not in bad} if bad else record.aliases
 
     def _version(self, name: str, record: ModelVersion, stored: ModelVersion) -> ModelVersion | None:
-        identifier = f"{name} version {record.version}"
-        if not self._fits("model version", identifier, "model_versions", stored):
+        key = version_key(name, record.version)
+        if not self._fits(*key, "model_versions", stored):
             return None
-        return _with(record, tags=self._pairs("model_version_tags", ("model version", identifier, "tag"), record.tags))
+        return _with(record, tags=self._pairs("model_version_tags", (*key, "tag"), record.tags))
 
     def _fits(self, kind: str, identifier: str, table: str, stored: Record) -> bool:
         """Whether a record fits as a whole; named, if not."""

@@ -31,9 +31,8 @@ class Outcome:
         matched_runs: runs of the snapshot whose id the target has.
         undeleted: how many of each kind become active again.
         changed: how many of those that are there were changed since the snapshot.
-        before: what the target has already, as a comparison names it; see `Report`.
+        existing: what the target has already, as a comparison names it; see `Report`.
         completed: fields of these that are written all the same.
-        aside: what conflicts keep from being written.
     """
 
     undelete: bool = False
@@ -46,9 +45,8 @@ class Outcome:
     matched_runs: int = 0
     undeleted: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
-    before: set[Key] = field(default_factory=set)
+    existing: set[Key] = field(default_factory=set)
     completed: set[tuple[str, str, str]] = field(default_factory=set)
-    aside: set[Key] = field(default_factory=set)
 
     def was_there(self, plural: str, key: Key, found: Sequence[Change] = (), *, deleted: bool = False) -> bool:
         """Note a record that the target has already. Whether it is to be made active again.
@@ -59,7 +57,7 @@ class Outcome:
             found: what was changed since.
             deleted: whether the snapshot has it active and the target has it deleted.
         """
-        self.before.add(key)
+        self.existing.add(key)
         self.changed[plural] += any(change.field not in INCIDENTAL for change in found)
         if deleted and self.undelete:
             self.undeleted[plural] += 1
@@ -79,16 +77,16 @@ class Outcome:
             reason: why it can't be written.
             keys: what is not written for it, as a comparison names it.
         """
-        self.aside.update(keys)
-        self.conflicts.append(Refusal(kind=kind, id=record_id, reason=reason))
+        self.conflicts.append(Refusal(kind=kind, id=record_id, reason=reason, records=keys))
 
     def leave_out(self, kind: str, record_id: str, reason: str, field: str) -> None:
         """Note something that can't be written."""
         self.left_out.append(Refusal(kind=kind, id=record_id, reason=reason, field=field))
 
-    def misfit(self, kind: str, record_id: str, reason: str, field: str = "") -> None:
+    def misfit(self, kind: str, record_id: str, reason: str, field: str = "", records: tuple[Key, ...] = ()) -> None:
         """Note something that the database can't hold."""
-        self.misfits.append(Refusal(kind=kind, id=record_id, reason=reason, field=field, code="does_not_fit"))
+        refusal = Refusal(kind=kind, id=record_id, reason=reason, field=field, code="does_not_fit", records=records)
+        self.misfits.append(refusal)
 
     @property
     def refused(self) -> tuple[Refusal, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence, Set
 
 from mlmeta.schema import LoggedModel, LoggedModelMetric
@@ -11,6 +11,7 @@ from mlmeta.stores.sql.holdings import Holdings
 from mlmeta.stores.sql.outcome import Outcome, Sink
 from mlmeta.stores.sql.stored import StoredForm, same
 from mlmeta.stores.sql.tables import LOGGED_MODEL_TABLE
+from mlmeta.stores.target import Key
 
 
 class LoggedModelStep:
@@ -40,7 +41,7 @@ class LoggedModelStep:
         self._sink = sink
         self._form = form
         self._experiments = experiments
-        self._shut_out: Counter[str] = Counter()
+        self._shut_out: defaultdict[str, list[Key]] = defaultdict(list)
 
     def take(self, models: Sequence[LoggedModel]) -> None:
         """Decide about a batch."""
@@ -52,8 +53,7 @@ class LoggedModelStep:
             if model.model_id in existing:
                 self._take_existing(stored, existing[model.model_id], runs)
             elif model.experiment_id not in self._experiments:
-                self._shut_out[model.experiment_id] += 1
-                self._outcome.aside.add(("logged model", model.model_id))
+                self._shut_out[model.experiment_id].append(("logged model", model.model_id))
             elif problem := LOGGED_MODEL_TABLE.state_problem(stored):
                 self._outcome.misfit("logged model", stored.model_id, f"it {problem}")
             else:
@@ -99,9 +99,9 @@ class LoggedModelStep:
 
     def finish(self) -> None:
         """Name the experiments whose logged models could not be written with them."""
-        for experiment_id, count in self._shut_out.items():
-            place = f"of experiment {experiment_id}"
-            self._outcome.conflict("logged models", place, f"{count} have no place without it")
+        for experiment_id, models in self._shut_out.items():
+            reason = f"{len(models)} have no place without it"
+            self._outcome.conflict("logged models", f"of experiment {experiment_id}", reason, *models)
 
 
 def _missing(stored: LoggedModel, found: LoggedModel) -> tuple[LoggedModelMetric, ...]:

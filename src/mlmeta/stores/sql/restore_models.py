@@ -10,7 +10,7 @@ from mlmeta.stores.sql.holdings import Holdings
 from mlmeta.stores.sql.limits import Limits, Names
 from mlmeta.stores.sql.outcome import Missing, Outcome, Sink
 from mlmeta.stores.sql.stored import same
-from mlmeta.stores.target import RENAME, Key
+from mlmeta.stores.target import RENAME, Key, model_key, model_keys, version_key
 
 _NO_STAGE = {None, "", "None"}
 
@@ -72,9 +72,8 @@ class ModelStep:
         if self._renames:
             self._rename(model, found.get(model.name + self._suffix))
             return
-        keys = [_key(model.name, version.version) for version in model.versions]
         reason = f"its name is {other!r} to the target's collation"
-        self._outcome.conflict("model", model.name, reason, _key(model.name), *keys)
+        self._outcome.conflict("model", model.name, reason, *model_keys(model))
 
     def _rename(self, model: RegisteredModel, there: RegisteredModel | None) -> None:
         renamed = model.model_copy(update={"name": model.name + self._suffix})
@@ -90,9 +89,9 @@ class ModelStep:
         self._sink.model(model)
 
     def _present(self, model: RegisteredModel) -> None:
-        self._outcome.was_there("models", _key(model.name))
+        self._outcome.was_there("models", model_key(model.name))
         for version in model.versions:
-            self._outcome.was_there("model versions", _key(model.name, version.version))
+            self._outcome.was_there("model versions", version_key(model.name, version.version))
 
     def _join(self, model: RegisteredModel, there: RegisteredModel, own: str = "") -> None:
         """Add what the target's model of that name lacks. What it has stays, also where people changed it since.
@@ -106,8 +105,7 @@ class ModelStep:
         found = changes(_bare(model), _bare(there))
         if reason := others(found):
             reason = f"the target has a model of that name with other content: {reason}"
-            keys = [_key(own, version.version) for version in model.versions]
-            self._outcome.conflict("model", own, reason, _key(own), *keys)
+            self._outcome.conflict("model", own, reason, *model_keys(model.model_copy(update={"name": own})))
             return
         missing = Missing(tags={k: v for k, v in model.tags.items() if k not in there.tags})
         kept = self._versions(model, there, own, missing)
@@ -115,8 +113,8 @@ class ModelStep:
         missing.aliases.update(new)
         added = {*(f"tags[{key}]" for key in missing.tags), *(f"aliases[{alias}]" for alias in new)}
         self._outcome.created["model aliases"] += len(new)
-        self._complete(_key(own), added)
-        self._outcome.was_there("models", _key(own), [change for change in found if change.field not in added])
+        self._complete(model_key(own), added)
+        self._outcome.was_there("models", model_key(own), [change for change in found if change.field not in added])
         if missing != Missing():
             self._sink.complete_model(model, missing)
 
@@ -131,7 +129,7 @@ class ModelStep:
                 self._outcome.created["model versions"] += 1
                 missing.versions.add(version.version)
             elif reason := others(changes(version, found)):
-                key = _key(own, version.version)
+                key = version_key(own, version.version)
                 self._outcome.conflict(*key, f"the target has another version of that number: {reason}", key)
                 continue
             else:
@@ -152,7 +150,7 @@ class ModelStep:
             missing.stages[version.version] = stage
             self._outcome.created["model stages"] += 1
             added.add("current_stage")
-        key = _key(own, version.version)
+        key = version_key(own, version.version)
         self._complete(key, added)
         left = [change for change in changes(version, found) if change.field not in added]
         self._outcome.was_there("model versions", key, left)
@@ -171,7 +169,3 @@ def is_other(model: RegisteredModel, there: RegisteredModel) -> bool:
 
 def _bare(model: RegisteredModel) -> RegisteredModel:
     return model.model_copy(update={"versions": ()})
-
-
-def _key(name: str, number: int | None = None) -> Key:
-    return ("registered model", name) if number is None else ("model version", f"{name} version {number}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mlmeta.schema import Run
@@ -16,6 +16,7 @@ from mlmeta.stores.sql.outcome import Nowhere, Outcome, Sink
 from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.stored import StoredForm, StoredHistories, same, same_histories
 from mlmeta.stores.sql.tables import RUN_TABLE
+from mlmeta.stores.target import Key
 
 
 class RunStep:
@@ -37,7 +38,7 @@ class RunStep:
         self._sink = sink
         self._form = form
         self._experiments = experiments
-        self._shut_out: Counter[str] = Counter()
+        self._shut_out: defaultdict[str, list[Key]] = defaultdict(list)
         self._dataset_contents: dict[str, bytes] = {}
         self.coming: set[str] = set()
         """Ids of the runs that a plan would have written."""
@@ -56,8 +57,7 @@ class RunStep:
             if item.run.run_id in existing:
                 self._take_existing(run, item, next(theirs))
             elif item.run.experiment_id not in self._experiments:
-                self._shut_out[item.run.experiment_id] += 1
-                self._outcome.aside.add(("run", run.run_id))
+                self._shut_out[item.run.experiment_id].append(("run", run.run_id))
             else:
                 self._take_new(run, item, left)
 
@@ -115,8 +115,9 @@ class RunStep:
 
     def finish(self) -> None:
         """Name the experiments whose runs could not be written with them."""
-        for experiment_id, count in self._shut_out.items():
-            self._outcome.conflict("runs", f"of experiment {experiment_id}", f"{count} runs have no place without it")
+        for experiment_id, runs in self._shut_out.items():
+            reason = f"{len(runs)} runs have no place without it"
+            self._outcome.conflict("runs", f"of experiment {experiment_id}", reason, *runs)
 
 
 def has_models(run: Run) -> bool:

@@ -215,7 +215,6 @@ def _report(outcome: Outcome) -> Report:
         undeleted=dict(outcome.undeleted),
         refused=outcome.refused,
         notes=tuple(outcome.notes),
-        before=outcome.before,
+        existing=outcome.existing,
         completed=outcome.completed,
-        left_out=outcome.aside,
     )

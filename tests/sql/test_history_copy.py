@@ -18,8 +18,8 @@ from mlmeta.schema import Experiment, HistoryLine, LatestMetric, MetricHistory, 
 from mlmeta.snapshot.reader import RunLines, Snapshot
 from mlmeta.stores.sql.metric_rows import history_rows
 from mlmeta.stores.sql.postgres import TYPES, copy_histories
-from mlmeta.stores.sql.postgres_target import make_schema
 from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.sql.schema import make_schema
 from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.sql.tables import COLUMNS
 from tests.sql.helpers import ALL, QUIET, backup, digests, snapshot_of, tables

@@ -16,9 +16,8 @@ import sqlalchemy as sa
 
 from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.parallel_reads import export_moment
-from mlmeta.stores.sql.postgres_target import make_schema
 from mlmeta.stores.sql.restorer import SqlTarget
-from mlmeta.stores.sql.schema import ensure_schema
+from mlmeta.stores.sql.schema import ensure_schema, make_schema
 from mlmeta.stores.sql.writing import writing
 from tests.sql.helpers import ALL, QUIET, backup, digests
 from tests.support.server import free_port

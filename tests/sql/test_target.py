@@ -23,11 +23,10 @@ from mlmeta.schema import (
     Selection,
 )
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.stores.sql import postgres_target as postgres_module
+from mlmeta.stores.sql import schema
 from mlmeta.stores.sql.database import parse
-from mlmeta.stores.sql.postgres_target import make_schema
 from mlmeta.stores.sql.restorer import SqlTarget
-from mlmeta.stores.sql.schema import create_schema
+from mlmeta.stores.sql.schema import create_schema, make_schema
 from mlmeta.stores.sql.writing import writing
 from mlmeta.stores.target import RestoreOptions
 from tests.sql.helpers import ALL, QUIET, backup, digests, dump, lines, records_of, snapshot_of, tables
@@ -396,7 +395,7 @@ def test_the_statements_that_are_kept_make_the_same_schema(
     with writing(parse(first)) as connection:
         make_schema(connection, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
-    monkeypatch.delattr(postgres_module, "create_schema_within")
+    monkeypatch.delattr(schema, "_migrate_within")
     with writing(parse(second)) as connection:
         make_schema(connection, tmp_path)
     assert catalogue(second) == catalogue(first)

@@ -18,12 +18,11 @@ from mlmeta.stores.sql.compare import restored
 from mlmeta.stores.sql.database import SQLITE, parse, reading_still
 from mlmeta.stores.sql.holdings import Holdings
 from mlmeta.stores.sql.limits import Limits, limits_of, limits_of_new
-from mlmeta.stores.sql.new_store import NewFile, remove_unfinished
+from mlmeta.stores.sql.new_store import NewFile, remove_unfinished, without_indexes
 from mlmeta.stores.sql.outcome import Nowhere, Outcome
 from mlmeta.stores.sql.parallel_reads import export_moment, lanes_at
-from mlmeta.stores.sql.postgres_target import make_schema, without_indexes
 from mlmeta.stores.sql.queries import BATCH
-from mlmeta.stores.sql.schema import State, copy_blank, ensure_schema, makes_schema_within, quiet_migrations, state_of
+from mlmeta.stores.sql.schema import ensure_schema, holds_store, make_schema, makes_schema_within
 from mlmeta.stores.sql.tables import COLUMNS
 from mlmeta.stores.sql.walk import walk
 from mlmeta.stores.sql.writer import RowWriter
@@ -116,8 +115,7 @@ class SqlTarget:
         alone = briefly or self._made
         reading = self._database.reading() if alone else self._reading_still()
         with reading as connection:
-            empty = state_of(connection, self._database.shown) is State.EMPTY
-            yield None if empty else connection
+            yield connection if holds_store(connection, self._database.shown) else None
 
     @contextlib.contextmanager
     def _reading_still(self) -> Iterator[Connection]:
@@ -155,18 +153,16 @@ class SqlTarget:
     @contextlib.contextmanager
     def _made_schema(self, connection: Connection, progress: Progress) -> Iterator[None]:
         """In the one transaction, MLflow's schema where there is none; PostgreSQL's biggest tables are filled bare."""
-        if state_of(connection, self._database.shown) is State.READY:
+        if holds_store(connection, self._database.shown):
             there = sa.inspect(connection).get_table_names()
             locks_of(connection, self._database, progress).tables([name for name in COLUMNS if name in there])
             yield
             return
         progress.phase("making MLflow's tables")
+        make_schema(connection)
         if self._database.kind == SQLITE:
-            copy_blank(connection)
             yield
             return
-        with quiet_migrations():
-            make_schema(connection)
         with without_indexes(connection, _BIG):
             yield
             progress.phase("making indexes")

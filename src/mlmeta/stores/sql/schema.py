@@ -3,59 +3,64 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
-from collections.abc import Iterator
-from enum import Enum
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 
-from mlmeta.errors import IncompatibleStoreError
+from mlmeta.errors import IncompatibleStoreError, InternalError
 from mlmeta.progress import Progress
 from mlmeta.stores.sql.database import POSTGRESQL, SQLITE, Database
-from mlmeta.stores.sql.schema_cache import blank_store, copy_to, revision_of, statements_of
-from mlmeta.stores.sql.unfinished import is_unfinished, marked
+from mlmeta.stores.sql.schema_cache import (
+    CACHE,
+    blank_store,
+    copy_to,
+    keep,
+    kept,
+    revision_of,
+    statements_name,
+    statements_of,
+)
+from mlmeta.stores.sql.sqlite import hasty_engine
 from mlmeta.stores.sql.writing import writing
 
-_CACHE_KIB = 32 * 1024
+_UNFINISHED = "mlmeta_unfinished"
+"""A table that marks a MySQL database for as long as MLflow's tables are made there.
+
+MySQL commits whenever a table is made or altered, and MLflow's migrations can't go on from the middle of one of them.
+So a restore that finds this table, and no row yet, knows that a killed one left the schema half-made, and begins anew.
+"""
 
 
-class State(Enum):
-    """What a target database is."""
-
-    EMPTY = "empty"
-    """It holds no MLflow store yet."""
-    READY = "ready"
-    """It holds a store of the installed MLflow's schema."""
-
-
-def state_of(connection: Connection, shown: str) -> State:
-    """What a database is.
+def holds_store(connection: Connection, shown: str) -> bool:
+    """Whether a database holds a store of the installed MLflow's schema; False: it is free for one.
 
     Raises:
         IncompatibleStoreError: it holds a store of another MLflow version, or something else under MLflow's names.
     """
     names = set(sa.inspect(connection).get_table_names())
-    if not names & {"experiments", "runs", "alembic_version"} or is_unfinished(connection, names):
-        return State.EMPTY
+    if not names & {"experiments", "runs", "alembic_version"} or _is_unfinished(connection, names):
+        return False
     if "alembic_version" not in names:
-        return _without_revision(connection, shown, names)
+        _require_no_rows(connection, shown, names)
+        return False
     found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
     _check_revision(str(found), shown)
-    return State.READY
+    return True
 
 
-def _without_revision(connection: Connection, shown: str, names: set[str]) -> State:
+def _require_no_rows(connection: Connection, shown: str, names: set[str]) -> None:
     """The beginning of a schema that MLflow did not get to finish is as good as empty; anything else is not."""
     for name in names & {"experiments", "runs"}:
-        if connection.execute(sa.select(sa.func.count()).select_from(sa.table(name))).scalar_one():
+        if _has_rows(connection, name):
             raise IncompatibleStoreError(
                 f"{shown} has a table `{name}` with rows, but is not an MLflow store of version 1.0 or newer",
                 hint="restore into an empty database",
             )
-    return State.EMPTY
 
 
 def _check_revision(found: str, shown: str) -> None:
@@ -82,38 +87,6 @@ def _is_known(revision: str) -> bool:
     return any(known.revision == revision for known in script.walk_revisions())
 
 
-def ensure_schema(database: Database, progress: Progress | None = None) -> None:
-    """Have MLflow make its tables in a database that has none.
-
-    MLflow's migrations commit as they go; interrupted, they leave an unfinished schema without a single row, which
-    the next call makes anew.
-
-    Args:
-        database: to be a store.
-        progress: told where somebody has to be waited for.
-
-    Raises:
-        IncompatibleStoreError: see `state_of`.
-        MlmetaError: the database can't be used.
-    """
-    with database.errors():
-        if database.kind == SQLITE:  # a lock in the database would keep MLflow out as well: it has one of its own
-            if _state(database) is State.EMPTY:
-                create_schema(sa.create_engine(database.url, poolclass=sa.NullPool), locked=True)
-            return
-        with writing(
-            database, progress
-        ):  # lets one restore in at a time; it must not read: MLflow alters tables beside it
-            if _state(database) is State.EMPTY:
-                with marked(database.engine(), {table for table, _ in blank_columns()}):
-                    create_schema(database.engine())
-
-
-def _state(database: Database) -> State:
-    with database.reading() as connection:
-        return state_of(connection, database.shown)
-
-
 def makes_schema_within(database: Database) -> bool:
     """Whether a database without any table gets its schema in the transaction that fills it.
 
@@ -126,11 +99,166 @@ def makes_schema_within(database: Database) -> bool:
         return not sa.inspect(connection).get_table_names()
 
 
-def copy_blank(connection: Connection) -> None:
-    """Make all of MLflow's tables in a SQLite database without any, in the transaction of this connection."""
-    with blank_store(_make_blank) as blank:
-        for statement in statements_of(blank):
-            connection.exec_driver_sql(statement)
+def make_schema(connection: Connection, cache: Path = CACHE) -> None:
+    """Make all of MLflow's tables, in the transaction of this connection: as MLflow did it before, if it did.
+
+    Args:
+        connection: to a SQLite or PostgreSQL database without any table.
+        cache: where the statements for PostgreSQL are kept.
+    """
+    if connection.dialect.name == SQLITE:
+        with blank_store(_make_blank) as blank:
+            for statement in statements_of(blank):
+                connection.exec_driver_sql(statement)
+        return
+    version = ".".join(map(str, connection.dialect.server_version_info or ()))
+    name = statements_name(f"{connection.dialect.name} {version} {connection.dialect.driver}")
+    if found := kept(name, cache):
+        for statement, parameters in json.loads(found.read_bytes()):
+            connection.exec_driver_sql(statement, parameters)
+        return
+    with _recorded(connection) as statements:
+        _migrate_within(connection)
+    text = json.dumps(statements, default=_no_json)
+    keep(name, lambda path: path.write_text(text), cache)
+
+
+@contextlib.contextmanager
+def _recorded(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that are executed in the block, but for those that only look."""
+    statements: list[tuple[str, Any]] = []
+
+    def record(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        if not statement.lstrip().upper().startswith(("SELECT", "SHOW")):
+            statements.append((statement, parameters))
+
+    sa.event.listen(connection, "before_cursor_execute", record)
+    try:
+        yield statements
+    finally:
+        sa.event.remove(connection, "before_cursor_execute", record)
+
+
+def _no_json(value: object) -> object:
+    raise InternalError(f"MLflow's migrations have a parameter that can't be kept: {value!r}")
+
+
+def _migrate_within(connection: Connection) -> None:
+    """Have MLflow make all its tables in a PostgreSQL database, in the transaction of this connection.
+
+    MLflow's own way commits as it goes: its `env.py` opens connections itself. Here the same migrations get this one
+    (https://alembic.sqlalchemy.org/en/latest/api/runtime.html), as PostgreSQL can take back what changes tables.
+    """
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
+    from mlflow.store.db.base_sql_model import Base
+    from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+
+    InitialBase.metadata.create_all(connection)
+    config = utils._get_alembic_config("")
+    script = ScriptDirectory.from_config(config)
+
+    def upgrade(revision: Any, _: Any) -> Any:
+        return script._upgrade_revs("heads", revision)
+
+    with _quiet_migrations(), EnvironmentContext(config, script, fn=upgrade) as environment:
+        environment.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+        environment.run_migrations()
+
+
+def ensure_schema(database: Database, progress: Progress | None = None) -> None:
+    """Have MLflow make its tables in a database that has none.
+
+    MLflow's migrations commit as they go; interrupted, they leave an unfinished schema without a single row, which
+    the next call makes anew.
+
+    Args:
+        database: to be a store.
+        progress: told where somebody has to be waited for.
+
+    Raises:
+        IncompatibleStoreError: see `holds_store`.
+        MlmetaError: the database can't be used.
+    """
+    with database.errors():
+        if database.kind == SQLITE:  # a lock in the database would keep MLflow out as well: it has one of its own
+            if not _holds_store(database):
+                create_schema(sa.create_engine(database.url, poolclass=sa.NullPool), locked=True)
+            return
+        with writing(database, progress):  # must not read itself: MLflow alters tables beside it
+            if not _holds_store(database):
+                with _marked(database.engine(), {table for table, _ in blank_columns()}):
+                    create_schema(database.engine())
+
+
+def _holds_store(database: Database) -> bool:
+    with database.reading() as connection:
+        return holds_store(connection, database.shown)
+
+
+def create_schema(engine: Engine, *, locked: bool = False) -> None:
+    """Have MLflow make all its tables; without the Default experiment, which MLflow adds when it starts.
+
+    Args:
+        engine: on a database without MLflow's tables; disposed of.
+        locked: whether others may be doing the same at this moment.
+    """
+    from mlflow.store.db import utils
+
+    create = utils._safe_initialize_tables if locked else utils._initialize_tables
+    try:
+        with _quiet_migrations():
+            create(engine)
+    finally:
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def _quiet_migrations() -> Iterator[None]:
+    """MLflow and alembic tell of every migration on stderr; nobody asked."""
+    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic.runtime.migration")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _is_unfinished(connection: Connection, names: Collection[str]) -> bool:
+    """Whether the tables of a database, of these names, are what a killed restore left of making them."""
+    return _UNFINISHED in names and not any(_has_rows(connection, name) for name in {"experiments", "runs"} & {*names})
+
+
+def _has_rows(connection: Connection, name: str) -> bool:
+    return connection.execute(sa.select(sa.literal(1)).select_from(sa.table(name)).limit(1)).first() is not None
+
+
+@contextlib.contextmanager
+def _marked(engine: Engine, made: Collection[str]) -> Iterator[None]:
+    """Have a database marked while its tables are made; what was left of them before is gone.
+
+    Args:
+        engine: on a MySQL database that is empty, or unfinished.
+        made: names of all tables that MLflow makes.
+    """
+    mark = sa.Table(_UNFINISHED, sa.MetaData(), sa.Column("id", sa.Integer))
+    with engine.begin() as connection:
+        names = sa.inspect(connection).get_table_names()
+        if _is_unfinished(connection, names):
+            connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 0")
+            for name in {*names} & {*made}:
+                connection.execute(sa.schema.DropTable(sa.Table(name, sa.MetaData())))
+            connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 1")
+        else:
+            connection.execute(sa.schema.CreateTable(mark))
+    yield
+    with engine.begin() as connection:
+        connection.execute(sa.schema.DropTable(mark))
+    engine.dispose()
 
 
 def blank_columns() -> dict[tuple[str, str], sa.types.TypeEngine[Any]]:
@@ -153,49 +281,3 @@ def begin_store(path: Path) -> None:
 
 def _make_blank(path: Path) -> None:
     create_schema(hasty_engine(path))
-
-
-def hasty_engine(path: Path) -> Engine:
-    """An engine for a SQLite file that nobody else sees yet: it needs no journal, and no waiting for the disk."""
-    engine = sa.create_engine(URL.create("sqlite", database=str(path)), poolclass=sa.NullPool)
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = OFF")
-        cursor.execute("PRAGMA synchronous = OFF")
-        cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        cursor.close()
-
-    return engine
-
-
-def create_schema(engine: Engine, *, locked: bool = False) -> None:
-    """Have MLflow make all its tables; without the Default experiment, which MLflow adds when it starts.
-
-    Args:
-        engine: on a database without MLflow's tables; disposed of.
-        locked: whether others may be doing the same at this moment.
-    """
-    from mlflow.store.db import utils
-
-    create = utils._safe_initialize_tables if locked else utils._initialize_tables
-    try:
-        with quiet_migrations():
-            create(engine)
-    finally:
-        engine.dispose()
-
-
-@contextlib.contextmanager
-def quiet_migrations() -> Iterator[None]:
-    """MLflow and alembic tell of every migration on stderr; nobody asked."""
-    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic.runtime.migration")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -34,7 +34,7 @@ _CONTENT = ("store/db_migrations", "store/tracking/dbmodels", "store/model_regis
 
 
 @contextlib.contextmanager
-def blank_store(make: Callable[[Path], None], cache: Path = CACHE) -> Iterator[Path]:
+def blank_store(make: Callable[[Path], object], cache: Path = CACHE) -> Iterator[Path]:
     """A SQLite store with MLflow's tables and no row, to be copied and not to be changed.
 
     Args:
@@ -71,7 +71,7 @@ def kept(name: str, cache: Path = CACHE) -> Path | None:
     return None
 
 
-def keep(name: str, make: Callable[[Path], None], cache: Path = CACHE) -> Path | None:
+def keep(name: str, make: Callable[[Path], object], cache: Path = CACHE) -> Path | None:
     """Keep what `make` writes; None where the folder can't be written, or has no space.
 
     Args:

@@ -9,9 +9,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from mlmeta import backup, verify
-from mlmeta.schema import METRICS, RUNS, Run
-from mlmeta.stores.api import histories
-from mlmeta.stores.api.histories import Asked, HistoryReader
+from mlmeta.schema import METRICS, RUNS
+from mlmeta.stores.api.read_runs import Asked, HistoryReader, RunToRead
 from mlmeta.stores.opening import open_snapshot
 from tests.support.server import Server
 
@@ -31,11 +30,11 @@ def test_latest_metrics_of_a_run_that_goes_on(
         client.set_terminated(run_id)
     begin = HistoryReader.begin
 
-    def later(reader: HistoryReader, runs: list[Run]) -> Asked:
+    def later(reader: HistoryReader, group: list[RunToRead]) -> Asked:
         client.log_batch(run_id, points(range(3, 5), float("nan")))
-        return begin(reader, runs)
+        return begin(reader, group)
 
-    monkeypatch.setattr(histories.HistoryReader, "begin", later)
+    monkeypatch.setattr(HistoryReader, "begin", later)
     folder = str(tmp_path / "backups")
     assert backup(server.uri, [folder]).exit_code == 0
     snapshot = open_snapshot(folder)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mlmeta.progress import Progress
-from mlmeta.schema import Line, RegisteredModel, Run, Selection, Skipped
+from mlmeta.schema import RUNS, Line, Selection, Skipped, kind_of
 from mlmeta.stores.base import Base
 
 SourceItem = Line | Skipped
@@ -102,17 +102,9 @@ class SplitSource:
 
     def read(self, selection: Selection, progress: Progress, base: Base | None = None) -> Iterator[SourceItem]:
         """See `Source.read`."""
-        run_ids: set[str] | None = set() if selection.experiments else None
-        if selection.runs or run_ids is not None:
-            for item in self._runs.read(replace(selection, runs=True, models=False), progress, base):
-                if run_ids is not None and isinstance(item, Run):
-                    run_ids.add(item.run_id)
-                if selection.runs:
-                    yield item
-        if selection.models:
-            for item in self._models.read(Selection(runs=False), progress):
-                if run_ids is None or not isinstance(item, RegisteredModel) or belongs(item, run_ids):
-                    yield item
+        in_experiments = self._runs.read(replace(selection, runs=True, models=False), progress, base)
+        in_registry = self._models.read(Selection(runs=False), progress)
+        return selected(selection, in_experiments, in_registry)
 
     def warnings(self) -> tuple[str, ...]:
         """See `Source.warnings`."""
@@ -124,6 +116,35 @@ class SplitSource:
         self._models.close()
 
 
-def belongs(model: RegisteredModel, run_ids: set[str]) -> bool:
-    """Whether a model has a version from one of the runs."""
-    return any(version.run_id in run_ids for version in model.versions)
+def selected(
+    selection: Selection, in_experiments: Iterator[SourceItem], in_registry: Iterator[SourceItem]
+) -> Iterator[SourceItem]:
+    """What a selection means of a store.
+
+    Args:
+        selection: of the store. Where it is limited to experiments, it has what of the registry refers to their runs.
+        in_experiments: the selected experiments, and what belongs to them; read only where it is needed.
+        in_registry: all of the model registry; likewise.
+    """
+    limited = bool(selection.experiments)
+    run_ids = set()
+    for item in in_experiments if selection.runs or limited else ():
+        if limited and not isinstance(item, Skipped) and kind_of(item) is RUNS:
+            run_ids.add(RUNS.key(item))
+        if selection.runs:
+            yield item
+    for item in in_registry if selection.models else ():
+        if not limited or isinstance(item, Skipped) or _refers_to(item, run_ids):
+            yield item
+
+
+def _refers_to(record: Line, run_ids: set[str]) -> bool:
+    runs = kind_of(record).runs
+    return runs is None or not run_ids.isdisjoint(runs(record))
+
+
+def report(item: SourceItem, progress: Progress) -> None:
+    """Tell how far reading is."""
+    if not isinstance(item, Skipped):
+        unit, count = kind_of(item).counts[0]
+        progress.advance(unit.replace("_", " "), count(item))

@@ -226,6 +226,17 @@ class Connection:
         except unreadable() as error:
             return Skipped(kind=kind, id=identifier, reason=self.failed(error) if asks else self.reason(error))
 
+    def failure(self, error: Exception) -> ConnectionFailedError:
+        """The error for a store that failed while it was read.
+
+        Raises:
+            ConnectionFailedError: it is gone.
+        """
+        self.check()
+        return ConnectionFailedError(
+            f"{self.name} failed while it was read: {self.reason(error)}", hint=diagnosis.advice(error)
+        )
+
     def request(self, method: str, endpoint: str, *, timeout: int = _CHECK_TIMEOUT, **kwargs: Any) -> Response:
         """A request beside `MlflowClient`, with its credentials, headers and plugins, tried twice.
 

@@ -11,11 +11,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from mlmeta.errors import ReplyError
-from mlmeta.schema import Record, Skipped
+from mlmeta.schema import Kind, Record, Skipped
 from mlmeta.stores.api.bounded import impatient
 from mlmeta.stores.api.connection import Connection, unreadable
 
@@ -33,7 +34,7 @@ _HOPELESS = {401, 403, 404, 405, 501}
 
 @dataclass(frozen=True)
 class Page:
-    """Some of what a search found.
+    """Some of what a search finds.
 
     Args:
         items: MLflow's entities.
@@ -43,12 +44,17 @@ class Page:
     items: list[Any]
     token: str | None = None
 
+    @classmethod
+    def of(cls, found: Any) -> Page:
+        """From an MLflow `PagedList`."""
+        return cls(list(found), found.token)
+
 
 class _Guard:
     """Sees that pages lead somewhere.
 
     Args:
-        key: what tells an item from others.
+        key: what tells an entity from others.
     """
 
     def __init__(self, key: Callable[[Any], Any]) -> None:
@@ -65,55 +71,54 @@ class _Guard:
         if not page.token:
             return
         self._empty = 0 if page.items else self._empty + 1
-        marks = {hash(page.token)}
+        signs = {hash(page.token)}
         if page.items:
-            marks.add(hash(tuple(map(self._key, page.items))))
-        if marks & self._seen or self._empty > _MOST_EMPTY:
+            signs.add(hash(tuple(map(self._key, page.items))))
+        if signs & self._seen or self._empty > _MOST_EMPTY:
             raise ReplyError("the server returns the same page again and again")
-        self._seen |= marks
+        self._seen |= signs
 
 
-def pages(ask: Callable[[str | None], Any], key: Callable[[Any], Any]) -> Iterator[Page]:
-    """All pages of a search.
+def entities_of(ask: Callable[[str | None], Any], key: Callable[[Any], Any]) -> Iterator[Any]:
+    """All that a search finds.
 
     Args:
         ask: takes a page token (None: the first page) and returns an MLflow `PagedList`.
-        key: what tells an item from others.
+        key: what tells an entity from others.
 
     Raises:
-        ReplyError: they have no end.
+        ReplyError: it has no end.
     """
-    guard = _Guard(key)
-    token = None
-    while True:
-        found = ask(token)
-        page = Page(list(found), found.token)
-        yield page
-        if not page.token:
-            return
+    guard, page = _Guard(key), Page.of(ask(None))
+    yield from page.items
+    while page.token:
         guard.must_advance(page)
-        token = page.token
+        page = Page.of(ask(page.token))
+        yield from page.items
 
 
 class Search:
-    """A search, page by page; one that can't be read is narrowed down to what can't.
+    """A search that goes on after what can't be read, and narrows that down.
 
     Args:
         connection: to the store.
+        kind: of what is searched for, in words.
         ask: the page of a size at a token (None: the first), as an MLflow `PagedList`.
-        key: what tells an item from others.
-        lost: takes a number, counted from 1 (0: all, None: all that follow), and the reason.
+        key: what tells an entity from others.
+        lost: the name of what can't be read, made of ``all``, ``the rest`` or such as ``number 7``.
         size: of a page.
     """
 
     def __init__(
         self,
         connection: Connection,
+        kind: str,
         ask: Callable[[str | None, int], Any],
         key: Callable[[Any], Any],
-        lost: Callable[[int | None, str], Skipped],
+        lost: Callable[[str], str],
         size: int,
     ) -> None:
+        self._kind = kind
         self._connection = connection
         self._ask = ask
         self._guard = _Guard(key)
@@ -126,14 +131,35 @@ class Search:
         self._since = time.monotonic()
         self.skipped: list[Skipped] = []
 
-    def __call__(self, token: str | None) -> Page:
+    def __iter__(self) -> Iterator[Any]:
+        """All that is found; what can't be read is in `skipped` then."""
+        page = self._page(None)
+        yield from page.items
+        while page.token:
+            page = self._page(page.token)
+            yield from page.items
+
+    def ahead(self, executor: Executor) -> Iterator[Any]:
+        """The same, but the first page is asked for at once, and the next one while the caller works on this one."""
+        return self._from(executor.submit(self._page, None), executor)
+
+    def _from(self, future: Future[Page], executor: Executor) -> Iterator[Any]:
+        while True:
+            page = future.result()
+            if page.token:
+                future = executor.submit(self._page, page.token)
+            yield from page.items
+            if not page.token:
+                return
+
+    def _page(self, token: str | None) -> Page:
         """The page at a token (None: the first)."""
         self._since = time.monotonic()
         while True:
             try:
                 with impatient(self._failed):
                     found = self._ask(token, self._size)
-                return self._taken(Page(list(found), found.token))
+                return self._taken(Page.of(found))
             except unreadable() as error:
                 reason = self._connection.failed(error)
                 self._failed = True
@@ -170,40 +196,17 @@ class Search:
         if offset is None:
             return None
         self._in_a_row += 1
-        self.skipped.append(self._lost(offset + 1, reason))
+        self._skip(f"number {offset + 1}", reason)
         return base64.b64encode(json.dumps({"offset": offset + 1}).encode()).decode()
 
     def _ended(self, reason: str) -> Page:
         if not self._any:  # nothing at all: one line says it
             self.skipped.clear()
-        self.skipped.append(self._lost(None if self._any else 0, reason))
+        self._skip("the rest" if self._any else "all", reason)
         return Page([])
 
-
-def found_by(search: Search) -> Iterator[Page]:
-    """All pages of a search."""
-    token = None
-    while True:
-        page = search(token)
-        yield page
-        if not page.token:
-            return
-        token = page.token
-
-
-def pages_ahead(search: Search, executor: Executor) -> Iterator[Page]:
-    """Like `found_by`, but the first page is asked for at once, and the next one while the caller works on this one."""
-    return _from(executor.submit(search, None), search, executor)
-
-
-def _from(future: Future[Page], search: Search, executor: Executor) -> Iterator[Page]:
-    while True:
-        page = future.result()
-        if page.token:
-            future = executor.submit(search, page.token)
-        yield page
-        if not page.token:
-            return
+    def _skip(self, place: str, reason: str) -> None:
+        self.skipped.append(Skipped(kind=self._kind, id=self._lost(place), reason=reason))
 
 
 def _offset(token: str | None) -> int | None:
@@ -225,24 +228,22 @@ def name_filter(name: str) -> str:
     return f'name = "{name}"' if '"' not in name else ""
 
 
-@dataclass
 class Sieve(Generic[R]):
-    """Takes what a store gives of one kind, experiment after experiment, and lets through what a snapshot can take.
+    """Lets through what a snapshot can take of a kind: records in order, each once, experiment after experiment.
 
     Args:
         connection: to the store.
-        kind: for what is named.
+        kind: of the records; each belongs to an experiment.
+        word: for one that is skipped.
         convert: makes a record of an entity.
-        key: a record's id.
-        order: a record's place within its experiment.
     """
 
-    connection: Connection
-    kind: str
-    convert: Callable[[Any], R]
-    key: Callable[[R], str]
-    order: Callable[[R], Any]
-    _known: set[int] = field(default_factory=set)
+    def __init__(self, connection: Connection, kind: Kind[R], word: str, convert: Callable[[Any], R]) -> None:
+        self._connection = connection
+        self._kind = kind
+        self._word = word
+        self._convert = convert
+        self._known: set[int] = set()
 
     def sift(self, entities: Iterable[Any], experiment_id: str) -> Iterator[R | Skipped]:
         """The records of an experiment that come by time, in order.
@@ -255,43 +256,41 @@ class Sieve(Generic[R]):
             experiment_id: whose they have to be.
         """
         last = None
-        for _, ties in itertools.groupby(self._converted(entities, experiment_id), key=self._time):
-            for item in sorted(ties, key=self._place):
+        records = (self._record(entity, experiment_id) for entity in entities)
+        for _, ties in itertools.groupby(records, key=self._time):
+            for item in sorted(ties, key=self._order):
                 if isinstance(item, Skipped):
                     yield item
                     continue
-                again = hash(self.key(item)) in self._known
-                if last is not None and not last < self.order(item):
+                again = hash(self._kind.key(item)) in self._known
+                if last is not None and not last < self._order(item):
                     if not again:
-                        yield self._named(item, "the server returned it out of order")
+                        yield self._skipped(item, "the server returned it out of order")
                 elif again:
-                    yield self._named(item, "the server returned it twice, in two places")
+                    yield self._skipped(item, "the server returned it twice, in two places")
                 else:
-                    last = self.order(item)
-                    self._known.add(hash(self.key(item)))
+                    last = self._order(item)
+                    self._known.add(hash(self._kind.key(item)))
                     yield item
 
-    def _converted(self, entities: Iterable[Any], experiment_id: str) -> Iterator[R | Skipped]:
-        for entity in entities:
-            try:
-                record = self.convert(entity)
-            except unreadable() as error:
-                yield Skipped(kind=self.kind, id=_id_of(entity), reason=self.connection.reason(error))
-                continue
-            where = getattr(record, "experiment_id", experiment_id)
-            if where == experiment_id:
-                yield record
-            else:
-                yield self._named(record, f"the server returned it as one of experiment {experiment_id}, not {where}")
+    def _record(self, entity: Any, experiment_id: str) -> R | Skipped:
+        found = self._connection.read_or_skip(self._word, _id_of(entity), partial(self._convert, entity))
+        if isinstance(found, Skipped) or self._kind.experiment is None:
+            return found
+        where = self._kind.experiment(found)
+        if where != experiment_id:
+            return self._skipped(found, f"the server returned it as one of experiment {experiment_id}, not {where}")
+        return found
+
+    def _order(self, item: R | Skipped) -> tuple[Any, ...]:
+        """The order of a record within its experiment: its time, and at last its id."""
+        return () if isinstance(item, Skipped) else self._kind.order(item)[-1]
 
     def _time(self, item: R | Skipped) -> Any:
-        return None if isinstance(item, Skipped) else self.order(item)[:-1]
+        return None if isinstance(item, Skipped) else self._order(item)[:-1]
 
-    def _place(self, item: R | Skipped) -> Any:
-        return () if isinstance(item, Skipped) else self.order(item)
-
-    def _named(self, record: R, reason: str) -> Skipped:
-        return Skipped(kind=self.kind, id=self.key(record), reason=reason)
+    def _skipped(self, record: R, reason: str) -> Skipped:
+        return Skipped(kind=self._word, id=self._kind.key(record), reason=reason)
 
 
 def _id_of(entity: Any) -> str:

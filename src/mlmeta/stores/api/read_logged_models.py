@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from mlmeta.schema import LoggedModel, Skipped, logged_model_order
+from mlmeta.schema import LOGGED_MODELS, LoggedModel, Skipped
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api.connection import Connection, unreadable
 from mlmeta.stores.api.file_store import FileStore
-from mlmeta.stores.api.paging import Search, Sieve, found_by
+from mlmeta.stores.api.paging import Search, Sieve
 
 _PAGE = 100
 _EXPERIMENTS_PER_CALL = 100
@@ -30,16 +30,18 @@ def read_logged_models(connection: Connection, experiment_ids: list[str]) -> Ite
     if connection.kind == "files":
         yield from itertools.chain.from_iterable(map(FileStore(connection).logged_models, experiment_ids))
         return
-    sieve = Sieve(connection, "logged models", convert.logged_model, key=lambda m: m.model_id, order=logged_model_order)
+    sieve = Sieve(connection, LOGGED_MODELS, LOGGED_MODELS.many, convert.logged_model)
     for start in range(0, len(experiment_ids), _EXPERIMENTS_PER_CALL):
         some = experiment_ids[start : start + _EXPERIMENTS_PER_CALL]
-        if has_logged_models(connection, some):
+        if _has_any(connection, some):
             for experiment_id in some:
-                yield from _of_experiment(connection, experiment_id, sieve)
+                search = _search(connection, experiment_id)
+                yield from sieve.sift(search, experiment_id)
+                yield from search.skipped
 
 
-def has_logged_models(connection: Connection, experiment_ids: list[str]) -> bool:
-    """Whether any of these experiments has one. Where nobody knows the kind, none has."""
+def _has_any(connection: Connection, experiment_ids: list[str]) -> bool:
+    """Whether any of these experiments has a logged model. Where nobody knows the kind, none has."""
     if not hasattr(connection.client, "search_logged_models"):  # a client before 3
         return False
     try:
@@ -58,27 +60,18 @@ def _status(error: Exception) -> int | None:
     return error.get_http_status_code() if isinstance(error, MlflowException) else None
 
 
-def _of_experiment(
-    connection: Connection, experiment_id: str, sieve: Sieve[LoggedModel]
-) -> Iterator[LoggedModel | Skipped]:
-    search = Search(
+def _search(connection: Connection, experiment_id: str) -> Search:
+    return Search(
         connection,
+        LOGGED_MODELS.many,
         ask=partial(_ask, connection, experiment_id),
         key=lambda entity: entity.model_id,
-        lost=partial(_lost, experiment_id),
+        lost=lambda place: f"of experiment {experiment_id}, {place}".removesuffix(", all"),
         size=_PAGE,
     )
-    entities = itertools.chain.from_iterable(page.items for page in found_by(search))
-    yield from sieve.sift(entities, experiment_id)
-    yield from search.skipped
 
 
 def _ask(connection: Connection, experiment_id: str, token: str | None, size: int) -> Any:
     return connection.client.search_logged_models(
         experiment_ids=[experiment_id], max_results=size, order_by=_ORDER, page_token=token
     )
-
-
-def _lost(experiment_id: str, number: int | None, reason: str) -> Skipped:
-    place = f", number {number}" if number else ", the rest" if number is None else ""
-    return Skipped(kind="logged models", id=f"of experiment {experiment_id}{place}", reason=reason)

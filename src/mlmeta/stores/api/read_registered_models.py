@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import partial
@@ -10,38 +9,45 @@ from http import HTTPStatus
 from typing import Any
 
 from mlmeta.parallel import ordered_map
-from mlmeta.schema import ModelVersion, RegisteredModel, Skipped
+from mlmeta.schema import MODEL_VERSIONS, MODELS, ModelVersion, RegisteredModel, Skipped
 from mlmeta.stores.api import entities as convert
-from mlmeta.stores.api.connection import Connection, unreadable
+from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.file_store import FileStore
-from mlmeta.stores.api.paging import Search, found_by, name_filter
+from mlmeta.stores.api.paging import Search, name_filter
 
 PROMPTS = "tag.`mlflow.prompt.is_prompt` = 'true'"
 PROMPT_VERSIONS = "tags.`mlflow.prompt.is_prompt` = 'true'"
 _PAGE = 1000
-_KIND = "registered model"
 
 
-def read_models(connection: Connection, executor: Executor, jobs: int) -> Iterator[RegisteredModel | Skipped]:
-    """All registered models and prompts, by name, each with all its versions."""
+def read_registered_models(
+    connection: Connection, executor: Executor, jobs: int
+) -> Iterator[RegisteredModel | Skipped]:
+    """All registered models and prompts, by name, each with all its versions.
+
+    Args:
+        connection: to the store.
+        executor: for the versions of several models at once.
+        jobs: how many it reads at once.
+    """
     if connection.kind == "files":
         yield from FileStore(connection).registered_models()
         return
     skipped: list[Skipped] = []
-    entities = sorted(_search_models(connection, skipped), key=lambda entity: str(entity.name))
-    for found in ordered_map(executor, partial(_complete, connection), entities, ahead=4 * jobs):
+    entities = sorted(_entities(connection, skipped), key=lambda entity: str(entity.name))
+    for found in ordered_map(executor, partial(_with_versions, connection), entities, ahead=4 * jobs):
         yield from found
     yield from skipped
 
 
-def _search_models(connection: Connection, skipped: list[Skipped]) -> Iterator[Any]:
+def _entities(connection: Connection, skipped: list[Skipped]) -> Iterator[Any]:
     # The registry's store is asked, for `MlflowClient` adds a filter (tag != 'true') of its own, which on
     # servers that know no prompts drops every model without that tag.
     seen: set[str] = set()
+    call = connection.registry.search_registered_models
     for prompts in ("", PROMPTS):
-        ask = partial(_ask, connection.registry.search_registered_models, prompts, bool(prompts))
-        search = Search(connection, ask, lambda entity: entity.name, partial(_lost, _KIND, "", bool(prompts)), _PAGE)
-        for entity in _found(search):
+        search = _search(connection, MODELS.one, call, prompts, of_prompts=bool(prompts))
+        for entity in search:
             if entity.name not in seen:
                 seen.add(entity.name)
                 yield entity
@@ -50,8 +56,17 @@ def _search_models(connection: Connection, skipped: list[Skipped]) -> Iterator[A
             return
 
 
-def _found(search: Search) -> Iterator[Any]:
-    return itertools.chain.from_iterable(page.items for page in found_by(search))
+def _search(
+    connection: Connection, kind: str, call: Callable[..., Any], text: str, *, of_prompts: bool, model: str = ""
+) -> Search:
+    return Search(
+        connection,
+        kind,
+        ask=partial(_ask, call, text, of_prompts),
+        key=lambda entity: (entity.name, getattr(entity, "version", "")),
+        lost=lambda place: f"{model}{place}{' (prompts)' if of_prompts else ''}",
+        size=_PAGE,
+    )
 
 
 def _ask(call: Callable[..., Any], text: str, of_prompts: bool, token: str | None, size: int) -> Any:
@@ -66,31 +81,27 @@ def _ask(call: Callable[..., Any], text: str, of_prompts: bool, token: str | Non
         raise
 
 
-def _lost(kind: str, model: str, of_prompts: bool, number: int | None, reason: str) -> Skipped:
-    place = f"number {number}" if number else "the rest" if number is None else "all"
-    return Skipped(kind=kind, id=f"{model}{place}{' (prompts)' if of_prompts else ''}", reason=reason)
+def _with_versions(connection: Connection, entity: Any) -> list[RegisteredModel | Skipped]:
+    """A model with its versions, and what of them can't be read; or why it is not to be had at all."""
+    found = connection.read_or_skip(MODELS.one, str(entity.name), partial(_complete, connection, entity), asks=True)
+    return [found] if isinstance(found, Skipped) else found
 
 
 def _complete(connection: Connection, entity: Any) -> list[RegisteredModel | Skipped]:
-    """A model with its versions, and what of them can't be read; or why it is not to be had at all."""
-    try:
-        versions, skipped = _versions(connection, entity.name)
-        if skipped and not versions:
-            return [Skipped(kind=_KIND, id=entity.name, reason=skipped[0].reason)]
-        return [convert.registered_model(entity, tuple(versions)), *skipped]
-    except unreadable() as error:
-        return [Skipped(kind=_KIND, id=str(entity.name), reason=connection.failed(error))]
+    versions, skipped = _versions(connection, entity.name)
+    if skipped and not versions:
+        return [Skipped(kind=MODELS.one, id=entity.name, reason=skipped[0].reason)]
+    return [convert.registered_model(entity, tuple(versions)), *skipped]
 
 
 def _versions(connection: Connection, name: str) -> tuple[list[ModelVersion], list[Skipped]]:
     found: dict[int, ModelVersion] = {}
     skipped: list[Skipped] = []
+    call = connection.registry.search_model_versions
     for prompts in ("", PROMPT_VERSIONS):
         text = " AND ".join(filter(None, (name_filter(name), prompts)))
-        ask = partial(_ask, connection.registry.search_model_versions, text, bool(prompts))
-        lost = partial(_lost, "model version", f"{name}, ", bool(prompts))
-        search = Search(connection, ask, lambda entity: (entity.name, entity.version), lost, _PAGE)
-        for version in (convert.model_version(entity) for entity in _found(search) if entity.name == name):
+        search = _search(connection, MODEL_VERSIONS.one, call, text, of_prompts=bool(prompts), model=f"{name}, ")
+        for version in (convert.model_version(entity) for entity in search if entity.name == name):
             found.setdefault(version.version, version)
         skipped += search.skipped
     return list(found.values()), skipped

@@ -62,7 +62,7 @@ _OF_EXPERIMENTS = (
 """Label schemas are not asked for: the call makes the default ones where there are none."""
 
 
-def read_unsaved(
+def read_unsupported(
     connection: Connection, experiment_ids: list[str], executor: Executor, *, limited: bool
 ) -> Iterator[Skipped]:
     """A `Skipped` for each kind of which there are any. Servers and clients that don't know a kind have none of it.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,11 +25,17 @@ os.environ.update(
         "COLUMNS": "200",
     }
 )
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: what tests start would inherit that
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
+    # each write to a store waits for the disk, and nothing here has to outlive its test
+    tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
+for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # a background job, or `nohup`: what tests start would inherit that
+        signal.signal(_number, _default)
 for _name in [n for n in os.environ if n.startswith("MLMETA_") or n in {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"}]:
     del os.environ[_name]
 
+import tests.support.examples  # noqa: E402, F401 - its profiles
 from tests.support.cli import Cli  # noqa: E402
 from tests.support.databases import Databases  # noqa: E402
 from tests.support.server import Server  # noqa: E402
@@ -82,6 +90,4 @@ def snapshot_folder(tmp_path_factory: pytest.TempPathFactory, databases: Databas
 @pytest.fixture
 def snapshots(snapshot_folder: Path, tmp_path: Path) -> Path:
     """A folder of the test's own, with a snapshot of the filled store."""
-    import shutil
-
     return Path(shutil.copytree(snapshot_folder, tmp_path / "backups"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
@@ -22,6 +22,7 @@ from mlmeta import backup, open_snapshot
 from mlmeta.schema import METRICS, Point
 from mlmeta.stores.api.histories import BULK
 from mlmeta.stores.api.pace import Pace, _pause
+from tests.support.examples import examples
 from tests.support.points import add_history
 from tests.support.proxy import Request, proxy
 from tests.support.reading import data_files
@@ -95,9 +96,7 @@ _FLOATS = st.one_of(st.floats(allow_infinity=False), st.sampled_from([0.0, 1.0])
 _POINTS = st.lists(st.tuples(_STEPS, st.integers(0, 3), _FLOATS), min_size=1, max_size=6)
 
 
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@examples(8)
 @given(histories=st.lists(_POINTS, min_size=1, max_size=4))
 def test_odd_points_come_back_as_mlflow_itself_tells_them(
     server: Server, tmp_path_factory: pytest.TempPathFactory, histories: list[list[Point]]

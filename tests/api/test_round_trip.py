@@ -5,25 +5,23 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given
 
 from mlmeta import backup, restore
 from tests.support.databases import Databases
+from tests.support.examples import examples
 from tests.support.plain import plain, rows
 from tests.support.reading import data_files
 from tests.support.stores import PlannedStore, make, stores
 
-MANY = settings(
-    max_examples=25,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking stores takes minutes
-    report_multiple_bugs=False,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@MANY
+@examples(
+    25,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking stores takes minutes
+    report_multiple_bugs=False,
+)
 @given(plan=stores)
 def test_hypothesis_made_stores(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory, plan: PlannedStore

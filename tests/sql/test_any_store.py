@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmeta.schema import (
@@ -31,6 +31,7 @@ from mlmeta.schema import (
 )
 from mlmeta.stores.sql.restorer import SqlTarget
 from tests.sql.helpers import ALL, QUIET, backup, lines, records_of, snapshot_of
+from tests.support.examples import examples
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TIME = st.integers(1, 2**53)
@@ -191,7 +192,7 @@ def stores(draw: Any) -> list[Record]:
     return records + draw(MODELS)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(60)
 @given(records=stores())
 def test_any_store_comes_back_equal(blank: Path, records: list[Record]) -> None:
     with tempfile.TemporaryDirectory() as folder:

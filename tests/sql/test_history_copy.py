@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection
 
@@ -23,6 +23,7 @@ from mlmeta.stores.sql.schema import make_schema
 from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.sql.tables import COLUMNS
 from tests.sql.helpers import ALL, QUIET, backup, digests, snapshot_of, tables
+from tests.support.examples import examples
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)
 _VALUES = st.floats(allow_infinity=False)
@@ -53,7 +54,7 @@ def _stored(connection: Connection) -> list[tuple[object, ...]]:
     return [tuple(row) for row in found]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(200)
 @given(st.lists(_histories(), max_size=4))
 def test_packed_histories_are_the_rows(bare: Connection, records: list[MetricHistory]) -> None:
     assert tuple(TYPES) == COLUMNS["metrics"]

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmeta import backup, restore
@@ -19,10 +19,11 @@ from tests.benchmarks.generate import SIZES, write
 from tests.sql.helpers import ALL, QUIET, snapshot_of
 from tests.sql.test_any_store import stores
 from tests.support.changes import change_store
+from tests.support.examples import examples
 from tests.support.reading import data_files, summary
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(40)
 @given(records=stores(), seed=st.integers(0, 2**32))
 def test_any_store_after_any_change(blank: Path, records: list[Record], seed: int) -> None:
     with tempfile.TemporaryDirectory() as name:

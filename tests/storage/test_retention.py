@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmeta.errors import UsageError
 from mlmeta.snapshot.layout import moment_of, timestamp_of
 from mlmeta.snapshot.retention import Rules, kept, parse_within
+from tests.support.examples import examples
 
 _FIRST = datetime(2023, 12, 25, tzinfo=timezone.utc)
 _FORMATS = {"hourly": "%Y-%m-%d %H", "daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m", "yearly": "%Y"}
@@ -62,20 +63,20 @@ def stay(timestamps: list[str], wanted: Rules) -> set[str]:
     return {timestamp for timestamp, why in kept(timestamps, wanted).items() if why}
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(calendars, rules)
 def test_the_same_as_the_oracle(timestamps: list[str], wanted: Rules) -> None:
     assert stay(timestamps, wanted) == oracle(timestamps, wanted)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(calendars, rules, st.sampled_from(["last", *_FORMATS]))
 def test_a_larger_rule_never_removes_more(timestamps: list[str], wanted: Rules, name: str) -> None:
     more = Rules(**{**wanted.__dict__, name: getattr(wanted, name) + 1})
     assert stay(timestamps, wanted) <= stay(timestamps, more)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(calendars.filter(bool), rules)
 def test_the_newest_always_stays(timestamps: list[str], wanted: Rules) -> None:
     assert max(timestamps) in stay(timestamps, wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmeta.schema import (
@@ -22,6 +22,7 @@ from mlmeta.schema import (
 from mlmeta.snapshot import diff as module
 from mlmeta.snapshot.diff import Blind, Changes, Item, Tally, compared
 from mlmeta.snapshot.reader import RunLines
+from tests.support.examples import examples
 
 _FEW = st.integers(0, 4).map(str)
 _TAGS = st.dictionaries(st.sampled_from("ab"), st.sampled_from(["x", "y", "nothing"]), max_size=2)
@@ -86,7 +87,7 @@ def _by_id(items: Sequence[Item]) -> dict[tuple[str, str], bytes]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(_ITEMS, _ITEMS)
 def test_it_finds_what_dictionaries_find(one: list[Item], other: list[Item]) -> None:
     before, after = _by_id(one), _by_id(other)

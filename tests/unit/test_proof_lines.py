@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlmeta.schema import LatestMetric, MetricHistory, Run, canonical
@@ -15,6 +15,7 @@ from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.stored import StoredHistories, same, same_histories, same_history, stored_history
 from mlmeta.stores.verification import Comparison, compare
+from tests.support.examples import examples
 
 VALUES = st.sampled_from([0.0, -0.0, 0.5, 1.0, 1e5, float("nan"), float("inf"), 1.7976931348623157e308])
 
@@ -59,7 +60,7 @@ def compared(histories: tuple[Run, list[MetricHistory]], found: list[Any]) -> Co
     return compare(cast("Selected", OneRun(*histories)), found, ())
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(300)
 @given(HISTORIES, HISTORIES, st.booleans())
 def test_a_comparison_of_lines_finds_what_one_of_points_finds(
     monkeypatch: pytest.MonkeyPatch, ours: dict[str, Any], theirs: dict[str, Any], equal: bool
@@ -87,7 +88,7 @@ FINITE_POINTS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1), FINITE)
 THEIRS = FINITE_POINTS.map(_as_a_database_has_them)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(FINITE_POINTS, THEIRS)
 @example([(0, 0, 0.0), (0, 0, -0.0)], [(0, 0, 0.0)])
 @example([(0, 0, float("nan"))], [(0, 0, float("nan"))])

@@ -7,7 +7,7 @@ LOWEST := .venv-lowest
 LOWEST_READY := $(LOWEST)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-lowest lint format docs bench bench-peers clean
+.PHONY: help install demo check test test-all test-lowest lint format docs bench bench-peers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,8 +23,14 @@ install: $(READY) ## make the local virtual environment with mlmeta and all tool
 demo: $(READY) ## the whole loop on an embedded store: create, back up, lose, restore, prove
 	$(BIN)/mlmeta demo
 
+check: lint ## lint and unit tests, in under half a minute
+	$(BIN)/python -m pytest -q tests/unit
+
 test: lint ## all checks and all tests
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-all: lint ## the same with five times as many examples from Hypothesis
+	$(BIN)/python -m pytest -n auto --dist loadgroup --hypothesis-profile full
 
 $(LOWEST_READY): pyproject.toml tests/lowest.txt
 	$(PYTHON) -m venv $(LOWEST)

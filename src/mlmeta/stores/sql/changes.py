@@ -9,28 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mlmeta.schema import Experiment, LoggedModel, ModelVersion, Record, RegisteredModel, Run
+from mlmeta.schema import Record
 from mlmeta.snapshot import equality
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.stores.sql.stored import comparable
+from mlmeta.stores.sql.tables import table_of
 
-_NEVER_CHANGES: dict[type[Record], frozenset[str]] = {
-    Experiment: frozenset({"creation_time", "artifact_location"}),
-    Run: frozenset(
-        {
-            *("experiment_id", "user_id", "start_time", "artifact_uri", "params", "metrics"),
-            *("dataset_inputs", "model_inputs", "model_outputs"),
-        }
-    ),
-    LoggedModel: frozenset(
-        {
-            *("experiment_id", "name", "artifact_location", "creation_timestamp", "model_type", "source_run_id"),
-            *("params", "metrics"),
-        }
-    ),
-    RegisteredModel: frozenset({"creation_timestamp"}),
-    ModelVersion: frozenset({"creation_timestamp", "user_id", "source", "run_id", "storage_location"}),
-}
 INCIDENTAL = {"lifecycle_stage", "deleted_time", "last_update_time", "last_updated_timestamp"}
 """Fields that change with a deletion, or with anything that happens to a record."""
 
@@ -63,7 +47,7 @@ def changes(stored: Record, found: Record) -> list[Change]:
         found: the target's record.
     """
     wanted, actual = dict(comparable(stored, stored)), dict(comparable(found, stored))
-    never = _NEVER_CHANGES[type(stored)]
+    never = table_of(stored).lasting
     differences = []
     for field, expected, there in equality.differences(wanted, actual, wanted):
         name = field.partition("[")[0]

@@ -35,7 +35,7 @@ def restored(part: Selected, holdings: Holdings, options: RestoreOptions) -> Ite
         for model in some:
             if model.model_id in there:
                 own = there[model.model_id]
-                yield in_own_words(model, form.logged_model(model), own)
+                yield in_own_words(model, form.of(model), own)
     for batch in batches(part.models()):
         yield from _models(batch, holdings, form, suffix)
 
@@ -45,7 +45,7 @@ def _experiment(record: Experiment, holdings: Holdings, form: StoredForm, suffix
     found = holdings.experiment(number) if number is not None else None
     if found is None:
         return None
-    stored = form.experiment(record)
+    stored = form.of(record)
     if found.name == stored.name + suffix:
         stored = stored.model_copy(update={"name": found.name})
     if int(record.experiment_id) == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
@@ -61,7 +61,7 @@ def _runs(part: Selected, holdings: Holdings, form: StoredForm) -> Iterator[Run 
             while (item := expected.popleft()).run.run_id != record.run_id:  # those that are missing
                 pass
             lines = _by_key(item.lines)
-            yield in_own_words(item.run, form.run(item.run), record)
+            yield in_own_words(item.run, form.of(item.run), record)
         else:
             own = lines.get(record.key)
             yield _history(record, own.pop()) if own else record
@@ -92,7 +92,7 @@ def _models(
     names = [model.name for model in models]
     found = holdings.models(names + [name + suffix for name in names if suffix])
     for model in models:
-        stored = form.model(model)
+        stored = form.of(model)
         renamed = stored.model_copy(update={"name": stored.name + suffix})
         candidates = [(one, found[one.name]) for one in (stored, renamed) if one.name in found]
         if candidates:

@@ -122,7 +122,7 @@ class Fitting:
 
     def _experiments(self, records: Iterable[Experiment]) -> Iterator[Experiment]:
         for record in records:
-            if self._fits("experiment", record.name, "experiments", self._form.experiment(record)):
+            if self._fits("experiment", record.name, "experiments", self._form.of(record)):
                 tags = self._pairs("experiment_tags", ("experiment", record.name, "tag"), record.tags)
                 yield _with(record, tags=tags)
 
@@ -132,7 +132,7 @@ class Fitting:
 
     def _runs(self, items: Iterable[RunLines]) -> Iterator[RunLines]:
         for item in items:
-            stored = self._form.run(item.run)
+            stored = self._form.of(item.run)
             if self._fits("run", item.run.run_id, "runs", stored):
                 yield self._run(item, stored)
 
@@ -187,7 +187,7 @@ class Fitting:
     def _logged_models(self, records: Iterable[LoggedModel]) -> Iterator[LoggedModel]:
         for record in records:
             place = ("logged model", record.model_id)
-            if self._fits(*place, "logged_models", self._form.logged_model(record)):
+            if self._fits(*place, "logged_models", self._form.of(record)):
                 params = ("logged_model_params", (*place, "param"), record.params, "param_key", "param_value")
                 tags = ("logged_model_tags", (*place, "tag"), record.tags, "tag_key", "tag_value")
                 metrics = self._model_metrics(record)
@@ -211,7 +211,7 @@ class Fitting:
 
     def _models(self, records: Iterable[RegisteredModel]) -> Iterator[RegisteredModel]:
         for record in records:
-            stored = self._form.model(record)
+            stored = self._form.of(record)
             if problem := self._problem("registered_models", stored):
                 self._outcome.misfit(*model_key(record.name), f"it {problem}", records=model_keys(record))
             else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import repeat
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -210,12 +210,20 @@ class Table:
         yield self.name, self.names
 
 
-def _nothing_else(_: Values) -> Values:
+def _nothing_else(_: Any) -> Values:
     return {}
 
 
 def _as_it_is(_values: Values, _oddities: Oddities, _name: str) -> None:
     pass
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+def _through(write: Convert, read: Convert, value: Any) -> Any:
+    return read(write(value))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -232,6 +240,7 @@ class KindTable(Table, Generic[R]):
         lasting: fields that MLflow never changes: where they differ, it is another record.
         complete: puts values right that are told in another place, too, before they become a record.
         otherwise: what stands for values that are off where a record can't be without, beside the columns' own.
+        settle: fields that get another value on the way into the table, beside what the columns say.
     """
 
     kind: Kind[R]
@@ -243,6 +252,7 @@ class KindTable(Table, Generic[R]):
     lasting: frozenset[str] = frozenset()
     complete: Callable[[Values, Oddities, str], None] = _as_it_is
     otherwise: Callable[[Values], Values] = _nothing_else
+    settle: Callable[[Any], Values] = _nothing_else
 
     @cached_property
     def defaults(self) -> Values:
@@ -272,6 +282,22 @@ class KindTable(Table, Generic[R]):
             if isinstance(table, KindTable):
                 for part in getattr(record, name):
                     yield from table.rows(part, *row[: self.key])
+
+    @cached_property
+    def _settling(self) -> tuple[tuple[str, Convert], ...]:
+        """Fields that get another value on the way into the table, and what makes it."""
+        both = ((c, c.read or _as_is, c.write) for c in self.fields if c.limited and c.known is None)
+        return tuple((c.field, partial(_through, write, read)) for c, read, write in both if write is not None)
+
+    def settled(self, record: R) -> Values:
+        """The fields of a record that the table will hold with another value: MLflow's defaults, and what it lacks."""
+        found = {}
+        for name, convert in self._settling:
+            before = getattr(record, name)
+            if (after := convert(before)) != before:
+                found[name] = after
+        found |= {name: None for name in self.kind.untabled if getattr(record, name) is not None}
+        return found | self.settle(record)
 
     def state_problem(self, record: R) -> str:
         """Why a record can't be held for a status or stage that MLflow does not know, in words that follow "it"."""

@@ -49,7 +49,7 @@ class LoggedModelStep:
         existing = self._holdings.logged_models([model.model_id for model in models])
         runs = self._runs(models)
         for model in models:
-            stored = self._form.logged_model(model)
+            stored = self._form.of(model)
             if model.model_id in existing:
                 self._take_existing(stored, existing[model.model_id], runs)
             elif model.experiment_id not in self._experiments:

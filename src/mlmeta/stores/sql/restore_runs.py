@@ -53,7 +53,7 @@ class RunStep:
         new = [item.run for item in items if item.run.run_id not in existing]
         left = self._holdings.leftovers([run.run_id for run in new if run.dataset_inputs or has_models(run)])
         for item in items:
-            run = self._form.run(item.run)
+            run = self._form.of(item.run)
             if item.run.run_id in existing:
                 self._take_existing(run, item, next(theirs))
             elif item.run.experiment_id not in self._experiments:

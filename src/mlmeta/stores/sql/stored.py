@@ -6,30 +6,36 @@ A record of the target is "the same" as one of the snapshot where it equals the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mlmeta.schema import (
-    Experiment,
+    LOGGED_MODELS,
+    METRICS,
+    RUNS,
     History,
     HistoryLine,
+    Kind,
     LatestMetric,
     LoggedModel,
+    LoggedModelMetric,
     MetricHistory,
-    ModelVersion,
     Record,
-    RegisteredModel,
     Run,
     canonical,
+    kind_of,
     to_records,
 )
 from mlmeta.snapshot import equality
 from mlmeta.snapshot.equality import clamped
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.stores.rewrite import Rewriter
-from mlmeta.stores.sql.tables import RUN_NAME_TAG
+from mlmeta.stores.sql.tables import table_of
+
+R = TypeVar("R", bound=Record)
+M = TypeVar("M", LatestMetric, LoggedModelMetric)
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,6 @@ class StoredHistories:
 class StoredForm:
     """Turns records into what the database will hold for them.
 
-    A run without a start time and a version without a creation time get 0, as over REST, a version without stage or
-    status MLflow's defaults: MLflow can't show them otherwise.
-
     Args:
         rewriter: for artifact locations.
     """
@@ -76,55 +79,20 @@ class StoredForm:
     def __init__(self, rewriter: Rewriter) -> None:
         self._rewriter = rewriter
 
-    def experiment(self, record: Experiment) -> Experiment:
-        """With its artifact location rewritten."""
-        (location,) = self._rewriter.uris("experiments", record.artifact_location)
-        return record.model_copy(update={"artifact_location": location})
+    def of(self, record: R) -> R:
+        """A record with its locations rewritten, MLflow's defaults, and values as MLflow stores them."""
+        table = table_of(record)
+        changes = {**self._locations(table.kind, record), **table.settled(record)}
+        if metrics := _METRICS.get(table.kind.name):
+            changes.update(metrics(record))
+        for field in table.kind.parts:
+            changes[field] = tuple(map(self.of, getattr(record, field)))
+        return record.model_copy(update=changes) if changes else record
 
-    def run(self, record: Run) -> Run:
-        """With its artifact URI rewritten and metrics as MLflow stores them."""
-        metrics = record.metrics
-        if any(_needs_care(metric) for metric in metrics.values()):
-            metrics = {key: _stored_metric(metric, record) for key, metric in metrics.items()}
-        (artifact_uri,) = self._rewriter.uris("runs", record.artifact_uri)
-        name = record.run_name or record.tags.get(RUN_NAME_TAG)  # MLflow before 1.30 has names in the tag alone
-        if (artifact_uri, metrics, name) == (record.artifact_uri, record.metrics, record.run_name) and (
-            record.start_time is not None
-        ):
-            return record
-        changes = {
-            "artifact_uri": artifact_uri,
-            "metrics": metrics,
-            "run_name": name,
-            "start_time": record.start_time or 0,
-        }
-        return record.model_copy(update=changes)
-
-    def logged_model(self, record: LoggedModel) -> LoggedModel:
-        """With its artifact location rewritten and metrics as MLflow stores them."""
-        (location,) = self._rewriter.uris("logged models", record.artifact_location)
-        metrics = tuple(
-            metric.model_copy(update={"value": 0.0 if math.isnan(metric.value) else clamped(metric.value)})
-            for metric in record.metrics
-        )
-        return record.model_copy(update={"artifact_location": location, "metrics": metrics})
-
-    def model(self, record: RegisteredModel) -> RegisteredModel:
-        """With the locations of its versions rewritten."""
-        return record.model_copy(update={"versions": tuple(map(self._version, record.versions))})
-
-    def _version(self, record: ModelVersion) -> ModelVersion:
-        source, location = self._rewriter.uris("model versions", record.source, record.storage_location)
-        return record.model_copy(
-            update={
-                "source": source,
-                "storage_location": location,
-                "creation_timestamp": record.creation_timestamp or 0,
-                "current_stage": record.current_stage or "None",
-                "status": record.status or "READY",
-                "model_id": None,  # MLflow's database has no column for the id of a logged model
-            }
-        )
+    def _locations(self, kind: Kind[Any], record: Record) -> dict[str, Any]:
+        before = [getattr(record, field) for field in kind.locations]
+        uris = self._rewriter.uris(kind.counted_as, *before) if before else before
+        return {} if uris == before else dict(zip(kind.locations, uris, strict=True))
 
 
 def stored_history(record: MetricHistory) -> Sequence[MetricHistory]:
@@ -140,14 +108,25 @@ def zip_clamped(record: MetricHistory) -> list[tuple[int, int, float]]:
     return [(step, timestamp, clamped(value)) for step, timestamp, value in record.points()]
 
 
-def _needs_care(metric: LatestMetric) -> bool:
-    return metric.step is None or metric.timestamp is None or math.isinf(metric.value)
+def _latest_metrics(run: Run) -> dict[str, Any]:
+    if not any(m.step is None or m.timestamp is None or math.isinf(m.value) for m in run.metrics.values()):
+        return {}
+    return {"metrics": {key: _stored_metric(metric, run) for key, metric in run.metrics.items()}}
 
 
 def _stored_metric(metric: LatestMetric, run: Run) -> LatestMetric:
     """Snapshots of the older script have values only: their step becomes 0, their time the run's."""
     timestamp = metric.timestamp if metric.timestamp is not None else run.end_time or run.start_time or 0
     return LatestMetric(value=clamped(metric.value), step=metric.step or 0, timestamp=timestamp)
+
+
+def _model_metrics(model: LoggedModel) -> dict[str, Any]:
+    values = ((m, 0.0 if math.isnan(m.value) else clamped(m.value)) for m in model.metrics)
+    return {"metrics": tuple(m.model_copy(update={"value": value}) for m, value in values)}
+
+
+_METRICS: dict[str, Callable[[Any], dict[str, Any]]] = {RUNS.name: _latest_metrics, LOGGED_MODELS.name: _model_metrics}
+"""By kind: the metrics as MLflow stores them, where they are others."""
 
 
 def same_histories(found: Sequence[History], expected: StoredHistories) -> bool:
@@ -177,10 +156,7 @@ def same(found: Record, stored: Record) -> bool:
     return comparable(found, stored).to_line() == comparable(stored, stored).to_line()
 
 
-RecordT = TypeVar("RecordT", bound=Record)
-
-
-def in_own_words(record: RecordT, stored: RecordT, found: RecordT) -> RecordT:
+def in_own_words(record: R, stored: R, found: R) -> R:
     """A record of the target, with the snapshot's own value wherever the target's is what a restore leaves there.
 
     Args:
@@ -192,36 +168,33 @@ def in_own_words(record: RecordT, stored: RecordT, found: RecordT) -> RecordT:
         return record
     wanted, actual, own = dict(comparable(stored, stored)), dict(comparable(found, stored)), dict(record)
     update = {name: own[name] for name in own if equality.same(wanted[name], actual[name])}
-    if isinstance(record, RegisteredModel) and isinstance(stored, RegisteredModel):
-        theirs = zip(record.versions, stored.versions, strict=True)
-        forms = {one.version: (one, other) for one, other in theirs}
-        versions = [in_own_words(*forms[v.version], v) if v.version in forms else v for v in actual["versions"]]
-        update["versions"] = tuple(versions)
+    for field, part in kind_of(record).parts.items():
+        forms = {part.key(one): (one, other) for one, other in zip(own[field], dict(stored)[field], strict=True)}
+        update[field] = tuple(
+            in_own_words(*forms[part.key(one)], one) if part.key(one) in forms else one for one in actual[field]
+        )
     return found.model_copy(update=update)
 
 
-def comparable(record: Record, other: Record) -> Record:
+def comparable(record: R, other: R) -> R:
     """A record without what another one can't know: see `same`."""
-    if isinstance(record, Run) and isinstance(other, Run):
-        return _comparable_run(record, other)
-    if isinstance(record, MetricHistory):
-        return record.model_copy(update={"value": [value + 0.0 for value in record.value]})
-    if isinstance(record, LoggedModel):
-        metrics = tuple(m.model_copy(update={"value": m.value + 0.0}) for m in record.metrics)
-        return record.model_copy(update={"metrics": metrics})
-    if isinstance(record, RegisteredModel) and isinstance(other, RegisteredModel):
-        known = {version.version for version in other.versions if version.storage_location is not None}
-        versions = [
-            v if v.version in known else v.model_copy(update={"storage_location": None}) for v in record.versions
-        ]
-        return record.model_copy(update={"versions": tuple(versions)})
-    return record
+    kind = kind_of(record)
+    update = {f: type(record).model_fields[f].get_default() for f in kind.unshown if not getattr(other, f)}
+    if unsigned := _UNSIGNED.get(kind.name):
+        update.update(unsigned(record))
+    for field, part in kind.parts.items():
+        others = {part.key(one): one for one in getattr(other, field)}
+        update[field] = tuple(comparable(one, others.get(part.key(one), one)) for one in getattr(record, field))
+    return record.model_copy(update=update) if update else record
 
 
-def _comparable_run(record: Run, other: Run) -> Run:
-    metrics = {k: m.model_copy(update={"value": m.value + 0.0}) for k, m in record.metrics.items()}
-    unknown = {
-        "deleted_time": record.deleted_time if other.deleted_time is not None else None,
-        "model_inputs": record.model_inputs if other.model_inputs else (),
-    }
-    return record.model_copy(update={"metrics": metrics, **unknown})
+def _unsigned(metric: M) -> M:
+    return metric.model_copy(update={"value": metric.value + 0.0})
+
+
+_UNSIGNED: dict[str, Callable[[Any], dict[str, Any]]] = {
+    RUNS.name: lambda run: {"metrics": {key: _unsigned(metric) for key, metric in run.metrics.items()}},
+    LOGGED_MODELS.name: lambda model: {"metrics": tuple(map(_unsigned, model.metrics))},
+    METRICS.name: lambda history: {"value": [value + 0.0 for value in history.value]},
+}
+"""By kind: its values, -0.0 as 0.0."""

@@ -5,9 +5,9 @@ By MLflow's own table definitions (`mlflow/store/tracking/dbmodels/models.py` an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, MODELS, RUNS
+from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, MODELS, RUNS, Record, Run, kind_of
 from mlmeta.stores.sql.mapping import (
     Column,
     KindTable,
@@ -22,6 +22,8 @@ from mlmeta.stores.sql.mapping import (
     same,
 )
 from mlmeta.stores.sql.oddities import Oddities, decoded
+
+R = TypeVar("R", bound=Record)
 
 RUN_NAME_TAG = "mlflow.runName"
 NO_STAGE = "None"
@@ -75,6 +77,12 @@ def _named_by_tag(values: Values, _oddities: Oddities, _name: str) -> None:
     values["run_name"] = values["run_name"] or values["tags"].get(RUN_NAME_TAG) or None
 
 
+def _name_of_tag(run: Run) -> Values:
+    """MLflow before 1.30 has names in the tag alone."""
+    name = run.run_name or run.tags.get(RUN_NAME_TAG)
+    return {} if name == run.run_name else {"run_name": name}
+
+
 RUN_TABLE = KindTable(
     "runs",
     kind=RUNS,
@@ -105,6 +113,7 @@ RUN_TABLE = KindTable(
     ),
     complete=_named_by_tag,
     otherwise=lambda values: {"run_name": values["tags"].get(RUN_NAME_TAG)},
+    settle=_name_of_tag,
 )
 METRIC_COLUMNS = ("run_uuid", "key", "value", "step", "timestamp", "is_nan")
 """Of `metrics`, and of `latest_metrics`. Both are read and written by hand: they are the bulk of most stores."""
@@ -220,6 +229,18 @@ MODEL_TABLE = KindTable(
     parts={"versions": MODEL_VERSION_TABLE},
     lasting=frozenset({"creation_timestamp"}),
 )
+
+TABLES: dict[str, KindTable[Any]] = {
+    table.kind.name: table
+    for table in (EXPERIMENT_TABLE, RUN_TABLE, LOGGED_MODEL_TABLE, MODEL_TABLE, MODEL_VERSION_TABLE)
+}
+"""By the name of their kind."""
+
+
+def table_of(record: R) -> KindTable[R]:
+    """The table of a record's kind."""
+    return TABLES[kind_of(record).name]
+
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     **dict(EXPERIMENT_TABLE.all_columns()),

@@ -55,7 +55,7 @@ def walk(
     experiments = ExperimentStep(holdings, outcome, sink, options.on_conflict, suffix, limits)
     progress.phase("restoring experiments")
     for record in fitting.experiments(part.experiments()):
-        experiments.take(record, form.experiment(record))
+        experiments.take(record, form.of(record))
         progress.advance("experiments")
     progress.phase("restoring runs")
     runs = RunStep(holdings, outcome, sink, form, experiments.open)
@@ -69,7 +69,7 @@ def walk(
     models = ModelStep(holdings, outcome, sink, options.on_conflict, suffix, limits)
     progress.phase("restoring models")
     for batch in batches(fitting.models(part.models())):
-        models.take([form.model(model) for model in batch])
+        models.take([form.of(model) for model in batch])
         progress.advance("models", len(batch))
     outcome.notes.extend(rewriter.notes())
     return outcome

@@ -3,98 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import cache
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from mlmeta.schema import (
-    DatasetInput,
-    Experiment,
-    LoggedModel,
-    LoggedModelMetric,
-    ModelVersion,
-    Record,
-    RegisteredModel,
-    Run,
-)
+from mlmeta.schema import LOGGED_MODELS, MODELS, RUNS, DatasetInput, LoggedModel, Record, RegisteredModel, Run
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.stores.sql.limits import Limits
+from mlmeta.stores.sql.mapping import KindTable, Pairs, Table
 from mlmeta.stores.sql.outcome import Outcome
 from mlmeta.stores.sql.stored import StoredForm
-from mlmeta.stores.target import model_key, model_keys, version_key
-
-_FIELDS: dict[str, dict[str, str]] = {
-    "experiments": {
-        "name": "name",
-        "artifact_location": "artifact_location",
-        "lifecycle_stage": "lifecycle_stage",
-        "creation_time": "creation_time",
-        "last_update_time": "last_update_time",
-    },
-    "runs": {
-        "run_uuid": "run_id",
-        "name": "run_name",
-        "user_id": "user_id",
-        "status": "status",
-        "lifecycle_stage": "lifecycle_stage",
-        "start_time": "start_time",
-        "end_time": "end_time",
-        "deleted_time": "deleted_time",
-        "artifact_uri": "artifact_uri",
-    },
-    "latest_metrics": {"step": "step", "timestamp": "timestamp"},
-    "datasets": {
-        "name": "name",
-        "digest": "digest",
-        "dataset_source_type": "source_type",
-        "dataset_source": "source",
-        "dataset_schema": "schema_",
-        "dataset_profile": "profile",
-    },
-    "logged_models": {
-        "model_id": "model_id",
-        "name": "name",
-        "artifact_location": "artifact_location",
-        "creation_timestamp_ms": "creation_timestamp",
-        "last_updated_timestamp_ms": "last_updated_timestamp",
-        "lifecycle_stage": "lifecycle_stage",
-        "model_type": "model_type",
-        "source_run_id": "source_run_id",
-        "status_message": "status_message",
-    },
-    "logged_model_metrics": {
-        "metric_name": "key",
-        "metric_timestamp_ms": "timestamp",
-        "metric_step": "step",
-        "run_id": "run_id",
-        "dataset_name": "dataset_name",
-        "dataset_digest": "dataset_digest",
-    },
-    "registered_models": {
-        "name": "name",
-        "creation_time": "creation_timestamp",
-        "last_updated_time": "last_updated_timestamp",
-        "description": "description",
-    },
-    "model_versions": {
-        "version": "version",
-        "creation_time": "creation_timestamp",
-        "last_updated_time": "last_updated_timestamp",
-        "description": "description",
-        "user_id": "user_id",
-        "current_stage": "current_stage",
-        "source": "source",
-        "storage_location": "storage_location",
-        "run_id": "run_id",
-        "run_link": "run_link",
-        "status": "status",
-        "status_message": "status_message",
-    },
-}
-"""Columns whose values are fields of a record, by table. An experiment's id is looked at where it is decided about."""
+from mlmeta.stores.sql.tables import (
+    DATASET_TABLE,
+    INPUT_TAGS,
+    LOGGED_MODEL_METRIC_TABLE,
+    MODEL_ALIASES,
+    MODEL_VERSION_TABLE,
+    RUN_TABLE,
+    table_of,
+)
+from mlmeta.stores.target import Key, model_key, version_key
 
 R = TypeVar("R", bound=Record)
 V = TypeVar("V")
-Checks = list[tuple[Callable[[Any], object], Callable[[object], str]]]
+Seen = dict[Hashable, tuple[str, ...]]
 
 
 class Fitting:
@@ -110,21 +42,34 @@ class Fitting:
         self._limits = limits
         self._outcome = outcome
         self._form = form
-        self._datasets_seen: dict[Hashable, tuple[str, ...]] = {}
-        self._checks: dict[str, Checks] = {
-            table: [(attrgetter(field), limits.column(table, column).problem) for column, field in fields.items()]
-            for table, fields in _FIELDS.items()
+        self._datasets_seen: Seen = {}
+        self._checks = cache(self._checks_of)
+        self._more: dict[str, Callable[[Any], dict[str, Any]]] = {
+            LOGGED_MODELS.name: self._model_metrics,
+            MODELS.name: self._versions,
         }
 
-    def experiments(self, records: Iterable[Experiment]) -> Iterable[Experiment]:
-        """Those that fit, without the tags that don't."""
-        return self._experiments(records) if self._limits.are_any else records
+    def records(self, records: Iterable[R]) -> Iterable[R]:
+        """Those that fit, without those of their parts that don't."""
+        return self._fitting(records) if self._limits.are_any else records
 
-    def _experiments(self, records: Iterable[Experiment]) -> Iterator[Experiment]:
+    def _fitting(self, records: Iterable[R]) -> Iterator[R]:
         for record in records:
-            if self._fits("experiment", record.name, "experiments", self._form.of(record)):
-                tags = self._pairs("experiment_tags", ("experiment", record.name, "tag"), record.tags)
-                yield _with(record, tags=tags)
+            table = table_of(record)
+            fitted = self._fitted(table, record, (table.kind.one, table.kind.found_as(record)))
+            if fitted is not None:
+                yield fitted
+
+    def _fitted(self, table: KindTable[R], record: R, subject: Key) -> R | None:
+        if problem := self._problem(table, self._form.of(record)):
+            parts = ((part, one) for field, part in table.kind.parts.items() for one in getattr(record, field))
+            below = ((part.one, f"{subject[1]} {part.key(one)}") for part, one in parts)
+            self._outcome.misfit(*subject, f"it {problem}", records=(subject, *below))
+            return None
+        fields: dict[str, Any] = self._all_pairs(table, record, subject)
+        if more := self._more.get(table.kind.name):
+            fields |= more(record)
+        return _with(record, fields)
 
     def runs(self, items: Iterable[RunLines]) -> Iterable[RunLines]:
         """Those that fit, without the params, tags, metrics and datasets that don't."""
@@ -132,108 +77,92 @@ class Fitting:
 
     def _runs(self, items: Iterable[RunLines]) -> Iterator[RunLines]:
         for item in items:
-            stored = self._form.of(item.run)
-            if self._fits("run", item.run.run_id, "runs", stored):
-                yield self._run(item, stored)
+            stored, subject = self._form.of(item.run), (RUNS.one, item.run.run_id)
+            if problem := self._problem(RUN_TABLE, stored):
+                self._outcome.misfit(*subject, f"it {problem}")
+            else:
+                yield self._run(item, stored, subject)
 
-    def _run(self, item: RunLines, stored: Run) -> RunLines:
-        run, run_id = item.run, item.run.run_id
-        bad = self._bad_metrics(item, stored)
-        metrics = self._without("metrics", ("run", run_id, "metric"), run.metrics, bad)
-        fitted = _with(
-            run,
-            params=self._pairs("params", ("run", run_id, "param"), run.params),
-            tags=self._pairs("tags", ("run", run_id, "tag"), run.tags),
-            metrics=metrics,
-            dataset_inputs=self._datasets(run),
-        )
+    def _run(self, item: RunLines, stored: Run, subject: Key) -> RunLines:
+        run, bad = item.run, self._bad_metrics(item, stored)
+        metrics = self._without("metrics", subject, run.metrics, bad)
+        pairs = self._all_pairs(RUN_TABLE, run, subject)
+        fitted = _with(run, {**pairs, "metrics": metrics, "dataset_inputs": self._datasets(run, subject)})
         if fitted is run and not bad:
             return item
         for key in bad.keys() - run.metrics.keys():
-            self._misfit(("run", run_id, "metric"), key, bad[key], f"metrics[{key}]")
+            self._misfit(subject, "metric", key, bad[key], f"metrics[{key}]")
         return RunLines(fitted, tuple(line for line in item.lines if line.key not in bad))
 
     def _bad_metrics(self, item: RunLines, stored: Run) -> dict[str, str]:
         """What is wrong with metrics, by key."""
-        column = self._limits.column("latest_metrics", "key")
+        key_problem, step_problem, time_problem = (
+            self._limits.column("latest_metrics", name).problem for name in ("key", "step", "timestamp")
+        )
         bad = {}
         for key, metric in stored.metrics.items():
-            if problem := column.problem(key) or self._problem("latest_metrics", metric):
+            if problem := key_problem(key) or step_problem(metric.step) or time_problem(metric.timestamp):
                 bad[key] = problem
         more = {line.key for line in item.lines}.difference(stored.metrics)
-        bad.update((key, problem) for key in more if (problem := column.problem(key)))
+        bad.update((key, problem) for key in more if (problem := key_problem(key)))
         return bad | self._equal("latest_metrics", "key", [*stored.metrics, *sorted(more)], bad)
 
-    def _datasets(self, run: Run) -> tuple[DatasetInput, ...]:
-        kept = []
-        for used in run.dataset_inputs:
-            problem = self._problem("datasets", used.dataset) or self._tag_problem("input_tags", used.tags)
-            if not problem:
-                words = (used.dataset.name, used.dataset.digest)
-                problem = self._taken("datasets", "name", words, (run.experiment_id,), self._datasets_seen)
-            if problem:
-                self._misfit(("run", run.run_id, "dataset"), used.dataset.name, problem, "dataset_inputs")
-            else:
-                kept.append(used)
-        return run.dataset_inputs if len(kept) == len(run.dataset_inputs) else tuple(kept)
+    def _datasets(self, run: Run, subject: Key) -> tuple[DatasetInput, ...]:
+        def problem(used: DatasetInput) -> str:
+            words = (used.dataset.name, used.dataset.digest)
+            return (
+                self._problem(DATASET_TABLE, used.dataset)
+                or next(iter(self._bad_pairs(INPUT_TAGS, used.tags).values()), "")
+                or self._taken("datasets", "name", words, (run.experiment_id,), self._datasets_seen)
+            )
 
-    def _tag_problem(self, table: str, tags: Mapping[str, str]) -> str:
-        return next(iter(self._bad_pairs(table, "name", "value", tags).values()), "")
-
-    def logged_models(self, records: Iterable[LoggedModel]) -> Iterable[LoggedModel]:
-        """Those that fit, without the params, tags and metrics that don't."""
-        return self._logged_models(records) if self._limits.are_any else records
-
-    def _logged_models(self, records: Iterable[LoggedModel]) -> Iterator[LoggedModel]:
-        for record in records:
-            place = ("logged model", record.model_id)
-            if self._fits(*place, "logged_models", self._form.of(record)):
-                params = ("logged_model_params", (*place, "param"), record.params, "param_key", "param_value")
-                tags = ("logged_model_tags", (*place, "tag"), record.tags, "tag_key", "tag_value")
-                metrics = self._model_metrics(record)
-                yield _with(record, params=self._pairs(*params), tags=self._pairs(*tags), metrics=metrics)
-
-    def _model_metrics(self, record: LoggedModel) -> tuple[LoggedModelMetric, ...]:
-        kept = []
-        seen: dict[Hashable, tuple[str, ...]] = {}
-        for metric in record.metrics:
-            place = (metric.run_id, metric.step, metric.timestamp)
-            problem = self._problem("logged_model_metrics", metric)
-            if problem or (problem := self._taken("logged_model_metrics", "metric_name", (metric.key,), place, seen)):
-                self._misfit(("logged model", record.model_id, "metric"), metric.key, problem, "metrics")
-            else:
-                kept.append(metric)
-        return record.metrics if len(kept) == len(record.metrics) else tuple(kept)
-
-    def models(self, records: Iterable[RegisteredModel]) -> Iterable[RegisteredModel]:
-        """Those that fit, without the versions, aliases and tags that don't."""
-        return self._models(records) if self._limits.are_any else records
-
-    def _models(self, records: Iterable[RegisteredModel]) -> Iterator[RegisteredModel]:
-        for record in records:
-            stored = self._form.of(record)
-            if problem := self._problem("registered_models", stored):
-                self._outcome.misfit(*model_key(record.name), f"it {problem}", records=model_keys(record))
-            else:
-                yield self._model(record, stored)
-
-    def _model(self, record: RegisteredModel, stored: RegisteredModel) -> RegisteredModel:
-        tags = self._pairs("registered_model_tags", ("registered model", record.name, "tag"), record.tags)
-        pairs = zip(record.versions, stored.versions, strict=True)
-        versions = [fitted for own, form in pairs if (fitted := self._version(record.name, own, form))]
-        same = len(versions) == len(record.versions) and all(map(_is, versions, record.versions))
-        gone = {version.version for version in record.versions} - {version.version for version in versions}
-        return _with(
-            record,
-            tags=tags,
-            aliases=self._aliases(record, gone),
-            versions=record.versions if same else tuple(versions),
+        return self._those_that_fit(
+            run.dataset_inputs,
+            problem,
+            lambda used, why: self._misfit(subject, "dataset", used.dataset.name, why, "dataset_inputs"),
         )
 
+    def _model_metrics(self, record: LoggedModel) -> dict[str, Any]:
+        subject = (LOGGED_MODELS.one, record.model_id)
+        seen: Seen = {}
+
+        def problem(metric: Any) -> str:
+            place = (metric.run_id, metric.step, metric.timestamp)
+            table = LOGGED_MODEL_METRIC_TABLE
+            return self._problem(table, metric) or self._taken(table.name, "metric_name", (metric.key,), place, seen)
+
+        metrics = self._those_that_fit(
+            record.metrics, problem, lambda metric, why: self._misfit(subject, "metric", metric.key, why, "metrics")
+        )
+        return {"metrics": metrics}
+
+    @staticmethod
+    def _those_that_fit(
+        parts: tuple[V, ...], problem: Callable[[V], str], misfit: Callable[[V, str], None]
+    ) -> tuple[V, ...]:
+        """Parts of a record without those that don't fit, which are named; the very same where all do."""
+        kept = []
+        for part in parts:
+            if why := problem(part):
+                misfit(part, why)
+            else:
+                kept.append(part)
+        return parts if len(kept) == len(parts) else tuple(kept)
+
+    def _versions(self, record: RegisteredModel) -> dict[str, Any]:
+        fitted = [
+            self._fitted(MODEL_VERSION_TABLE, version, version_key(record.name, version.version))
+            for version in record.versions
+        ]
+        kept = tuple(version for version in fitted if version is not None)
+        gone = {version.version for version in record.versions} - {version.version for version in kept}
+        same = len(kept) == len(record.versions) and all(map(_is, kept, record.versions))
+        return {"versions": record.versions if same else kept, "aliases": self._aliases(record, gone)}
+
     def _aliases(self, record: RegisteredModel, gone: set[int]) -> Mapping[str, int]:
-        column = self._limits.column("registered_model_aliases", "alias")
+        table, column = MODEL_ALIASES.table, self._limits.column(MODEL_ALIASES.table, MODEL_ALIASES.key)
         bad = {alias: f"it {problem}" for alias in record.aliases if (problem := column.problem(alias))}
-        equal = self._equal("registered_model_aliases", "alias", record.aliases, bad)
+        equal = self._equal(table, MODEL_ALIASES.key, record.aliases, bad)
         bad |= {alias: f"it {problem}" for alias, problem in equal.items()}
         bad |= {a: f"its version {v} is left out" for a, v in record.aliases.items() if v in gone and a not in bad}
         for alias, problem in bad.items():
@@ -241,47 +170,36 @@ class Fitting:
             self._outcome.misfit("alias", f"{record.name}@{alias}", problem, f"aliases[{alias}]", concerned)
         return {a: v for a, v in record.aliases.items() if a not in bad} if bad else record.aliases
 
-    def _version(self, name: str, record: ModelVersion, stored: ModelVersion) -> ModelVersion | None:
-        key = version_key(name, record.version)
-        if not self._fits(*key, "model_versions", stored):
-            return None
-        return _with(record, tags=self._pairs("model_version_tags", (*key, "tag"), record.tags))
-
-    def _fits(self, kind: str, identifier: str, table: str, stored: Record) -> bool:
-        """Whether a record fits as a whole; named, if not."""
-        problem = self._problem(table, stored)
-        if problem:
-            self._outcome.misfit(kind, identifier, f"it {problem}")
-        return not problem
-
-    def _problem(self, table: str, record: Record) -> str:
-        for value_of, problem_of in self._checks[table]:
+    def _problem(self, table: Table, record: Record) -> str:
+        """Why a record does not fit as a whole, in words that follow "it"; empty: it does."""
+        for value_of, problem_of in self._checks(table):
             if problem := problem_of(value_of(record)):
                 return problem
         return ""
 
-    def _pairs(
-        self, table: str, place: tuple[str, str, str], pairs: Mapping[str, str], key: str = "key", value: str = "value"
-    ) -> Mapping[str, str]:
-        """Those that fit; the very same map where all do.
+    def _checks_of(self, table: Table) -> list[tuple[Callable[[Any], object], Callable[[object], str]]]:
+        return [
+            (attrgetter(column.field), self._limits.column(table.name, column.name).problem)
+            for column in table.fields
+            if column.limited
+        ]
 
-        Args:
-            table: they belong into.
-            place: kind and id of their record, and what they are.
-            pairs: keys and values.
-            key: the column for keys.
-            value: the column for values.
-        """
-        bad = self._bad_pairs(table, key, value, pairs)
-        return self._without(f"{place[2]}s", place, pairs, bad)
+    def _all_pairs(self, table: KindTable[Any], record: Record, subject: Key) -> dict[str, Any]:
+        """The maps of a record without what does not fit, which is named; the very same ones where all does."""
+        found = {}
+        for pairs in table.pairs:
+            if pairs.text:
+                own = getattr(record, pairs.field)
+                found[pairs.field] = self._without(pairs.field, subject, own, self._bad_pairs(pairs, own))
+        return found
 
-    def _bad_pairs(self, table: str, key: str, value: str, pairs: Mapping[str, str]) -> dict[str, str]:
-        key_problem, value_problem = (self._limits.column(table, name).problem for name in (key, value))
+    def _bad_pairs(self, pairs: Pairs, own: Mapping[str, str]) -> dict[str, str]:
+        key_problem, value_problem = (self._limits.column(pairs.table, n).problem for n in (pairs.key, pairs.value))
         bad = {}
-        for name, text in pairs.items():
+        for name, text in own.items():
             if problem := key_problem(name) or value_problem(text):
                 bad[name] = problem
-        return bad | self._equal(table, key, pairs, bad)
+        return bad | self._equal(pairs.table, pairs.key, own, bad)
 
     def _equal(self, table: str, column: str, names: Iterable[str], bad: Mapping[str, str]) -> dict[str, str]:
         """Names that the target's collation takes for one that comes before."""
@@ -291,9 +209,7 @@ class Fitting:
         equal = found.collation.equal([name for name in names if name not in bad])
         return {name: f"is {other!r} to the collation {found.collation.name}" for name, other in equal.items()}
 
-    def _taken(
-        self, table: str, column: str, words: tuple[str, ...], place: Hashable, seen: dict[Hashable, tuple[str, ...]]
-    ) -> str:
+    def _taken(self, table: str, column: str, words: tuple[str, ...], place: Hashable, seen: Seen) -> str:
         """Why words can't be in a place: the target's collation takes them for others that are there."""
         collation = self._limits.column(table, column).collation
         if collation is None:
@@ -301,27 +217,24 @@ class Fitting:
         first = seen.setdefault((place, *collation.weights(words)), words)
         return "" if first == words else f"is {first[0]!r} to the collation {collation.name}"
 
-    def _without(
-        self, field: str, place: tuple[str, str, str], values: Mapping[str, V], bad: Mapping[str, str]
-    ) -> Mapping[str, V]:
+    def _without(self, field: str, subject: Key, values: Mapping[str, V], bad: Mapping[str, str]) -> Mapping[str, V]:
         """Values by name without the bad ones, which are named; the very same map where there is none."""
         if not bad:
             return values
         for name in values:
             if name in bad:
-                self._misfit(place, name, bad[name], f"{field}[{name}]")
+                self._misfit(subject, field.removesuffix("s"), name, bad[name], f"{field}[{name}]")
         return {name: value for name, value in values.items() if name not in bad}
 
-    def _misfit(self, place: tuple[str, str, str], name: str, problem: str, field: str) -> None:
-        kind, identifier, what = place
-        self._outcome.misfit(kind, identifier, f"its {what} {name!r} {problem}", field)
+    def _misfit(self, subject: Key, what: str, name: str, problem: str, field: str) -> None:
+        self._outcome.misfit(*subject, f"its {what} {name!r} {problem}", field)
 
 
 def _is(one: object, other: object) -> bool:
     return one is other
 
 
-def _with(record: R, **fields: Any) -> R:
+def _with(record: R, fields: Mapping[str, Any]) -> R:
     """A record with these fields; the very same where they are its own."""
     changed = {name: value for name, value in fields.items() if value is not getattr(record, name)}
     return record.model_copy(update=changed) if changed else record

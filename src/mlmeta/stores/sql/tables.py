@@ -212,6 +212,9 @@ MODEL_VERSION_TABLE = KindTable(
     lasting=frozenset({"creation_timestamp", "user_id", "source", "run_id", "storage_location"}),
     complete=_with_a_stage,
 )
+MODEL_ALIASES = Pairs(
+    "registered_model_aliases", "aliases", ("name",), "alias", "version", text=False, fixed=(_WORKSPACE,)
+)
 MODEL_TABLE = KindTable(
     "registered_models",
     kind=MODELS,
@@ -224,7 +227,7 @@ MODEL_TABLE = KindTable(
     ),
     pairs=(
         Pairs("registered_model_tags", "tags", ("name",), fixed=(_WORKSPACE,)),
-        Pairs("registered_model_aliases", "aliases", ("name",), "alias", "version", text=False, fixed=(_WORKSPACE,)),
+        MODEL_ALIASES,
     ),
     parts={"versions": MODEL_VERSION_TABLE},
     lasting=frozenset({"creation_timestamp"}),

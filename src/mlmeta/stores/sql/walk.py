@@ -54,7 +54,7 @@ def walk(
     fitting = Fitting(limits, outcome, StoredForm(rewriter.again()))
     experiments = ExperimentStep(holdings, outcome, sink, options.on_conflict, suffix, limits)
     progress.phase("restoring experiments")
-    for record in fitting.experiments(part.experiments()):
+    for record in fitting.records(part.experiments()):
         experiments.take(record, form.of(record))
         progress.advance("experiments")
     progress.phase("restoring runs")
@@ -62,13 +62,13 @@ def walk(
     _runs(fitting.runs(part.runs_with_lines(histories=compare)), runs, progress)
     progress.phase("restoring logged models")
     logged = LoggedModelStep(holdings, outcome, sink, form, experiments.open, runs.coming)
-    for some in batches(fitting.logged_models(part.logged_models())):
+    for some in batches(fitting.records(part.logged_models())):
         logged.take(some)
         progress.advance("logged models", len(some))
     logged.finish()
     models = ModelStep(holdings, outcome, sink, options.on_conflict, suffix, limits)
     progress.phase("restoring models")
-    for batch in batches(fitting.models(part.models())):
+    for batch in batches(fitting.records(part.models())):
         models.take([form.of(model) for model in batch])
         progress.advance("models", len(batch))
     outcome.notes.extend(rewriter.notes())

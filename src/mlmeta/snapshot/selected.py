@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from mlmeta.errors import UsageError
 from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, Experiment, LoggedModel, RegisteredModel, Selection
@@ -60,11 +61,12 @@ class Selected:
             kind: one whose records do not follow others.
         """
         if self.selection.models if kind.in_registry else self.selection.runs:
-            yield from (record for record in self.snapshot.records(kind) if self._means(kind, record))
+            known: Any = self._chosen if kind is EXPERIMENTS else None
+            yield from known or (record for record in self.snapshot.records(kind) if self._means(kind, record))
 
     def experiments(self) -> Iterator[Experiment]:
         """The experiments, by id."""
-        return iter(self._chosen) if self._chosen is not None and self.selection.runs else self.records(EXPERIMENTS)
+        return self.records(EXPERIMENTS)
 
     def runs(self) -> Iterator[RunHistories]:
         """The runs, with their histories, in the snapshot's order."""

@@ -85,4 +85,4 @@ def others(found: Sequence[Change]) -> str:
 
 def is_deleted(stored: Record, found: Record) -> bool:
     """Whether the snapshot has something active that the target has deleted."""
-    return (dict(stored)["lifecycle_stage"], dict(found)["lifecycle_stage"]) == ("active", "deleted")
+    return (getattr(stored, "lifecycle_stage", None), getattr(found, "lifecycle_stage", None)) == ("active", "deleted")

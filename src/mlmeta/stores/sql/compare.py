@@ -9,16 +9,17 @@ from mlmeta.schema import Experiment, History, HistoryLine, Line, RegisteredMode
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
-from mlmeta.stores.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings, experiment_number
+from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, ExistingRows, experiment_number
 from mlmeta.stores.sql.queries import batches
-from mlmeta.stores.sql.restore_models import is_other
+from mlmeta.stores.sql.restore_registered_models import is_other
 from mlmeta.stores.sql.restore_runs import run_batches
 from mlmeta.stores.sql.stored import StoredForm, in_own_words, same_history
+from mlmeta.stores.sql.tables import LOGGED_MODEL_TABLE, MODEL_TABLE
 from mlmeta.stores.sql.walk import suffix_of
 from mlmeta.stores.target import RENAME, RestoreOptions
 
 
-def restored(part: Selected, holdings: Holdings, options: RestoreOptions) -> Iterator[Line]:
+def restored(part: Selected, existing: ExistingRows, options: RestoreOptions) -> Iterator[Line]:
     """What the target holds of a part of a snapshot, in the snapshot's order.
 
     What is just as a restore leaves it is given as the snapshot has it; what differs, as the target has it; a record
@@ -27,22 +28,22 @@ def restored(part: Selected, holdings: Holdings, options: RestoreOptions) -> Ite
     form = StoredForm(Rewriter(options.rewrite))
     suffix = suffix_of(part.snapshot.timestamp) if options.on_conflict == RENAME else ""
     for record in part.experiments():
-        if found := _experiment(record, holdings, form, suffix):
+        if found := _experiment(record, existing, form, suffix):
             yield found
-    yield from _runs(part, holdings, form)
+    yield from _runs(part, existing, form)
     for some in batches(part.logged_models()):
-        there = holdings.logged_models([model.model_id for model in some])
+        there = existing.records(LOGGED_MODEL_TABLE, [model.model_id for model in some])
         for model in some:
             if model.model_id in there:
                 own = there[model.model_id]
                 yield in_own_words(model, form.of(model), own)
     for batch in batches(part.models()):
-        yield from _models(batch, holdings, form, suffix)
+        yield from _models(batch, existing, form, suffix)
 
 
-def _experiment(record: Experiment, holdings: Holdings, form: StoredForm, suffix: str) -> Experiment | None:
+def _experiment(record: Experiment, existing: ExistingRows, form: StoredForm, suffix: str) -> Experiment | None:
     number = experiment_number(record.experiment_id)
-    found = holdings.experiment(number) if number is not None else None
+    found = existing.experiment(number) if number is not None else None
     if found is None:
         return None
     stored = form.of(record)
@@ -53,10 +54,10 @@ def _experiment(record: Experiment, holdings: Holdings, form: StoredForm, suffix
     return in_own_words(record, stored, found)
 
 
-def _runs(part: Selected, holdings: Holdings, form: StoredForm) -> Iterator[Run | History]:
+def _runs(part: Selected, existing: ExistingRows, form: StoredForm) -> Iterator[Run | History]:
     expected: deque[RunLines] = deque()
     lines: dict[str, list[HistoryLine]] = {}
-    for record in holdings.runs_with_histories(_asked(run_batches(part.runs_with_lines()), expected)):
+    for record in existing.runs_with_histories(_asked(run_batches(part.runs_with_lines()), expected)):
         if isinstance(record, Run):
             while (item := expected.popleft()).run.run_id != record.run_id:  # those that are missing
                 pass
@@ -87,10 +88,10 @@ def _history(found: History, own: HistoryLine) -> History:
 
 
 def _models(
-    models: Sequence[RegisteredModel], holdings: Holdings, form: StoredForm, suffix: str
+    models: Sequence[RegisteredModel], existing: ExistingRows, form: StoredForm, suffix: str
 ) -> Iterator[RegisteredModel]:
     names = [model.name for model in models]
-    found = holdings.models(names + [name + suffix for name in names if suffix])
+    found = existing.records(MODEL_TABLE, names + [name + suffix for name in names if suffix])
     for model in models:
         stored = form.of(model)
         renamed = stored.model_copy(update={"name": stored.name + suffix})

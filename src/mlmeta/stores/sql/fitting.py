@@ -11,7 +11,6 @@ from mlmeta.schema import LOGGED_MODELS, MODELS, RUNS, DatasetInput, LoggedModel
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.mapping import KindTable, Pairs, Table
-from mlmeta.stores.sql.outcome import Outcome
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tables import (
     DATASET_TABLE,
@@ -22,6 +21,7 @@ from mlmeta.stores.sql.tables import (
     RUN_TABLE,
     table_of,
 )
+from mlmeta.stores.sql.tally import Tally
 from mlmeta.stores.target import Key, model_key, version_key
 
 R = TypeVar("R", bound=Record)
@@ -34,13 +34,13 @@ class Fitting:
 
     Args:
         limits: of the target.
-        outcome: what does not fit is named there.
+        tally: what does not fit is named there.
         form: gives stored forms; of its own, for it counts what it rewrites.
     """
 
-    def __init__(self, limits: Limits, outcome: Outcome, form: StoredForm) -> None:
+    def __init__(self, limits: Limits, tally: Tally, form: StoredForm) -> None:
         self._limits = limits
-        self._outcome = outcome
+        self._tally = tally
         self._form = form
         self._datasets_seen: Seen = {}
         self._checks = cache(self._checks_of)
@@ -64,7 +64,7 @@ class Fitting:
         if problem := self._problem(table, self._form.of(record)):
             parts = ((part, one) for field, part in table.kind.parts.items() for one in getattr(record, field))
             below = ((part.one, f"{subject[1]} {part.key(one)}") for part, one in parts)
-            self._outcome.misfit(*subject, f"it {problem}", records=(subject, *below))
+            self._tally.misfit(*subject, f"it {problem}", records=(subject, *below))
             return None
         fields: dict[str, Any] = self._all_pairs(table, record, subject)
         if more := self._more.get(table.kind.name):
@@ -79,7 +79,7 @@ class Fitting:
         for item in items:
             stored, subject = self._form.of(item.run), (RUNS.one, item.run.run_id)
             if problem := self._problem(RUN_TABLE, stored):
-                self._outcome.misfit(*subject, f"it {problem}")
+                self._tally.misfit(*subject, f"it {problem}")
             else:
                 yield self._run(item, stored, subject)
 
@@ -167,7 +167,7 @@ class Fitting:
         bad |= {a: f"its version {v} is left out" for a, v in record.aliases.items() if v in gone and a not in bad}
         for alias, problem in bad.items():
             concerned = (model_key(record.name),)
-            self._outcome.misfit("alias", f"{record.name}@{alias}", problem, f"aliases[{alias}]", concerned)
+            self._tally.misfit("alias", f"{record.name}@{alias}", problem, f"aliases[{alias}]", concerned)
         return {a: v for a, v in record.aliases.items() if a not in bad} if bad else record.aliases
 
     def _problem(self, table: Table, record: Record) -> str:
@@ -227,7 +227,7 @@ class Fitting:
         return {name: value for name, value in values.items() if name not in bad}
 
     def _misfit(self, subject: Key, what: str, name: str, problem: str, field: str) -> None:
-        self._outcome.misfit(*subject, f"its {what} {name!r} {problem}", field)
+        self._tally.misfit(*subject, f"its {what} {name!r} {problem}", field)
 
 
 def _is(one: object, other: object) -> bool:

@@ -283,6 +283,12 @@ class KindTable(Table, Generic[R]):
                 for part in getattr(record, name):
                     yield from table.rows(part, *row[: self.key])
 
+    def row_key(self, record: R) -> Any:
+        """The key of a record as the database has it."""
+        column = self.fields[0]
+        value = getattr(record, column.field)
+        return value if column.write is None else column.write(value)
+
     @cached_property
     def _settling(self) -> tuple[tuple[str, Convert], ...]:
         """Fields that get another value on the way into the table, and what makes it."""

@@ -5,129 +5,99 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlmeta.schema import Experiment
-from mlmeta.stores.sql.changes import Change, changes, is_deleted, others
-from mlmeta.stores.sql.holdings import DEFAULT_ID, DEFAULT_NAME, Holdings, experiment_number
-from mlmeta.stores.sql.limits import Limits, Names
-from mlmeta.stores.sql.outcome import Outcome, Sink
+from mlmeta.stores.sql.changes import changes, is_deleted
+from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, experiment_number
+from mlmeta.stores.sql.limits import Names
+from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import same
 from mlmeta.stores.sql.tables import EXPERIMENT_TABLE
-from mlmeta.stores.target import RENAME
 
 
-class ExperimentStep:
-    """Decides about experiments one by one, and remembers which of them runs may go into.
+class ExperimentStep(Step[Experiment]):
+    """Decides about experiments, whose names are unique too, and remembers which of them records may go into."""
 
-    Args:
-        holdings: what the target holds.
-        outcome: counts and conflicts go here.
-        sink: takes what is to be written.
-        on_conflict: one of `ON_CONFLICT`.
-        suffix: put behind a name that is taken.
-        limits: of the target's columns.
-    """
+    def __init__(self, context: RestoreContext) -> None:
+        super().__init__(EXPERIMENT_TABLE, context)
+        self._largest_id = context.limits.column("experiments", "experiment_id").largest
+        self._names: Names[int] = Names(context.limits.column("experiments", "name").collation)
+        self._names.update((name, number) for number, name in self._existing.experiments.items())
+        self._default_is_free = self._existing.default_is_untouched()
 
-    def __init__(
-        self, holdings: Holdings, outcome: Outcome, sink: Sink, on_conflict: str, suffix: str, limits: Limits
-    ) -> None:
-        self._holdings = holdings
-        self._outcome = outcome
-        self._sink = sink
-        self._renames = on_conflict == RENAME
-        self._suffix = suffix
-        self._largest_id = limits.column("experiments", "experiment_id").largest
-        self._names: Names[int] = Names(limits.column("experiments", "name").collation)
-        self._names.update((name, number) for number, name in holdings.experiments.items())
-        self._default_is_free = holdings.default_is_untouched()
-        self.open: set[str] = set()
-        """Ids of the snapshot's experiments that the target has or gets: their runs can be written."""
+    def take(self, records: Sequence[Experiment]) -> None:
+        """See `Step.take`. One by one: each may take a name that another one wants."""
+        for record in records:
+            self._take(record)
 
-    def take(self, record: Experiment, stored: Experiment) -> None:
-        """Decide about one experiment.
-
-        Args:
-            record: of the snapshot.
-            stored: its stored form.
-        """
-        number = experiment_number(record.experiment_id)
+    def _take(self, record: Experiment) -> None:
+        stored, number = self._context.form.of(record), experiment_number(record.experiment_id)
         if number is None or number > self._largest_id:
-            self._conflict(record, "this kind of database can't hold its id; SQLite or a server can")
-        elif problem := EXPERIMENT_TABLE.state_problem(stored):
-            self._outcome.misfit("experiment", record.name, f"it {problem}")
-        elif number in self._holdings.experiments:
-            self._take_existing(record, stored, number)
+            self._conflict(stored, "this kind of database can't hold its id; SQLite or a server can")
+        elif problem := self._table.state_problem(stored):
+            self._misfit(stored, f"it {problem}")
+        elif number in self._existing.experiments:
+            self._take_id(stored, number)
         elif self._default_is_free and self._names.get(stored.name) == DEFAULT_ID:
-            self._take_place_of_default(record, stored, number)
+            # The Default experiment of the snapshot has another id than the one that MLflow made
+            self._adopt_default(stored, number)
         else:
-            self._take_new(record, stored, number)
+            self._take_new(stored, number)
 
-    def _take_place_of_default(self, record: Experiment, stored: Experiment, number: int) -> None:
-        """Of one that MLflow made, where the snapshot's Default experiment has another id than 0."""
+    def _adopt_default(self, stored: Experiment, number: int) -> None:
+        """Take the place of the Default experiment that MLflow made."""
         self._default_is_free = False
         self._names[stored.name] = number
-        self._create(record)
-        self._sink.adopt_default(stored)
+        self._count_new(stored)
+        self._writer.adopt_default(stored)
 
-    def _take_new(self, record: Experiment, stored: Experiment, number: int) -> None:
+    def _take_new(self, stored: Experiment, number: int) -> None:
         name = self._free_name(stored.name)
         if name is None:
             other = self._names[stored.name]
-            self._conflict(record, f"its name {stored.name!r} belongs to experiment {other}")
+            self._conflict(stored, f"its name {stored.name!r} belongs to experiment {other}")
             return
         if name != stored.name:
-            self._outcome.notes.append(f"experiment {number} gets the name {name!r}, as {stored.name!r} is taken")
+            self._tally.notes.append(f"experiment {number} gets the name {name!r}, as {stored.name!r} is taken")
         self._names[name] = number
-        self._create(record)
-        self._sink.experiment(stored.model_copy(update={"name": name}))
-
-    def _take_existing(self, record: Experiment, stored: Experiment, number: int) -> None:
-        found = self._holdings.experiment(number)
-        renamed = stored.model_copy(update={"name": stored.name + self._suffix})
-        if found is None:  # it belongs to another workspace
-            self._belongs_to_another(record, number)
-        elif same(found, stored) or (self._renames and same(found, renamed)):
-            self._present(record)
-        elif number == DEFAULT_ID and self._default_is_free and self._names.get(stored.name, number) == number:
-            self._default_is_free = False
-            self._names.pop(self._holdings.experiments[number])  # the snapshot may have it for another one
-            self._names[stored.name] = number
-            self._create(record)
-            self._sink.adopt_default(stored)
-        elif number == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
-            self._present(record, (), found)
-            self._outcome.notes.append("the Default experiment is in use in the target: it keeps its own attributes")
-        elif _is_it(found, stored):
-            self._take_changed(record, found, changes(stored, found))
-        else:
-            self._belongs_to_another(record, number)
-
-    def _take_changed(self, record: Experiment, found: Experiment, differences: list[Change]) -> None:
-        if reason := others(differences):
-            self.open.add(record.experiment_id)  # runs still belong into it
-            self._conflict(record, f"the target has it with other content: {reason}")
-        else:
-            self._present(record, differences, found)
-
-    def _belongs_to_another(self, record: Experiment, number: int) -> None:
-        self._conflict(record, f"its id belongs to {self._holdings.experiments[number]!r} in the target")
+        self._count_new(stored)
+        self._writer.record(stored.model_copy(update={"name": name}))
 
     def _free_name(self, name: str) -> str | None:
         if name not in self._names:
             return name
-        renamed = name + self._suffix
-        return renamed if self._renames and renamed not in self._names else None
+        renamed = name + self._context.suffix
+        return renamed if self._context.renames and renamed not in self._names else None
 
-    def _create(self, record: Experiment) -> None:
-        self.open.add(record.experiment_id)
-        self._outcome.created["experiments"] += 1
+    def _count_new(self, stored: Experiment) -> None:
+        self._context.open.add(stored.experiment_id)
+        self._tally.created[self._kind.counted_as] += 1
 
-    def _present(self, record: Experiment, differences: Sequence[Change] = (), found: Experiment | None = None) -> None:
-        self.open.add(record.experiment_id)
-        deleted = found is not None and is_deleted(record, found)
-        if self._outcome.was_there("experiments", ("experiment", record.name), differences, deleted=deleted):
-            self._sink.undelete("experiments", int(record.experiment_id))
+    def _take_id(self, stored: Experiment, number: int) -> None:
+        """Decide about an experiment whose id the target has."""
+        found = self._existing.experiment(number)
+        renamed = stored.model_copy(update={"name": stored.name + self._context.suffix})
+        if found is None:  # it belongs to another workspace
+            self._belongs_to_another(stored, number)
+        elif same(found, stored) or (self._context.renames and same(found, renamed)):
+            self._open(stored)
+            self._present(stored)
+        elif number == DEFAULT_ID and self._default_is_free and self._names.get(stored.name, number) == number:
+            self._names.pop(self._existing.experiments[number])  # the snapshot may have it for another one
+            self._adopt_default(stored, number)
+        elif number == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
+            self._open(stored)
+            self._present(stored, deleted=is_deleted(stored, found))
+            self._tally.notes.append("the Default experiment is in use in the target: it keeps its own attributes")
+        elif _is_it(found, stored):
+            self._open(stored)  # whatever differs, its runs belong into it
+            self._take_changed(stored, found, changes(stored, found))
+        else:
+            self._belongs_to_another(stored, number)
 
-    def _conflict(self, record: Experiment, reason: str) -> None:
-        self._outcome.conflict("experiment", record.experiment_id, reason, ("experiment", record.name))
+    def _open(self, stored: Experiment) -> None:
+        self._context.open.add(stored.experiment_id)
+
+    def _belongs_to_another(self, stored: Experiment, number: int) -> None:
+        self._conflict(stored, f"its id belongs to {self._existing.experiments[number]!r} in the target")
 
 
 def _is_it(found: Experiment, stored: Experiment) -> bool:

@@ -2,76 +2,51 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mlmeta.schema import Run
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.walking import with_histories
-from mlmeta.stores.sql.changes import changes, history_changes, is_deleted, others
+from mlmeta.stores.sql.changes import changes, history_changes
+from mlmeta.stores.sql.existing import dataset_content
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE
-from mlmeta.stores.sql.holdings import Holdings, dataset_content
 from mlmeta.stores.sql.inputs import Leftover, Link, dataset_id, datasets_of, input_links
-from mlmeta.stores.sql.outcome import Nowhere, Outcome, Sink
 from mlmeta.stores.sql.queries import BATCH
-from mlmeta.stores.sql.stored import StoredForm, StoredHistories, same, same_histories
+from mlmeta.stores.sql.steps import RestoreContext, Step
+from mlmeta.stores.sql.stored import StoredHistories, same, same_histories
 from mlmeta.stores.sql.tables import RUN_TABLE
-from mlmeta.stores.target import Key
 
 
-class RunStep:
-    """Decides about runs, a batch at a time.
+class RunStep(Step[Run]):
+    """Decides about runs, with their histories, and with what `mlflow gc` left of their inputs."""
 
-    Args:
-        holdings: what the target holds.
-        outcome: counts and conflicts go here.
-        sink: takes what is to be written.
-        form: gives stored forms.
-        experiments: ids that runs may go into.
-    """
-
-    def __init__(
-        self, holdings: Holdings, outcome: Outcome, sink: Sink, form: StoredForm, experiments: set[str]
-    ) -> None:
-        self._holdings = holdings
-        self._outcome = outcome
-        self._sink = sink
-        self._form = form
-        self._experiments = experiments
-        self._shut_out: defaultdict[str, list[Key]] = defaultdict(list)
+    def __init__(self, context: RestoreContext) -> None:
+        super().__init__(RUN_TABLE, context)
         self._dataset_contents: dict[str, bytes] = {}
-        self.coming: set[str] = set()
-        """Ids of the runs that a plan would have written."""
 
-    def take(self, items: Sequence[RunLines]) -> None:
-        """Decide about a batch of runs."""
-        existing = self._holdings.existing_runs([item.run.run_id for item in items])
-        self._outcome.matched_runs += len(existing)
-        taken = [item.run.run_id for item in items if item.run.run_id in existing]
-        found = with_histories(self._holdings.runs_with_histories([taken]))
+    def take_items(self, items: Sequence[RunLines]) -> None:
+        """See `Step.take`."""
+        ids = [item.run.run_id for item in items]
+        existing = self._existing.keys(RUN_TABLE, ids) if self._existing.runs else set()
+        self._tally.matched_runs += len(existing)
+        found = with_histories(self._existing.runs_with_histories([[run_id for run_id in ids if run_id in existing]]))
         theirs = (run for run in found if isinstance(run, RunLines))
         new = [item.run for item in items if item.run.run_id not in existing]
-        left = self._holdings.leftovers([run.run_id for run in new if run.dataset_inputs or has_models(run)])
+        left = self._existing.leftovers([run.run_id for run in new if run.dataset_inputs or has_models(run)])
         for item in items:
-            run = self._form.of(item.run)
-            if item.run.run_id in existing:
-                self._take_existing(run, item, next(theirs))
-            elif item.run.experiment_id not in self._experiments:
-                self._shut_out[item.run.experiment_id].append(("run", run.run_id))
-            else:
-                self._take_new(run, item, left)
+            run = self._context.form.of(item.run)
+            if run.run_id in existing:
+                self._take_item(run, item, next(theirs))
+            elif self._has_place(run) and self._fits_in(run, left):
+                self._tally.created[self._kind.counted_as] += 1
+                self._writer.run(run, StoredHistories(item), left)
 
-    def _take_new(self, run: Run, item: RunLines, left: Mapping[Link, Leftover]) -> None:
-        if problem := RUN_TABLE.state_problem(run):
-            self._outcome.misfit("run", run.run_id, f"it {problem}")
-            return
-        if reason := self._other_inputs(run, left) or self._other_dataset(run):
-            self._outcome.conflict("run", run.run_id, reason, ("run", run.run_id))
-            return
-        self._outcome.created["runs"] += 1
-        if isinstance(self._sink, Nowhere):
-            self.coming.add(run.run_id)
-        self._sink.run(run, StoredHistories(item), left)
+    def _fits_in(self, run: Run, left: Mapping[Link, Leftover]) -> bool:
+        """Whether nothing that is there of its inputs is in its way; noted, if not."""
+        reason = self._other_inputs(run, left) or self._other_dataset(run)
+        if reason:
+            self._conflict(run, reason)
+        return not reason
 
     def _other_inputs(self, run: Run, left: Mapping[Link, Leftover]) -> str:
         """What is left of its inputs and is not what would be written, in words; empty: nothing."""
@@ -94,30 +69,19 @@ class RunStep:
             dataset = known.get(key) or dataset_id(run.experiment_id, *key)
             content = dataset_content(used)
             if dataset not in self._dataset_contents:
-                self._dataset_contents[dataset] = self._holdings.dataset_content(dataset) or content
+                self._dataset_contents[dataset] = self._existing.dataset_content(dataset) or content
             if self._dataset_contents[dataset] != content:
                 return f"the target's experiment has its dataset {key[0]!r} ({key[1]}) with other content"
         return ""
 
     def _datasets(self, run: Run) -> dict[tuple[str, str], str]:
-        return self._holdings.datasets(int(run.experiment_id)) if run.dataset_inputs else {}
+        return self._existing.datasets(int(run.experiment_id)) if run.dataset_inputs else {}
 
-    def _take_existing(self, run: Run, item: RunLines, theirs: RunLines) -> None:
-        key = ("run", run.run_id)
+    def _take_item(self, run: Run, item: RunLines, theirs: RunLines) -> None:
         if same(theirs.run, run) and same_histories(theirs.lines, StoredHistories(item)):
-            self._outcome.was_there("runs", key)
-            return
-        found = [*changes(run, theirs.run), *history_changes(item, theirs)]
-        if reason := others(found):
-            self._outcome.conflict("run", run.run_id, f"the target has it with other content: {reason}", key)
-        elif self._outcome.was_there("runs", key, found, deleted=is_deleted(run, theirs.run)):
-            self._sink.undelete("runs", run.run_id)
-
-    def finish(self) -> None:
-        """Name the experiments whose runs could not be written with them."""
-        for experiment_id, runs in self._shut_out.items():
-            reason = f"{len(runs)} runs have no place without it"
-            self._outcome.conflict("runs", f"of experiment {experiment_id}", reason, *runs)
+            self._present(run)
+        else:
+            self._take_changed(run, theirs.run, [*changes(run, theirs.run), *history_changes(item, theirs)])
 
 
 def has_models(run: Run) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -16,16 +17,17 @@ from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.compare import restored
 from mlmeta.stores.sql.database import SQLITE, parse, reading_still
-from mlmeta.stores.sql.holdings import Holdings
+from mlmeta.stores.sql.existing import ExistingRows, no_rows
+from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
 from mlmeta.stores.sql.limits import Limits, limits_of, limits_of_new
 from mlmeta.stores.sql.new_store import NewFile, remove_unfinished, without_indexes
-from mlmeta.stores.sql.outcome import Nowhere, Outcome
 from mlmeta.stores.sql.parallel_reads import export_moment, lanes_at
 from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.schema import ensure_schema, holds_store, make_schema, makes_schema_within
 from mlmeta.stores.sql.tables import COLUMNS
+from mlmeta.stores.sql.tally import Tally
 from mlmeta.stores.sql.walk import walk
-from mlmeta.stores.sql.writer import RowWriter
+from mlmeta.stores.sql.writer import Planned, RowWriter
 from mlmeta.stores.sql.writing import NOTICES, locks_of, writing
 from mlmeta.stores.target import FAIL, ON_CONFLICT, Plan, Readback, Report, RestoreOptions
 
@@ -65,8 +67,8 @@ class SqlTarget:
 
     def has_runs(self) -> bool:
         """Whether the target has any run at all."""
-        with self._reading(briefly=True) as connection:
-            return bool(Holdings(connection, self._database.shown).runs)
+        with self._reading(briefly=True) as (connection, _):
+            return bool(ExistingRows(connection, self._database.shown).runs)
 
     def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
         """Look at the target and say what a restore would do. Nothing is created, not even a file.
@@ -75,47 +77,38 @@ class SqlTarget:
             IncompatibleStoreError: the target's schema is not the installed MLflow's.
             MlmetaError: the target or the snapshot can't be read.
         """
-        with self._reading() as connection:
-            holdings = Holdings(connection, self._database.shown)
-            compare = bool(holdings.runs) or holdings.has_inputs
-            part = Selected(snapshot, selection)
-            with self._limits(connection) as limits:
-                outcome = walk(part, holdings, Nowhere(), self._options, limits, progress, compare=compare)
+        with self._reading() as (connection, limits):
+            existing = ExistingRows(connection, self._database.shown)
+            compare = bool(existing.runs) or existing.has_inputs
+            part, writer = Selected(snapshot, selection), RowWriter(Planned(), existing)
+            tally = walk(part, existing, writer, self._options, limits(), progress, compare=compare)
         stops = self._options.on_conflict == FAIL
         return Plan(
             target=self._database.shown,
             keeps_ids=True,
-            create=dict(+outcome.created),
-            present=dict(outcome.present),
-            undelete=dict(outcome.undeleted),
-            changed=dict(+outcome.changed),
-            target_runs=holdings.runs > outcome.matched_runs,
-            conflicts=(*outcome.misfits, *outcome.conflicts) if stops else (),
-            refused=tuple(outcome.left_out) if stops else outcome.refused,
-            notes=tuple(outcome.notes),
+            create=dict(+tally.created),
+            present=dict(tally.present),
+            undelete=dict(tally.undeleted),
+            changed=dict(+tally.changed),
+            target_runs=existing.runs > tally.matched_runs,
+            conflicts=(*tally.misfits, *tally.conflicts) if stops else (),
+            refused=tuple(tally.left_out) if stops else tally.refused,
+            notes=tuple(tally.notes),
         )
 
     @contextlib.contextmanager
-    def _limits(self, connection: Connection | None) -> Iterator[Limits]:
-        """What a store's columns hold; those that MLflow would make where there is none yet."""
-        if connection is not None:
-            yield limits_of(connection)
-        elif self._database.kind == SQLITE:
-            yield Limits()
-        else:
-            with self._database.reading() as new:
-                yield limits_of_new(new)
-
-    @contextlib.contextmanager
-    def _reading(self, *, briefly: bool = False) -> Iterator[Connection | None]:
-        """A read-only connection to a store; None where there is no store yet."""
+    def _reading(self, *, briefly: bool = False) -> Iterator[tuple[Connection, Callable[[], Limits]]]:
+        """A read-only connection, and the limits of what is there: to no rows where there is no store yet."""
         if self._database.kind == SQLITE and not self._database.path.exists():
-            yield None
+            with no_rows() as connection:
+                yield connection, Limits
             return
-        alone = briefly or self._made
-        reading = self._database.reading() if alone else self._reading_still()
-        with reading as connection:
-            yield connection if holds_store(connection, self._database.shown) else None
+        with self._database.reading() if briefly or self._made else self._reading_still() as connection:
+            if holds_store(connection, self._database.shown):
+                yield connection, partial(limits_of, connection)
+                return
+            with no_rows() as nothing:
+                yield nothing, partial(limits_of_new, connection)
 
     @contextlib.contextmanager
     def _reading_still(self) -> Iterator[Connection]:
@@ -139,16 +132,16 @@ class SqlTarget:
             remove_unfinished(self._database)
         if self._database.kind == SQLITE and not self._database.path.exists():
             with NewFile(self._database) as file:
-                outcome = self._write(file.connection(), part, progress)
+                tally = self._write(file.connection(), part, progress)
                 self._made = file.publish()
                 if self._made:
-                    return _report(outcome)
+                    return _report(tally)
         if not makes_schema_within(self._database):
             ensure_schema(self._database, progress)
         with writing(self._database, progress) as connection:
             with self._database.errors(), self._made_schema(connection, progress):
-                outcome = self._write(connection, part, progress)
-            return _report(outcome)
+                tally = self._write(connection, part, progress)
+            return _report(tally)
 
     @contextlib.contextmanager
     def _made_schema(self, connection: Connection, progress: Progress) -> Iterator[None]:
@@ -167,18 +160,19 @@ class SqlTarget:
             yield
             progress.phase("making indexes")
 
-    def _write(self, connection: Connection, part: Selected, progress: Progress) -> Outcome:
+    def _write(self, connection: Connection, part: Selected, progress: Progress) -> Tally:
         with self._database.errors():
-            holdings = Holdings(connection, self._database.shown)
-            writer = RowWriter(connection, holdings)
-            outcome = walk(part, holdings, writer, self._options, limits_of(connection), progress, compare=True)
+            existing = ExistingRows(connection, self._database.shown)
+            writer = RowWriter(Inserts(connection), existing)
+            tally = walk(part, existing, writer, self._options, limits_of(connection), progress, compare=True)
             if self._options.on_conflict == FAIL:
-                outcome.require_fit(self._database.shown)
-                outcome.require_no_conflict(self._database.shown)
-            if note := writer.finish():
-                outcome.notes.append(note)
-            outcome.notes.extend(connection.info.get(NOTICES, ()))
-            return outcome
+                tally.require_fit(self._database.shown)
+                tally.require_no_conflict(self._database.shown)
+            writer.finish()
+            if note := raise_experiment_counter(connection):
+                tally.notes.append(note)
+            tally.notes.extend(connection.info.get(NOTICES, ()))
+            return tally
 
     def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Line | Skipped]:
         """What was restored, in the snapshot's order.
@@ -194,23 +188,23 @@ class SqlTarget:
         """
         del read
         worth_it = snapshot.summary.stats.get("runs", 0) > BATCH
-        with self._reading() as connection:
-            moment = export_moment(connection) if connection is not None and worth_it else ""
+        with self._reading() as (connection, _):
+            moment = export_moment(connection) if worth_it else ""
             with lanes_at(moment, self._database) as lanes:
-                holdings = Holdings(connection, self._database.shown, lanes)
-                yield from restored(Selected(snapshot, selection), holdings, self._options)
+                existing = ExistingRows(connection, self._database.shown, lanes)
+                yield from restored(Selected(snapshot, selection), existing, self._options)
 
     def close(self) -> None:
         """Nothing is kept open between calls."""
 
 
-def _report(outcome: Outcome) -> Report:
+def _report(tally: Tally) -> Report:
     return Report(
-        created=dict(+outcome.created),
-        present=dict(outcome.present),
-        undeleted=dict(outcome.undeleted),
-        refused=outcome.refused,
-        notes=tuple(outcome.notes),
-        existing=outcome.existing,
-        completed=outcome.completed,
+        created=dict(+tally.created),
+        present=dict(tally.present),
+        undeleted=dict(tally.undeleted),
+        refused=tally.refused,
+        notes=tuple(tally.notes),
+        existing=tally.existing,
+        completed=tally.completed,
     )

@@ -1,79 +1,141 @@
-"""Writes records as rows."""
+"""Writes records as rows, into a transaction or, for a plan, nowhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
-from mlmeta.schema import Experiment, LoggedModel, MetricHistory, RegisteredModel, Run
-from mlmeta.stores.sql.holdings import DEFAULT_ID, Holdings
+from mlmeta.schema import Experiment, LoggedModel, MetricHistory, Record, RegisteredModel, Run
+from mlmeta.stores.sql.existing import DEFAULT_ID, ExistingRows
 from mlmeta.stores.sql.inputs import Leftover, Link, dataset_id, datasets_of, input_links, input_row
-from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
-from mlmeta.stores.sql.mapping import Row
+from mlmeta.stores.sql.mapping import KindTable, Row
 from mlmeta.stores.sql.metric_rows import latest_rows, single_point_rows
-from mlmeta.stores.sql.outcome import Missing
 from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.sql.tables import (
     DATASET_TABLE,
     EXPERIMENT_TABLE,
     INPUT_TAGS,
     LOGGED_MODEL_METRIC_TABLE,
-    LOGGED_MODEL_TABLE,
     MODEL_TABLE,
+    MODEL_VERSION_TABLE,
     RUN_TABLE,
     VERSION_TAGS,
+    table_of,
 )
 
-_KEYS = {"experiments": "experiment_id", "runs": "run_uuid", "logged_models": "model_id"}
+
+class Receiver(Protocol):
+    """Takes what is to be written."""
+
+    def add(self, table: str, rows: Iterable[Row]) -> None:
+        """Rows with the columns of `COLUMNS`."""
+
+    def add_histories(self, histories: StoredHistories) -> None:
+        """The histories of a run, for the table `metrics`."""
+
+    def execute(self, statement: sa.Executable, parameters: Sequence[Mapping[str, Any]] = ()) -> None:
+        """A change of rows that are there."""
+
+    def flush(self) -> None:
+        """From now on, what was given can be looked up, but for `planned_runs`."""
+
+    @property
+    def planned_runs(self) -> Mapping[str, int]:
+        """The experiments of runs that were given and will never be there, by run id."""
+
+
+class Planned:
+    """A plan writes nothing."""
+
+    def __init__(self) -> None:
+        self.planned_runs: dict[str, int] = {}
+
+    def add(self, table: str, rows: Iterable[Row]) -> None:
+        """See `Receiver`."""
+        if table == RUN_TABLE.name:
+            self.planned_runs.update((row[0], row[1]) for row in rows)
+
+    def add_histories(self, histories: StoredHistories) -> None:
+        """See `Receiver`."""
+
+    def execute(self, statement: sa.Executable, parameters: Sequence[Mapping[str, Any]] = ()) -> None:
+        """See `Receiver`."""
+
+    def flush(self) -> None:
+        """See `Receiver`."""
+
+
+@dataclass
+class Missing:
+    """What a registered model of the target lacks of the snapshot's.
+
+    Args:
+        tags: of the model.
+        aliases: of the model.
+        versions: numbers of versions.
+        version_tags: of versions that are there, by number.
+        stages: of versions that are there, by number.
+    """
+
+    tags: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, int] = field(default_factory=dict)
+    versions: set[int] = field(default_factory=set)
+    version_tags: dict[int, dict[str, str]] = field(default_factory=dict)
+    stages: dict[int, str] = field(default_factory=dict)
 
 
 class RowWriter:
-    """A sink that writes into a database's transaction.
+    """Turns records into rows for a receiver.
 
     Args:
-        connection: in that transaction.
-        holdings: what the database holds.
+        receiver: of rows and statements.
+        existing: what the target has already.
     """
 
-    def __init__(self, connection: Connection, holdings: Holdings) -> None:
-        self._connection = connection
-        self._holdings = holdings
-        self._inserts = Inserts(connection)
-        self._undeleted: dict[str, list[str | int]] = {}
+    def __init__(self, receiver: Receiver, existing: ExistingRows) -> None:
+        self._receiver = receiver
+        self._existing = existing
+        self._undeleted: dict[KindTable[Any], list[str | int]] = {}
 
-    def experiment(self, record: Experiment) -> None:
-        """Add an experiment with its tags."""
-        self._add(EXPERIMENT_TABLE.rows(record))
+    def record(self, record: Record) -> None:
+        """Add a record with everything that belongs to it; for some kinds, there is more to be looked up."""
+        self._add(table_of(record).rows(record))
 
     def _add(self, rows: Iterable[tuple[str, Iterable[Row]]]) -> None:
         for table, some in rows:
-            self._inserts.add(table, some)
+            self._receiver.add(table, some)
 
     def adopt_default(self, record: Experiment) -> None:
         """Put an experiment in the place of an untouched Default experiment, which has no tags.
 
         A new row is inserted where its id is another one: MySQL's counter follows inserts only.
         """
-        table = self._holdings.table(EXPERIMENT_TABLE.name)
+        table = self._existing.table(EXPERIMENT_TABLE.name)
         is_default = table.c.experiment_id == DEFAULT_ID
         if int(record.experiment_id) == DEFAULT_ID:
             values = dict(zip(EXPERIMENT_TABLE.names, EXPERIMENT_TABLE.row(record), strict=True))
             fields = {column.name: values[column.name] for column in EXPERIMENT_TABLE.fields if column.limited}
-            self._connection.execute(sa.update(table).where(is_default).values(fields))
+            self._receiver.execute(sa.update(table).where(is_default).values(fields))
             self._add(EXPERIMENT_TABLE.rows_below(record))
         else:
-            self._connection.execute(sa.delete(table).where(is_default))
-            self.experiment(record)
+            self._receiver.execute(sa.delete(table).where(is_default))
+            self.record(record)
 
     def run(self, record: Run, histories: StoredHistories, left: Mapping[Link, Leftover]) -> None:
-        """Add a run with everything that belongs to it."""
-        self._add(RUN_TABLE.rows(record))
-        self._inserts.add("latest_metrics", latest_rows(record, self._without_latest(record, histories)))
-        self._inserts.add("metrics", single_point_rows(record, histories.keys))
-        self._inserts.add_histories(histories)
+        """Add a run of an experiment that is there, with everything that belongs to it.
+
+        Args:
+            record: the run.
+            histories: of its metrics.
+            left: of its inputs, which are taken over.
+        """
+        self.record(record)
+        self._receiver.add("latest_metrics", latest_rows(record, self._without_latest(record, histories)))
+        self._receiver.add("metrics", single_point_rows(record, histories.keys))
+        self._receiver.add_histories(histories)
         if record.dataset_inputs or record.model_inputs or record.model_outputs:
             self._inputs(record, left)
 
@@ -84,57 +146,56 @@ class RowWriter:
         return (history for history in histories if history.key in missing) if missing else iter(())
 
     def _inputs(self, record: Run, left: Mapping[Link, Leftover]) -> None:
-        known = self._holdings.datasets(int(record.experiment_id)) if record.dataset_inputs else {}
+        add = self._receiver.add
+        known = self._existing.datasets(int(record.experiment_id)) if record.dataset_inputs else {}
         for key, dataset in datasets_of(record).items():
             if key not in known:
                 known[key] = dataset_id(record.experiment_id, *key)
-                row = DATASET_TABLE.row(dataset, known[key], int(record.experiment_id))
-                self._inserts.add(DATASET_TABLE.name, [row])
+                add(DATASET_TABLE.name, [DATASET_TABLE.row(dataset, known[key], int(record.experiment_id))])
         for link, step, tags in input_links(record, known):
             there = left.get(link)
             if there is None:
                 row = input_row(link, step)
-                self._inserts.add("inputs", [row])
-                self._inserts.add(INPUT_TAGS.table, INPUT_TAGS.rows(row, tags))
+                add("inputs", [row])
+                add(INPUT_TAGS.table, INPUT_TAGS.rows(row, tags))
             else:
                 missing = {key: value for key, value in tags.items() if key not in there.tags}
-                self._inserts.add(INPUT_TAGS.table, INPUT_TAGS.rows((there.input_uuid,), missing))
+                add(INPUT_TAGS.table, INPUT_TAGS.rows((there.input_uuid,), missing))
 
-    def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
-        """Add a logged model with everything that belongs to it."""
-        self._add(LOGGED_MODEL_TABLE.rows(record))
-        self.logged_model_metrics(record, experiments)
+    def logged_model_metrics(self, record: LoggedModel, experiments: Mapping[str, int]) -> None:
+        """Add the metrics of a logged model that is there.
 
-    def logged_model_metrics(self, record: LoggedModel, experiments: dict[str, int]) -> None:
-        """Add the metrics of a logged model."""
+        Args:
+            record: whose metrics are all missing.
+            experiments: of the runs of its metrics, by run id.
+        """
         for metric in record.metrics:
             experiment = experiments[metric.run_id]
-            known = self._holdings.datasets(experiment)
+            known = self._existing.datasets(experiment)
             dataset = known.get((metric.dataset_name or "", metric.dataset_digest or ""))
             row = LOGGED_MODEL_METRIC_TABLE.row(metric, record.model_id, experiment, dataset)
-            self._inserts.add(LOGGED_MODEL_METRIC_TABLE.name, [row])
+            self._receiver.add(LOGGED_MODEL_METRIC_TABLE.name, [row])
 
-    def undelete(self, table: str, record_id: str | int) -> None:
-        """Have an experiment, run or logged model become active, at the end."""
-        self._undeleted.setdefault(table, []).append(record_id)
+    def undelete(self, table: KindTable[Any], key: str | int) -> None:
+        """Have a record become active, at the end; nothing else of it changes."""
+        self._undeleted.setdefault(table, []).append(key)
 
     def _make_active(self) -> None:
-        for name, ids in self._undeleted.items():
-            table = self._holdings.table(name)
+        for described, keys in self._undeleted.items():
+            table = self._existing.table(described.name)
             values: dict[str, Any] = {"lifecycle_stage": "active"}
             if "deleted_time" in table.c:
                 values["deleted_time"] = None
-            key = table.c[_KEYS[name]]
-            update = sa.update(table).where(key == sa.bindparam("record_id")).values(values)
-            self._connection.execute(update, [{"record_id": record_id} for record_id in ids])
+            key = table.c[described.columns[0].name]
+            update = sa.update(table).where(key == sa.bindparam("record_key")).values(values)
+            self._receiver.execute(update, [{"record_key": one} for one in keys])
 
-    def flush(self) -> None:
-        """Write what is held."""
-        self._inserts.flush()
-
-    def model(self, record: RegisteredModel) -> None:
-        """Add a registered model with everything that belongs to it."""
-        self._add(MODEL_TABLE.rows(record))
+    def experiments_of_runs(self, ids: Sequence[str]) -> dict[str, int]:
+        """The experiment ids of those of these runs that are there, or will be, by run id."""
+        self._receiver.flush()
+        planned = self._receiver.planned_runs
+        coming = {run_id: planned[run_id] for run_id in ids if run_id in planned}
+        return {**coming, **self._existing.experiments_of_runs(ids)}
 
     def complete_model(self, record: RegisteredModel, missing: Missing) -> None:
         """Add what a registered model lacks: versions, tags, aliases and stages."""
@@ -143,21 +204,20 @@ class RowWriter:
         update = {"tags": missing.tags, "aliases": missing.aliases, "versions": versions}
         self._add(MODEL_TABLE.rows_below(record.model_copy(update=update)))
         for number, tags in missing.version_tags.items():
-            self._inserts.add(VERSION_TAGS.table, VERSION_TAGS.rows((record.name, number), tags))
-        versions_table = self._holdings.table("model_versions")
+            self._receiver.add(VERSION_TAGS.table, VERSION_TAGS.rows((record.name, number), tags))
+        table = self._existing.table(MODEL_VERSION_TABLE.name)
         for number, stage in missing.stages.items():
-            where = self._holdings.version(record.name, number, "model_versions")
-            self._connection.execute(sa.update(versions_table).where(where).values(current_stage=stage))
+            where = self._existing.version(record.name, number, MODEL_VERSION_TABLE.name)
+            self._receiver.execute(sa.update(table).where(where).values(current_stage=stage))
 
     def _remove_struck_out(self, name: str, numbers: Iterable[int]) -> None:
         """Make room for versions that MLflow keeps, with their content struck out, and shows to nobody."""
         for number in numbers:
-            for table in ("model_version_tags", "model_versions"):
-                where = self._holdings.version(name, number, table)
-                self._connection.execute(sa.delete(self._holdings.table(table)).where(where))
+            for table in (VERSION_TAGS.table, MODEL_VERSION_TABLE.name):
+                where = self._existing.version(name, number, table)
+                self._receiver.execute(sa.delete(self._existing.table(table)).where(where))
 
-    def finish(self) -> str:
-        """Write what is held, and see to the next experiment's id; what a person should know of it, or nothing."""
-        self._inserts.flush()
+    def finish(self) -> None:
+        """Write what is held."""
+        self._receiver.flush()
         self._make_active()
-        return raise_experiment_counter(self._connection)

@@ -1,30 +1,34 @@
-"""What the target holds already."""
+"""What the target has already."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.errors import InternalError
-from mlmeta.schema import Dataset, Experiment, History, LoggedModel, RegisteredModel, Run
+from mlmeta.schema import Dataset, Experiment, History, Record, Run
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import read_histories
 from mlmeta.stores.sql.inputs import Leftover, Link, leftovers
+from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.parallel_reads import Lanes, read_in_parallel
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.reader import Reader
 from mlmeta.stores.sql.runs import RunReader
-from mlmeta.stores.sql.tables import DEFAULT_WORKSPACE, EXPERIMENT_TABLE, LOGGED_MODEL_TABLE, MODEL_TABLE
+from mlmeta.stores.sql.tables import COLUMNS, DATASET_TABLE, EXPERIMENT_TABLE, RUN_TABLE
 
 DEFAULT_ID = 0
 DEFAULT_NAME = "Default"
 
-_CONTENT = ("dataset_source_type", "dataset_source", "dataset_schema", "dataset_profile")
+R = TypeVar("R", bound=Record)
+
+_CONTENT = tuple(column for column in DATASET_TABLE.fields if column.name not in {"name", "digest"})
 
 
 def experiment_number(experiment_id: str) -> int | None:
@@ -35,7 +39,7 @@ def experiment_number(experiment_id: str) -> int | None:
 
 def dataset_content(dataset: Dataset) -> bytes:
     """A fingerprint of all that a dataset is, but its name and digest: a profile may have 16 MiB."""
-    return _fingerprint((dataset.source_type, dataset.source, dataset.schema_, dataset.profile))
+    return _fingerprint(getattr(dataset, column.field) for column in _CONTENT)
 
 
 def _fingerprint(content: Iterable[str | None]) -> bytes:
@@ -43,39 +47,65 @@ def _fingerprint(content: Iterable[str | None]) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-class Holdings:
-    """Looks things up in a target database by id or name. Without a connection the target is empty.
+@contextlib.contextmanager
+def no_rows() -> Iterator[Connection]:
+    """A connection to MLflow's tables without a row, in memory: what a target has where there is no store yet."""
+    engine = sa.create_engine("sqlite://")
+    try:
+        with engine.connect() as connection:
+            for table, columns in COLUMNS.items():
+                connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(map(json.dumps, columns))})")
+            yield connection
+    finally:
+        engine.dispose()
+
+
+class ExistingRows:
+    """Looks things up in a target database by id or name.
 
     Args:
-        connection: in a transaction; None for a database that holds no store yet.
+        connection: in a transaction; to `no_rows` for a database that holds no store yet.
         shown: the database's address, for errors.
         lanes: further connections that see the same moment; None: there is just the one.
     """
 
-    def __init__(self, connection: Connection | None, shown: str, lanes: Lanes | None = None) -> None:
+    def __init__(self, connection: Connection, shown: str, lanes: Lanes | None = None) -> None:
         self._connection = connection
         self._lanes = lanes
-        self._tables = Tables(connection, shown) if connection is not None else None
-        self.experiments: dict[int, str] = {}
+        self._tables = tables = Tables(connection, shown)
+        experiments = tables["experiments"].c
+        names = connection.execute(sa.select(experiments.experiment_id, experiments.name))
+        self.experiments: dict[int, str] = {row[0]: row[1] for row in names}
         """Names by id, of all workspaces: an id is taken whoever has it."""
-        self.runs = 0
-        self.has_inputs = self._has_datasets = False
+        self.runs = int(connection.execute(sa.select(sa.func.count()).select_from(tables["runs"])).scalar_one())
+        self.has_inputs = self._has_rows("inputs")
+        self._has_datasets = self._has_rows("datasets")
         self._datasets: dict[int, dict[tuple[str, str], str]] = {}
-        if connection is not None and self._tables is not None:
-            table = self._tables["experiments"].c
-            self.experiments = {
-                row[0]: row[1] for row in connection.execute(sa.select(table.experiment_id, table.name))
-            }
-            query = sa.select(sa.func.count()).select_from(self._tables["runs"])
-            self.runs = connection.execute(query).scalar_one()
-            self.has_inputs = self._has_rows("inputs")
-            self._has_datasets = self._has_rows("datasets")
 
-    def experiment(self, experiment_id: int) -> Experiment | None:
+    def has(self, table: KindTable[Any]) -> bool:
+        """Whether the target has a table at all: an older MLflow may not."""
+        return table.name in self._tables
+
+    def records(self, table: KindTable[R], keys: Iterable[Any]) -> dict[str, R]:
+        """Those of these records that exist, by key.
+
+        Args:
+            table: of their kind.
+            keys: as the database has them.
+        """
+        return {table.kind.key(record): record for record in Reader(self._connection, self._tables, table).by_key(keys)}
+
+    def experiment(self, number: int) -> Experiment | None:
         """The experiment with this id."""
-        if self._connection is None or self._tables is None or experiment_id not in self.experiments:
-            return None
-        return next(Reader(self._connection, self._tables, EXPERIMENT_TABLE).by_key([experiment_id]), None)
+        found = self.records(EXPERIMENT_TABLE, [number]) if number in self.experiments else {}
+        return found.get(str(number))
+
+    def keys(self, table: KindTable[Any], keys: Sequence[str]) -> set[str]:
+        """The keys that the database takes for one of these. At most a batch of them."""
+        if not self.has(table):
+            return set()
+        column = self._tables[table.name].c[table.columns[0].name]
+        return set(self._connection.execute(sa.select(column).where(column.in_(keys))).scalars())
 
     def runs_with_histories(self, ids: Iterable[Sequence[str]]) -> Iterator[Run | History]:
         """Those of these runs that exist, in this order, each followed by its histories.
@@ -83,33 +113,18 @@ class Holdings:
         Args:
             ids: in batches of at most `BATCH`; taken by another thread, and ahead, where there are lanes.
         """
-        if self._connection is None or self._tables is None:
-            return
         connection, tables = self._connection, self._tables
-        found = (self._runs(connection, tables, batch) for batch in ids)
+        found = (list(RunReader(connection, tables).by_key(batch)) for batch in ids)
         if self._lanes is not None:
             yield from chain.from_iterable(read_in_parallel(connection, self._lanes, tables, found))
             return
         for runs in found:
             yield from chain.from_iterable(read_histories(connection, tables, runs))
 
-    @staticmethod
-    def _runs(connection: Connection, tables: Tables, ids: Sequence[str]) -> list[Run]:
-        return list(RunReader(connection, tables).by_key(ids))
-
-    def existing_runs(self, ids: Sequence[str]) -> set[str]:
-        """Those of these ids that are taken. At most a batch of them."""
-        if self._connection is None or self._tables is None or not self.runs:
-            return set()
-        column = self._tables["runs"].c.run_uuid
-        return set(self._connection.execute(sa.select(column).where(column.in_(ids))).scalars())
-
     def experiments_of_runs(self, ids: Iterable[str]) -> dict[str, int]:
         """The experiment ids of those of these runs that exist, by run id."""
-        if self._connection is None or self._tables is None:
-            return {}
         found: dict[str, int] = {}
-        runs = self._tables["runs"].c
+        runs = self._tables[RUN_TABLE.name].c
         for batch in batches(ids):
             query = sa.select(runs.run_uuid, runs.experiment_id).where(runs.run_uuid.in_(batch))
             found.update((row[0], row[1]) for row in self._connection.execute(query))
@@ -117,71 +132,40 @@ class Holdings:
 
     def leftovers(self, ids: Sequence[str]) -> dict[Link, Leftover]:
         """What is left of the inputs of these runs, which are gone. At most a batch of them."""
-        if self._connection is None or self._tables is None or not ids or not self.has_inputs:
-            return {}
-        return leftovers(self._connection, self._tables, ids)
-
-    def logged_models(self, ids: Sequence[str]) -> dict[str, LoggedModel]:
-        """Those of these logged models that exist, by id."""
-        if self._connection is None or self._tables is None:
-            return {}
-        return {m.model_id: m for m in Reader(self._connection, self._tables, LOGGED_MODEL_TABLE).by_key(ids)}
-
-    def models(self, names: Sequence[str]) -> dict[str, RegisteredModel]:
-        """Those of these registered models that exist, by name."""
-        if self._connection is None or self._tables is None or "registered_models" not in self._tables:
-            return {}
-        return {m.name: m for m in Reader(self._connection, self._tables, MODEL_TABLE).by_key(names)}
+        return leftovers(self._connection, self._tables, ids) if ids and self.has_inputs else {}
 
     def table(self, name: str) -> sa.TableClause:
-        """A table of the target, with the columns that it has there.
-
-        Raises:
-            InternalError: the target holds no store.
-        """
-        if self._tables is None:
-            raise InternalError(f"a target without a store has no table {name}")
+        """A table of the target, with the columns that it has there."""
         return self._tables[name]
 
     def version(self, name: str, number: int, table: str) -> sa.ColumnElement[bool]:
         """The condition for the rows of a model version in a table of the registry."""
-        columns = self.table(table).c
-        workspace = columns["workspace"] == DEFAULT_WORKSPACE if "workspace" in columns else sa.true()
+        columns = self._tables[table].c
+        workspace = self._tables.in_default_workspace(table)
         return sa.and_(columns.name == name, columns.version == number, workspace)
-
-    def model_names(self, names: Sequence[str]) -> list[str]:
-        """The names of registered models that the database takes for one of these."""
-        if self._connection is None or self._tables is None or "registered_models" not in self._tables:
-            return []
-        name = self._tables["registered_models"].c.name
-        return list(self._connection.execute(sa.select(name).where(name.in_(names))).scalars())
 
     def datasets(self, experiment_id: int) -> dict[tuple[str, str], str]:
         """Ids of the datasets of an experiment, by name and digest; who writes more of them adds them here."""
         if experiment_id not in self._datasets:
-            self._datasets[experiment_id] = self._read_datasets(experiment_id)
+            self._datasets[experiment_id] = self._read_datasets(experiment_id) if self._has_datasets else {}
         return self._datasets[experiment_id]
 
     def _read_datasets(self, experiment_id: int) -> dict[tuple[str, str], str]:
-        if self._connection is None or self._tables is None or not self._has_datasets:
-            return {}
         table = self._tables["datasets"].c
         query = sa.select(table.name, table.digest, table.dataset_uuid).where(table.experiment_id == experiment_id)
         return {(name, digest): found for name, digest, found in self._connection.execute(query)}
 
     def dataset_content(self, dataset_id: str) -> bytes | None:
         """The fingerprint of a dataset's content; None where there is no dataset of that id."""
-        if self._connection is None or self._tables is None or not self._has_datasets:
+        if not self._has_datasets:
             return None
-        query = sa.select(*self._tables.columns("datasets", *_CONTENT))
+        query = sa.select(*self._tables.columns("datasets", *(column.name for column in _CONTENT)))
         query = query.where(self._tables["datasets"].c.dataset_uuid == dataset_id)
         row = self._connection.execute(query).first()
         return _fingerprint(row) if row is not None else None
 
     def default_is_untouched(self) -> bool:
         """Whether the Default experiment is the placeholder that MLflow makes in every new database."""
-        if self._connection is None or self._tables is None:
-            return False
         default = self.experiment(DEFAULT_ID)
         if default is None or default.name != DEFAULT_NAME or default.tags or default.lifecycle_stage != "active":
             return False
@@ -191,7 +175,7 @@ class Holdings:
         return not any(self._any_in_default(name) for name in sorted(owned))
 
     def _has_rows(self, name: str) -> bool:
-        if self._connection is None or self._tables is None or name not in self._tables:
+        if name not in self._tables:
             return False
         query = sa.select(sa.literal(1)).select_from(sa.table(name)).limit(1)
         return self._connection.execute(query).first() is not None
@@ -199,4 +183,4 @@ class Holdings:
     def _any_in_default(self, name: str) -> bool:
         table = sa.table(name, sa.column("experiment_id"))
         query = sa.select(sa.literal(1)).select_from(table).where(table.c.experiment_id == DEFAULT_ID).limit(1)
-        return self._connection is not None and self._connection.execute(query).first() is not None
+        return self._connection.execute(query).first() is not None

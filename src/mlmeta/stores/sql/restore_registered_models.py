@@ -6,47 +6,34 @@ from collections.abc import Sequence
 
 from mlmeta.schema import ModelVersion, RegisteredModel
 from mlmeta.stores.sql.changes import changes, others
-from mlmeta.stores.sql.holdings import Holdings
-from mlmeta.stores.sql.limits import Limits, Names
-from mlmeta.stores.sql.outcome import Missing, Outcome, Sink
+from mlmeta.stores.sql.limits import Names
+from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import same
-from mlmeta.stores.target import RENAME, Key, model_key, model_keys, version_key
+from mlmeta.stores.sql.tables import MODEL_TABLE, NO_STAGE
+from mlmeta.stores.sql.writer import Missing
+from mlmeta.stores.target import Key, model_key, model_keys, version_key
 
-_NO_STAGE = {None, "", "None"}
+_NO_STAGE = {None, "", NO_STAGE}
 
 
-class ModelStep:
-    """Decides about registered models, a batch at a time.
+class ModelStep(Step[RegisteredModel]):
+    """Decides about registered models: one that is there gets what it lacks of versions, tags, aliases and stages."""
 
-    Args:
-        holdings: what the target holds.
-        outcome: counts and conflicts go here.
-        sink: takes what is to be written.
-        on_conflict: one of `ON_CONFLICT`.
-        suffix: put behind a name that is taken.
-        limits: of the target's columns.
-    """
-
-    def __init__(
-        self, holdings: Holdings, outcome: Outcome, sink: Sink, on_conflict: str, suffix: str, limits: Limits
-    ) -> None:
-        self._holdings = holdings
-        self._outcome = outcome
-        self._sink = sink
-        self._renames = on_conflict == RENAME
-        self._suffix = suffix
-        self._collation = limits.column("registered_models", "name").collation
+    def __init__(self, context: RestoreContext) -> None:
+        super().__init__(MODEL_TABLE, context)
+        self._collation = context.limits.column("registered_models", "name").collation
         self._taken: Names[str] = Names(self._collation)
 
-    def take(self, stored: Sequence[RegisteredModel]) -> None:
-        """Decide about a batch of models, given in their stored form."""
-        names = [name for model in stored for name in (model.name, model.name + self._suffix)]
-        wanted = names if self._renames else names[::2]
-        there = self._holdings.model_names(wanted) if self._collation else wanted
+    def take(self, records: Sequence[RegisteredModel]) -> None:
+        """See `Step.take`."""
+        suffix = self._context.suffix
+        names = [name for model in records for name in (model.name, model.name + suffix)]
+        wanted = names if self._context.renames else names[::2]
+        there = self._existing.keys(MODEL_TABLE, wanted) if self._collation else wanted
         found: Names[RegisteredModel] = Names(self._collation)
-        found.update(self._holdings.models(there).items())
-        for model in stored:
-            self._take(model, found)
+        found.update(self._existing.records(MODEL_TABLE, there).items())
+        for model in records:
+            self._take(self._context.form.of(model), found)
 
     def _take(self, model: RegisteredModel, found: Names[RegisteredModel]) -> None:
         there = found.get(model.name)
@@ -55,9 +42,9 @@ class ModelStep:
         elif there is None:
             self._create(model)
         elif same(there, model):
-            self._present(model)
-        elif self._renames and is_other(model, there):
-            self._rename(model, found.get(model.name + self._suffix))
+            self._all_present(model)
+        elif self._context.renames and is_other(model, there):
+            self._rename(model, found.get(model.name + self._context.suffix))
         else:
             self._join(model, there)
 
@@ -69,29 +56,29 @@ class ModelStep:
         return other or name
 
     def _take_equal(self, model: RegisteredModel, other: str, found: Names[RegisteredModel]) -> None:
-        if self._renames:
-            self._rename(model, found.get(model.name + self._suffix))
+        if self._context.renames:
+            self._rename(model, found.get(model.name + self._context.suffix))
             return
         reason = f"its name is {other!r} to the target's collation"
-        self._outcome.conflict("model", model.name, reason, *model_keys(model))
+        self._tally.conflict("model", model.name, reason, *model_keys(model))
 
     def _rename(self, model: RegisteredModel, there: RegisteredModel | None) -> None:
-        renamed = model.model_copy(update={"name": model.name + self._suffix})
+        renamed = model.model_copy(update={"name": model.name + self._context.suffix})
         if there is not None:
             self._join(renamed, there, own=model.name)
             return
-        self._outcome.notes.append(f"model {model.name!r} gets the name {renamed.name!r}, as its own is taken")
+        self._tally.notes.append(f"model {model.name!r} gets the name {renamed.name!r}, as its own is taken")
         self._create(renamed)
 
     def _create(self, model: RegisteredModel) -> None:
-        self._outcome.created["models"] += 1
-        self._outcome.created["model versions"] += len(model.versions)
-        self._sink.model(model)
+        self._tally.created["models"] += 1
+        self._tally.created["model versions"] += len(model.versions)
+        self._writer.record(model)
 
-    def _present(self, model: RegisteredModel) -> None:
-        self._outcome.was_there("models", model_key(model.name))
+    def _all_present(self, model: RegisteredModel) -> None:
+        self._present(model)
         for version in model.versions:
-            self._outcome.was_there("model versions", version_key(model.name, version.version))
+            self._tally.was_there("model versions", version_key(model.name, version.version))
 
     def _join(self, model: RegisteredModel, there: RegisteredModel, own: str = "") -> None:
         """Add what the target's model of that name lacks. What it has stays, also where people changed it since.
@@ -105,18 +92,18 @@ class ModelStep:
         found = changes(_bare(model), _bare(there))
         if reason := others(found):
             reason = f"the target has a model of that name with other content: {reason}"
-            self._outcome.conflict("model", own, reason, *model_keys(model.model_copy(update={"name": own})))
+            self._tally.conflict("model", own, reason, *model_keys(model.model_copy(update={"name": own})))
             return
         missing = Missing(tags={k: v for k, v in model.tags.items() if k not in there.tags})
         kept = self._versions(model, there, own, missing)
         new = {a: n for a, n in model.aliases.items() if a not in there.aliases and n in kept}
         missing.aliases.update(new)
         added = {*(f"tags[{key}]" for key in missing.tags), *(f"aliases[{alias}]" for alias in new)}
-        self._outcome.created["model aliases"] += len(new)
+        self._tally.created["model aliases"] += len(new)
         self._complete(model_key(own), added)
-        self._outcome.was_there("models", model_key(own), [change for change in found if change.field not in added])
+        self._tally.was_there("models", model_key(own), [change for change in found if change.field not in added])
         if missing != Missing():
-            self._sink.complete_model(model, missing)
+            self._writer.complete_model(model, missing)
 
     def _versions(self, model: RegisteredModel, there: RegisteredModel, own: str, missing: Missing) -> set[int]:
         """Decide about the versions; the numbers of those that are, or will be, in the target."""
@@ -126,11 +113,11 @@ class ModelStep:
         for version in model.versions:
             found = theirs.get(version.version)
             if found is None:
-                self._outcome.created["model versions"] += 1
+                self._tally.created["model versions"] += 1
                 missing.versions.add(version.version)
             elif reason := others(changes(version, found)):
                 key = version_key(own, version.version)
-                self._outcome.conflict(*key, f"the target has another version of that number: {reason}", key)
+                self._tally.conflict(*key, f"the target has another version of that number: {reason}", key)
                 continue
             else:
                 self._version(own, version, found, stages, missing)
@@ -148,16 +135,16 @@ class ModelStep:
         stage = version.current_stage
         if stage and stage not in _NO_STAGE and found.current_stage in _NO_STAGE and stage not in stages:
             missing.stages[version.version] = stage
-            self._outcome.created["model stages"] += 1
+            self._tally.created["model stages"] += 1
             added.add("current_stage")
         key = version_key(own, version.version)
         self._complete(key, added)
         left = [change for change in changes(version, found) if change.field not in added]
-        self._outcome.was_there("model versions", key, left)
+        self._tally.was_there("model versions", key, left)
 
     def _complete(self, key: Key, fields: set[str]) -> None:
-        self._outcome.created["model tags"] += sum(field.startswith("tags[") for field in fields)
-        self._outcome.completed.update((*key, field) for field in fields)
+        self._tally.created["model tags"] += sum(field.startswith("tags[") for field in fields)
+        self._tally.completed.update((*key, field) for field in fields)
 
 
 def is_other(model: RegisteredModel, there: RegisteredModel) -> bool:

@@ -1,22 +1,18 @@
-"""What a restore does with each record, counted."""
+"""What a restore does with each record, counted, and what it does not, by name."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from mlmeta.errors import ConflictError, RestoreError
-from mlmeta.schema import Experiment, LoggedModel, RegisteredModel, Run
 from mlmeta.stores.sql.changes import INCIDENTAL, Change
-from mlmeta.stores.sql.inputs import Leftover, Link
-from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.target import Key, Refusal, deleted_in_target
 
 
 @dataclass
-class Outcome:
+class Tally:
     """What a restore does or would do.
 
     Args:
@@ -123,84 +119,3 @@ def _named(refusals: Sequence[Refusal]) -> str:
     """The first few, in one line."""
     first = "; ".join(f"{r.kind} {r.id}: {r.reason}" for r in refusals[:3])
     return f"{first}; and {len(refusals) - 3} more" if len(refusals) > 3 else first
-
-
-@dataclass
-class Missing:
-    """What a registered model of the target lacks of the snapshot's.
-
-    Args:
-        tags: of the model.
-        aliases: of the model.
-        versions: numbers of versions.
-        version_tags: of versions that are there, by number.
-        stages: of versions that are there, by number.
-    """
-
-    tags: dict[str, str] = field(default_factory=dict)
-    aliases: dict[str, int] = field(default_factory=dict)
-    versions: set[int] = field(default_factory=set)
-    version_tags: dict[int, dict[str, str]] = field(default_factory=dict)
-    stages: dict[int, str] = field(default_factory=dict)
-
-
-class Sink(Protocol):
-    """Takes the records that are to be written."""
-
-    def experiment(self, record: Experiment) -> None:
-        """A new experiment."""
-
-    def adopt_default(self, record: Experiment) -> None:
-        """An experiment in the place of the untouched Default one that MLflow made."""
-
-    def run(self, record: Run, histories: StoredHistories, left: Mapping[Link, Leftover]) -> None:
-        """A new run of an experiment that is there; `left`: of its inputs, which are taken over."""
-
-    def undelete(self, table: str, record_id: str | int) -> None:
-        """An experiment, run or logged model that is deleted becomes active; nothing else of it changes."""
-
-    def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
-        """A new logged model of an experiment that is there; `experiments`: of the runs of its metrics, by run id."""
-
-    def logged_model_metrics(self, record: LoggedModel, experiments: dict[str, int]) -> None:
-        """The metrics of this record, for a logged model that is there without them."""
-
-    def flush(self) -> None:
-        """From now on, what was given can be looked up."""
-
-    def model(self, record: RegisteredModel) -> None:
-        """A new registered model with its versions."""
-
-    def complete_model(self, record: RegisteredModel, missing: Missing) -> None:
-        """What a registered model that is there lacks."""
-
-
-class Nowhere:
-    """A plan writes nothing."""
-
-    def experiment(self, record: Experiment) -> None:
-        """Nothing."""
-
-    def adopt_default(self, record: Experiment) -> None:
-        """Nothing."""
-
-    def run(self, record: Run, histories: StoredHistories, left: Mapping[Link, Leftover]) -> None:
-        """Nothing."""
-
-    def undelete(self, table: str, record_id: str | int) -> None:
-        """Nothing."""
-
-    def logged_model(self, record: LoggedModel, experiments: dict[str, int]) -> None:
-        """Nothing."""
-
-    def logged_model_metrics(self, record: LoggedModel, experiments: dict[str, int]) -> None:
-        """Nothing."""
-
-    def flush(self) -> None:
-        """Nothing."""
-
-    def model(self, record: RegisteredModel) -> None:
-        """Nothing."""
-
-    def complete_model(self, record: RegisteredModel, missing: Missing) -> None:
-        """Nothing."""

@@ -1,0 +1,132 @@
+"""What a restore does with the records of a kind: the same for its plan, so that the two can't differ.
+
+A record that is missing is written; one that is there and the same is present; one that is there with other content
+was changed since, or is in the way. Kinds of which MLflow wants more have a step of their own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from mlmeta.schema import Record
+from mlmeta.stores.sql.changes import Change, changes, is_deleted, others
+from mlmeta.stores.sql.existing import ExistingRows
+from mlmeta.stores.sql.limits import Limits
+from mlmeta.stores.sql.mapping import KindTable
+from mlmeta.stores.sql.stored import StoredForm, same
+from mlmeta.stores.sql.tally import Tally
+from mlmeta.stores.sql.writer import RowWriter
+from mlmeta.stores.target import RENAME, Key, RestoreOptions
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class RestoreContext:
+    """What the steps of a restore have in common.
+
+    Args:
+        existing: what the target has already.
+        writer: takes what is to be written.
+        form: gives stored forms.
+        limits: of the target's columns.
+        options: how conflicts, locations and deleted records are dealt with.
+        suffix: put behind a name that is taken.
+        tally: what becomes of each record.
+        open: ids of the snapshot's experiments that the target has or gets: what belongs to them can be written.
+    """
+
+    existing: ExistingRows
+    writer: RowWriter
+    form: StoredForm
+    limits: Limits
+    options: RestoreOptions
+    suffix: str
+    tally: Tally
+    open: set[str] = field(default_factory=set)
+
+    @property
+    def renames(self) -> bool:
+        """Whether a record whose name is taken gets another one."""
+        return self.options.on_conflict == RENAME
+
+
+class Step(Generic[R]):
+    """Decides about the records of a kind, a batch at a time.
+
+    Args:
+        table: of the kind.
+        context: of the restore.
+    """
+
+    def __init__(self, table: KindTable[R], context: RestoreContext) -> None:
+        self._table = table
+        self._kind = table.kind
+        self._context = context
+        self._existing = context.existing
+        self._tally = context.tally
+        self._writer = context.writer
+        self._shut_out: defaultdict[str, list[Key]] = defaultdict(list)
+
+    def take(self, records: Sequence[R]) -> None:
+        """Decide about a batch of records."""
+        found = self._existing.records(self._table, [self._table.row_key(record) for record in records])
+        for record in records:
+            stored = self._context.form.of(record)
+            there = found.get(self._kind.key(record))
+            if there is not None:
+                self._take_existing(stored, there)
+            elif self._has_place(stored):
+                self._create(stored)
+
+    def _has_place(self, stored: R) -> bool:
+        """Whether a record can be written; noted, if not."""
+        if not self._existing.has(self._table):
+            self._misfit(stored, f"it has no place: this MLflow has no table {self._table.name}")
+        elif self._kind.experiment is not None and self._kind.experiment(stored) not in self._context.open:
+            self._shut_out[self._kind.experiment(stored)].append(self._key(stored))
+        elif problem := self._table.state_problem(stored):
+            self._misfit(stored, f"it {problem}")
+        else:
+            return True
+        return False
+
+    def _create(self, stored: R) -> None:
+        self._tally.created[self._kind.counted_as] += 1
+        self._writer.record(stored)
+
+    def _take_existing(self, stored: R, found: R) -> None:
+        if same(found, stored):
+            self._present(stored)
+        else:
+            self._take_changed(stored, found, changes(stored, found))
+
+    def _take_changed(self, stored: R, found: R, differences: Sequence[Change]) -> None:
+        if reason := others(differences):
+            self._conflict(stored, f"the target has it with other content: {reason}")
+        else:
+            self._present(stored, differences, deleted=is_deleted(stored, found))
+
+    def _present(self, stored: R, differences: Sequence[Change] = (), *, deleted: bool = False) -> None:
+        """Note a record that is there; make it active again where that is wanted."""
+        if self._tally.was_there(self._kind.counted_as, self._key(stored), differences, deleted=deleted):
+            self._writer.undelete(self._table, self._table.row_key(stored))
+
+    def _conflict(self, stored: R, reason: str) -> None:
+        self._tally.conflict(self._kind.one, self._kind.key(stored), reason, self._key(stored))
+
+    def _misfit(self, stored: R, reason: str) -> None:
+        self._tally.misfit(*self._key(stored), reason)
+
+    def _key(self, record: R) -> Key:
+        """How a comparison names a record."""
+        return self._kind.one, self._kind.found_as(record)
+
+    def finish(self) -> None:
+        """Name the experiments whose records could not be written with them."""
+        for experiment_id, keys in self._shut_out.items():
+            reason = f"{len(keys)} {self._kind.many} have no place without it"
+            self._tally.conflict(self._kind.many, f"of experiment {experiment_id}", reason, *keys)

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.errors import IncompatibleStoreError
+from mlmeta.stores.sql.mapping import KindTable, Pairs, Table
 from mlmeta.stores.sql.oddities import Oddities
 from mlmeta.stores.sql.tables import DEFAULT_WORKSPACE
 
@@ -100,6 +101,14 @@ class Tables:
         """One of `columns`, to sort or to compute with."""
         found = self[table].c
         return found[name] if name in found else _OTHERWISE.get((table, name), sa.null())
+
+    def shown(self, table: Table | Pairs) -> ColumnElement[bool]:
+        """The condition for rows that a server without workspaces shows; one without a state counts, too."""
+        shown = self.in_default_workspace(table.name)
+        if isinstance(table, KindTable) and table.hides:
+            column, hidden = self[table.name].c[table.hides[0]], table.hides[1]
+            shown = sa.and_(shown, sa.or_(column.is_(None), column != hidden))
+        return shown
 
     def in_default_workspace(self, table: str) -> ColumnElement[bool]:
         """The condition for rows that a server without workspaces shows."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from mlmeta.errors import UsageError
 from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
-from mlmeta.schema import HISTORIES, Run, Selection, Skipped
+from mlmeta.schema import EXPERIMENTS, HISTORIES, KINDS, MODELS, RUNS, Kind, Run, Selection, Skipped
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem
 from mlmeta.stores.sql.database import SQLITE, parse, reading_still
@@ -24,7 +25,7 @@ from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.reader import Reader
 from mlmeta.stores.sql.runs import RunReader
 from mlmeta.stores.sql.skipped import hidden_orphans, skipped
-from mlmeta.stores.sql.tables import EXPERIMENT_TABLE, LOGGED_MODEL_TABLE, MODEL_TABLE
+from mlmeta.stores.sql.tables import EXPERIMENT_TABLE, MODEL_TABLE, TABLES
 
 
 class SqlSource:
@@ -81,12 +82,15 @@ class SqlSource:
             names = experiment_names(connection, tables)
             ids = self._selected(names, selection)
             limited = ids if selection.experiments else None
-            if selection.runs:
-                yield from _experiments(connection, tables, ids, progress)
-                yield from self._runs(connection, moment, tables, limited, progress, base)
-                yield from chain.from_iterable(Reader(connection, tables, LOGGED_MODEL_TABLE).stream(limited))
-            if selection.models:
-                yield from _models(connection, tables, limited, progress)
+            own: dict[str, Callable[[], Iterator[SourceItem]]] = {
+                EXPERIMENTS.name: lambda: _experiments(connection, tables, ids, progress),
+                RUNS.name: lambda: self._runs(connection, moment, tables, limited, progress, base),
+                MODELS.name: lambda: _models(connection, tables, limited, progress),
+            }
+            for kind in KINDS.values():
+                if kind.follows is None and (selection.models if kind.in_registry else selection.runs):
+                    read = own.get(kind.name) or partial(_stream, connection, tables, kind, limited)
+                    yield from read()
             yield from skipped(connection, tables, selection, limited)
             yield from tables.oddities.skipped()
             hidden = hidden_orphans(connection, tables) if limited is None else ()
@@ -140,6 +144,13 @@ class SqlSource:
 
     def close(self) -> None:
         """Nothing is kept open between reads."""
+
+
+def _stream(
+    connection: Connection, tables: Tables, kind: Kind[Any], experiments: list[int] | None
+) -> Iterator[SourceItem]:
+    """All records of a kind."""
+    return chain.from_iterable(Reader(connection, tables, TABLES[kind.name]).stream(experiments))
 
 
 def _experiments(connection: Connection, tables: Tables, ids: list[int], progress: Progress) -> Iterator[SourceItem]:

@@ -160,7 +160,7 @@ class Fitting:
         return {"versions": record.versions if same else kept, "aliases": self._aliases(record, gone)}
 
     def _aliases(self, record: RegisteredModel, gone: set[int]) -> Mapping[str, int]:
-        table, column = MODEL_ALIASES.table, self._limits.column(MODEL_ALIASES.table, MODEL_ALIASES.key)
+        table, column = MODEL_ALIASES.name, self._limits.column(MODEL_ALIASES.name, MODEL_ALIASES.key)
         bad = {alias: f"it {problem}" for alias in record.aliases if (problem := column.problem(alias))}
         equal = self._equal(table, MODEL_ALIASES.key, record.aliases, bad)
         bad |= {alias: f"it {problem}" for alias, problem in equal.items()}
@@ -194,12 +194,12 @@ class Fitting:
         return found
 
     def _bad_pairs(self, pairs: Pairs, own: Mapping[str, str]) -> dict[str, str]:
-        key_problem, value_problem = (self._limits.column(pairs.table, n).problem for n in (pairs.key, pairs.value))
+        key_problem, value_problem = (self._limits.column(pairs.name, n).problem for n in (pairs.key, pairs.value))
         bad = {}
         for name, text in own.items():
             if problem := key_problem(name) or value_problem(text):
                 bad[name] = problem
-        return bad | self._equal(pairs.table, pairs.key, own, bad)
+        return bad | self._equal(pairs.name, pairs.key, own, bad)
 
     def _equal(self, table: str, column: str, names: Iterable[str], bad: Mapping[str, str]) -> dict[str, str]:
         """Names that the target's collation takes for one that comes before."""

@@ -59,7 +59,7 @@ def _dataset_inputs(connection: Connection, tables: Tables, ids: Sequence[str]) 
     if not datasets:
         return _tuples({})
     columns = (*INPUT_TAGS.owner, INPUT_TAGS.key, INPUT_TAGS.value)
-    tags = grouped(_by_id(connection, tables, INPUT_TAGS.table, columns, {row[1] for row in used}))
+    tags = grouped(_by_id(connection, tables, INPUT_TAGS.name, columns, {row[1] for row in used}))
     found: dict[str, list[DatasetInput]] = defaultdict(list)
     for run_id, input_id, dataset_id in used:
         if dataset_id in datasets:

@@ -104,7 +104,7 @@ class Pairs:
     """A table of keys and values, which a record has as a map.
 
     Args:
-        table: its name.
+        name: of the table.
         field: of the record.
         owner: the columns that say whose they are: the first of the record's own row.
         key: the column for keys.
@@ -113,7 +113,7 @@ class Pairs:
         fixed: columns that always get the same.
     """
 
-    table: str
+    name: str
     field: str
     owner: tuple[str, ...]
     key: str = "key"
@@ -277,7 +277,7 @@ class KindTable(Table, Generic[R]):
     def _below(self, record: R, row: Row) -> Iterator[tuple[str, Iterator[Row]]]:
         for pairs in self.pairs:
             if found := getattr(record, pairs.field):
-                yield pairs.table, pairs.rows(row, found)
+                yield pairs.name, pairs.rows(row, found)
         for name, table in self.parts.items():
             if isinstance(table, KindTable):
                 for part in getattr(record, name):
@@ -317,6 +317,6 @@ class KindTable(Table, Generic[R]):
         """The columns that are written, by table, in the order in which tables must be filled."""
         yield from super().all_columns()
         for pairs in self.pairs:
-            yield pairs.table, pairs.names
+            yield pairs.name, pairs.names
         for table in self.parts.values():
             yield from table.all_columns()

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema import MODELS
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
 from mlmeta.stores.sql.oddities import shown
 from mlmeta.stores.sql.queries import batches, grouped, rows_of
-from mlmeta.stores.sql.tables import DELETED_STAGE, experiment_name
+from mlmeta.stores.sql.tables import MODEL_VERSION_TABLE, experiment_name
 
 
 def experiment_names(connection: Connection, tables: Tables) -> dict[int, str]:
@@ -45,7 +44,7 @@ def _from_runs_of(connection: Connection, tables: Tables, experiments: Sequence[
     """Names of models; not joined: MySQL refuses that for columns of two collations, and these have no foreign key."""
     runs, versions = tables["runs"].c, tables["model_versions"].c
     query = sa.select(versions.run_id, versions.name).where(
-        versions.run_id.is_not(None), _is_shown(tables), tables.in_default_workspace("model_versions")
+        versions.run_id.is_not(None), tables.shown(MODEL_VERSION_TABLE)
     )
     names = grouped(rows_of(connection, query))
     found: set[str] = set()
@@ -54,9 +53,3 @@ def _from_runs_of(connection: Connection, tables: Tables, experiments: Sequence[
         for (run_id,) in rows_of(connection, there):
             found.update(name for (name,) in names.get(run_id, ()))
     return found
-
-
-def _is_shown(tables: Tables) -> ColumnElement[bool]:
-    """The condition for versions that are not deleted; one without a stage is not, though MLflow hides it."""
-    stage = tables["model_versions"].c.current_stage
-    return sa.or_(stage.is_(None), stage != DELETED_STAGE)

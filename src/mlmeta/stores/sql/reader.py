@@ -100,7 +100,7 @@ class Reader(Generic[R]):
         """The condition for rows that belong to these experiments; None: to any that a server shows."""
         columns = self._tables[self._table.name].c
         if "experiment_id" not in columns:
-            return self._tables.in_default_workspace(self._table.name)
+            return self._tables.shown(self._table)
         if experiments is not None:
             return columns.experiment_id.in_(experiments)
         ids = sa.select(self._tables["experiments"].c.experiment_id)
@@ -151,10 +151,10 @@ class Reader(Generic[R]):
     def _pairs(self, pairs: Pairs, keys: Sequence[Any], width: int) -> Mapping[Any, dict[str, Any]]:
         """The maps of records by key: the first column, or a tuple of the first `width` ones."""
         found: dict[Any, dict[str, Any]] = defaultdict(dict)
-        if pairs.table not in self._tables:  # of a newer MLflow
+        if pairs.name not in self._tables:  # of a newer MLflow
             return found
         rows, is_text = self._rows(pairs, (*pairs.owner[:width], pairs.key, pairs.value), keys), pairs.text
-        self._tables.read[pairs.table] += len(rows)
+        self._tables.read[pairs.name] += len(rows)
         if width > 1:
             for *owner, key, value in rows:
                 found[tuple(owner)][key] = value or "" if is_text else value
@@ -184,14 +184,9 @@ class Reader(Generic[R]):
 
     def _rows(self, table: Table | Pairs, columns: Sequence[str], keys: Sequence[Any]) -> Sequence[Any]:
         """The rows of a table that belong to records with these keys, and that MLflow shows."""
-        name = table.table if isinstance(table, Pairs) else table.name
-        there = self._tables[name].c
-        query = sa.select(*self._tables.columns(name, *columns))
-        query = query.where(among(there[columns[0]], keys, self._dialect), self._tables.in_default_workspace(name))
-        if isinstance(table, KindTable) and table.hides:
-            column, hidden = table.hides
-            query = query.where(sa.or_(there[column].is_(None), there[column] != hidden))
-        return rows_of(self._connection, query)
+        query = sa.select(*self._tables.columns(table.name, *columns))
+        owned = among(self._tables[table.name].c[columns[0]], keys, self._dialect)
+        return rows_of(self._connection, query.where(owned, self._tables.shown(table)))
 
 
 def _sizes() -> Iterator[int]:

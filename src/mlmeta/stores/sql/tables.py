@@ -253,7 +253,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     **dict(DATASET_TABLE.all_columns()),
     **dict(LOGGED_MODEL_TABLE.all_columns()),
     "inputs": INPUT_COLUMNS,
-    INPUT_TAGS.table: INPUT_TAGS.names,
+    INPUT_TAGS.name: INPUT_TAGS.names,
     **dict(MODEL_TABLE.all_columns()),
 }
 """The columns written, by table, in the order in which tables must be filled (foreign keys)."""

@@ -157,10 +157,10 @@ class RowWriter:
             if there is None:
                 row = input_row(link, step)
                 add("inputs", [row])
-                add(INPUT_TAGS.table, INPUT_TAGS.rows(row, tags))
+                add(INPUT_TAGS.name, INPUT_TAGS.rows(row, tags))
             else:
                 missing = {key: value for key, value in tags.items() if key not in there.tags}
-                add(INPUT_TAGS.table, INPUT_TAGS.rows((there.input_uuid,), missing))
+                add(INPUT_TAGS.name, INPUT_TAGS.rows((there.input_uuid,), missing))
 
     def logged_model_metrics(self, record: LoggedModel, experiments: Mapping[str, int]) -> None:
         """Add the metrics of a logged model that is there.
@@ -204,7 +204,7 @@ class RowWriter:
         update = {"tags": missing.tags, "aliases": missing.aliases, "versions": versions}
         self._add(MODEL_TABLE.rows_below(record.model_copy(update=update)))
         for number, tags in missing.version_tags.items():
-            self._receiver.add(VERSION_TAGS.table, VERSION_TAGS.rows((record.name, number), tags))
+            self._receiver.add(VERSION_TAGS.name, VERSION_TAGS.rows((record.name, number), tags))
         table = self._existing.table(MODEL_VERSION_TABLE.name)
         for number, stage in missing.stages.items():
             where = self._existing.version(record.name, number, MODEL_VERSION_TABLE.name)
@@ -213,7 +213,7 @@ class RowWriter:
     def _remove_struck_out(self, name: str, numbers: Iterable[int]) -> None:
         """Make room for versions that MLflow keeps, with their content struck out, and shows to nobody."""
         for number in numbers:
-            for table in (VERSION_TAGS.table, MODEL_VERSION_TABLE.name):
+            for table in (VERSION_TAGS.name, MODEL_VERSION_TABLE.name):
                 where = self._existing.version(name, number, table)
                 self._receiver.execute(sa.delete(self._existing.table(table)).where(where))
 

@@ -40,9 +40,9 @@ _RUN_STATUSES = {status: status for status in ("FAILED", "FINISHED", "KILLED", "
 _LOGGED_MODEL_STATUSES = dict(enumerate(("UNSPECIFIED", "PENDING", "READY", "FAILED")))
 """By the number that the database has for them (`LoggedModelStatus.from_int`, MLflow 3.17)."""
 
-_EXPERIMENT_ID = Column("experiment_id", "experiment_id", read=str, write=int, limited=False)
-_STAGE = one_of("lifecycle_stage", _STAGES, "active")
-_WORKSPACE = fixed("workspace", DEFAULT_WORKSPACE)
+EXPERIMENT_ID = Column("experiment_id", "experiment_id", read=str, write=int, limited=False)
+STAGE = one_of("lifecycle_stage", _STAGES, "active")
+WORKSPACE = fixed("workspace", DEFAULT_WORKSPACE)
 
 
 def experiment_name(experiment_id: Any, name: Any) -> str:
@@ -58,13 +58,13 @@ EXPERIMENT_TABLE = KindTable(
     "experiments",
     kind=EXPERIMENTS,
     columns=(
-        _EXPERIMENT_ID,
+        EXPERIMENT_ID,
         same("name"),
         filled("artifact_location"),
-        _STAGE,
+        STAGE,
         optional("creation_time"),
         optional("last_update_time"),
-        _WORKSPACE,
+        WORKSPACE,
     ),
     pairs=(Pairs("experiment_tags", "tags", ("experiment_id",)),),
     lasting=frozenset({"creation_time", "artifact_location"}),
@@ -88,11 +88,11 @@ RUN_TABLE = KindTable(
     kind=RUNS,
     columns=(
         same("run_uuid", "run_id"),
-        _EXPERIMENT_ID,
+        EXPERIMENT_ID,
         same("name", "run_name"),
         filled("user_id"),
         one_of("status", _RUN_STATUSES, "SCHEDULED"),
-        _STAGE,
+        STAGE,
         defaulting("start_time", 0),
         optional("end_time"),
         same("deleted_time"),
@@ -153,7 +153,7 @@ LOGGED_MODEL_TABLE = KindTable(
     kind=LOGGED_MODELS,
     columns=(
         same("model_id"),
-        _EXPERIMENT_ID,
+        EXPERIMENT_ID,
         same("name"),
         filled("artifact_location"),
         same("creation_timestamp_ms", "creation_timestamp", otherwise=0),
@@ -186,7 +186,7 @@ def _with_a_stage(values: Values, oddities: Oddities, name: str) -> None:
         oddities.changed(MODELS.one, name, f"it has no stage, and was saved with the stage {NO_STAGE!r}")
 
 
-VERSION_TAGS = Pairs("model_version_tags", "tags", ("name", "version"), fixed=(_WORKSPACE,))
+VERSION_TAGS = Pairs("model_version_tags", "tags", ("name", "version"), fixed=(WORKSPACE,))
 MODEL_VERSION_TABLE = KindTable(
     "model_versions",
     kind=MODEL_VERSIONS,
@@ -205,7 +205,7 @@ MODEL_VERSION_TABLE = KindTable(
         optional("run_link"),
         defaulting("status", "READY"),
         optional("status_message"),
-        _WORKSPACE,
+        WORKSPACE,
     ),
     pairs=(VERSION_TAGS,),
     hides=("current_stage", DELETED_STAGE),
@@ -213,7 +213,7 @@ MODEL_VERSION_TABLE = KindTable(
     complete=_with_a_stage,
 )
 MODEL_ALIASES = Pairs(
-    "registered_model_aliases", "aliases", ("name",), "alias", "version", text=False, fixed=(_WORKSPACE,)
+    "registered_model_aliases", "aliases", ("name",), "alias", "version", text=False, fixed=(WORKSPACE,)
 )
 MODEL_TABLE = KindTable(
     "registered_models",
@@ -223,10 +223,10 @@ MODEL_TABLE = KindTable(
         same("creation_time", "creation_timestamp"),
         same("last_updated_time", "last_updated_timestamp"),
         optional("description"),
-        _WORKSPACE,
+        WORKSPACE,
     ),
     pairs=(
-        Pairs("registered_model_tags", "tags", ("name",), fixed=(_WORKSPACE,)),
+        Pairs("registered_model_tags", "tags", ("name",), fixed=(WORKSPACE,)),
         MODEL_ALIASES,
     ),
     parts={"versions": MODEL_VERSION_TABLE},

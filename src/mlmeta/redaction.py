@@ -47,7 +47,7 @@ def without_secrets(uri: str) -> str:
     place, mark, parameters = _cut(rest, ("?",) if _is_path(head, rest) else ("?", ";", "#"))
     if _has_host(head):
         hosts = place.partition("/")[0].split(",")
-        if not all(map(_HOST.fullmatch, hosts)):  # what stands behind the colon is no port, but a password without host
+        if not all(map(_HOST.fullmatch, hosts)):  # what follows the colon is not a port, but a password without host
             return f"{head}{hosts[0].partition(':')[0]}:{MASK}"
     kept = [pair for pair in re.split(r"[&;#]", parameters) if pair.partition("=")[0].lower() in _HARMLESS]
     return head + place + (mark + (";" if mark == ";" else "&").join(kept) if kept and mark != "#" else "")

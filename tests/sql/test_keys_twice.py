@@ -19,6 +19,6 @@ def test_one_is_saved_and_the_other_named(store: Path, tmp_path: Path, table: st
         db.execute(f"INSERT INTO {table} (run_uuid, key, value) VALUES (?, CAST('twice' AS BLOB), 'blob')", (run,))
     saved = backup(f"sqlite:///{store}", str(tmp_path / "backups"))
     assert saved.exit_code == 3
-    reason = f"1 of its {field}: a key stands there as text and as a blob; one is saved"
+    reason = f"1 of its {field}: a key is there both as text and as a blob; one of them was saved"
     assert [(s.kind, s.id, s.reason) for s in saved.skipped] == [("run", run, reason)]
     assert verify([], str(tmp_path / "backups")).exit_code == 0

@@ -259,7 +259,7 @@ def test_keys_that_a_collation_calls_equal(collation: str, mysql: Callable[..., 
     snapshot = snapshot_of(records, tmp_path / "a")
     plan = SqlTarget(uri).plan(snapshot, ALL, QUIET)
     assert len(plan.conflicts) == len(equal) // 2 * 9
-    assert all(f"to the collation {collation}" in conflict.reason for conflict in plan.conflicts)
+    assert all(f"in the collation {collation}" in conflict.reason for conflict in plan.conflicts)
     result = restore(uri, "latest", snapshot.storage.location, on_conflict="skip")
     assert result.exit_code is (ExitCode.INCOMPLETE if equal else ExitCode.DONE)
     assert names(result.refused) == names(plan.conflicts)

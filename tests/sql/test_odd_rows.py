@@ -55,7 +55,7 @@ ODD_NUMBERS = {
     "fraction": (f"{T}.25", SAVED, f"{T}.25 was saved as {T}"),
     "date": ("'2024-01-01 10:00:00'", NAMED, "is '2024-01-01 10:00:00', and was "),
     "blob": ("x'fffe'", NAMED, ", and was "),
-    "no UTF-8": (BAD, NAMED, r"is 'caff\\xe9' (no UTF-8), and was "),
+    "no UTF-8": (BAD, NAMED, r"is 'caff\\xe9' (not UTF-8), and was "),
     "beyond 64 bits": ("1e20", NAMED, "is 1e+20, and was "),
     "infinite": ("9e999", NAMED, "is inf, and was "),
 }
@@ -78,9 +78,9 @@ NUMBERS = {
     "inputs.step": "UPDATE inputs SET {} WHERE source_type = 'RUN_OUTPUT'",
 }
 ODD_TEXTS = {
-    "no UTF-8": (BAD, NAMED, r"caff\\xe9' (no UTF-8), and was "),
+    "no UTF-8": (BAD, NAMED, r"caff\\xe9' (not UTF-8), and was "),
     "blob": ("x'616263'", SILENT, ""),  # MLflow gives it as text
-    "blob that is no text": ("x'fffe'", NAMED, "(no UTF-8), and was "),
+    "blob that is no text": ("x'fffe'", NAMED, "(not UTF-8), and was "),
     "long": ("printf('%.*c', 300000, 'x')", SILENT, ""),
 }
 TEXTS = {
@@ -143,7 +143,7 @@ OTHERS = {
     "alias of a fraction": Odd(ALIAS.format("version = 1.5"), SAVED, "its alias 'champion' 1.5 was saved as 1"),
     "alias of a text": Odd(ALIAS.format("version = 'one'"), NAMED, "its alias 'champion' is 'one', and was not saved"),
     "alias of no UTF-8": Odd(ALIAS.format(f"alias = {BAD}"), NAMED, "the name of one of its aliases is"),
-    "datasets.name no UTF-8": Odd(f"UPDATE datasets SET name = {BAD}", NAMED, "without that it says nothing"),
+    "datasets.name no UTF-8": Odd(f"UPDATE datasets SET name = {BAD}", NAMED, "it is meaningless without that"),
     "runs.start_time NULL": Odd(RUN.format("start_time = NULL"), SILENT, other="metrics runs"),
     "runs.user_id NULL": Odd(RUN.format("user_id = NULL"), SILENT),
     "logged_models.status unknown": Odd(LOGGED.format("status = 9"), NAMED, "its status is 9, which MLflow does not"),

@@ -19,7 +19,7 @@ from mlmeta.stores.sql.restorer import SqlTarget
 from tests.sql.helpers import ALL, QUIET, backup, lines, records_of
 from tests.support.cli import Cli
 
-GONE = "it is gone, or the user has no right to read it"
+GONE = "it is missing, or the user may not read it"
 VIEW = "there is a view in its place"
 
 

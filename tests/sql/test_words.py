@@ -50,8 +50,8 @@ SAID: dict[str, tuple[type[MlmetaError], str]] = {
         "max_connections",
     ),
     "FATAL: the database system is starting up": (UnreachableError, "until the database server is up"),
-    "cannot execute INSERT in a read-only transaction": (RestoreError, "the primary one"),
-    "The MySQL server is running with the --read-only option": (RestoreError, "the primary one"),
+    "cannot execute INSERT in a read-only transaction": (RestoreError, "the primary"),
+    "The MySQL server is running with the --read-only option": (RestoreError, "the primary"),
     "deadlock detected": (UnreachableError, "try again"),
     "canceling statement due to statement timeout": (UnreachableError, "statement_timeout"),
     "(1366, \"Incorrect string value: '\\xF0' for column 'value'\")": (RestoreError, "--dry-run"),
@@ -85,7 +85,7 @@ def test_each_refusal_has_its_hint(text: str) -> None:
     ("statement", "kind", "hint"),
     [
         ("SELECT odd", ConnectionFailedError, "log"),
-        ("INSERT odd", RestoreError, "did not take it"),
+        ("INSERT odd", RestoreError, "did not accept it"),
         (None, ConnectionFailedError, "check the URI"),
     ],
 )

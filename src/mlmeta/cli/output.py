@@ -140,11 +140,11 @@ class Output:
             plan: what would be done.
             view: makes something to print of it.
             question: ends with a question mark.
-            unasked: what went wrong where nobody is there to answer.
+            unasked: what went wrong where there is no terminal to ask on.
             hint: what to do then.
 
         Raises:
-            UsageError: the answer is no, or nobody is there to answer.
+            UsageError: the answer is no, or there is no terminal to ask on.
         """
         from rich.prompt import Confirm
 

@@ -146,7 +146,7 @@ def _confirm(output: Output, plan: Plan) -> None:
     """Ask, where the target has runs of others and something would be added.
 
     Raises:
-        UsageError: the answer is no, or nobody is there to answer.
+        UsageError: the answer is no, or there is no terminal to ask on.
     """
     if not plan.target_runs or not any((*plan.create.values(), *plan.undelete.values())):
         return

@@ -88,4 +88,4 @@ def in_order(runs: list[Run], sort: str) -> list[Run]:
 
 
 def _is_value(found: object) -> bool:
-    return found is not None and found == found  # noqa: PLR0124 - NaN is no value to sort by
+    return found is not None and found == found  # noqa: PLR0124 - NaN is not a value to sort by

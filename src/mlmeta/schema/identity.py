@@ -25,7 +25,7 @@ def canonical(uri: str) -> str:
         parts = urlsplit(uri)
         scheme = _scheme(parts.scheme)
         place = host_and_port(parts, scheme)
-    except ValueError:  # a port that is no number, or brackets that don't match
+    except ValueError:  # a port that is not a number, or brackets that don't match
         return uri
     if scheme == "file":
         return _folder(unquote(parts.path))

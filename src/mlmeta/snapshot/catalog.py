@@ -57,7 +57,7 @@ class SnapshotInfo(BaseModel):
         is_vague: whether an older mlmeta wrote it, and its text can mean several stores.
         stats: counts by kind; empty where unknown.
         size: bytes of all its files.
-        age: seconds since its timestamp; None where the timestamp is no date.
+        age: seconds since its timestamp; None where the timestamp is not a date.
         experiments: the names it was limited to; empty: everything.
         problem: why the state is not `complete`.
     """
@@ -78,7 +78,7 @@ class SnapshotInfo(BaseModel):
 
     @property
     def is_ahead(self) -> bool:
-        """Whether its timestamp is still to come, or never will, as it is no date: whatever its state is."""
+        """Whether its timestamp is still to come, or never will, as it is not a date: whatever its state is."""
         return self.age is None or self.age < -FUTURE
 
 

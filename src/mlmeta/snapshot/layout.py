@@ -33,7 +33,7 @@ def timestamp_of(moment: datetime) -> str:
 
 
 def moment_of(timestamp: str) -> datetime | None:
-    """The moment (UTC) a timestamp names, or None where its digits are no date."""
+    """The moment (UTC) a timestamp names, or None where its digits are not a date."""
     match = _MOMENT.fullmatch(timestamp)  # `strptime` would take ten times as long, and a list has thousands
     if match is None:
         return None

@@ -108,7 +108,7 @@ def parse_within(text: str) -> timedelta:
 
 
 def remove(storage: Storage, files: FileSet) -> None:
-    """Remove a snapshot: its summary first, so that what an interruption leaves is no snapshot.
+    """Remove a snapshot: its summary first, so that what an interruption leaves is not a snapshot.
 
     Raises:
         StorageError: a file can't be removed.

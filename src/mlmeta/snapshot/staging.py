@@ -100,7 +100,7 @@ class StagedStorage:
         staged.publish(name, digest, about)
 
     def withdraw(self) -> None:
-        """Take back what was published, the latest first: without the summary the rest is no snapshot.
+        """Take back what was published, the latest first: without the summary the rest is not a snapshot.
 
         Where one file can't be taken back, what was published before it stays too: a whole snapshot too many
         is better than a damaged one, and data files without a summary are leftovers that `prune` removes later.

@@ -111,7 +111,7 @@ def _object(content: bytes, name: str) -> dict[str, Any]:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, where no key stands twice: readers differ in which one they take."""
+    """An object in which no key appears twice: readers differ in which one they take."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key appears twice")

@@ -114,7 +114,7 @@ class Verification:
         return damage or [*self._references.problems()]
 
     def notices(self) -> list[str]:
-        """What is no damage, and good to know, once `problems` was asked."""
+        """What is not damage, but good to know, once `problems` was asked."""
         return [] if self._damage else [*self._references.notices()]
 
     def dangling(self) -> list[str]:

@@ -109,7 +109,7 @@ class SnapshotWriter:
 
         Args:
             action: what is done.
-            claims: whether it claims the timestamp: then a name that is taken is no failure.
+            claims: whether it claims the timestamp: then a name that is taken is not a failure.
 
         Raises:
             ObjectExistsError: a name is taken, and `claims`.

@@ -34,7 +34,7 @@ def kind_of(uri: str) -> str:
     """``server``, ``sqlite``, ``postgresql``, ``mysql``, ``mssql``, ``files``, ``plugin`` or ``unknown``.
 
     Raises:
-        UsageError: it is no URI at all.
+        UsageError: it is not a URI at all.
     """
     scheme = _scheme(uri)
     dialect = scheme.partition("+")[0]
@@ -63,7 +63,7 @@ def require_usable(uri: str, option: str = "--tracking-uri") -> None:
     """See that a URI is one that MLflow understands as its writer meant it.
 
     Raises:
-        UsageError: nobody knows its scheme, or a part of its password would be taken for a host or a path.
+        UsageError: its scheme is unknown, or a part of its password would be taken for a host or a path.
     """
     require_text(uri, option)
     kind = kind_of(uri)
@@ -91,13 +91,13 @@ def require_text(words: str, option: str) -> None:
 
 
 def _splits_its_password(uri: str) -> bool:
-    """Whether a parser finds another host than the one behind the last ``@``, or a port that is no number."""
+    """Whether a parser finds another host than the one behind the last ``@``, or a port that is not a number."""
     parts = urlsplit(uri)
     if not parts.netloc or not secrets_in(uri):
         return False
     try:
         return parts.port is None and ":" in parts.netloc.rpartition("@")[2].rpartition("]")[2]
-    except ValueError:  # the words behind the colon are no port
+    except ValueError:  # the words behind the colon are not a port
         return "," not in parts.netloc  # several hosts: PostgreSQL and MySQL take them
 
 
@@ -157,7 +157,7 @@ def _located(uri: str, host: str) -> str:
     parts = urlsplit(text)
     try:
         port = host_and_port(parts, parts.scheme).rpartition("]")[2].partition(":")[2]
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is not a number
         return text
     return urlunsplit(parts._replace(netloc=f"{host}:{port}" if port else host))
 

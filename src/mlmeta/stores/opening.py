@@ -236,7 +236,7 @@ def _check_registry(store: Store) -> None:
         ConnectionFailedError: it does not.
     """
     uri = store.registry_uri
-    if not store.is_split or uri is None or uri.startswith(("databricks", "uc:")):  # registries that are no stores
+    if not store.is_split or uri is None or uri.startswith(("databricks", "uc:")):  # registries that are not stores
         return
     try:
         _source(Store(uri), None).close()

@@ -95,7 +95,7 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
 
 def _free_port(port: int | None) -> int:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that ended just now is no hindrance
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that ended just now is not in the way
         try:
             probe.bind(("127.0.0.1", port or 0))
         except OSError as error:

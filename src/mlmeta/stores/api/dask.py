@@ -48,7 +48,7 @@ def dask_executor(address: str, connection: Connection) -> Iterator[Executor]:
         raise UsageError("Dask is not installed", hint="pip install 'mlmeta[dask]'") from error
     if "://" not in address:
         raise UsageError(f"{address!r} is not the address of a Dask scheduler", hint="write dask:tcp://HOST:PORT")
-    connection.check()  # a server that is down is no worker's fault
+    connection.check()  # a server that is down is not a worker's fault
     with _silent():
         try:
             client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)

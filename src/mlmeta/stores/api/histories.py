@@ -34,7 +34,7 @@ _RETRIED = (408, 500, 502, 504)
 """Statuses that the client tries again by itself; those of a busy server are `Pace`'s."""
 _SAMPLE_RUNS = 3
 _SAMPLE_POINTS = 2_000
-"""Histories that are expected to be longer are no sample: reading them one by one takes too long."""
+"""Histories that are expected to be longer are not sampled: reading them one by one takes too long."""
 
 Histories = dict[str, list[Point] | Skipped]
 """What came of a batch by run id: the points, or what can't be read."""

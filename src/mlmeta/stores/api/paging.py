@@ -191,7 +191,7 @@ class Search:
         return page
 
     def _step_over(self, token: str | None, reason: str) -> str | None:
-        """The token behind an item that can't be read; None where tokens are no offsets, so that nothing can follow."""
+        """The token behind an item that can't be read; None where tokens are not offsets."""
         offset = _offset(token)
         if offset is None:
             return None

@@ -21,7 +21,7 @@ _REASON = "the store has some, and this version of mlmeta does not save them"
 _NOT_MADE = 501
 _FAILURES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 _UNKNOWN = re.compile(r"error code (?:4\d\d|501)")
-"""How older clients say it of a reply that is no JSON: they know one code for all."""
+"""How older clients say it of a reply that is not JSON: they know one code for all."""
 _API = "/api/3.0/mlflow"
 
 

@@ -31,7 +31,7 @@ _OTHERWISE: dict[tuple[str, str], ColumnElement[Any]] = {
     ("metrics", "step"): sa.cast(sa.literal_column("0"), sa.BigInteger),
     ("metrics", "is_nan"): sa.literal_column("1") == sa.literal_column("0"),
 }
-"""What stands for columns that the first versions of MLflow lack, and that are in an order: NULL would be no number."""
+"""What stands for columns that MLflow's first versions lack and that records are sorted by: NULL is not a number."""
 
 
 _INT64 = 9.2e18
@@ -138,7 +138,7 @@ def by_bytes(column: ColumnElement[Any], dialect: str) -> ColumnElement[Any]:
 
 
 def whole(column: ColumnElement[Any], dialect: str) -> ColumnElement[Any]:
-    """A column of integers to sort by, as SQLite may hold anything: fractions cut off, NULL for what is no number."""
+    """A column of integers to sort by, as SQLite may hold anything: fractions cut off, NULL for other types."""
     if dialect != "sqlite":
         return column
     kind = sa.func.typeof(column)

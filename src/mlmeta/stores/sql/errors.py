@@ -37,7 +37,7 @@ class _Rule:
 _LOCKED = _Rule(
     ("database is locked", "lock timeout", "lock wait timeout"),
     UnreachableError,
-    f"somebody has held a lock on it for more than {BUSY_SECONDS} seconds: end that one, or try again later",
+    f"somebody has held a lock on it for more than {BUSY_SECONDS} seconds: end that process, or try again later",
 )
 
 _DOWN = "check host and port, and that the database server runs; within a container, localhost is the container itself"
@@ -92,7 +92,7 @@ _RULES = (
     _Rule(
         ("read-only transaction", "--read-only", "super-read-only"),
         RestoreError,
-        "this server takes no writes: restore into the primary one",
+        "this server is read-only: restore into the primary",
     ),
     _Rule(("deadlock",), UnreachableError, "somebody else writes there too: try again"),
     _Rule(
@@ -190,10 +190,10 @@ def _refused_row(message: str) -> MlmetaError:
     """Another try helps only where somebody has written the same meanwhile: the next plan sees that."""
     if any(words in message.lower() for words in ("unique", "duplicate")):
         return ConflictError(message, hint="`--dry-run` names what is there; if a server wrote it meanwhile, try again")
-    return RestoreError(message, hint="a rule of the table forbids it; another kind of database may take it")
+    return RestoreError(message, hint="a constraint of the table forbids it; another kind of database may accept it")
 
 
-_STATEMENT_HINT = "the database did not take it: another kind of target may, or what is in its log tells more"
+_STATEMENT_HINT = "the database did not accept it: another kind of target may, and its log may say more"
 
 
 _TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE|COPY)\s+[`\"]?(\w+)", re.IGNORECASE)

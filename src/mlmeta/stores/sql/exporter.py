@@ -100,7 +100,7 @@ class SqlSource:
     def _damage(self, problems: list[str]) -> Iterator[Skipped]:
         if problems:
             what = "; ".join(problems)
-            reason = f"{self._database.shown} is damaged, and what was read of it may be wrong or not all: {what}"
+            reason = f"{self._database.shown} is damaged, and what was read of it may be wrong or incomplete: {what}"
             yield Skipped(kind="database", id="*", reason=reason)
 
     def _runs(

@@ -207,7 +207,7 @@ class Fitting:
         if found.collation is None:
             return {}
         equal = found.collation.equal([name for name in names if name not in bad])
-        return {name: f"is {other!r} to the collation {found.collation.name}" for name, other in equal.items()}
+        return {name: f"equals {other!r} in the collation {found.collation.name}" for name, other in equal.items()}
 
     def _taken(self, table: str, column: str, words: tuple[str, ...], place: Hashable, seen: Seen) -> str:
         """Why words can't be in a place: the target's collation takes them for others that are there."""
@@ -215,7 +215,7 @@ class Fitting:
         if collation is None:
             return ""
         first = seen.setdefault((place, *collation.weights(words)), words)
-        return "" if first == words else f"is {first[0]!r} to the collation {collation.name}"
+        return "" if first == words else f"equals {first[0]!r} in the collation {collation.name}"
 
     def _without(self, field: str, subject: Key, values: Mapping[str, V], bad: Mapping[str, str]) -> Mapping[str, V]:
         """Values by name without the bad ones, which are named; the very same map where there is none."""

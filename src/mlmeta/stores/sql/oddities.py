@@ -89,14 +89,18 @@ class Oddities:
         try:
             return self._whole(record.model_validate({**otherwise, **values}), values, kind, name)
         except ValidationError:
-            self.lost(kind, name, "without that it says nothing, and was not saved")
+            self.lost(kind, name, "it is meaningless without that, and was not saved")
             return None
 
     def _whole(self, record: R, values: dict[str, Any], kind: str, name: str) -> R:
         """The record. SQLite takes a text and a blob of the same letters for two keys; in a record they are one."""
         for field, value in values.items():
             if isinstance(value, dict) and (lost := len(value) - len(getattr(record, field))):
-                self.lost(kind, name, f"{lost} of its {field}: a key stands there as text and as a blob; one is saved")
+                self.lost(
+                    kind,
+                    name,
+                    f"{lost} of its {field}: a key is there both as text and as a blob; one of them was saved",
+                )
         return record
 
     def _mend(
@@ -203,7 +207,7 @@ def shown(value: Any) -> str:
     """An odd value for a message."""
     if value is None:
         return "NULL"
-    text = repr(value) if is_text(value) or not isinstance(value, bytes) else f"{decoded(value)!r} (no UTF-8)"
+    text = repr(value) if is_text(value) or not isinstance(value, bytes) else f"{decoded(value)!r} (not UTF-8)"
     return cut(text, 60)
 
 

@@ -46,7 +46,7 @@ class LoggedModelStep(Step[LoggedModel]):
         """Without the metrics of runs that are not there, which the database can't hold; that is noted."""
         kept = tuple(metric for metric in model.metrics if metric.run_id in self._runs)
         if lost := len(model.metrics) - len(kept):
-            reason = f"{lost} of its metrics are of runs that are not there, and were left out"
+            reason = f"{lost} of its metrics belong to missing runs, and were left out"
             self._tally.leave_out(*self._key(model), reason, "metrics")
         return model.model_copy(update={"metrics": kept})
 

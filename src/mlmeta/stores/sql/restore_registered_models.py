@@ -59,7 +59,7 @@ class ModelStep(Step[RegisteredModel]):
         if self._context.renames:
             self._rename(model, found.get(model.name + self._context.suffix))
             return
-        reason = f"its name is {other!r} to the target's collation"
+        reason = f"its name equals {other!r} in the target's collation"
         self._tally.conflict("model", model.name, reason, *model_keys(model))
 
     def _rename(self, model: RegisteredModel, there: RegisteredModel | None) -> None:

@@ -56,7 +56,7 @@ class RunStep(Step[Run]):
                 continue
             if there.step != step or any(there.tags.get(key, value) != value for key, value in tags.items()):
                 what = "a dataset" if link[0] == "DATASET" else "a model"
-                return f"of a run with its id, the target still has {what} that it used or made, with other content"
+                return f"the target still has {what} that a run with its id used or made, with other content"
         return ""
 
     def _other_dataset(self, run: Run) -> str:

@@ -54,7 +54,8 @@ class SqlTarget:
         self._options = options = options or RestoreOptions()
         if options.on_conflict not in ON_CONFLICT:
             raise UsageError(
-                f"{options.on_conflict!r} is not a way out of conflicts", hint=f"use one of {', '.join(ON_CONFLICT)}"
+                f"{options.on_conflict!r} is not a valid way to handle conflicts",
+                hint=f"use one of {', '.join(ON_CONFLICT)}",
             )
         self._database = parse(uri)
         self._made = False

@@ -169,7 +169,7 @@ def _unseen(connection: Connection, tables: Tables) -> Iterator[Skipped]:
 
 
 _AS_VIEW = "there is a view in its place, which may show less than there is, so it was not read"
-_GONE = "a store of this schema has it, and it can't be seen: it is gone, or the user has no right to read it"
+_GONE = "a store with this schema has it, but it can't be seen: it is missing, or the user may not read it"
 
 
 @dataclass(frozen=True)

@@ -128,5 +128,5 @@ class Step(Generic[R]):
     def finish(self) -> None:
         """Name the experiments whose records could not be written with them."""
         for experiment_id, keys in self._shut_out.items():
-            reason = f"{len(keys)} {self._kind.many} have no place without it"
+            reason = f"{len(keys)} {self._kind.many} can't be restored without it"
             self._tally.conflict(self._kind.many, f"of experiment {experiment_id}", reason, *keys)

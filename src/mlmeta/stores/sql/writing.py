@@ -173,5 +173,5 @@ class Locks:
     def _busy(self, why: str) -> UnreachableError:
         return UnreachableError(
             f"{self._shown}: {why}, and did not let go of it for {self._seconds:g} seconds; nothing was written",
-            hint="end that one, or try again later",
+            hint="end that process, or try again later",
         )

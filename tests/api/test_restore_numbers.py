@@ -11,7 +11,7 @@ from mlmeta import backup, restore
 from mlmeta.commands.restore import RestoreResult
 from mlmeta.errors import MlmetaError
 from mlmeta.schema import Record
-from mlmeta.stores.api.numbers import MOST_FILLERS
+from mlmeta.stores.api.registered_models import MOST_FILLERS
 from tests.support import snapshots as made
 from tests.support.databases import change, load
 from tests.support.plain import plain, rows

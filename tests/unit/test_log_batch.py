@@ -5,18 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmeta.stores.api.log_batch import ITEMS, PARAMS_OR_TAGS, Batch
+from mlmeta.stores.api.log_batch import ITEMS, PARAMS_OR_TAGS, LogBatch
 
 _COUNTS = st.one_of(st.integers(0, 3), st.sampled_from([99, 100, 101, 999, 1000, 1001, 2500]))
 _FEW = st.one_of(st.integers(0, 3), st.sampled_from([97, 98, 99, 100, 101, 250]))
 
 
-def _batch(metrics: int, params: int, tags: int, seal: int = 0) -> Batch:
+def _batch(metrics: int, params: int, tags: int, seal: int = 0) -> LogBatch:
     def pairs(word: str, count: int) -> tuple[tuple[str, str], ...]:
         return tuple((f"{word}{number}", "v") for number in range(count))
 
     points = tuple((f"m{number}", (0, 1, 1.0)) for number in range(metrics))
-    return Batch(points, pairs("p", params), pairs("t", tags), pairs("s", seal))
+    return LogBatch(points, pairs("p", params), pairs("t", tags), pairs("s", seal))
 
 
 @given(_COUNTS, _FEW, _FEW, st.integers(0, 2))

@@ -1,38 +1,40 @@
-"""Looks at the target before anything is written: which experiments and runs are there already."""
+"""What the target has already: its experiments and runs, looked at before anything is written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any
 
-from mlmeta.schema import Experiment, Run
+from mlmeta.schema import EXPERIMENTS, RUNS, Experiment, Run
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.connection import Connection
-from mlmeta.stores.api.context import NATIVE, Extent, KnownRun, Place, State
+from mlmeta.stores.api.context import NATIVE, Extent, RestoreContext, TargetExperiment, TargetRun
 from mlmeta.stores.api.model_sources import STRICT_SINCE
+from mlmeta.stores.api.paging import entities_of
 
 _PAGE = 1000
 
 
-def survey(connection: Connection, experiments: Iterable[Experiment], timestamp: str) -> State:
-    """What the target has of these experiments.
+def survey(context: RestoreContext) -> None:
+    """Note what the target has of the selected experiments and their runs; of all, where only models are selected.
 
     Args:
-        connection: to the target.
-        experiments: of the snapshot.
-        timestamp: the snapshot's.
+        context: fresh; afterwards it says which deleted experiments have to be made active.
     """
-    state = State(is_strict=_is_strict(connection.server_version()))
+    selected, connection = context.selected, context.connection
+    context.is_strict = _is_strict(connection.server_version())
     by_name = {entity.name: entity for entity in _all_experiments(connection)}
     by_identity = {(str(entity.experiment_id), entity.creation_time): entity for entity in by_name.values()}
-    state.root = next((e.artifact_location for e in by_name.values() if str(e.experiment_id) == "0"), "") or ""
-    for experiment in experiments:
-        own = by_identity.get(_identity(experiment))
-        place = _place(experiment, own or by_name.get(experiment.name), timestamp)
-        state.places[experiment.experiment_id] = place
-        if place.target_id:
-            _note_runs(connection, place.target_id, state, timestamp)
-    return state
+    context.root = next((e.artifact_location for e in by_name.values() if str(e.experiment_id) == "0"), "") or ""
+    wanted = selected.experiments() if selected.selection.runs else selected.snapshot.records(EXPERIMENTS)
+    for source in wanted:
+        entity = by_identity.get(_identity(source)) or by_name.get(source.name)
+        experiment = _target_experiment(source, entity, context.timestamp)
+        context.experiments[source.experiment_id] = experiment
+        if experiment.target_id:
+            _note_runs(context, experiment.target_id)
+    _settle(context)
 
 
 def _is_strict(version: str | None) -> bool:
@@ -40,105 +42,98 @@ def _is_strict(version: str | None) -> bool:
     return not all(map(str.isdigit, numbers)) or tuple(map(int, numbers)) >= STRICT_SINCE
 
 
-def _place(experiment: Experiment, entity: Any, timestamp: str) -> Place:
-    deleted = experiment.lifecycle_stage == "deleted"
+def _target_experiment(source: Experiment, entity: Any, timestamp: str) -> TargetExperiment:
+    deleted = source.lifecycle_stage == "deleted"
     if entity is None:
-        return Place(experiment, delete_last=deleted)
+        return TargetExperiment(source, delete_last=deleted)
     tags = dict(entity.tags)
     gone = entity.lifecycle_stage == "deleted"
-    joined = tags.get(restore_tags.SOURCE_EXPERIMENT_ID) != experiment.experiment_id
-    return Place(
-        experiment,
+    joined = tags.get(restore_tags.SOURCE_EXPERIMENT_ID) != source.experiment_id
+    return TargetExperiment(
+        source,
         target_id=str(entity.experiment_id),
         name=entity.name,
         joined=joined,
-        own=not joined or _identity(experiment) == (str(entity.experiment_id), entity.creation_time),
+        own=not joined or _identity(source) == (str(entity.experiment_id), entity.creation_time),
         deleted=gone,
         delete_last=deleted and (gone or tags.get(restore_tags.TO_DELETE) == timestamp),
     )
 
 
-def _identity(experiment: Experiment) -> tuple[str, int | None]:
+def _identity(source: Experiment) -> tuple[str, int | None]:
     """What tells an experiment from another one of that name; one without a time of creation has none."""
-    return (experiment.experiment_id if experiment.creation_time else "", experiment.creation_time)
+    return (source.experiment_id if source.creation_time else "", source.creation_time)
 
 
-def settle(state: State, runs: Iterable[Run]) -> None:
+def _note_runs(context: RestoreContext, experiment_id: str) -> None:
+    for run in search_runs(context.connection, [experiment_id]):
+        run_id, deleted = run.info.run_id, run.info.lifecycle_stage == "deleted"
+        context.native.add(run_id)
+        if deleted:
+            context.native_deleted.add(run_id)
+        completed_from = run.data.tags.get(restore_tags.SNAPSHOT, "")
+        if completed_from != context.timestamp:  # what a server refused of this snapshot was told before
+            context.extents[run_id] = Extent.of(run.data.params, run.data._metric_objs)
+        source = run.data.tags.get(restore_tags.SOURCE_RUN_ID)
+        if source is not None:
+            _note_restored(context, source, TargetRun(run_id, completed_from, deleted))
+
+
+def _note_restored(context: RestoreContext, source: str, found: TargetRun) -> None:
+    other = context.runs.get(source)
+    if other is None or (found.snapshot and not other.snapshot):
+        context.runs[source] = found
+    if other is not None:
+        context.notes.append(
+            f"run {source} is in the target twice ({other.run_id}, {found.run_id}), as after two restores at "
+            "once: delete the one without metrics"
+        )
+
+
+def _settle(context: RestoreContext) -> None:
     """Decide which deleted experiments have to be made active, and forget runs of other snapshots.
 
     One that is deleted in the target comes back for what the snapshot has active only if it is not the snapshot's own:
-    who deleted that one meant it, and says so (`State.undelete`) to have it back.
-
-    Args:
-        state: fresh from the survey.
-        runs: of the snapshot.
+    who deleted that one meant it, and says so (`RestoreContext.undelete`) to have it back.
     """
-    lacking = _match(state, runs)
-    for source_id, place in state.places.items():
-        if place.deleted:
-            place.revive = _revives(place, state, lacks=source_id in lacking)
-            place.delete_last = place.delete_last and place.revive
-            if place.revive and not place.delete_last and not place.own:
-                state.notes.append(
-                    f"experiment {place.experiment.name!r} was deleted in the target and is active again; its own runs "
-                    "stay deleted"
+    lacking = _match(context, context.selected.snapshot.records(RUNS))
+    for source_id, experiment in context.experiments.items():
+        if experiment.deleted:
+            lacks = source_id in lacking or not experiment.delete_last
+            experiment.revive = context.undelete if experiment.is_lost else lacks
+            experiment.delete_last = experiment.delete_last and experiment.revive
+            if experiment.revive and not experiment.delete_last and not experiment.own:
+                context.notes.append(
+                    f"experiment {experiment.source.name!r} was deleted in the target and is active again; its own "
+                    "runs stay deleted"
                 )
 
 
-def _match(state: State, runs: Iterable[Run]) -> set[str]:
+def _match(context: RestoreContext, runs: Iterable[Run]) -> set[str]:
     """Note which of the target's runs are the snapshot's; the experiments that lack some."""
     lacking, ours = set(), {}
     for run in runs:
-        if not state.is_complete(run.run_id):
+        found = context.target_run(run.run_id)
+        if found is None or not found.snapshot:
             lacking.add(run.experiment_id)
-        known = state.known(run.run_id)
-        if known is None:
+        if found is None:
             continue
-        if known.snapshot != NATIVE:
-            ours[run.run_id] = known
-        if run.experiment_id in state.places:
-            state.places[run.experiment_id].own = True
-        if state.is_lost(run):
-            state.to_undelete.add(known.run_id)
-    state.runs = ours
+        if found.snapshot != NATIVE:
+            ours[run.run_id] = found
+        if run.experiment_id in context.experiments:
+            context.experiments[run.experiment_id].own = True
+        if found.is_lost(run.lifecycle_stage):
+            context.to_undelete.add(found.run_id)
+    context.runs = ours
     return lacking
 
 
-def _revives(place: Place, state: State, *, lacks: bool) -> bool:
-    if place.is_lost:
-        return state.undelete
-    return lacks or not place.delete_last
-
-
-def _note_runs(connection: Connection, experiment_id: str, state: State, timestamp: str) -> None:
-    for run in search_runs(connection, [experiment_id]):
-        run_id, deleted = run.info.run_id, run.info.lifecycle_stage == "deleted"
-        state.native.add(run_id)
-        if deleted:
-            state.native_deleted.add(run_id)
-        completed_from = run.data.tags.get(restore_tags.SNAPSHOT, "")
-        if completed_from != timestamp:  # what a server refused of this snapshot was told before
-            state.extents[run_id] = Extent.of(run.data.params, run.data._metric_objs)
-        source = run.data.tags.get(restore_tags.SOURCE_RUN_ID)
-        if source is None:
-            continue
-        known = KnownRun(run_id, completed_from, deleted)
-        other = state.runs.get(source)
-        if other is None or (known.snapshot and not other.snapshot):
-            state.runs[source] = known
-        if other is not None:
-            state.notes.append(
-                f"run {source} is in the target twice ({other.run_id}, {run_id}), as after two restores at "
-                "once: delete the one without metrics"
-            )
-
-
-def has_foreign_runs(connection: Connection, state: State) -> bool:
+def has_foreign_runs(context: RestoreContext) -> bool:
     """Whether the target has a run that is not of this snapshot."""
-    ours = {known.run_id for known in state.runs.values()}
-    if state.native - ours:
+    ours = {found.run_id for found in context.runs.values()}
+    if context.native - ours:
         return True
-    return any(run.info.run_id not in ours for run in all_runs(connection))
+    return any(run.info.run_id not in ours for run in all_runs(context.connection))
 
 
 def all_runs(connection: Connection) -> Iterator[Any]:
@@ -152,29 +147,17 @@ def search_runs(connection: Connection, experiment_ids: list[str]) -> Iterator[A
     """Runs of experiments, active and deleted, all pages."""
     from mlflow.entities import ViewType
 
-    token = None
-    while True:
-        page = connection.client.search_runs(
-            experiment_ids,
-            "",
-            ViewType.ALL,
-            _PAGE,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
+    def ask(token: str | None) -> Any:
+        order = ["attributes.start_time ASC"]
+        return connection.client.search_runs(experiment_ids, "", ViewType.ALL, _PAGE, order_by=order, page_token=token)
+
+    return entities_of(ask, key=lambda run: run.info.run_id)
 
 
 def _all_experiments(connection: Connection) -> Iterator[Any]:
     from mlflow.entities import ViewType
 
-    token = None
-    while True:
-        page = connection.client.search_experiments(ViewType.ALL, _PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+    def ask(token: str | None) -> Any:
+        return connection.client.search_experiments(ViewType.ALL, _PAGE, page_token=token)
+
+    return entities_of(ask, key=attrgetter("experiment_id"))

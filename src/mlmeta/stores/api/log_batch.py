@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TypeVar
 
-from mlmeta.schema import HistoryLine, Point
+from mlmeta.schema import RUNS, HistoryLine, Point
 from mlmeta.snapshot.reader import RunHistories
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.name_rules import key_obstacle
@@ -26,7 +26,7 @@ Named = tuple[str, Point]
 
 
 @dataclass(frozen=True)
-class Batch:
+class LogBatch:
     """Items of a run.
 
     Args:
@@ -42,7 +42,7 @@ class Batch:
     seal: tuple[tuple[str, str], ...] = field(default=())
 
     @classmethod
-    def of(cls, item: RunHistories, tags: dict[str, str], seal: dict[str, str]) -> Batch:
+    def of(cls, item: RunHistories, tags: dict[str, str], seal: dict[str, str]) -> LogBatch:
         """All that is to be logged for a run."""
         return cls(tuple(_points(item)), tuple(item.run.params.items()), tuple(tags.items()), tuple(seal.items()))
 
@@ -50,12 +50,12 @@ class Batch:
         """The number of items, the seal left out."""
         return len(self.metrics) + len(self.params) + len(self.tags)
 
-    def requests(self) -> Iterator[Batch]:
+    def requests(self) -> Iterator[LogBatch]:
         """The batch in parts that one request takes; the seal is in the last."""
         metrics, params, tags = iter(self.metrics), iter(self.params), iter(self.tags)
         parts = []
         while True:
-            some = Batch(
+            some = LogBatch(
                 (), tuple(islice(params, PARAMS_OR_TAGS)), tuple(islice(tags, PARAMS_OR_TAGS - len(self.seal)))
             )
             some = replace(some, metrics=tuple(islice(metrics, ITEMS - len(some) - len(self.seal))))
@@ -63,17 +63,17 @@ class Batch:
                 break
             parts.append(some)
         yield from parts[:-1]
-        yield replace(parts[-1] if parts else Batch(), seal=self.seal)
+        yield replace(parts[-1] if parts else LogBatch(), seal=self.seal)
 
-    def halves(self) -> tuple[Batch, Batch]:
+    def halves(self) -> tuple[LogBatch, LogBatch]:
         """The batch in two, without the seal. Both are smaller, as long as there are two items."""
         middle = (len(self) + 1) // 2
         return self._part(0, middle), self._part(middle, len(self))
 
-    def _part(self, start: int, stop: int) -> Batch:
+    def _part(self, start: int, stop: int) -> LogBatch:
         """Some of the items, counted over metrics, then params, then tags."""
         before_tags = len(self.metrics) + len(self.params)
-        return Batch(
+        return LogBatch(
             self.metrics[start:stop],
             _between(self.params, start - len(self.metrics), stop - len(self.metrics)),
             _between(self.tags, start - before_tags, stop - before_tags),
@@ -99,19 +99,19 @@ def _points(item: RunHistories) -> Iterator[Named]:
             yield key, (latest.step or 0, timestamp, latest.value)
 
 
-def sift(batch: Batch, name: str) -> tuple[Batch, list[Refusal]]:
+def sift(batch: LogBatch, name: str) -> tuple[LogBatch, list[Refusal]]:
     """What of a batch MLflow takes, and what it does not: odd keys, points before 1970.
 
     Args:
         batch: of a run.
         name: the run's id in the snapshot.
     """
-    parts = [(Batch(metrics=(item,)), reason) for item in batch.metrics if (reason := _point_obstacle(item))]
-    parts += [(Batch(params=(item,)), r) for item in batch.params if (r := key_obstacle("param", item[0]))]
-    parts += [(Batch(tags=(item,)), r) for item in batch.tags if (r := key_obstacle("tag", item[0]))]
+    parts = [(LogBatch(metrics=(item,)), reason) for item in batch.metrics if (reason := _point_obstacle(item))]
+    parts += [(LogBatch(params=(item,)), r) for item in batch.params if (r := key_obstacle("param", item[0]))]
+    parts += [(LogBatch(tags=(item,)), r) for item in batch.tags if (r := key_obstacle("tag", item[0]))]
     if not parts:
         return batch, []
-    taken = Batch(
+    taken = LogBatch(
         tuple(item for item in batch.metrics if not _point_obstacle(item)),
         tuple(item for item in batch.params if not key_obstacle("param", item[0])),
         tuple(item for item in batch.tags if not key_obstacle("tag", item[0])),
@@ -131,7 +131,7 @@ def may_be_refused(line: HistoryLine) -> bool:
     return b"-" in timestamps or bool(key_obstacle("metric", line.key))
 
 
-def log(connection: Connection, run_id: str, batch: Batch, name: str) -> list[Refusal]:
+def log(connection: Connection, run_id: str, batch: LogBatch, name: str) -> list[Refusal]:
     """Log a batch, and name what the server does not take.
 
     Args:
@@ -143,7 +143,7 @@ def log(connection: Connection, run_id: str, batch: Batch, name: str) -> list[Re
     return list(chain.from_iterable(_log(connection, run_id, part, name) for part in batch.requests()))
 
 
-def _log(connection: Connection, run_id: str, batch: Batch, name: str) -> list[Refusal]:
+def _log(connection: Connection, run_id: str, batch: LogBatch, name: str) -> list[Refusal]:
     """One request; where the server refuses it, its halves, down to the items that it refuses."""
     from mlflow.exceptions import MlflowException
 
@@ -160,11 +160,11 @@ def _log(connection: Connection, run_id: str, batch: Batch, name: str) -> list[R
     first, second = batch.halves()
     refused = [r for half in (first, second) if len(half) for r in _log(connection, run_id, half, name)]
     if batch.seal:
-        _send(connection, run_id, Batch(seal=batch.seal))
+        _send(connection, run_id, LogBatch(seal=batch.seal))
     return refused
 
 
-def _send(connection: Connection, run_id: str, batch: Batch) -> None:
+def _send(connection: Connection, run_id: str, batch: LogBatch) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     connection.tracking.log_batch(
@@ -175,12 +175,12 @@ def _send(connection: Connection, run_id: str, batch: Batch) -> None:
     )
 
 
-def _refusal(batch: Batch, name: str, reason: str) -> Refusal:
+def _refusal(batch: LogBatch, name: str, reason: str) -> Refusal:
     kind, field = _what(batch)
-    return Refusal(kind=kind, id=name, reason=reason, field=field, records=(("run", name),))
+    return Refusal(kind=kind, id=name, reason=reason, field=field, records=((RUNS.one, name),))
 
 
-def _what(batch: Batch) -> tuple[str, str]:
+def _what(batch: LogBatch) -> tuple[str, str]:
     """A single item, in words, and as a comparison names it."""
     if batch.metrics:
         key, (step, timestamp, value) = batch.metrics[0]

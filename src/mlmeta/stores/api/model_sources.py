@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from mlmeta.schema import ModelVersion
+from mlmeta.schema import LOGGED_MODELS, MODEL_VERSIONS, MODELS, RUNS, ModelVersion
+from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.api import restore_tags
-from mlmeta.stores.api.context import State
+from mlmeta.stores.api.context import RestoreContext
 
 DATABASE_HINT = "restore into the server's database instead: it keeps ids, version numbers and all sources"
 
@@ -37,20 +38,20 @@ class Repointed:
     model_id: str | None = None
 
 
-def repoint(version: ModelVersion, state: State) -> Repointed:
+def repoint(version: ModelVersion, context: RestoreContext) -> Repointed:
     """The source and run to register a version with.
 
     A ``runs:/`` or ``models:/m-…`` source names a run or logged model by an id that the target does not have, unless it
     is the very server; the place in the bucket it stood for is named instead. A run that was not restored keeps its
     original id: the server takes it, and it is as good as it was.
     """
-    source = version.source if _is_native(version.source or "", state) else _located(version, state)
+    source = version.source if _is_native(version.source or "", context) else _located(version, context)
     run_id = version.run_id
-    run_id = (state.target_run(run_id) or run_id) if run_id else None
-    return Repointed(state.rewritten("model versions", source), run_id, _native_model(source, state))
+    run_id = (context.target_run_id(run_id) or run_id) if run_id else None
+    return Repointed(context.rewritten(MODEL_VERSIONS, source), run_id, _native_model(source, context))
 
 
-def is_same_source(source: str | None, tags: dict[str, str], version: ModelVersion, state: State) -> bool:
+def is_same_source(source: str | None, tags: dict[str, str], version: ModelVersion, context: RestoreContext) -> bool:
     """Whether a version in the target has the source of the snapshot's version.
 
     In the very server that the snapshot is of it is the original one; where a restore registered it, it is what that
@@ -60,86 +61,110 @@ def is_same_source(source: str | None, tags: dict[str, str], version: ModelVersi
         source: of the version in the target.
         tags: of it.
         version: of the snapshot.
-        state: what is known of the target.
+        context: what is known of the target.
     """
-    located = _located(version, state)
-    known = {uri or None for wanted in (version.source, located) for uri in (wanted, state.rewriter.preview(wanted))}
+    located = _located(version, context)
+    known = {uri or None for wanted in (version.source, located) for uri in (wanted, context.rewriter.preview(wanted))}
     return (source or None) in known or tags.get(restore_tags.SOURCE_URI) == (version.source or "")
 
 
-def is_same_run(run_id: str | None, version: ModelVersion, state: State) -> bool:
+def is_same_run(run_id: str | None, version: ModelVersion, context: RestoreContext) -> bool:
     """Whether a version in the target is of the same run as the snapshot's, under its own id or its new one."""
     wanted = version.run_id or None
-    return (run_id or None) in {wanted, state.target_run(wanted) if wanted else None}
+    return (run_id or None) in {wanted, context.target_run_id(wanted) if wanted else None}
 
 
-def obstacle(version: ModelVersion, wanted: Repointed, state: State) -> str:
+def obstacle(version: ModelVersion, wanted: Repointed, context: RestoreContext) -> str:
     """Why a server won't register a version with that source; empty: nothing is known that speaks against it."""
     source = wanted.source
     if not source:
         return "it has no source, and a server asks for one"
-    if version.tags.get(_IS_PROMPT, "").lower() == "true" or _is_contained(wanted, state):
+    if version.tags.get(_IS_PROMPT, "").lower() == "true" or _is_contained(wanted, context):
         return ""
-    if _is_local(source) or _is_bound(source, state):
+    if _is_local(source) or _is_bound(source, context):
         return f"a server takes {source} only with the very run or logged model that made it: restore into its database"
     if not _is_plain(source):
         return f"a server takes no source with relative parts: {source}"
-    return f"a server takes no source on another host: {source}" if is_elsewhere(source, state) else ""
+    return f"a server takes no source on another host: {source}" if is_elsewhere(source, context) else ""
 
 
-def is_elsewhere(location: str | None, state: State) -> bool:
+def is_elsewhere(location: str | None, context: RestoreContext) -> bool:
     """Whether a location is on a web server that is not the target's own store of artifacts."""
     scheme = urlsplit(location or "").scheme
-    return state.is_strict and scheme in {"http", "https"} and not state.is_own_host(location or "")
+    return context.is_strict and scheme in {"http", "https"} and not context.is_own_host(location or "")
 
 
-class References(NamedTuple):
-    """What versions refer to: ids of runs and of logged models, and other versions as ``name/number``."""
-
-    runs: set[str]
-    logged_models: set[str]
-    versions: set[str]
-
-
-def references(versions: Iterable[ModelVersion]) -> References:
-    """What the runs and sources of versions refer to."""
-    found = References(set(), set(), set())
-    for version in versions:
-        found.runs.add(version.run_id or "")
-        scheme, _, rest = (version.source or "").partition(":/")
-        rest = rest.strip("/")
-        if scheme == "runs":
-            found.runs.add(rest.partition("/")[0])
-        elif scheme == "models" and rest.startswith("m-"):
-            found.logged_models.add(rest.partition("/")[0])
-        elif scheme == "models":
-            found.versions.add(rest)
-    return found
+def survey(context: RestoreContext) -> None:
+    """Note where the files are of what the snapshot's versions refer to: runs, logged models and other versions."""
+    if not context.selected.selection.models:
+        return
+    snapshot, locations = context.selected.snapshot, context.locations
+    wanted = set(itertools.chain.from_iterable(_references(version) for _, version in _versions(snapshot)))
+    for run in snapshot.records(RUNS):
+        if f"runs:/{run.run_id}" in wanted and run.artifact_uri:
+            locations[f"runs:/{run.run_id}"] = run.artifact_uri
+    to_models = [uri for uri in wanted if uri.startswith("models:/")]
+    for made in snapshot.records(LOGGED_MODELS) if any(map(_is_logged_model, to_models)) else ():
+        if f"models:/{made.model_id}" in wanted and made.artifact_location:
+            locations[f"models:/{made.model_id}"] = made.artifact_location
+    for uri, version in _versions(snapshot) if not all(map(_is_logged_model, to_models)) else ():
+        if uri in wanted and version.source and not version.source.startswith("models:"):
+            locations[uri] = version.source
 
 
-def _located(version: ModelVersion, state: State) -> str | None:
+def _versions(snapshot: Snapshot) -> Iterator[tuple[str, ModelVersion]]:
+    """All versions of a snapshot, with the URIs by which sources name them."""
+    models = snapshot.records(MODELS)
+    return ((f"models:/{m.name}/{version.version}", version) for m in models for version in m.versions)
+
+
+def _references(version: ModelVersion) -> tuple[str, str]:
+    """What the run and the source of a version refer to."""
+    return f"runs:/{version.run_id or ''}", _referred(version.source or "")[0]
+
+
+def _referred(source: str) -> tuple[str, str]:
+    """What a source refers to, as in `RestoreContext.locations`, and the path in it; empty: it says itself where."""
+    scheme, _, rest = source.partition(":/")
+    rest = rest.strip("/")
+    if scheme == "models" and not rest.startswith("m-"):
+        return f"models:/{rest}", ""
+    name, _, path = rest.partition("/")
+    return (f"{scheme}:/{name}", path) if scheme in {"runs", "models"} else ("", "")
+
+
+def _is_logged_model(uri: str) -> bool:
+    return uri.startswith("models:/m-")
+
+
+def _located(version: ModelVersion, context: RestoreContext) -> str | None:
     """The place in the bucket that a source stands for; the source itself where that is not known."""
-    source = version.source
-    if not source:
-        return source
-    scheme, _, rest = source.partition(":/")
-    if scheme == "runs":
-        return _from_run(source, state) or source
-    if scheme == "models" and rest.startswith("m-"):
-        return _from_logged_model(source, version, state) or source
-    if scheme == "models":
-        return version.storage_location or state.version_sources.get(rest.strip("/")) or source
-    return source
+    source = version.source or ""
+    uri, path = _referred(source)
+    root = context.locations.get(uri)
+    if _is_logged_model(uri):
+        root = root or _folder_beside_run(uri, version, context)
+    elif uri.startswith("models:/"):
+        return version.storage_location or root or source
+    return f"{root.rstrip('/')}/{path}".rstrip("/") if root else version.source
 
 
-def _is_native(source: str, state: State) -> bool:
+def _folder_beside_run(uri: str, version: ModelVersion, context: RestoreContext) -> str | None:
+    """MLflow 3 keeps a logged model's files in its experiment's ``models/<id>/artifacts``."""
+    root = context.locations.get(f"runs:/{version.run_id or ''}")
+    if not root or "/artifacts" not in root:
+        return None
+    experiment = root.rstrip("/").removesuffix("/artifacts").rpartition("/")[0]
+    return f"{experiment}/models/{uri.removeprefix('models:/')}/artifacts"
+
+
+def _is_native(source: str, context: RestoreContext) -> bool:
     """Whether a source names a run or logged model that the target has under that very id."""
-    scheme, _, rest = source.partition(":/")
-    first = rest.strip("/").partition("/")[0]
-    return (scheme == "runs" and first in state.native) or (scheme == "models" and first in state.native_models)
+    scheme, _, name = _referred(source)[0].partition(":/")
+    return name in (context.native if scheme == "runs" else context.native_models)
 
 
-def _native_model(source: str | None, state: State) -> str | None:
+def _native_model(source: str | None, context: RestoreContext) -> str | None:
     """The target's logged model that a source is of, where it has that very one."""
     if not source:
         return None
@@ -148,31 +173,31 @@ def _native_model(source: str | None, state: State) -> str | None:
     else:
         found = _LOGGED_MODEL.search(source)
         model_id = found.group(1) if found else ""
-    return model_id if model_id in state.native_models else None
+    return model_id if model_id in context.native_models else None
 
 
 def _is_local(source: str) -> bool:
     return urlsplit(source).scheme in {"", "file"}
 
 
-def _is_bound(source: str, state: State) -> bool:
+def _is_bound(source: str, context: RestoreContext) -> bool:
     """Whether a server asks for the run or logged model that contains a source which is not local."""
     scheme = urlsplit(source).scheme
     through_server = scheme in {"http", "https"} and "/api/2.0/mlflow-artifacts/artifacts" in urlsplit(source).path
     named = scheme in {"runs", "mlflow-artifacts"} or source.startswith("models:/m-")
-    return state.is_strict and (named or through_server)
+    return context.is_strict and (named or through_server)
 
 
-def _is_contained(wanted: Repointed, state: State) -> bool:
+def _is_contained(wanted: Repointed, context: RestoreContext) -> bool:
     """Whether the run or logged model that is named is the target's own, and the source is in it."""
     source, run_id = wanted.source or "", wanted.run_id or ""
     if source.startswith("models:/"):
         return wanted.model_id is not None
     if source.startswith("runs:/"):
-        return run_id in state.native and source.removeprefix("runs:/").strip("/").partition("/")[0] == run_id
+        return run_id in context.native and source.removeprefix("runs:/").strip("/").partition("/")[0] == run_id
     if wanted.model_id is not None:
-        return _is_within(source, state.native_models[wanted.model_id])
-    return run_id in state.native and _is_within(source, state.artifact_uris.get(run_id, ""))
+        return _is_within(source, context.native_models[wanted.model_id])
+    return run_id in context.native and _is_within(source, context.locations.get(f"runs:/{run_id}", ""))
 
 
 def _is_within(source: str, root: str) -> bool:
@@ -191,21 +216,3 @@ def _is_plain(source: str) -> bool:
         source = unquoted
     path = re.sub(r"/+", "/", urlsplit(source).path.rstrip("/"))
     return "\0" not in path and ".." not in source.split("/") and path != "" and posixpath.normpath(path) == path
-
-
-def _from_run(source: str, state: State) -> str | None:
-    run_id, _, path = source.removeprefix("runs:/").strip("/").partition("/")
-    root = state.artifact_uris.get(run_id)
-    return f"{root.rstrip('/')}/{path}".rstrip("/") if root else None
-
-
-def _from_logged_model(source: str, version: ModelVersion, state: State) -> str | None:
-    """MLflow 3 keeps a logged model's files in its experiment's ``models/<id>/artifacts``."""
-    model_id, _, path = source.removeprefix("models:/").strip("/").partition("/")
-    if model_id in state.model_locations:
-        return f"{state.model_locations[model_id].rstrip('/')}/{path}".rstrip("/")
-    root = state.artifact_uris.get(version.run_id or "")
-    if not root or "/artifacts" not in root:
-        return None
-    experiment = root.rstrip("/").removesuffix("/artifacts").rpartition("/")[0]
-    return f"{experiment}/models/{model_id}/artifacts/{path}".rstrip("/")

@@ -8,32 +8,33 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from mlmeta.stores.api.context import State
+from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, MODELS
+from mlmeta.stores.api.context import RestoreContext
 
 
-def accepted(kind: str, identifier: str, tags: dict[str, str], state: State) -> dict[str, str]:
+def accepted(kind: str, identifier: str, tags: dict[str, str], context: RestoreContext) -> dict[str, str]:
     """The tags of a record that MLflow takes. The others are noted as refused.
 
     Args:
         kind: of the record: ``experiment``, ``registered model``, ``model version`` or ``logged model``.
         identifier: of that record.
         tags: of it.
-        state: takes the refusals.
+        context: takes the refusals.
     """
     taken = {}
     for key, value in tags.items():
         if reason := _obstacle(_TAG_RULES[kind], key, value):
-            state.refuse(kind, identifier, f"tag {key!r}: {reason}", f"tags[{key}]")
+            context.refuse(kind, identifier, f"tag {key!r}: {reason}", f"tags[{key}]")
         else:
             taken[key] = value
     return taken
 
 
 _TAG_RULES = {
-    "experiment": "_validate_experiment_tag",
-    "registered model": "_validate_registered_model_tag",
-    "model version": "_validate_model_version_tag",
-    "logged model": "_validate_tag",
+    EXPERIMENTS.one: "_validate_experiment_tag",
+    MODELS.one: "_validate_registered_model_tag",
+    MODEL_VERSIONS.one: "_validate_model_version_tag",
+    LOGGED_MODELS.one: "_validate_tag",
 }
 """MLflow's rules for tags, by kind of record."""
 

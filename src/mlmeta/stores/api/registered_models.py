@@ -1,244 +1,284 @@
 """The model registry: models, and versions under their own numbers, gaps included.
 
+A server gives each number once, and counts on from the highest there ever was. So a gap is made by creating a version
+and deleting it, a number that was passed can't be had any more, and a version that comes out with the wrong number has
+used one up. A server shows no deleted version; but whatever deletes one sets the model's time of change, as does what
+creates one.
+
 `restore_tags.VERSION` says which number a version was made for, and `restore_tags.VERSIONS` on the model that a restore
 is making versions, so that what a killed one leaves in a gap is known and removed.
 """
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass, field
 from typing import Any
 
-from mlmeta.schema import ModelVersion, RegisteredModel
-from mlmeta.stores.api import diagnosis, restore_tags
+from mlmeta.progress import Progress
+from mlmeta.schema import MODEL_VERSIONS, MODELS, ModelVersion, RegisteredModel
+from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.connection import Connection
-from mlmeta.stores.api.context import State
+from mlmeta.stores.api.context import RestoreContext
 from mlmeta.stores.api.model_sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
 from mlmeta.stores.api.name_rules import accepted, alias_obstacle
-from mlmeta.stores.api.numbers import Numbers
-from mlmeta.stores.api.paging import name_filter
-from mlmeta.stores.target import model_key, model_keys
+from mlmeta.stores.api.paging import entities_of, name_filter
+from mlmeta.stores.target import model_key, model_keys, version_key
 
 _PAGE = 1000
+MOST_FILLERS = 100
+"""Most versions of a model that are created and deleted again to keep the numbers of others."""
 
 
-@dataclass
-class Held:
-    """What the target holds of a registered model, and gets in the course of a restore.
-
-    Args:
-        entity: the model; None: there is none.
-        versions: by number.
-        numbers: that its versions can still have.
-        is_filling: whether `restore_tags.VERSIONS` says that a restore makes versions of it.
-        was_filling: whether it said so before, for one that was killed.
-    """
-
-    entity: Any = None
-    versions: dict[int, Any] = field(default_factory=dict)
-    numbers: Numbers = field(default_factory=Numbers)
-    is_filling: bool = False
-    was_filling: bool = False
+def restore(context: RestoreContext, progress: Progress) -> None:
+    """Bring the registered models, with their versions and aliases, into the target; all runs are there by then."""
+    progress.phase("restoring registered models")
+    for model in context.selected.models():
+        _ModelRestorer(model, context).restore()
+        progress.advance(MODELS.counted_as)
 
 
-class ModelRestorer:
-    """Restores registered models, one after the other.
+class _ModelRestorer:
+    """Brings one registered model into the target. What the target holds of it is noted, and what it gets."""
 
-    Args:
-        connection: to the target.
-        state: what is known of it; runs are restored.
-        timestamp: the snapshot's.
-        writes: whether anything is written; if not, `state` says afterwards what would be.
-    """
+    def __init__(self, model: RegisteredModel, context: RestoreContext) -> None:
+        self._model = model
+        self._name = model.name
+        self._context = context
+        self._entity: Any = None
+        self._versions: dict[int, Any] = {}
+        self._numbers = VersionNumbers()
+        self._is_filling = False
+        """Whether `restore_tags.VERSIONS` says in the target that a restore makes versions."""
+        self._was_filling = False
+        """Whether it said so before, for a restore that was killed."""
 
-    def __init__(self, connection: Connection, state: State, timestamp: str, *, writes: bool = True) -> None:
-        self._connection = connection
-        self._state = state
-        self._timestamp = timestamp
-        self._writes = writes
+    @property
+    def _registry(self) -> Any:
+        return self._context.connection.registry
 
-    def restore(self, model: RegisteredModel) -> None:
-        """Bring a model, its versions and its aliases into the target."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            held = self._held(model)
-            if held.entity is None:
-                self._create(model, held)
-            else:
-                self._state.was_there("models", "registered model", model.name)
-        except MlflowException as error:
-            self._connection.check()
-            hint = diagnosis.advice(error, DATABASE_HINT)
-            reason = self._connection.reason(error)
-            self._state.refuse("registered model", model.name, reason, hint=hint, records=model_keys(model))
+    def restore(self) -> None:
+        """Bring the model, its versions and its aliases into the target."""
+        if not self._has_model():
             return
-        ours = {v.version for v in model.versions if self._restore_version(model.name, v, held)}
-        if count := held.numbers.fillers:
+        ours = {version.version for version in self._model.versions if self._has_version(version)}
+        if count := self._numbers.fillers:
             fillers = "1 version is" if count == 1 else f"{count} versions are"
-            self._state.notes.append(
-                f"model {model.name!r}: {fillers} created and deleted again, so that the others keep their numbers"
+            self._context.notes.append(
+                f"model {self._name!r}: {fillers} created and deleted again, so that the others keep their numbers"
             )
-        self._finish(model, held)
-        self._set_aliases(model, dict(held.entity.aliases) if held.entity is not None else {}, ours)
+        self._finish()
+        self._set_aliases(ours)
 
-    def _held(self, model: RegisteredModel) -> Held:
-        entity = find(self._connection, model.name)
-        if entity is None:
-            return Held()
-        is_filling = entity.tags.get(restore_tags.VERSIONS) == restore_tags.filling(self._timestamp)
-        versions = self._clean(model.name, is_filling=is_filling)
-        return Held(entity, versions, Numbers.of(model, entity, versions, self._timestamp), is_filling, is_filling)
+    def _has_model(self) -> bool:
+        """Whether the target has the model, or gets it."""
+        context, model = self._context, self._model
+        with context.refusing(*model_key(model.name), hint=DATABASE_HINT, records=model_keys(model)):
+            self._entity = _find(context.connection, self._name)
+            if self._entity is None:
+                self._create()
+                return True
+            filling = restore_tags.filling(context.timestamp)
+            self._is_filling = self._was_filling = self._entity.tags.get(restore_tags.VERSIONS) == filling
+            self._versions = self._cleaned()
+            self._numbers = VersionNumbers.of(model, self._entity, self._versions, context.timestamp)
+            context.was_there(MODELS, self._name)
+            return True
+        return False
 
-    def _clean(self, name: str, *, is_filling: bool) -> dict[int, Any]:
+    def _cleaned(self) -> dict[int, Any]:
         """The target's versions by number, without what an interrupted restore left in gaps: that is removed."""
         found = {}
-        for entity in versions_of(self._connection, name):
+        for entity in _versions_of(self._context.connection, self._name):
             number = entity._tags.get(restore_tags.VERSION)
-            if not is_filling or number is None or number == str(entity.version):
+            if not self._is_filling or number is None or number == str(entity.version):
                 found[int(entity.version)] = entity
-            elif self._writes:
-                self._connection.registry.delete_model_version(name, entity.version)
+            elif self._context.writes:
+                self._registry.delete_model_version(self._name, entity.version)
         return found
 
-    def _create(self, model: RegisteredModel, held: Held) -> None:
+    def _create(self) -> None:
         from mlflow.entities.model_registry import RegisteredModelTag
 
-        marked = {restore_tags.SNAPSHOT: self._timestamp}
+        model, context = self._model, self._context
+        marked = {restore_tags.SNAPSHOT: context.timestamp}
         if model.versions:
-            marked[restore_tags.VERSIONS] = restore_tags.filling(self._timestamp)
-        tags = accepted("registered model", model.name, restore_tags.without(model.tags), self._state) | marked
-        if self._writes:
-            self._connection.registry.create_registered_model(
-                model.name, [RegisteredModelTag(k, v) for k, v in tags.items()], model.description
-            )
-        held.is_filling = bool(model.versions)
-        self._state.created["models"] += 1
+            marked[restore_tags.VERSIONS] = restore_tags.filling(context.timestamp)
+        tags = accepted(MODELS.one, model.name, restore_tags.without(model.tags), context) | marked
+        if context.writes:
+            entities = [RegisteredModelTag(key, value) for key, value in tags.items()]
+            self._registry.create_registered_model(model.name, entities, model.description)
+        self._is_filling = bool(model.versions)
+        context.created[MODELS.counted_as] += 1
 
-    def _restore_version(self, name: str, version: ModelVersion, held: Held) -> bool:
+    def _has_version(self, version: ModelVersion) -> bool:
         """Whether the version is in the target afterwards, and is the snapshot's."""
-        from mlflow.exceptions import MlflowException
+        context, key = self._context, version_key(self._name, version.version)
+        with context.refusing(*key, hint=DATABASE_HINT):
+            if reason := self._restore_version(version):
+                context.refuse(*key, reason, hint=DATABASE_HINT)
+                return False
+            self._set_stage(version)
+            return True
+        return False
 
-        where, entity = f"{name} version {version.version}", held.versions.get(version.version)
-        wanted, hint = repoint(version, self._state), DATABASE_HINT
-        try:
-            if entity is None:
-                reason = obstacle(version, wanted, self._state) or held.numbers.obstacle(version.version)
-                reason = reason or self._make(name, version, wanted, held)
-            elif not _is_same(entity, version, self._state):
-                reason = f"the target has another version of that number (source {entity.source}); it stays as it is"
-            else:
-                reason = ""
-                self._state.was_there("model versions", "model version", where)
-            if not reason:
-                self._set_stage(name, version, entity, resumes=held.was_filling)
-        except MlflowException as error:
-            self._connection.check()
-            reason, hint = self._connection.reason(error), diagnosis.advice(error, DATABASE_HINT)
-        if reason:
-            self._state.refuse("model version", where, reason, hint=hint)
-        return not reason
-
-    def _make(self, name: str, version: ModelVersion, wanted: Repointed, held: Held) -> str:
-        """Create versions until one has the right number, and delete those before it; what went wrong."""
-        tags = self._tags(name, version, wanted)
-        number = version.version
-        if self._writes:
-            self._mark_filling(name, held)
-            number = self._create_next(name, version, wanted, tags)
-            while number < version.version:
-                self._connection.registry.delete_model_version(name, str(number))
-                number = self._create_next(name, version, wanted, tags)
-        held.numbers.given(number)
-        if number > version.version:
-            self._connection.registry.delete_model_version(name, str(number))
-            return f"the server gave it number {number}, as a later version had been deleted there; it is deleted again"
-        self._state.created["model versions"] += 1
+    def _restore_version(self, version: ModelVersion) -> str:
+        """Make a version, unless it is there; what went wrong."""
+        entity = self._versions.get(version.version)
+        wanted = repoint(version, self._context)  # counted as rewritten, there or not
+        if entity is None:
+            reason = obstacle(version, wanted, self._context) or self._numbers.obstacle(version.version)
+            return reason or self._make(version, wanted)
+        if not _is_same(entity, version, self._context):
+            return f"the target has another version of that number (source {entity.source}); it stays as it is"
+        self._context.was_there(MODEL_VERSIONS, version_key(self._name, version.version)[1])
         return ""
 
-    def _tags(self, name: str, version: ModelVersion, wanted: Repointed) -> dict[str, str]:
-        where = f"{name} version {version.version}"
-        tags = accepted("model version", where, restore_tags.without(version.tags), self._state)
-        tags |= {restore_tags.SNAPSHOT: self._timestamp, restore_tags.VERSION: str(version.version)}
+    def _make(self, version: ModelVersion, wanted: Repointed) -> str:
+        """Create versions until one has the right number, and delete those before it; what went wrong."""
+        tags = self._tags(version, wanted)
+        number = version.version
+        if self._context.writes:
+            self._mark_filling()
+            number = self._create_next(version, wanted, tags)
+            while number < version.version:
+                self._registry.delete_model_version(self._name, str(number))
+                number = self._create_next(version, wanted, tags)
+        self._numbers.given(number)
+        if number > version.version:
+            self._registry.delete_model_version(self._name, str(number))
+            return f"the server gave it number {number}, as a later version had been deleted there; it is deleted again"
+        self._context.created[MODEL_VERSIONS.counted_as] += 1
+        return ""
+
+    def _tags(self, version: ModelVersion, wanted: Repointed) -> dict[str, str]:
+        key = version_key(self._name, version.version)
+        tags = accepted(*key, restore_tags.without(version.tags), self._context)
+        tags |= {restore_tags.SNAPSHOT: self._context.timestamp, restore_tags.VERSION: str(version.version)}
         if wanted.source != version.source:
             tags[restore_tags.SOURCE_URI] = version.source or ""
         return tags
 
-    def _create_next(self, name: str, version: ModelVersion, wanted: Repointed, tags: dict[str, str]) -> int:
+    def _create_next(self, version: ModelVersion, wanted: Repointed, tags: dict[str, str]) -> int:
         from mlflow.entities.model_registry import ModelVersionTag
 
-        entity = self._connection.registry.create_model_version(
-            name,
+        entity = self._registry.create_model_version(
+            self._name,
             wanted.source,
             wanted.run_id,
-            [ModelVersionTag(k, v) for k, v in tags.items()],
+            [ModelVersionTag(key, value) for key, value in tags.items()],
             version.run_link,
             version.description,
             **({"model_id": wanted.model_id} if wanted.model_id else {}),
         )
         return int(entity.version)
 
-    def _mark_filling(self, name: str, held: Held) -> None:
-        if not held.is_filling:
-            self._set_mark(name, restore_tags.filling(self._timestamp))
-            held.is_filling = True
+    def _mark_filling(self) -> None:
+        if not self._is_filling:
+            self._set_mark(restore_tags.filling(self._context.timestamp))
+            self._is_filling = True
 
-    def _finish(self, model: RegisteredModel, held: Held) -> None:
+    def _finish(self) -> None:
         """Say in the model up to which number it has versions, for the next restore to know."""
-        from mlflow.exceptions import MlflowException
-
-        if not self._writes or not held.is_filling:
+        context, model = self._context, self._model
+        if not context.writes or not self._is_filling:
             return
-        try:
-            entity = self._connection.registry.get_registered_model(model.name)
-            self._set_mark(model.name, restore_tags.filled(held.numbers.last, entity.last_updated_timestamp))
-        except MlflowException as error:
-            self._connection.check()
-            reason = f"not marked as done: {self._connection.reason(error)}"
-            self._state.refuse("registered model", model.name, reason, records=model_keys(model))
+        with context.refusing(*model_key(model.name), prefix="not marked as done: ", records=model_keys(model)):
+            entity = self._registry.get_registered_model(model.name)
+            self._set_mark(restore_tags.filled(self._numbers.last, entity.last_updated_timestamp))
 
-    def _set_mark(self, name: str, value: str) -> None:
+    def _set_mark(self, value: str) -> None:
         from mlflow.entities.model_registry import RegisteredModelTag
 
-        self._connection.registry.set_registered_model_tag(name, RegisteredModelTag(restore_tags.VERSIONS, value))
+        self._registry.set_registered_model_tag(self._name, RegisteredModelTag(restore_tags.VERSIONS, value))
 
-    def _set_stage(self, name: str, version: ModelVersion, entity: Any, *, resumes: bool) -> None:
+    def _set_stage(self, version: ModelVersion) -> None:
         """Set the stage of a version that was just made, or that a killed restore left without one."""
-        stage = version.current_stage
-        cut_short = (
-            resumes and entity is not None and restore_tags.SNAPSHOT in entity._tags and entity.current_stage == "None"
-        )
-        if self._writes and (entity is None or cut_short) and stage not in {None, "None"}:
-            self._connection.registry.transition_model_version_stage(name, str(version.version), stage, False)
-            self._state.completed.add(("model version", f"{name} version {version.version}", "current_stage"))
+        stage, entity = version.current_stage, self._versions.get(version.version)
+        resumes = self._was_filling and entity is not None and restore_tags.SNAPSHOT in entity._tags
+        is_due = entity is None or (resumes and entity.current_stage == "None")
+        if self._context.writes and is_due and stage not in {None, "None"}:
+            self._registry.transition_model_version_stage(self._name, str(version.version), stage, False)
+            self._context.completed.add((*version_key(self._name, version.version), "current_stage"))
 
-    def _set_aliases(self, model: RegisteredModel, there: dict[str, Any], ours: set[int]) -> None:
-        from mlflow.exceptions import MlflowException
-
-        for alias, number in model.aliases.items():
-            refused = ""
-            try:
-                if alias not in there and (reason := alias_obstacle(alias)):
-                    refused = reason
-                elif alias not in there and number in ours:
-                    self._set_alias(model.name, alias, number)
-                elif alias not in there:
-                    refused = f"version {number} is not in the target"
-            except MlflowException as error:
-                self._connection.check()
-                refused = self._connection.reason(error)
-            if refused:
-                concerned = (model_key(model.name),)
-                self._state.refuse("alias", f"{model.name}@{alias}", refused, f"aliases[{alias}]", records=concerned)
-
-    def _set_alias(self, name: str, alias: str, number: int) -> None:
-        if self._writes:
-            self._connection.registry.set_registered_model_alias(name, alias, str(number))
-            self._state.completed.add(("registered model", name, f"aliases[{alias}]"))
+    def _set_aliases(self, ours: set[int]) -> None:
+        """Set the aliases that the target's model lacks; `ours`: the versions that are in the target."""
+        context, key = self._context, model_key(self._name)
+        there = dict(self._entity.aliases) if self._entity is not None else {}
+        for alias, number in self._model.aliases.items():
+            if alias in there:
+                continue
+            what, field = ("alias", f"{self._name}@{alias}"), f"aliases[{alias}]"
+            reason = alias_obstacle(alias)
+            if not reason and number not in ours:
+                reason = f"version {number} is not in the target"
+            if reason:
+                context.refuse(*what, reason, field, records=(key,))
+            elif context.writes:
+                with context.refusing(*what, field, records=(key,)):
+                    self._registry.set_registered_model_alias(self._name, alias, str(number))
+                    context.completed.add((*key, field))
 
 
-def find(connection: Connection, name: str) -> Any:
+class VersionNumbers:
+    """Which numbers of a model can still be had.
+
+    Args:
+        last: the highest number that is known to have been given.
+        is_certain: whether no higher one was.
+    """
+
+    def __init__(self, last: int = 0, *, is_certain: bool = True) -> None:
+        self.last = last
+        self._is_certain = is_certain
+        self.fillers = 0
+
+    @classmethod
+    def of(cls, model: RegisteredModel, entity: Any, versions: dict[int, Any], timestamp: str) -> VersionNumbers:
+        """What the target tells.
+
+        Args:
+            model: in the snapshot.
+            entity: in the target.
+            versions: of the target, by number.
+            timestamp: the snapshot's.
+        """
+        highest, changed = max(versions, default=0), entity.last_updated_timestamp
+        mark = entity.tags.get(restore_tags.VERSIONS, "")
+        if mark == restore_tags.filling(timestamp):  # a killed restore went no further than the next number it wanted
+            return cls(highest)
+        marked, _, moment = mark.partition(" ")
+        known = [highest, int(marked) if marked.isdigit() else 0]
+        newest = versions[highest].creation_timestamp if versions else entity.creation_timestamp
+        if changed in {newest, int(moment) if moment.isdigit() else None}:  # so nothing was deleted since
+            return cls(max(known))
+        if entity.creation_timestamp == model.creation_timestamp:  # the very model that the snapshot is of
+            known += [version.version for version in model.versions]
+        return cls(max(known), is_certain=False)
+
+    def obstacle(self, number: int) -> str:
+        """Why a version can't get a number; empty: it can."""
+        gap = number - self.last - 1
+        if gap < 0:
+            return f"the model's next number is {self.last + 1} or higher: a number is given once, deleted or not"
+        if not gap and not self._is_certain:
+            return (
+                "the model was changed since its newest version was made, so a later one may have been deleted and "
+                f"number {number} used up; trying would use up another"
+            )
+        if self.fillers + gap > MOST_FILLERS:
+            return (
+                f"{self.fillers + gap} versions would have to be made and deleted to get number {number}, and a "
+                f"restore makes at most {MOST_FILLERS} a model"
+            )
+        return ""
+
+    def given(self, number: int) -> None:
+        """Note a number that the server gave, or will give, after those before it."""
+        self.fillers += max(number - self.last - 1, 0)
+        self.last = max(number, self.last)
+        self._is_certain = True
+
+
+def _find(connection: Connection, name: str) -> Any:
     """The target's registered model of that name; None where there is none."""
     from mlflow.exceptions import MlflowException
 
@@ -250,21 +290,22 @@ def find(connection: Connection, name: str) -> Any:
         raise
 
 
-def versions_of(connection: Connection, name: str) -> list[Any]:
+def _versions_of(connection: Connection, name: str) -> list[Any]:
     """All versions of a model or prompt in the target."""
     found: dict[str, Any] = {}
     for prompts in ("", "tags.`mlflow.prompt.is_prompt` = 'true'"):
         condition = " AND ".join(filter(None, (name_filter(name), prompts)))
-        token = None
-        for _ in itertools.count():
-            page = connection.registry.search_model_versions(condition, _PAGE, None, token)
-            found.update({entity.version: entity for entity in page if entity.name == name})
-            token = page.token
-            if not token:
-                break
+
+        def ask(token: str | None, condition: str = condition) -> Any:
+            return connection.registry.search_model_versions(condition, _PAGE, None, token)
+
+        entities = entities_of(ask, key=lambda entity: (entity.name, entity.version))
+        found.update({entity.version: entity for entity in entities if entity.name == name})
     return list(found.values())
 
 
-def _is_same(entity: Any, version: ModelVersion, state: State) -> bool:
+def _is_same(entity: Any, version: ModelVersion, context: RestoreContext) -> bool:
     """Whether the target's version is the snapshot's: of the same source and run."""
-    return is_same_source(entity.source, entity._tags, version, state) and is_same_run(entity.run_id, version, state)
+    return is_same_source(entity.source, entity._tags, version, context) and is_same_run(
+        entity.run_id, version, context
+    )

@@ -7,18 +7,22 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 from mlmeta.errors import RestoreError
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, ModelVersion, Record, Selection, Skipped
+from mlmeta.schema import MODEL_VERSIONS, WITH_PARTS, Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.api import diagnosis, experiments
+from mlmeta.stores.api import (
+    diagnosis,
+    existing,
+    experiments,
+    logged_models,
+    model_sources,
+    registered_models,
+    runs,
+)
 from mlmeta.stores.api.connection import Connection
-from mlmeta.stores.api.context import State
-from mlmeta.stores.api.existing import all_runs, has_foreign_runs, settle, survey
-from mlmeta.stores.api.logged_models import LoggedModelRestorer, note_logged_models
-from mlmeta.stores.api.model_sources import references
+from mlmeta.stores.api.context import RestoreContext
+from mlmeta.stores.api.existing import all_runs, has_foreign_runs
 from mlmeta.stores.api.read_back import read_back
-from mlmeta.stores.api.registered_models import ModelRestorer
-from mlmeta.stores.api.runs import RunRestorer, plan_run
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.target import Plan, Readback, Report, RestoreOptions
 
@@ -26,31 +30,11 @@ _WRITERS = 6
 """Most requests that write at once. MLflow's store holds two database connections for each (`log_batch` opens a session
 within a session), and SQLAlchemy's pool has 15: with more, they wait for each other until the pool gives up."""
 
-UNKEPT = (
-    "experiments.creation_time",
-    "experiments.last_update_time",
-    "experiments.tags[mlmeta.*]",
-    "runs.artifact_uri",
-    "runs.deleted_time",
-    "runs.model_inputs",
-    "runs.model_outputs",
-    "runs.tags[mlmeta.*]",
-    "logged models.artifact_location",
-    "logged models.creation_timestamp",
-    "logged models.last_updated_timestamp",
-    "logged models.status_message",
-    "logged models.tags[mlmeta.*]",
-    "models.creation_timestamp",
-    "models.last_updated_timestamp",
-    "models.tags[mlmeta.*]",
-    "model versions.creation_timestamp",
-    "model versions.last_updated_timestamp",
-    "model versions.user_id",
-    "model versions.status",
-    "model versions.status_message",
-    "model versions.model_id",
-    "model versions.storage_location",
-    "model versions.tags[mlmeta.*]",
+_STEPS = (experiments.restore, runs.restore, logged_models.restore, registered_models.restore)
+"""What restores each kind, or plans it. A kind comes after those that it refers to."""
+
+UNKEPT = tuple(
+    kind.field(field) for kind in WITH_PARTS if kind.unsettable for field in (*kind.unsettable, "tags[mlmeta.*]")
 )
 """What MLflow's API (3.17) has no way to set, and the tags by which a restore finds its own work."""
 
@@ -75,7 +59,7 @@ class ApiTarget:
         self._jobs = min(jobs, _WRITERS)
         self._executor: Executor = ThreadPoolExecutor(self._jobs, thread_name_prefix="mlmeta-write")
         self._options = options
-        self._state = State()
+        self._context: RestoreContext | None = None
 
     def has_runs(self) -> bool:
         """Whether the target has any run at all."""
@@ -84,118 +68,79 @@ class ApiTarget:
     def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
         """See `Target.plan`. It is what `restore` does, with nothing written."""
         progress.phase("looking at the target")
-        selected = Selected(snapshot, selection)
-        timestamp = snapshot.timestamp
-        state = self._survey(selected)
-        experiments.prepare(self._connection, state, timestamp, writes=False)
-        for item in selected.runs_with_lines():
-            plan_run(item, state)
-        LoggedModelRestorer(self._connection, state, timestamp, writes=False).restore(selected, Silent())
-        models = ModelRestorer(self._connection, state, timestamp, writes=False)
-        for model in selected.models():
-            models.restore(model)
+        context = self._survey(Selected(snapshot, selection), writes=False)
+        for step in _STEPS:
+            step(context, Silent())
         return Plan(
             target=self._connection.name,
             keeps_ids=False,
-            create=dict(state.created),
-            present=dict(state.present),
-            undelete=dict(state.undeleted),
-            target_runs=has_foreign_runs(self._connection, state),
-            refused=tuple(state.refused),
-            notes=(*state.notes, *_unregistered(state), *state.rewriter.notes()),
+            create=dict(context.created),
+            present=dict(context.present),
+            undelete=dict(context.undeleted),
+            target_runs=has_foreign_runs(context),
+            refused=tuple(context.refused),
+            notes=(*context.notes, *_unregistered(context), *context.rewriter.notes()),
         )
 
     def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
         """See `Target.restore`."""
         from mlflow.exceptions import MlflowException
 
-        selected = Selected(snapshot, selection)
         try:
-            self._restore(selected, progress)
+            context = self._restore(Selected(snapshot, selection), progress)
         except MlflowException as error:
             self._connection.check()
             raise RestoreError(
                 f"{self._connection.name} failed: {self._connection.reason(error)}",
                 hint=f"{diagnosis.advice(error)}; run the restore again: it continues where this one stopped",
             ) from error
-        state = self._state
         return Report(
-            created=dict(state.created),
-            present=dict(state.present),
-            undeleted=dict(state.undeleted),
-            refused=tuple(state.refused),
-            notes=tuple(state.notes),
-            existing=state.existing,
-            completed=state.completed,
+            created=dict(context.created),
+            present=dict(context.present),
+            undeleted=dict(context.undeleted),
+            refused=tuple(context.refused),
+            notes=tuple(context.notes),
+            existing=context.existing,
+            completed=context.completed,
         )
 
-    def _restore(self, selected: Selected, progress: Progress) -> None:
-        timestamp = selected.snapshot.timestamp
-        self._state = state = self._survey(selected)
-        progress.phase("restoring experiments")
-        experiments.prepare(self._connection, state, timestamp)
-        runs = RunRestorer(self._connection, state, timestamp, self._executor, self._jobs)
-        progress.phase("creating runs")
-        runs.create(selected)
-        progress.phase("filling runs")
-        runs.fill(selected, progress)
-        progress.phase("restoring logged models")
-        LoggedModelRestorer(self._connection, state, timestamp).restore(selected, progress)
-        progress.phase("restoring registered models")
-        models = ModelRestorer(self._connection, state, timestamp)
-        for model in selected.models():
-            models.restore(model)
-            progress.advance("models")
-        experiments.finish(self._connection, state)
+    def _restore(self, selected: Selected, progress: Progress) -> RestoreContext:
+        self._context = context = self._survey(selected, writes=True)
+        for step in _STEPS:
+            step(context, progress)
+        experiments.delete_last(context)
+        return context
 
-    def _survey(self, selected: Selected) -> State:
+    def _survey(self, selected: Selected, *, writes: bool) -> RestoreContext:
         """What the target has. Models alone need to know where their runs went, too."""
-        snapshot = selected.snapshot
-        wanted = selected.experiments() if selected.selection.runs else snapshot.records(EXPERIMENTS)
-        state = survey(self._connection, wanted, snapshot.timestamp)
-        state.undelete = self._options.undelete
-        settle(state, snapshot.records(RUNS))
-        state.rewriter = Rewriter(self._options.rewrite)
-        note_logged_models(self._connection, selected, state)
-        _note_references(selected, state)
+        context = RestoreContext(
+            connection=self._connection,
+            selected=selected,
+            executor=self._executor,
+            jobs=self._jobs,
+            undelete=self._options.undelete,
+            rewriter=Rewriter(self._options.rewrite),
+            writes=writes,
+        )
+        for survey in (existing.survey, logged_models.survey, model_sources.survey):
+            survey(context)
         if not selected.selection.runs:
-            state.places.clear()
-        return state
+            context.experiments.clear()
+        return context
 
     def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Record | Skipped]:
         """See `Target.read_back`."""
-        return read_back(Selected(snapshot, selection), self._state, read)
+        selected = Selected(snapshot, selection)
+        return read_back(selected, self._context or self._survey(selected, writes=False), read)
 
     def close(self) -> None:
         """See `Target.close`."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _note_references(selected: Selected, state: State) -> None:
-    """Remember where the files are of what model versions refer to: runs, logged models and other versions."""
-    if not selected.selection.models:
-        return
-    snapshot = selected.snapshot
-    found = references(version for _, version in _versions(snapshot))
-    for run in snapshot.records(RUNS):
-        if run.run_id in found.runs and run.artifact_uri:
-            state.artifact_uris[run.run_id] = run.artifact_uri
-    for made in snapshot.records(LOGGED_MODELS) if found.logged_models else ():
-        if made.model_id in found.logged_models and made.artifact_location:
-            state.model_locations[made.model_id] = made.artifact_location
-    for name, version in _versions(snapshot) if found.versions else ():
-        if name in found.versions and version.source and not version.source.startswith("models:"):
-            state.version_sources[name] = version.source
-
-
-def _versions(snapshot: Snapshot) -> Iterator[tuple[str, ModelVersion]]:
-    """All versions of a snapshot, named as ``models:/`` sources name them."""
-    return ((f"{m.name}/{version.version}", version) for m in snapshot.records(MODELS) for version in m.versions)
-
-
-def _unregistered(state: State) -> Iterator[str]:
+def _unregistered(context: RestoreContext) -> Iterator[str]:
     """How many versions the target won't take, in one line."""
-    count = sum(refusal.kind == "model version" and not refusal.field for refusal in state.refused)
+    count = sum(refusal.kind == MODEL_VERSIONS.one and not refusal.field for refusal in context.refused)
     if count:
         versions = "1 version" if count == 1 else f"{count} versions"
         yield f"{versions} can't be registered through the API: restore into its database"

@@ -8,7 +8,7 @@ sets, so nothing doubles.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from enum import Enum
 from typing import Any
 
 from mlmeta.parallel import ordered_map
@@ -16,77 +16,114 @@ from mlmeta.progress import Progress
 from mlmeta.redaction import cut
 from mlmeta.schema import RUNS, DatasetInput, Run
 from mlmeta.snapshot.reader import RunHistories, RunLines
-from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.api import diagnosis, restore_tags
-from mlmeta.stores.api.connection import Connection
-from mlmeta.stores.api.context import Fate, KnownRun, State
-from mlmeta.stores.api.log_batch import Batch, log, may_be_refused, sift
-from mlmeta.stores.target import Refusal
+from mlmeta.stores.api import restore_tags
+from mlmeta.stores.api.context import Extent, Refusing, RestoreContext, TargetRun
+from mlmeta.stores.api.log_batch import LogBatch, log, may_be_refused, sift
+from mlmeta.stores.target import Refusal, deleted_in_target
 
-_WHOLE_RUN = "run"
+_KIND = RUNS.one
 _TRIED_AGAIN = 100
 """Most runs that are kept in memory for a second try."""
 
 
-class RunRestorer:
-    """Restores runs.
+class Fate(Enum):
+    """What a restore does about a run."""
 
-    Args:
-        connection: to the target.
-        state: what is known of it; its places are prepared.
-        timestamp: the snapshot's.
-        executor: for the requests.
-        jobs: requests under way at once.
-    """
+    CREATE = "create"
+    FILL = "fill what an interrupted restore left"
+    PRESENT = "it is there"
+    UNDELETE = "make it active again"
+    DELETED = "it is deleted in the target, and stays deleted"
+    OUT_OF_REACH = "its experiment can't be filled"
 
-    def __init__(self, connection: Connection, state: State, timestamp: str, executor: Executor, jobs: int) -> None:
-        self._connection = connection
-        self._state = state
-        self._timestamp = timestamp
-        self._executor = executor
-        self._ahead = 4 * jobs
 
-    def create(self, selected: Selected) -> None:
+def _fate(run: Run, context: RestoreContext) -> Fate:
+    """What a restore does about a run of a selected experiment."""
+    experiment, found = context.experiments[run.experiment_id], context.target_run(run.run_id)
+    if found is None:
+        return Fate.CREATE if experiment.is_open else Fate.OUT_OF_REACH
+    if found.is_lost(run.lifecycle_stage) and not experiment.was_deleted_last:
+        return Fate.UNDELETE if context.undelete and not experiment.refused else Fate.DELETED
+    if found.snapshot:
+        return Fate.PRESENT
+    return Fate.FILL if experiment.is_open else Fate.OUT_OF_REACH
+
+
+def restore(context: RestoreContext, progress: Progress) -> None:
+    """Create and fill the runs that the target lacks; or plan it. Experiments are restored by then."""
+    if not context.writes:
+        for item in context.selected.runs_with_lines():
+            _plan(item, context)
+        return
+    runs = _RunRestorer(context)
+    progress.phase("creating runs")
+    runs.create()
+    progress.phase("filling runs")
+    runs.fill(progress)
+
+
+def _plan(item: RunLines, context: RestoreContext) -> None:
+    """Count what a restore would do about a run, and name what of it the target won't take."""
+    run = item.run
+    fate, found = _fate(run, context), context.target_run(run.run_id)
+    _count(run, fate, context)
+    if fate is Fate.CREATE:
+        context.coming_runs.add(run.run_id)
+    if fate in {Fate.CREATE, Fate.FILL} or (fate is Fate.UNDELETE and found is not None and not found.snapshot):
+        doubtful = tuple(line.record() for line in item.lines if may_be_refused(line))
+        batch = LogBatch.of(RunHistories(run, doubtful), restore_tags.without(run.tags), {})
+        context.refused += (*sift(batch, run.run_id)[1], *_foreseen(run, context))
+
+
+class _RunRestorer:
+    def __init__(self, context: RestoreContext) -> None:
+        self._context = context
+        self._connection = context.connection
+        self._ahead = 4 * context.jobs
+
+    def create(self) -> None:
         """Create the runs that the target lacks."""
-        missing = (run for run in self._runs(selected) if self._state.fate(run) is Fate.CREATE)
-        for run, outcome in ordered_map(self._executor, self._create, missing, self._ahead):
-            if isinstance(outcome, Refusal):
-                self._state.refused.append(outcome)
-            else:
-                self._state.runs[run.run_id] = KnownRun(outcome)
+        missing = (run for run in self._runs() if _fate(run, self._context) is Fate.CREATE)
+        for run, run_id, refused in ordered_map(self._context.executor, self._create, missing, self._ahead):
+            self._context.refused += refused
+            if run_id:
+                self._context.runs[run.run_id] = TargetRun(run_id)
 
-    def _runs(self, selected: Selected) -> Iterator[Run]:
+    def _runs(self) -> Iterator[Run]:
+        selected = self._context.selected
         runs = selected.snapshot.records(RUNS) if selected.selection.runs else ()
-        return (run for run in runs if run.experiment_id in self._state.places)
+        return (run for run in runs if run.experiment_id in self._context.experiments)
 
-    def _create(self, run: Run) -> tuple[Run, str | Refusal]:
+    def _create(self, run: Run) -> tuple[Run, str, list[Refusal]]:
         from mlflow.entities import RunTag
-        from mlflow.exceptions import MlflowException
 
         tags = {
             restore_tags.SOURCE_RUN_ID: run.run_id,
             restore_tags.SOURCE_EXPERIMENT_ID: run.experiment_id,
             restore_tags.SOURCE_ARTIFACT_URI: run.artifact_uri or "",
         }
-        try:
+        refused: list[Refusal] = []
+        with self._refusing(run, refused):
             created = self._connection.tracking.create_run(
-                experiment_id=self._state.places[run.experiment_id].target_id,
+                experiment_id=self._context.experiments[run.experiment_id].target_id,
                 user_id=run.user_id or "",
                 start_time=run.start_time or 0,
                 tags=[RunTag(key, value) for key, value in tags.items()],
                 run_name=run.run_name or run.tags.get("mlflow.runName") or "",
             )
-        except MlflowException as error:
-            self._connection.check()
-            hint = diagnosis.advice(error, "")
-            return run, Refusal(kind="run", id=run.run_id, reason=self._connection.reason(error), hint=hint)
-        return run, created.info.run_id
+            return run, created.info.run_id, refused
+        return run, "", refused
 
-    def fill(self, selected: Selected, progress: Progress) -> None:
+    def _refusing(self, run: Run, into: list[Refusal]) -> Refusing:
+        """Like `RestoreContext.refusing`, for a thread: its refusals are taken over in the order of the runs."""
+        return Refusing(self._connection, Refusal(kind=_KIND, id=run.run_id, reason=""), "", into)
+
+    def fill(self, progress: Progress) -> None:
         """Fill the runs that are not complete. What fails in the crowd is tried once more, by itself, at the end."""
         again: list[RunHistories] = []
-        for item, refused in ordered_map(self._executor, self._fill, selected.runs(), self._ahead):
-            if any(refusal.kind == _WHOLE_RUN for refusal in refused) and len(again) < _TRIED_AGAIN:
+        runs = self._context.selected.runs()
+        for item, refused in ordered_map(self._context.executor, self._fill, runs, self._ahead):
+            if any(refusal.kind == _KIND for refusal in refused) and len(again) < _TRIED_AGAIN:
                 again.append(item)
                 continue
             self._finished(item, refused, progress)
@@ -94,41 +131,35 @@ class RunRestorer:
             self._finished(*self._fill(item), progress)
 
     def _finished(self, item: RunHistories, refused: list[Refusal], progress: Progress) -> None:
-        self._state.refused += refused
-        self._count(item.run)
-        progress.advance("runs")
+        self._context.refused += refused
+        self._note(item.run)
+        progress.advance(RUNS.counted_as)
 
-    def _count(self, run: Run) -> None:
-        known = self._state.known(run.run_id)
-        if known is None:
-            if self._state.fate(run) is Fate.OUT_OF_REACH:
-                self._state.refuse_run(run, Fate.OUT_OF_REACH)
+    def _note(self, run: Run) -> None:
+        fate, found = _fate(run, self._context), self._context.target_run(run.run_id)
+        if found is None:
+            if fate is Fate.OUT_OF_REACH:
+                _refuse(run, fate, self._context)
             return
-        count(run, self._state.fate(run), self._state)
-        place = self._state.places[run.experiment_id]
-        cut_short = place.was_deleted_last and known.deleted  # an earlier restore was killed before its last requests
-        if run.lifecycle_stage == "active" and (place.delete_last or cut_short):
-            self._state.active_in_deleted.append(known.run_id)
+        _count(run, fate, self._context)
+        experiment = self._context.experiments[run.experiment_id]
+        cut_short = experiment.was_deleted_last and found.deleted  # a restore was killed before its last requests
+        if run.lifecycle_stage == "active" and (experiment.delete_last or cut_short):
+            self._context.active_in_deleted.append(found.run_id)
 
     def _fill(self, item: RunHistories) -> tuple[RunHistories, list[Refusal]]:
-        from mlflow.exceptions import MlflowException
-
         run = item.run
-        known, fate = self._state.known(run.run_id), self._state.fate(run)
+        found, fate = self._context.target_run(run.run_id), _fate(run, self._context)
         refused: list[Refusal] = []
-        if known is None or (known.snapshot and known.snapshot != self._timestamp and fate is not Fate.UNDELETE):
+        if found is None or (found.snapshot not in {"", self._context.timestamp} and fate is not Fate.UNDELETE):
             return item, refused
-        try:
+        with self._refusing(run, refused):
             if fate is Fate.UNDELETE:
-                self._connection.client.restore_run(known.run_id)
-            if not known.snapshot and (fate is Fate.UNDELETE or not known.deleted):
-                refused += self._complete(item, known.run_id)
-            if run.lifecycle_stage == "deleted" and not known.deleted:
-                self._connection.client.delete_run(known.run_id)
-        except MlflowException as error:
-            self._connection.check()
-            reason, hint = self._connection.reason(error), diagnosis.advice(error, "")
-            refused.append(Refusal(kind=_WHOLE_RUN, id=run.run_id, reason=reason, hint=hint))
+                self._connection.client.restore_run(found.run_id)
+            if not found.snapshot and (fate is Fate.UNDELETE or not found.deleted):
+                refused += self._complete(item, found.run_id)
+            if run.lifecycle_stage == "deleted" and not found.deleted:
+                self._connection.client.delete_run(found.run_id)
         return item, refused
 
     def _complete(self, item: RunHistories, run_id: str) -> list[Refusal]:
@@ -142,54 +173,54 @@ class RunRestorer:
             store.log_inputs(run_id, [_dataset_input(i) for i in takes])
         batch, refused = sift(self._batch(item), run.run_id)
         refused += log(self._connection, run_id, batch, run.run_id)
-        return [*refused, *foreseen(run, self._state)]
+        return [*refused, *_foreseen(run, self._context)]
 
-    def _batch(self, item: RunHistories) -> Batch:
+    def _batch(self, item: RunHistories) -> LogBatch:
         tags = restore_tags.without(item.run.tags)
         parent = tags.get(restore_tags.PARENT_RUN_ID)
         if parent is not None:
-            tags[restore_tags.PARENT_RUN_ID] = self._state.target_run(parent) or parent
-        return Batch.of(item, tags, {restore_tags.SNAPSHOT: self._timestamp})
+            tags[restore_tags.PARENT_RUN_ID] = self._context.target_run_id(parent) or parent
+        return LogBatch.of(item, tags, {restore_tags.SNAPSHOT: self._context.timestamp})
 
 
-def count(run: Run, fate: Fate, state: State) -> None:
+def _count(run: Run, fate: Fate, context: RestoreContext) -> None:
     """Count a run by its fate; name it where it stays as it is."""
     if fate in {Fate.CREATE, Fate.FILL}:
-        state.created["runs"] += 1
+        context.created[RUNS.counted_as] += 1
     elif fate is Fate.UNDELETE:
-        state.is_active_again("runs", "run", run.run_id)
+        context.is_active_again(RUNS, run.run_id)
     elif fate in {Fate.PRESENT, Fate.DELETED}:
-        state.was_there("runs", "run", run.run_id)
+        context.was_there(RUNS, run.run_id)
+    _refuse(run, fate, context)
+
+
+def _refuse(run: Run, fate: Fate, context: RestoreContext) -> None:
+    """Name a run that is left as it is: out of reach, deleted, or an older state of it than the snapshot's."""
     if fate in {Fate.PRESENT, Fate.UNDELETE}:
-        state.refuse_older(run)
-    state.refuse_run(run, fate)
+        found = context.target_run(run.run_id)
+        there = context.extents.get(found.run_id) if found is not None and found.snapshot else None
+        if there is not None and Extent.of(run.params, run.metrics.values()).is_beyond(there):
+            reason = "the target has an older state of it than the snapshot, and keeps it"
+            hint = "restore into an empty server, or remove the run there (`mlflow gc`) and restore again"
+            context.refused.append(Refusal(kind=_KIND, id=run.run_id, reason=reason, code="older_in_target", hint=hint))
+    elif fate is Fate.DELETED:
+        context.refused.append(deleted_in_target(_KIND, run.run_id))
+    elif fate is Fate.OUT_OF_REACH:
+        context.refuse(_KIND, run.run_id, "its experiment is not in the target, or deleted there")
 
 
-def foreseen(run: Run, state: State) -> Iterator[Refusal]:
+def _foreseen(run: Run, context: RestoreContext) -> Iterator[Refusal]:
     """What of a run that is to be filled a server can't be given."""
-    about = {"id": run.run_id, "records": (("run", run.run_id),)}
+    about = {"id": run.run_id, "records": ((_KIND, run.run_id),)}
     if _status(run.status) is None:
         reason = f"MLflow knows no status {run.status!r}; the run stays RUNNING"
         yield Refusal(kind="run's status", reason=reason, field="status", **about)
     for reason in filter(None, map(_dataset_obstacle, run.dataset_inputs)):
         yield Refusal(kind="run's dataset", reason=reason, field="dataset_inputs", **about)
     models = {m.model_id for m in run.model_inputs} | {m.model_id for m in run.model_outputs}
-    if not models <= state.coming_models:
+    if not models <= context.coming_models:
         reason = "the snapshot lacks some of the logged models that it used or made, or has them as deleted"
         yield Refusal(kind="run's logged models", reason=reason, field="model_outputs", **about)
-
-
-def plan_run(item: RunLines, state: State) -> None:
-    """Count what a restore would do about a run, and name what of it the target won't take."""
-    run = item.run
-    fate, known = state.fate(run), state.known(run.run_id)
-    count(run, fate, state)
-    if fate is Fate.CREATE:
-        state.coming_runs.add(run.run_id)
-    if fate in {Fate.CREATE, Fate.FILL} or (fate is Fate.UNDELETE and known is not None and not known.snapshot):
-        doubtful = tuple(line.record() for line in item.lines if may_be_refused(line))
-        batch = Batch.of(RunHistories(run, doubtful), restore_tags.without(run.tags), {})
-        state.refused += (*sift(batch, run.run_id)[1], *foreseen(run, state))
 
 
 def _status(status: str) -> Any:

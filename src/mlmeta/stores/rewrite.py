@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mlmeta.errors import UsageError
+from mlmeta.schema import WITH_PARTS
 
-KINDS = ("experiments", "runs", "logged models", "model versions")
-"""Kinds of record that have an artifact location."""
+LOCATED = tuple(kind.counted_as for kind in WITH_PARTS if kind.locations)
+"""What the kinds of record are counted as that have an artifact location."""
 Prefix = str | re.Pattern[str]
 NO_BUCKET = re.compile(r"(?!(?:(?:gs|s3|oss|wasbs)://|(?:mlflow-artifacts|runs|models):/(?!/))[^\x00-\x1f\x7f]*\Z)")
 """All but buckets and ids. Not the schemes that have a host in them, such as ``abfss://x@host`` and ``r2://x@host``: a
@@ -49,7 +50,7 @@ class Rewriter:
         """The locations of one record as they shall be stored.
 
         Args:
-            kind: of the record, one of `KINDS`.
+            kind: of the record, one of `LOCATED`.
             uris: its locations.
         """
         if not self._pairs:
@@ -80,7 +81,7 @@ class Rewriter:
         """How many records of each kind got another location; prefixes that nothing begins with."""
         if not self._pairs:
             return ()
-        changed = ", ".join(f"{self._changed[kind]} {kind}" for kind in KINDS)
+        changed = ", ".join(f"{self._changed[kind]} {kind}" for kind in LOCATED)
         unused = [f"no artifact location begins with {old}" for old, _ in self._pairs if not self._used[old]]
         return (f"artifact locations are rewritten in {changed}", *unused)
 

@@ -11,7 +11,7 @@ import pytest
 
 from mlmeta import backup, list_snapshots, verify
 from mlmeta.errors import ConnectionFailedError
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.stores.api import exporter as source
 from mlmeta.stores.api.pace import Pace
 from tests.support.cli import Cli
@@ -34,7 +34,7 @@ def test_an_unreadable_run_is_named_and_the_rest_is_saved(filled: Server, databa
     assert len(names) == 7
     assert "child-1" not in names
     (row,) = list_snapshots(str(cli.folder / "backups")).snapshots
-    assert row.state is State.PARTIAL
+    assert row.state is SnapshotState.PARTIAL
     assert verify(storage=str(cli.folder / "backups")).exit_code == 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlmeta import list_snapshots, verify
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from tests.support.cli import Cli
 from tests.support.databases import Databases
 from tests.support.interference import environment, install, limit_file_size
@@ -40,7 +40,7 @@ def _count(cli: Cli, store: str, *more: str) -> int:
     return len(changes)
 
 
-def _assert_sound(folder: Path, old: dict[str, bytes]) -> set[State]:
+def _assert_sound(folder: Path, old: dict[str, bytes]) -> set[SnapshotState]:
     """Old files as they were, the list works, and what it calls complete is complete."""
     found = _files(folder)
     assert {name: found.get(name) for name in old} == old
@@ -58,12 +58,12 @@ def test_killed_at_every_change(cli: Cli, store: str, old: dict[str, bytes], mor
             "backup", "--tracking-uri", store, *more, env=environment(cli.folder, at, signal.SIGKILL), before=install
         )
         assert done.code == -signal.SIGKILL
-        assert _assert_sound(cli.folder, old) <= {State.COMPLETE, State.INCOMPLETE}
+        assert _assert_sound(cli.folder, old) <= {SnapshotState.COMPLETE, SnapshotState.INCOMPLETE}
     before = len(list_snapshots(str(cli.folder / "backups")).snapshots)
     again = cli("backup", "--tracking-uri", store, "--json").ok().data["timestamp"]
     rows = list_snapshots(str(cli.folder / "backups")).snapshots
     assert len(rows) == before + 1
-    assert [row.state for row in rows if row.timestamp == again] == [State.COMPLETE]
+    assert [row.state for row in rows if row.timestamp == again] == [SnapshotState.COMPLETE]
 
 
 @pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -77,7 +77,7 @@ def test_interrupted_at_every_change(
         done = cli("backup", "--tracking-uri", store, env=environment(cli.folder, at, by), before=install)
         assert done.code in {code, 0}, (at, done)
         assert "Traceback" not in done.err
-        assert _assert_sound(cli.folder, old) == {State.COMPLETE}, at
+        assert _assert_sound(cli.folder, old) == {SnapshotState.COMPLETE}, at
         found = _files(cli.folder)
         assert not [name for name in found if name.startswith(".")], at  # cleaned up: no staged files
         if found != old:
@@ -110,6 +110,6 @@ def test_two_backups_in_one_second_and_many_at_once(cli: Cli, store: str) -> Non
     timestamps = [process.wait().ok().data["timestamp"] for process in running]
     assert len(set(timestamps)) == 6
     rows = list_snapshots(str(cli.folder / "backups")).snapshots
-    assert [row.state for row in rows] == [State.COMPLETE] * 6
+    assert [row.state for row in rows] == [SnapshotState.COMPLETE] * 6
     assert verify(storage=str(cli.folder / "backups"), every=True).exit_code == 0
     assert len(_files(cli.folder)) == 6 * 5

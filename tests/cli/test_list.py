@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 
 from mlmeta.cli import text
 from mlmeta.cli.views import listing
-from mlmeta.snapshot.catalog import SnapshotInfo, State
+from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState
 from tests.support import damage, legacy
 from tests.support.cli import Cli
 
@@ -117,7 +117,9 @@ def test_a_newer_major_version_is_refused_by_name(snapshots: Path, cli: Cli) -> 
 
 def test_a_long_list_looks_like_a_short_one() -> None:
     infos = [
-        SnapshotInfo(timestamp=f"20260101_{n:06}", state=State.COMPLETE, source="träume" * (n % 3), size=10**n, age=n)
+        SnapshotInfo(
+            timestamp=f"20260101_{n:06}", state=SnapshotState.COMPLETE, source="träume" * (n % 3), size=10**n, age=n
+        )
         for n in range(12)
     ]
     rows = [listing._row(info) for info in infos]

@@ -15,7 +15,7 @@ from mlmeta.commands.previous import Before, shrunken
 from mlmeta.commands.prune import prune
 from mlmeta.errors import StorageError
 from mlmeta.schema import Summary
-from mlmeta.snapshot.catalog import State, describe, file_sets
+from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import LocalStorage, Storage
 from tests.support.cli import Cli
@@ -166,4 +166,4 @@ def test_what_counts_as_shrunken(tmp_path: Path, now: dict[str, int], limit: int
 
 
 def test_shrunken_is_restorable() -> None:
-    assert State.SHRUNKEN.restorable
+    assert SnapshotState.SHRUNKEN.restorable

@@ -18,7 +18,7 @@ from mlmeta.errors import (
 )
 from mlmeta.schema import Experiment, Record
 from mlmeta.snapshot import copying
-from mlmeta.snapshot.catalog import State, file_sets
+from mlmeta.snapshot.catalog import SnapshotState, file_sets
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.storage import LocalStorage, Storage
 from tests.storage.conftest import Ground
@@ -60,7 +60,7 @@ def test_a_refused_copy_changes_nothing(
         with pytest.raises(StorageError, match="share a timestamp"):
             copy([STAMP], origin.location, target.location)
     assert contents(target) == before
-    assert [info.state for info in listed(target)] == [State.COMPLETE]
+    assert [info.state for info in listed(target)] == [SnapshotState.COMPLETE]
     assert_whole(target, STAMP, records)
 
 
@@ -152,7 +152,7 @@ def test_snapshots_of_the_older_script(ground: Ground, tmp_path: Path, nested: b
     assert {name: read(ground.open(), name) for name in ground.names()} == {
         p.name: p.read_bytes() for p in old.iterdir()
     }
-    assert [info.state for info in listed(ground.open())] == [State.LEGACY]
+    assert [info.state for info in listed(ground.open())] == [SnapshotState.LEGACY]
     assert verify([legacy.TIMESTAMP], ground.location).issues == ()
     back = str(tmp_path / "back")
     assert [copied.timestamp for copied in copy([], ground.location, back, missing=True).snapshots] == [
@@ -173,7 +173,7 @@ def test_a_full_disk_at_every_size(ground: Ground, tmp_path: Path) -> None:
             assert isinstance(error, StorageFullError)
             assert error.hint
         if failed and f"backup_summary_{STAMP}.json" not in ground.names():
-            assert {info.state for info in listed(ground.open())} <= {State.INCOMPLETE}
+            assert {info.state for info in listed(ground.open())} <= {SnapshotState.INCOMPLETE}
     assert 5 < failed < 18
     copy([STAMP], origin.location, ground.location)
     assert contents(ground.open()) == contents(origin)

@@ -10,7 +10,7 @@ import pytest
 from mlmeta import open_snapshot, verify
 from mlmeta.errors import SnapshotError, SnapshotNotFoundError
 from mlmeta.schema import Experiment, Record, Run
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.storage import LocalStorage
 from tests.support.stored import STAMP, listed, write_snapshot
@@ -66,7 +66,7 @@ def test_a_summary_is_not_taken_for_one_of_the_older_script(folder: Path) -> Non
     """Such snapshots have no checksums and no histories: taken for one, it would be restored without its own."""
     path = file(folder, "backup_summary")
     path.write_bytes(path.read_bytes().replace(b'"schema_version"', b'"schema_versioN"'))
-    assert [info.state for info in listed(LocalStorage(folder))] == [State.DAMAGED]
+    assert [info.state for info in listed(LocalStorage(folder))] == [SnapshotState.DAMAGED]
     assert verify(storage=str(folder)).exit_code == 4
 
 

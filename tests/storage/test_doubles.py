@@ -6,7 +6,7 @@ import pytest
 
 from mlmeta import prune, verify
 from mlmeta.errors import ExitCode
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.retention import Rules
 from tests.storage.conftest import Ground
 from tests.support.stored import STAMP, assert_whole, listed, names, read, write_snapshot
@@ -18,7 +18,7 @@ def test_they_harm_nothing_and_are_named(ground: Ground, compress: bool, kind: s
     write_snapshot(ground.open(), compress=compress)
     double = f"{kind}_{STAMP}.json{'' if compress else '.gz'}"
     ground.put({double: b"?", f"{STAMP}/runs_{STAMP}.json": b"?"})
-    assert [info.state for info in listed(ground.open())] == [State.COMPLETE]
+    assert [info.state for info in listed(ground.open())] == [SnapshotState.COMPLETE]
     assert_whole(ground.open())
     messages = [issue.message for issue in verify(storage=ground.location).issues]
     assert messages == [
@@ -42,5 +42,5 @@ def test_files_that_were_moved_into_a_folder_are_no_snapshot(ground: Ground) -> 
         ground.open().remove(name)
     ground.put({f"{STAMP}/{name}": content for name, content in moved.items()})
     (info,) = listed(ground.open())
-    assert info.state is State.DAMAGED
+    assert info.state is SnapshotState.DAMAGED
     assert verify([STAMP], ground.location).exit_code == ExitCode.DIFFERENT

@@ -15,7 +15,7 @@ from mlmeta.errors import (
     StorageDeniedError,
     StorageError,
 )
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from tests.storage.faulty import PASSING, Direct, New, every, failure, hasty
 from tests.support import fault_proxy as fault
 from tests.support.fault_proxy import RETRIED, Fault, Plan
@@ -85,10 +85,10 @@ class TestBackup:
                 write_snapshot(hasty(location, patience=0.1))
             states = [info.state for info in listed(direct(location))]
             if number == numbers[-1] and breaks is fault.drop_after:  # nobody can know that the summary arrived
-                assert states == [State.COMPLETE]
+                assert states == [SnapshotState.COMPLETE]
                 assert_whole(direct(location))
             else:
-                assert State.COMPLETE not in states, f"request {number}"
+                assert SnapshotState.COMPLETE not in states, f"request {number}"
 
     def test_a_server_that_never_answers_ends_in_time(self, faults: Plan, new: New, direct: Direct) -> None:
         for number in every(faults, lambda: write_snapshot(hasty(new()))):
@@ -98,7 +98,7 @@ class TestBackup:
             with pytest.raises(StorageError, match="can't be reached"):
                 write_snapshot(hasty(location, patience=0.2, wait=0.1))
             assert time.monotonic() - begin < 3, f"request {number}"
-            assert State.COMPLETE not in [info.state for info in listed(direct(location))]
+            assert SnapshotState.COMPLETE not in [info.state for info in listed(direct(location))]
 
     def test_altered_on_the_way_up(self, faults: Plan, new: New, direct: Direct) -> None:
         numbers = every(faults, lambda: write_snapshot(hasty(new())))

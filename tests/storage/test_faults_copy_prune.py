@@ -6,7 +6,7 @@ import pytest
 
 from mlmeta.errors import StorageError
 from mlmeta.snapshot import copying
-from mlmeta.snapshot.catalog import State, file_sets
+from mlmeta.snapshot.catalog import SnapshotState, file_sets
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.retention import remove
 from mlmeta.storage import LocalStorage, Storage
@@ -59,7 +59,9 @@ class TestCopy:
             with pytest.raises(StorageError) as caught:
                 copy(origin, hasty(location, patience=0.1))
             assert caught.value.hint
-            if State.COMPLETE in [info.state for info in listed(direct(location))]:  # it died after the last file
+            if SnapshotState.COMPLETE in [
+                info.state for info in listed(direct(location))
+            ]:  # it died after the last file
                 assert_whole(direct(location))
             faults.heal()
             copy(origin, hasty(location))
@@ -80,7 +82,7 @@ class TestCopy:
                     copy(hasty(location), target)
                 except StorageError:
                     assert name == "flipped"
-                    assert not target.folder.exists() or State.COMPLETE not in [i.state for i in listed(target)]
+                    assert not target.folder.exists() or SnapshotState.COMPLETE not in [i.state for i in listed(target)]
                 else:
                     assert_whole(target)
 
@@ -109,7 +111,7 @@ class TestRemoving:
             states = [info.state for info in listed(direct(location))]
             untouched = number == 2 and name != "drops after"
             gone = number == 6 and name == "drops after"
-            assert states == ([State.COMPLETE] if untouched else [] if gone else [State.INCOMPLETE])
+            assert states == ([SnapshotState.COMPLETE] if untouched else [] if gone else [SnapshotState.INCOMPLETE])
             faults.heal()
             if not gone:
                 drop(hasty(location))

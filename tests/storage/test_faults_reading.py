@@ -12,7 +12,7 @@ from mlmeta.errors import (
     StorageDeniedError,
     StorageError,
 )
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import Problem, verify_snapshot
 from mlmeta.storage.gcs_errors import gcs_errors
@@ -147,7 +147,7 @@ def test_the_list_of_snapshots_takes_no_downloads(faults: Plan, new: New) -> Non
         write_snapshot(hasty(location))
     faults.heal()
     found = listed(hasty(location))
-    assert [info.state for info in found] == [State.COMPLETE] * 5
+    assert [info.state for info in found] == [SnapshotState.COMPLETE] * 5
     assert found[0].stats["experiments"] == sum(type(r).__name__ == "Experiment" for r in RECORDS)
     assert len(faults.requests) == 1
 

@@ -12,7 +12,7 @@ from mlmeta.commands.copy import copy
 from mlmeta.commands.prune import prune
 from mlmeta.commands.verify import verify
 from mlmeta.errors import ObjectRefusedError, SnapshotError
-from mlmeta.snapshot.catalog import ABOUT, State, describe, file_sets, glance
+from mlmeta.snapshot.catalog import ABOUT, SnapshotState, describe, file_sets, glance
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import Storage
@@ -67,7 +67,7 @@ def test_a_description_that_is_none_is_not_shown(bucket: Storage, about: str) ->
     name = f"backup_summary_{stamp}.json"
     replaced(bucket, name, read(bucket, name), {ABOUT: about})
     (row,) = list_snapshots(bucket.location).snapshots
-    assert (row.state, row.source) == (State.COMPLETE, "http://a")
+    assert (row.state, row.source) == (SnapshotState.COMPLETE, "http://a")
 
 
 def test_a_description_that_names_other_files_is_not_shown(bucket: Storage) -> None:
@@ -77,7 +77,7 @@ def test_a_description_that_names_other_files_is_not_shown(bucket: Storage) -> N
     fields = json.loads(about[ABOUT])
     fields["files"]["runs"]["name"] = "../runs"
     replaced(bucket, name, read(bucket, name), {ABOUT: json.dumps(fields)})
-    assert list_snapshots(bucket.location).snapshots[0].state is State.COMPLETE
+    assert list_snapshots(bucket.location).snapshots[0].state is SnapshotState.COMPLETE
 
 
 def test_no_more_is_downloaded_than_the_summary_says(bucket: Storage, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_no_more_is_downloaded_than_the_summary_says(bucket: Storage, tmp_path: 
         bucket.open(f"runs_{stamp}.json", 1_000_000)
     assert bucket.open(f"runs_{stamp}.json", len(BIG)).read() == BIG
     (row,) = list_snapshots(bucket.location).snapshots
-    assert (row.state, "3000000 bytes" in row.problem) == (State.DAMAGED, True)
+    assert (row.state, "3000000 bytes" in row.problem) == (SnapshotState.DAMAGED, True)
     (problem,) = verify([stamp], bucket.location).issues
     assert "is not read: it has more than" in problem.message
     assert stamp in copy([], bucket.location, str(tmp_path / "there"), missing=True).left_out
@@ -97,7 +97,7 @@ def test_a_summary_without_end_is_not_downloaded(bucket: Storage) -> None:
     good, bad = snapshot(bucket, 0), snapshot(bucket, 1)
     replaced(bucket, f"backup_summary_{bad}.json", b" " * (17 << 20), {})
     rows = {row.timestamp: row for row in list_snapshots(bucket.location).snapshots}
-    assert (rows[bad].state, rows[good].state) == (State.DAMAGED, State.COMPLETE)
+    assert (rows[bad].state, rows[good].state) == (SnapshotState.DAMAGED, SnapshotState.COMPLETE)
     assert "has more than 16,777,216 bytes" in rows[bad].problem
 
 
@@ -108,7 +108,7 @@ def test_objects_with_odd_names_are_none_of_ours(gcs_ground: Ground) -> None:
     gcs_ground.put(dict.fromkeys(odd, b"odd"))
     storage = gcs_ground.open()
     (row,) = list_snapshots(storage.location).snapshots
-    assert row.state is State.COMPLETE
+    assert row.state is SnapshotState.COMPLETE
     assert verify([stamp], storage.location).issues == ()
     before = gcs_ground.names()
     prune(storage.location, Rules(last=1))

@@ -12,7 +12,7 @@ import pytest
 from mlmeta.commands.copy import copy
 from mlmeta.commands.prune import prune
 from mlmeta.commands.verify import verify
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import Storage, open_storage
 from tests.support import killed
@@ -34,7 +34,7 @@ def until_it_survives(folder: Path, *words: str) -> Iterator[int]:
 def whole(folder: Path) -> list[str]:
     """The snapshots that `list` calls complete; each of them is."""
     storage = open_storage(str(folder))
-    found = [info.timestamp for info in listed(storage) if info.state is State.COMPLETE]
+    found = [info.timestamp for info in listed(storage) if info.state is SnapshotState.COMPLETE]
     for timestamp in found:
         assert_whole(storage, timestamp)
     return found
@@ -51,7 +51,9 @@ def test_a_backup(tmp_path: Path) -> None:
     assert done > 8
     last = whole(tmp_path)
     assert len(last) >= 2
-    assert all(info.state in {State.COMPLETE, State.INCOMPLETE} for info in listed(open_storage(str(tmp_path))))
+    assert all(
+        info.state in {SnapshotState.COMPLETE, SnapshotState.INCOMPLETE} for info in listed(open_storage(str(tmp_path)))
+    )
 
 
 def test_prune(tmp_path: Path) -> None:
@@ -60,8 +62,8 @@ def test_prune(tmp_path: Path) -> None:
     newest = whole(tmp_path)[0]
     for _ in until_it_survives(tmp_path, "prune"):
         states = {info.timestamp: info.state for info in listed(open_storage(str(tmp_path)))}
-        assert states[newest] is State.COMPLETE
-        assert State.DAMAGED not in states.values(), "the summary goes first"
+        assert states[newest] is SnapshotState.COMPLETE
+        assert SnapshotState.DAMAGED not in states.values(), "the summary goes first"
         whole(tmp_path)
     assert whole(tmp_path) == [newest]
 
@@ -73,7 +75,10 @@ def test_copy(tmp_path: Path) -> None:
         killed.run(0, here, "backup", str(day))
     for _ in until_it_survives(here, "copy", str(there)):
         whole(there)
-        assert all(info.state in {State.COMPLETE, State.INCOMPLETE} for info in listed(open_storage(str(there))))
+        assert all(
+            info.state in {SnapshotState.COMPLETE, SnapshotState.INCOMPLETE}
+            for info in listed(open_storage(str(there)))
+        )
     assert whole(there) == whole(here)
     assert verify([], str(there), every=True).issues == ()
 
@@ -83,7 +88,7 @@ def test_sixteen_backups_at_once(storage: Storage) -> None:
         made = list(pool.map(lambda _: write_snapshot(open_storage(storage.location)), range(16)))
     stamps = {committed.summary.backup_timestamp for committed in made}
     assert len(stamps) == 16
-    assert {info.timestamp for info in listed(storage) if info.state is State.COMPLETE} == stamps
+    assert {info.timestamp for info in listed(storage) if info.state is SnapshotState.COMPLETE} == stamps
     for stamp in stamps:
         assert_whole(storage, stamp)
 

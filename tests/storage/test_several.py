@@ -13,7 +13,7 @@ import pytest
 from mlmeta import backup
 from mlmeta.errors import BucketMissingError, ExitCode, StorageError
 from mlmeta.schema import Summary
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import LocalStorage, Storage, open_storage
 from tests.storage.conftest import Ground
@@ -44,9 +44,9 @@ def test_a_bucket_that_fails_costs_the_folder_nothing(
         assert done.failures[location].hint
         states = [info.state for info in listed(direct(location))]
         if number == numbers[-1] and breaks is fault.drop_after:  # nobody can know that the summary arrived
-            assert states == [State.COMPLETE]
+            assert states == [SnapshotState.COMPLETE]
         else:
-            assert State.COMPLETE not in states, f"request {number}"
+            assert SnapshotState.COMPLETE not in states, f"request {number}"
 
 
 def test_none_is_left(new: New, faults: Plan, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_what_is_altered_before_the_summary_is_written(
     done = write_snapshot([good, hasty(location)])
     assert_whole(good, STAMP)
     assert "does not hold what was written" in str(done.failures[location])
-    assert State.COMPLETE not in [info.state for info in listed(direct(location))]
+    assert SnapshotState.COMPLETE not in [info.state for info in listed(direct(location))]
     assert f"backup_summary_{STAMP}.json" not in names(direct(location))
 
 
@@ -169,7 +169,7 @@ class TestOneTimestampEverywhere:
         assert len(stamps) == 8
         for ground in (local_ground, gcs_ground):
             assert {info.timestamp for info in listed(ground.open())} == stamps
-            assert [info.state for info in listed(ground.open())] == [State.COMPLETE] * 8
+            assert [info.state for info in listed(ground.open())] == [SnapshotState.COMPLETE] * 8
             for stamp in stamps:
                 assert_whole(ground.open(), stamp)
 

@@ -11,7 +11,7 @@ import pytest
 from mlmeta import copy, list_snapshots, prune, verify
 from mlmeta.errors import SnapshotNotFoundError
 from mlmeta.schema import KINDS, Experiment, Record
-from mlmeta.snapshot.catalog import ABOUT, State
+from mlmeta.snapshot.catalog import ABOUT, SnapshotState
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.verify import verify_snapshot
@@ -63,7 +63,7 @@ def test_many_backups_at_once(ground: Ground, mixed: bool) -> None:
     assert len(done) == WRITERS
     for stamp, records in done.items():
         assert_whole(ground.open(), stamp, records)
-    assert [info.state for info in listed(ground.open())] == [State.COMPLETE] * WRITERS
+    assert [info.state for info in listed(ground.open())] == [SnapshotState.COMPLETE] * WRITERS
     assert len(ground.names()) == WRITERS * 5
 
 
@@ -71,7 +71,7 @@ def test_leftovers_are_no_snapshot(ground: Ground) -> None:
     write_snapshot(ground.open())
     publish(ground.open(), "runs_20260101_000000.json", b"[")
     (leftover, whole) = listed(ground.open())
-    assert (leftover.state, whole.state) == (State.INCOMPLETE, State.COMPLETE)
+    assert (leftover.state, whole.state) == (SnapshotState.INCOMPLETE, SnapshotState.COMPLETE)
     assert open_snapshot(ground.open()).timestamp == STAMP
     with pytest.raises(SnapshotNotFoundError):
         open_snapshot(ground.open(), "20260101_000000")
@@ -80,9 +80,9 @@ def test_leftovers_are_no_snapshot(ground: Ground) -> None:
 def test_what_is_missing_or_short_is_seen_in_the_list(ground: Ground) -> None:
     write_snapshot(ground.open())
     ground.open().remove(f"runs_{STAMP}.json")
-    assert [info.state for info in listed(ground.open())] == [State.DAMAGED]
+    assert [info.state for info in listed(ground.open())] == [SnapshotState.DAMAGED]
     publish(ground.open(), f"runs_{STAMP}.json", b"[\n]\n")
-    assert [info.state for info in listed(ground.open())] == [State.DAMAGED]
+    assert [info.state for info in listed(ground.open())] == [SnapshotState.DAMAGED]
 
 
 def test_what_is_altered_is_found(ground: Ground) -> None:
@@ -106,13 +106,13 @@ def test_a_snapshot_of_a_newer_major_version(gcs_ground: Ground) -> None:
     newer = {ABOUT: summary.about[ABOUT].replace('"schema_version":"1.', '"schema_version":"9.')}
     assert newer[ABOUT] != summary.about[ABOUT]
     publish(storage, name, content.replace(b'"schema_version": "1.', b'"schema_version": "9.'), newer)
-    assert [info.state for info in listed(storage)] == [State.UNSUPPORTED]
+    assert [info.state for info in listed(storage)] == [SnapshotState.UNSUPPORTED]
 
 
 def test_the_older_script_put_its_files_into_folders(ground: Ground, tmp_path: Path) -> None:
     old = legacy.write(tmp_path / "old", nested=True)
     ground.put({f"{old.name}/{path.name}": path.read_bytes() for path in old.iterdir()})
-    assert [info.state for info in listed(ground.open())] == [State.LEGACY]
+    assert [info.state for info in listed(ground.open())] == [SnapshotState.LEGACY]
     assert verify_snapshot(open_snapshot(ground.open())) == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from mlmeta import list_snapshots, open_snapshot, verify
 from mlmeta.errors import DamagedSnapshotError
 from mlmeta.schema import EXPERIMENTS, METRICS, MODELS, RUNS
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from tests.support import damage, legacy
 
 
@@ -18,7 +18,7 @@ from tests.support import damage, legacy
 def test_it_is_listed_as_legacy(tmp_path: Path, nested: bool) -> None:
     legacy.write(tmp_path, nested=nested)
     (row,) = list_snapshots(str(tmp_path)).snapshots
-    assert (row.timestamp, row.state, row.source) == (legacy.TIMESTAMP, State.LEGACY, "http://old-server:5000")
+    assert (row.timestamp, row.state, row.source) == (legacy.TIMESTAMP, SnapshotState.LEGACY, "http://old-server:5000")
     assert row.stats == {"experiments": 2, "runs": 2, "models": 1}
 
 
@@ -72,4 +72,4 @@ def test_a_summary_that_is_no_object_is_damaged(tmp_path: Path) -> None:
     (place / f"backup_summary_{legacy.TIMESTAMP}.json").write_text("[]")
     with pytest.raises(DamagedSnapshotError):
         open_snapshot(str(tmp_path))
-    assert list_snapshots(str(tmp_path)).snapshots[0].state is State.DAMAGED
+    assert list_snapshots(str(tmp_path)).snapshots[0].state is SnapshotState.DAMAGED

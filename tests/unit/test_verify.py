@@ -15,7 +15,7 @@ from mlmeta.commands.list import list_snapshots
 from mlmeta.errors import MlmetaError
 from mlmeta.schema import Experiment, MetricHistory, ModelVersion, RegisteredModel, Run, Summary
 from mlmeta.snapshot import reader
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.storage import LocalStorage
 from tests.support import damage
@@ -99,7 +99,7 @@ def test_a_damaged_summary_is_found_by_all_who_read_it(snapshots: Path, how: str
     damage.NAMED[how](path)
     (row,) = list_snapshots(str(snapshots)).snapshots
     assert row.timestamp == timestamp
-    assert row.state in {State.DAMAGED, State.INCOMPLETE}
+    assert row.state in {SnapshotState.DAMAGED, SnapshotState.INCOMPLETE}
     assert row.problem
     with pytest.raises(MlmetaError) as caught:
         open_snapshot(str(snapshots), timestamp)

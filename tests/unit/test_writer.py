@@ -15,7 +15,7 @@ from mlmeta import open_snapshot, verify
 from mlmeta.commands.list import list_snapshots
 from mlmeta.errors import InternalError, StorageError
 from mlmeta.schema import EXPERIMENTS, KINDS, Experiment, MetricHistory, Record, RegisteredModel, Run, Summary, kind_of
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.order import OrderGuard
 from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import LocalStorage
@@ -146,7 +146,7 @@ def test_data_files_without_a_summary_are_incomplete(tmp_path: Path) -> None:
     timestamp = _write(tmp_path)
     (tmp_path / f"backup_summary_{timestamp}.json").unlink()
     (row,) = list_snapshots(str(tmp_path)).snapshots
-    assert row.state is State.INCOMPLETE
+    assert row.state is SnapshotState.INCOMPLETE
 
 
 @given(st.sampled_from(range(len(GOOD))), st.sampled_from(range(len(GOOD))))

@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from mlmeta.errors import StorageMissingError
 from mlmeta.progress import Progress
 from mlmeta.schema import SCHEMA_VERSION, Selection, Summary
-from mlmeta.snapshot.catalog import State, describe, file_sets
+from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import Source, SourceItem
 
-SOUND = frozenset({State.COMPLETE, State.PARTIAL, State.LEGACY})
+SOUND = frozenset({SnapshotState.COMPLETE, SnapshotState.PARTIAL, SnapshotState.LEGACY})
 FULL_EVERY = timedelta(days=7)
 """So often all histories are read, whatever is known of them."""
 
@@ -76,7 +76,7 @@ def fully_read(summary: Summary) -> int:
 
 
 def newest(
-    storage: Storage, source: str, experiments: tuple[str, ...], states: Collection[State] = SOUND
+    storage: Storage, source: str, experiments: tuple[str, ...], states: Collection[SnapshotState] = SOUND
 ) -> Summary | None:
     """The summary of a source's newest snapshot that is neither shrunken nor from the future; None: there is none.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mlmeta.commands.incremental import SOUND, newest
 from mlmeta.errors import StorageError
 from mlmeta.schema import Summary
-from mlmeta.snapshot.catalog import State
+from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.storage import Storage
 
 SHRINK_LIMIT = 50
@@ -43,7 +43,7 @@ def look(places: Sequence[Storage], identity: str, experiments: tuple[str, ...])
     found = []
     for place in places:
         try:
-            last = newest(place, identity, experiments, SOUND | {State.SHRUNKEN})
+            last = newest(place, identity, experiments, SOUND | {SnapshotState.SHRUNKEN})
             suspect = last if last is not None and last.shrunken else None
             found.append(Before(place, newest(place, identity, experiments) if suspect else last, suspect))
         except StorageError:

@@ -12,7 +12,7 @@ from mlmeta.commands.previous import is_empty
 from mlmeta.commands.result import Result
 from mlmeta.errors import UsageError
 from mlmeta.schema import several
-from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, State, described, file_sets
+from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, file_sets
 from mlmeta.snapshot.layout import FileSet, moment_of
 from mlmeta.snapshot.retention import Rules, kept, leftovers, remove
 from mlmeta.storage import Storage, StoredFile, open_storage
@@ -147,8 +147,8 @@ def _is_misdated(files: FileSet) -> bool:
 def _reasons(infos: Sequence[SnapshotInfo], misdated: set[str], rules: Rules) -> dict[str, list[str]]:
     groups: dict[tuple[str, tuple[str, ...], bool], list[str]] = defaultdict(list)
     for info in infos:
-        if info.state.restorable and info.state is not State.FUTURE and moment_of(info.timestamp) is not None:
-            suspect = info.state is State.SHRUNKEN or is_empty(info.stats)
+        if info.state.restorable and info.state is not SnapshotState.FUTURE and moment_of(info.timestamp) is not None:
+            suspect = info.state is SnapshotState.SHRUNKEN or is_empty(info.stats)
             groups[info.identity, info.experiments, suspect].append(info.timestamp)
     return {timestamp: why for group in groups.values() for timestamp, why in _kept(group, misdated, rules).items()}
 

@@ -11,7 +11,7 @@ from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, MlmetaError, SnapshotError, SnapshotNotFoundError, StorageError
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import several
-from mlmeta.snapshot.catalog import State, describe, file_sets, ignored
+from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets, ignored
 from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.layout import group
 from mlmeta.snapshot.reader import open_snapshot
@@ -156,4 +156,6 @@ def _quick(place: Storage, selector: str, meant: Which, _: Progress) -> Verified
     found = find(place, selector, meant)
     info = describe(place, found.files, 0)
     problems = () if info.state.restorable else (Problem(file="", message=f"{info.timestamp}: {info.problem}"),)
-    return Verified(timestamp=info.timestamp, legacy=info.state is State.LEGACY, problems=problems, notices=found.notes)
+    return Verified(
+        timestamp=info.timestamp, legacy=info.state is SnapshotState.LEGACY, problems=problems, notices=found.notes
+    )

@@ -26,7 +26,7 @@ _AT_ONCE = 8
 """Summaries that are read at once: in a bucket, each takes a request."""
 
 
-class State(str, Enum):
+class SnapshotState(str, Enum):
     """What a snapshot is good for."""
 
     COMPLETE = "complete"
@@ -42,7 +42,13 @@ class State(str, Enum):
     @property
     def restorable(self) -> bool:
         """Whether a restore may be tried."""
-        return self in {State.COMPLETE, State.PARTIAL, State.SHRUNKEN, State.FUTURE, State.LEGACY}
+        return self in {
+            SnapshotState.COMPLETE,
+            SnapshotState.PARTIAL,
+            SnapshotState.SHRUNKEN,
+            SnapshotState.FUTURE,
+            SnapshotState.LEGACY,
+        }
 
 
 class SnapshotInfo(BaseModel):
@@ -50,7 +56,7 @@ class SnapshotInfo(BaseModel):
 
     Args:
         timestamp: the snapshot's name.
-        state: see `State`.
+        state: see `SnapshotState`.
         source: where it was taken from, without credentials; empty where unknown.
         identity: what the snapshots of one source share, whatever text named it; empty where unknown.
         label: the name that a person gave the source; empty: none.
@@ -65,7 +71,7 @@ class SnapshotInfo(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     timestamp: str
-    state: State
+    state: SnapshotState
     source: str = ""
     identity: str = ""
     label: str = ""
@@ -115,10 +121,12 @@ def describe(storage: Storage, files: layout.FileSet, now: float) -> SnapshotInf
     try:
         return _filled(info, read_summary(storage, files), files)
     except UnsupportedSchemaError as error:
-        return info.model_copy(update={"state": State.UNSUPPORTED, "problem": str(error)})
+        return info.model_copy(update={"state": SnapshotState.UNSUPPORTED, "problem": str(error)})
     except MlmetaError as error:
         away = isinstance(error, StorageError) and not isinstance(error, ObjectMissingError)
-        return info.model_copy(update={"state": State.UNREADABLE if away else State.DAMAGED, "problem": str(error)})
+        return info.model_copy(
+            update={"state": SnapshotState.UNREADABLE if away else SnapshotState.DAMAGED, "problem": str(error)}
+        )
 
 
 def described(storage: Storage, sets: list[layout.FileSet], now: float) -> list[SnapshotInfo]:
@@ -145,7 +153,7 @@ def _blank(files: layout.FileSet, now: float) -> SnapshotInfo:
     moment = layout.moment_of(files.timestamp)
     return SnapshotInfo(
         timestamp=files.timestamp,
-        state=State.INCOMPLETE,
+        state=SnapshotState.INCOMPLETE,
         size=files.size,
         age=now - moment.timestamp() if moment and now else None,
         problem=_odd(files) or "no summary: an interrupted backup, or one that is still running",
@@ -155,7 +163,10 @@ def _blank(files: layout.FileSet, now: float) -> SnapshotInfo:
 def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> SnapshotInfo:
     state, problem = _state(summary, files)
     if state.restorable and info.age is not None and info.is_ahead:
-        state, problem = State.FUTURE, f"it is dated in the future, and used only when it is named{_also(problem)}"
+        state, problem = (
+            SnapshotState.FUTURE,
+            f"it is dated in the future, and used only when it is named{_also(problem)}",
+        )
     return info.model_copy(
         update={
             "state": state,
@@ -196,22 +207,22 @@ def _odd(files: layout.FileSet) -> str:
     return next((f"{file.name} is not read: {file.problem}" for file in files.odd), "")
 
 
-def _state(summary: Summary, files: layout.FileSet) -> tuple[State, str]:
+def _state(summary: Summary, files: layout.FileSet) -> tuple[SnapshotState, str]:
     if odd := _odd(files):
-        return State.DAMAGED, odd
+        return SnapshotState.DAMAGED, odd
     if legacy.is_legacy(summary):
         missing = [kind for kind in legacy.FILES if kind not in files.files]
-        return (State.DAMAGED, f"missing: {', '.join(missing)}") if missing else (State.LEGACY, "")
+        return (SnapshotState.DAMAGED, f"missing: {', '.join(missing)}") if missing else (SnapshotState.LEGACY, "")
     for entry in summary.files.values():
         stored = files.find(entry.name)
         if stored is None:
-            return State.DAMAGED, f"{entry.name} is missing"
+            return SnapshotState.DAMAGED, f"{entry.name} is missing"
         if stored.size != entry.bytes:
-            return State.DAMAGED, f"{entry.name} has {stored.size} bytes instead of {entry.bytes}"
+            return SnapshotState.DAMAGED, f"{entry.name} has {stored.size} bytes instead of {entry.bytes}"
     unsaved = f"{len(summary.skipped)} not saved: see `mlmeta show {summary.backup_timestamp}`"
     if summary.shrunken:
-        return State.SHRUNKEN, f"it has {summary.shrunken}{_also(unsaved if summary.skipped else '')}"
-    return (State.PARTIAL, unsaved) if summary.skipped else (State.COMPLETE, "")
+        return SnapshotState.SHRUNKEN, f"it has {summary.shrunken}{_also(unsaved if summary.skipped else '')}"
+    return (SnapshotState.PARTIAL, unsaved) if summary.skipped else (SnapshotState.COMPLETE, "")
 
 
 def _also(problem: str) -> str:

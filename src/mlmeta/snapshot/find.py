@@ -13,7 +13,7 @@ from mlmeta.errors import AmbiguousSelectorError, MlmetaError, SnapshotNotFoundE
 from mlmeta.schema import Summary
 from mlmeta.schema.identity import canonical
 from mlmeta.snapshot import layout
-from mlmeta.snapshot.catalog import SnapshotInfo, State, file_sets, glance, info_of
+from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState, file_sets, glance, info_of
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
@@ -87,7 +87,7 @@ def find(storage: Storage, selector: str, which: Which | None = None) -> Found:
 
 def _good(infos: list[SnapshotInfo]) -> tuple[list[SnapshotInfo], tuple[str, ...]]:
     """Without the shrunken ones, unless there are no others; and what to know of that."""
-    good = [info for info in infos if info.state is not State.SHRUNKEN] or infos
+    good = [info for info in infos if info.state is not SnapshotState.SHRUNKEN] or infos
     newer = [info for info in infos if info.timestamp > good[0].timestamp]
     return good, tuple(f"{info.timestamp} was skipped: {info.problem}" for info in newer[:1])
 

@@ -9,18 +9,18 @@ from rich.text import Text
 
 from mlmeta.cli import text
 from mlmeta.commands.list import ListResult
-from mlmeta.snapshot.catalog import SnapshotInfo, State
+from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState
 
 _STYLES = {
-    State.COMPLETE: "green",
-    State.LEGACY: "cyan",
-    State.PARTIAL: "yellow",
-    State.SHRUNKEN: "bold yellow",
-    State.FUTURE: "magenta",
-    State.INCOMPLETE: "yellow",
-    State.DAMAGED: "bold red",
-    State.UNREADABLE: "bold red",
-    State.UNSUPPORTED: "red",
+    SnapshotState.COMPLETE: "green",
+    SnapshotState.LEGACY: "cyan",
+    SnapshotState.PARTIAL: "yellow",
+    SnapshotState.SHRUNKEN: "bold yellow",
+    SnapshotState.FUTURE: "magenta",
+    SnapshotState.INCOMPLETE: "yellow",
+    SnapshotState.DAMAGED: "bold red",
+    SnapshotState.UNREADABLE: "bold red",
+    SnapshotState.UNSUPPORTED: "red",
 }
 
 _COLUMNS = ("TIMESTAMP", "AGE", "SOURCE", "EXPERIMENTS", "RUNS", "MODELS", "SIZE", "STATE")

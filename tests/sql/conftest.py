@@ -17,8 +17,22 @@ from mlmeta.stores.sql.schema import create_schema
 from tests.sql.helpers import fill
 from tests.support.server import free_port
 
+HERE = Path(__file__).parent
 MYSQL_INSTALL = shutil.which("mariadb-install-db")
 MYSQL_SERVER = shutil.which("mariadbd")
+SERVERS = {"mysql": {"mysql"}, "postgres": {"postgres", "postgresql"}}
+"""The words that tell, as a fixture or a parameter, that a test needs this server."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need the same server run in one worker: it takes seconds to start."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.is_relative_to(HERE):
+            values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            words = {*item.fixturenames, *(value for value in values if isinstance(value, str))}
+            if groups := [server for server, names in SERVERS.items() if words & names]:
+                item.add_marker(pytest.mark.xdist_group(groups[0]))
 
 
 @pytest.fixture(scope="session")

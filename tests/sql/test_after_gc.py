@@ -21,7 +21,7 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql.restorer import SqlTarget
 from tests.sql.helpers import ALL, QUIET, backup, digests
 
-KINDS = ["sqlite", "postgresql", pytest.param("mysql", marks=pytest.mark.xdist_group("mysql"))]
+KINDS = ["sqlite", "postgresql", "mysql"]
 CASES = ("a dataset", "a logged model", "neither")
 
 

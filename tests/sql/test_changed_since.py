@@ -21,7 +21,7 @@ from mlmeta.stores.sql.restorer import SqlTarget
 from tests.sql.helpers import ALL, QUIET, backup, digests, dump
 from tests.support.cli import Cli
 
-KINDS = ["sqlite", "postgresql", pytest.param("mysql", marks=pytest.mark.xdist_group("mysql"))]
+KINDS = ["sqlite", "postgresql", "mysql"]
 NAME = "Träume/夢 🚀"
 
 

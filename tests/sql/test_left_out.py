@@ -119,7 +119,7 @@ def test_other_workspaces_are_named(store: Path) -> None:
     assert skipped(store, "Default") == {}
 
 
-@pytest.mark.parametrize("kind", ["postgresql", pytest.param("mysql", marks=pytest.mark.xdist_group("mysql"))])
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
 def test_on_a_database_server(kind: str, emptied: Callable[[str], str]) -> None:
     uri = emptied(kind)
     engine = sa.create_engine(uri, poolclass=sa.NullPool)

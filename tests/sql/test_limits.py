@@ -29,8 +29,6 @@ from mlmeta.stores.sql.schema import ensure_schema
 from mlmeta.stores.target import RestoreOptions
 from tests.sql.helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
 
-pytestmark = pytest.mark.xdist_group("mysql")
-
 GOOD, ODD = "a" * 32, "b" * 32
 LONG = "é" * 9_000
 LONG_KEY = "k" * 300

@@ -18,8 +18,6 @@ from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.writing import writing
 from tests.sql.helpers import ALL, QUIET, backup, digests, records_of
 
-pytestmark = pytest.mark.xdist_group("mysql")
-
 
 class Told:
     """Remembers what a person would see."""

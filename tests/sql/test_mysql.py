@@ -16,8 +16,6 @@ from mlmeta.stores.sql.restorer import SqlTarget
 from tests.sql.helpers import ALL, QUIET, all_runs, backup, digests, records_of
 from tests.sql.test_default_renamed import snapshot_of_renamed
 
-pytestmark = pytest.mark.xdist_group("mysql")
-
 
 def test_sqlite_to_mysql_to_sqlite_gives_equal_bytes(filled: Path, tmp_path: Path, mysql: Callable[..., str]) -> None:
     first = backup(f"sqlite:///{filled}", tmp_path / "a")

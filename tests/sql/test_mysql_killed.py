@@ -15,8 +15,6 @@ from mlmeta.errors import MlmetaError
 from mlmeta.stores.sql.restorer import SqlTarget
 from tests.sql.helpers import ALL, QUIET, backup, digests
 
-pytestmark = pytest.mark.xdist_group("mysql")
-
 
 class _StoppedError(BaseException):
     """Stands for a kill."""

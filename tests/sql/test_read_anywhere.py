@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 
 import mlmeta
@@ -40,7 +39,6 @@ def test_a_store_in_the_second_schema_of_search_path(filled: Path, tmp_path: Pat
         execute(uri, "ALTER ROLE CURRENT_USER RESET search_path")
 
 
-@pytest.mark.xdist_group("mysql")
 def test_mysql_tables_of_two_collations(filled: Path, tmp_path: Path, mysql: Callable[..., str]) -> None:
     """MySQL refuses to compare such columns: "Illegal mix of collations"."""
     uri = mysql()

@@ -170,7 +170,6 @@ def test_tables_in_the_second_schema_of_the_search_path(
     assert [bool(sa.inspect(engine).get_table_names(schema)) for schema in ("one", "two")] == [not made, made]
 
 
-@pytest.mark.xdist_group("mysql")
 @pytest.mark.parametrize("other", ["utf8mb4_unicode_ci", "utf8mb4_general_nopad_ci"])
 def test_two_collations_in_one_schema(other: str, filled: Path, tmp_path: Path, mysql: Callable[..., str]) -> None:
     uri = mysql("utf8mb4_bin")

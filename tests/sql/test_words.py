@@ -28,8 +28,6 @@ from mlmeta.stores.sql.schema import ensure_schema
 from tests.sql.helpers import ALL, QUIET, backup, records_of, snapshot_of
 from tests.sql.test_limits import experiment, run
 
-pytestmark = pytest.mark.xdist_group("mysql")
-
 SAID: dict[str, tuple[type[MlmetaError], str]] = {
     'FATAL: password authentication failed for user "x"': (AuthenticationError, "user and password"),
     'FATAL: role "x" does not exist': (AuthenticationError, "user and password"),

@@ -10,7 +10,7 @@ from mlflow.entities import Metric
 
 from mlmeta import backup, verify
 from mlmeta.schema import METRICS, RUNS
-from mlmeta.stores.api.read_runs import Asked, HistoryReader, RunToRead
+from mlmeta.stores.api.histories import Asked, HistoryReader, RunToRead
 from mlmeta.stores.opening import open_snapshot
 from tests.support.server import Server
 

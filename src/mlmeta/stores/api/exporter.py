@@ -10,13 +10,10 @@ from typing import Any
 
 from mlmeta.progress import Progress
 from mlmeta.schema import Selection
+from mlmeta.stores.api import experiments, logged_models, registered_models, runs
 from mlmeta.stores.api.connection import Connection, client_version, unreadable
-from mlmeta.stores.api.histories import BulkEndpoint
+from mlmeta.stores.api.histories import BulkEndpoint, HistoryReader
 from mlmeta.stores.api.pace import Pace
-from mlmeta.stores.api.read_experiments import read_experiments
-from mlmeta.stores.api.read_logged_models import read_logged_models
-from mlmeta.stores.api.read_registered_models import read_registered_models
-from mlmeta.stores.api.read_runs import HistoryReader, RunReader
 from mlmeta.stores.api.unsupported import read_unsupported
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem, report, selected
@@ -64,7 +61,7 @@ class ApiSource:
         from mlflow.exceptions import MlflowException
 
         try:
-            return {experiment.name for experiment in read_experiments(self._connection)[0]}
+            return {experiment.name for experiment in experiments.read(self._connection)[0]}
         except MlflowException as error:
             raise self._connection.failure(error) from error
 
@@ -82,11 +79,11 @@ class ApiSource:
 
     def _in_experiments(self, selection: Selection, progress: Progress, base: Base | None) -> Iterator[SourceItem]:
         progress.phase("reading experiments")
-        experiments, skipped = read_experiments(self._connection, selection.experiments)
-        yield from experiments
+        found, skipped = experiments.read(self._connection, selection.experiments)
+        yield from found
         yield from skipped
         progress.phase("reading runs and their metrics")
-        ids = [experiment.experiment_id for experiment in experiments]
+        ids = [experiment.experiment_id for experiment in found]
         for read in self._readers(base, limited=bool(selection.experiments)):
             yield from read(ids)
         self._hidden = _hidden_from_user(self._connection)
@@ -95,14 +92,14 @@ class ApiSource:
         """The readers of all kinds whose records belong to experiments, in the order of `Source.read`."""
         histories = HistoryReader(self._connection, self._executor, self._pace, self._bulk, base)
         return (
-            RunReader(self._connection, histories, self._threads).read,
-            partial(read_logged_models, self._connection),
+            runs.RunReader(self._connection, histories, self._threads).read,
+            partial(logged_models.read, self._connection),
             partial(read_unsupported, self._connection, executor=self._threads, limited=limited),
         )
 
     def _in_registry(self, progress: Progress) -> Iterator[SourceItem]:
         progress.phase("reading registered models")
-        yield from read_registered_models(self._connection, self._executor, self._jobs)
+        yield from registered_models.read(self._connection, self._executor, self._jobs)
 
     def warnings(self) -> tuple[str, ...]:
         """See `Source.warnings`."""

@@ -8,20 +8,23 @@ it is used only where it gives for a sample what `get_metric_history` gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import Executor
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from operator import index
+from operator import index, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from mlmeta.errors import ReplyError
-from mlmeta.schema import METRICS, Point, Run, Skipped
+from mlmeta.schema import METRICS, LatestMetric, MetricHistory, Point, Run, Skipped, canonical, point_order, to_records
 from mlmeta.stores.api.connection import Connection, unreadable
 from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.pace import Pace
 from mlmeta.stores.api.paging import entities_of
+from mlmeta.stores.base import ENDED, Base
+from mlmeta.stores.source import SourceItem
 
 if TYPE_CHECKING:
     from requests import Response
@@ -32,6 +35,10 @@ BULK_POINTS = 25_000
 _TIMEOUT = 120
 _RETRIED = (408, 500, 502, 504)
 """Statuses that the client tries again by itself; those of a busy server are `Pace`'s."""
+_BATCH_POINTS = 20_000
+"""Points of a request: fewer than those at which a server cuts its reply, as their number is a guess."""
+_SINGLE_RUNS = 10
+"""Runs of a batch that are read one after the other."""
 _SAMPLE_RUNS = 3
 _SAMPLE_POINTS = 2_000
 """Histories that are expected to be longer are not sampled: reading them one by one takes too long."""
@@ -212,3 +219,129 @@ def _texts(found: Histories) -> set[str]:
     """The points of a batch's only run as text: NaN equals NaN."""
     (points,) = found.values()
     return set() if isinstance(points, Skipped) else set(map(repr, points))
+
+
+@dataclass(frozen=True)
+class RunToRead:
+    """A run, and what of its histories has to be asked for.
+
+    Args:
+        run: as the search gave it.
+        known: the metrics whose histories the base has.
+        expected: of the others, a guess at the number of points.
+    """
+
+    run: Run
+    known: set[str]
+    expected: dict[str, int]
+
+
+Asked = list[tuple[HistoryBatch, Future[Histories]]]
+"""Batches under way."""
+
+
+class HistoryReader:
+    """Reads the histories of groups of runs, several groups ahead of the caller.
+
+    Args:
+        connection: to the store.
+        executor: for the requests.
+        pace: of the requests.
+        bulk: the endpoint for many histories at once.
+        base: a snapshot whose histories need not be read again where nothing can have been added.
+    """
+
+    def __init__(
+        self, connection: Connection, executor: Executor, pace: Pace, bulk: BulkEndpoint, base: Base | None = None
+    ) -> None:
+        self._connection = connection
+        self._executor = executor
+        self._pace = pace
+        self._bulk = bulk
+        self._base = base
+        self._in_bulk: bool | None = None
+
+    def to_read(self, run: Run) -> RunToRead:
+        """What has to be read of a run. Runs come in a snapshot's order, each once."""
+        known = self._base.ended_keys(run) if self._base is not None else set()
+        return RunToRead(run, known, {k: expected(m.step) for k, m in run.metrics.items() if k not in known})
+
+    def begin(self, group: list[RunToRead]) -> Asked:
+        """Ask for the histories of a group."""
+        having = [run.run for run in group if run.expected]
+        if having and self._in_bulk is None:
+            self._in_bulk = self._bulk.serves(having)
+        if self._in_bulk:
+            read, most_runs = partial(read_bulk, self._connection, self._pace), BULK_RUNS
+        else:
+            read, most_runs = partial(read_singly, self._connection), _SINGLE_RUNS
+        return [(batch, self._executor.submit(read, batch)) for batch in _batches(group, most_runs)]
+
+    def finish(self, group: list[RunToRead], asked: Asked) -> Iterator[SourceItem]:
+        """The runs of a group, each with its histories, once the answers are there."""
+        found: dict[tuple[str, str], list[Point] | Skipped] = {}
+        for batch, future in asked:
+            found.update({(run_id, batch.key): points for run_id, points in future.result().items()})
+        for one in group:
+            run = _settled(one.run, found)
+            yield run
+            items = ((key, item) for key in one.expected for item in _records(run, key, found.pop((run.run_id, key))))
+            for _, item in self._with_known(one, items):
+                yield item
+
+    def _with_known(self, one: RunToRead, read: Iterator[tuple[str, SourceItem]]) -> Iterator[tuple[str, SourceItem]]:
+        """The histories of a run that were read, and those that the base has, in the order of their keys."""
+        if self._base is None or not one.known:
+            return read
+        known = ((line.key, line) for line in self._base.lines(one.run) if line.key in one.known)
+        return heapq.merge(read, known, key=itemgetter(0))
+
+
+def _batches(group: list[RunToRead], most_runs: int) -> Iterator[HistoryBatch]:
+    """The requests for a group: for each metric the runs that have it, packed to stay under the server's cut."""
+    having: dict[str, list[RunToRead]] = {}
+    for run in group:
+        for key in run.expected:
+            having.setdefault(key, []).append(run)
+    for key, runs in having.items():
+        packed: list[str] = []
+        points = 0
+        for run in runs:
+            more = run.expected[key]
+            if packed and (len(packed) == most_runs or points + more > _BATCH_POINTS):
+                yield HistoryBatch(key, tuple(packed))
+                packed, points = [], 0
+            packed.append(run.run.run_id)
+            points += more
+        yield HistoryBatch(key, tuple(packed))
+
+
+def _settled(run: Run, found: Mapping[tuple[str, str], list[Point] | Skipped]) -> Run:
+    """A run with the latest metrics that its histories end with, as the server would have given it a moment later.
+
+    It may be written while it is read: its latest metrics are from before its histories. Only of a run that had not
+    ended: what the server says of others stays, whatever it is.
+    """
+    if run.status in ENDED:
+        return run
+    newer = {}
+    for key, latest in run.metrics.items():
+        points = found.get((run.run_id, key), ())
+        last = max(() if isinstance(points, Skipped) else points, key=point_order, default=None)
+        if last is not None and last[:2] > (latest.step or 0, latest.timestamp or 0):
+            newer[key] = LatestMetric(value=last[2], step=last[0], timestamp=last[1])
+    return run.model_copy(update={"metrics": {**run.metrics, **newer}}) if newer else run
+
+
+def _records(run: Run, key: str, points: list[Point] | Skipped) -> Iterator[MetricHistory | Skipped]:
+    """Records for a metric's points; none where the run's latest metric says it all."""
+    if isinstance(points, Skipped):
+        yield points
+        return
+    ordered = canonical(points)
+    latest = run.metrics[key]
+    if len(ordered) == 1 and point_order(ordered[0]) == point_order(
+        (latest.step or 0, latest.timestamp or 0, latest.value)
+    ):
+        return
+    yield from to_records(run.run_id, key, ordered)

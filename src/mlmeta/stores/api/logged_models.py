@@ -1,28 +1,96 @@
-"""Logged models: created again under new ids. Their files stay where they are, which a tag names."""
+"""Logged models through the API. Servers and clients before MLflow 3 have none; deleted ones are not shown.
+
+A restore creates them again under new ids. Their files stay where they are, which a tag names.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any
 
 from mlmeta.progress import Progress
-from mlmeta.schema import LOGGED_MODELS, RUNS, LoggedModel, LoggedModelMetric, Run
+from mlmeta.schema import LOGGED_MODELS, RUNS, LoggedModel, LoggedModelMetric, Run, Skipped
+from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags
-from mlmeta.stores.api.connection import Connection
+from mlmeta.stores.api.connection import Connection, unreadable
 from mlmeta.stores.api.context import RestoreContext
+from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.log_batch import ITEMS
 from mlmeta.stores.api.name_rules import accepted, logged_model_obstacle
-from mlmeta.stores.api.paging import entities_of
+from mlmeta.stores.api.paging import Search, Sieve, entities_of
 from mlmeta.stores.target import deleted_in_target
 
-_KIND = LOGGED_MODELS.one
 _PAGE = 100
+_EXPERIMENTS_PER_CALL = 100
+_ORDER = [{"field_name": "creation_timestamp", "ascending": True}]
+_UNKNOWN = {404, 501}
+"""What a server says that does not have this part of the API."""
+_KIND = LOGGED_MODELS.one
 _FINAL = {"READY", "FAILED"}
 _TOO_OLD = "upgrade the server to MLflow 3 and restore again, or restore into a database"
 _DEFAULT = "0"
 """The experiment that every server has."""
+
+
+def read(connection: Connection, experiment_ids: list[str]) -> Iterator[LoggedModel | Skipped]:
+    """All logged models of some experiments, in a snapshot's order.
+
+    Args:
+        connection: to the store.
+        experiment_ids: in a snapshot's order. Most have no such model: many are asked about at once.
+    """
+    if connection.kind == "files":
+        yield from itertools.chain.from_iterable(map(FileStore(connection).logged_models, experiment_ids))
+        return
+    sieve = Sieve(connection, LOGGED_MODELS, LOGGED_MODELS.many, convert.logged_model)
+    for start in range(0, len(experiment_ids), _EXPERIMENTS_PER_CALL):
+        some = experiment_ids[start : start + _EXPERIMENTS_PER_CALL]
+        if _has_any(connection, some):
+            for experiment_id in some:
+                search = _search(connection, experiment_id)
+                yield from sieve.sift(search, experiment_id)
+                yield from search.skipped
+
+
+def _has_any(connection: Connection, experiment_ids: list[str]) -> bool:
+    """Whether any of these experiments has a logged model. Where nobody knows the kind, none has."""
+    if not hasattr(connection.client, "search_logged_models"):  # a client before 3
+        return False
+    try:
+        found = connection.client.search_logged_models(experiment_ids=experiment_ids, max_results=1)
+    except NotImplementedError:  # a store that MLflow has no more use for
+        return False
+    except unreadable() as error:
+        connection.failed(error)
+        return _status(error) not in _UNKNOWN  # asking for each will tell what else is wrong
+    return len(found) > 0
+
+
+def _status(error: Exception) -> int | None:
+    from mlflow.exceptions import MlflowException
+
+    return error.get_http_status_code() if isinstance(error, MlflowException) else None
+
+
+def _search(connection: Connection, experiment_id: str) -> Search:
+    return Search(
+        connection,
+        LOGGED_MODELS.many,
+        ask=partial(_ask, connection, experiment_id),
+        key=lambda entity: entity.model_id,
+        lost=lambda place: f"of experiment {experiment_id}, {place}".removesuffix(", all"),
+        size=_PAGE,
+    )
+
+
+def _ask(connection: Connection, experiment_id: str, token: str | None, size: int) -> Any:
+    return connection.client.search_logged_models(
+        experiment_ids=[experiment_id], max_results=size, order_by=_ORDER, page_token=token
+    )
 
 
 def survey(context: RestoreContext) -> None:
@@ -33,7 +101,7 @@ def survey(context: RestoreContext) -> None:
     context.knows_models = hasattr(connection.client, "create_logged_model")  # of MLflow 3 on
     there = [experiment.target_id for experiment in context.experiments.values() if experiment.target_id]
     for experiment_id in (there or [_DEFAULT]) if known else ():
-        for entity in _search(context, experiment_id):
+        for entity in _entities_of(context, experiment_id):
             context.native_models[entity.model_id] = entity.artifact_location or ""
             source = entity.tags.get(restore_tags.SOURCE_MODEL_ID)
             if source in known:
@@ -45,13 +113,11 @@ def survey(context: RestoreContext) -> None:
             context.deleted_models.add(model.model_id)
 
 
-def _search(context: RestoreContext, experiment_id: str) -> Iterator[Any]:
+def _entities_of(context: RestoreContext, experiment_id: str) -> Iterator[Any]:
     """The logged models of one of the target's experiments; none where it knows no such thing."""
     from mlflow.exceptions import MlflowException
 
-    def ask(token: str | None) -> Any:
-        return context.connection.client.search_logged_models([experiment_id], max_results=_PAGE, page_token=token)
-
+    ask = partial(_ask, context.connection, experiment_id, size=_PAGE)
     try:
         if context.knows_models:
             yield from entities_of(ask, key=attrgetter("model_id"))

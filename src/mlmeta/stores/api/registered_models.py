@@ -1,9 +1,9 @@
-"""The model registry: models, and versions under their own numbers, gaps included.
+"""The model registry through the API. Prompts are registered models under a tag, and have to be asked for.
 
-A server gives each number once, and counts on from the highest there ever was. So a gap is made by creating a version
-and deleting it, a number that was passed can't be had any more, and a version that comes out with the wrong number has
-used one up. A server shows no deleted version; but whatever deletes one sets the model's time of change, as does what
-creates one.
+A restore gives versions their own numbers, gaps included. A server gives each number once, and counts on from the
+highest there ever was. So a gap is made by creating a version and deleting it, a number that was passed can't be had
+any more, and a version that comes out with the wrong number has used one up. A server shows no deleted version; but
+whatever deletes one sets the model's time of change, as does what creates one.
 
 `restore_tags.VERSION` says which number a version was made for, and `restore_tags.VERSIONS` on the model that a restore
 is making versions, so that what a killed one leaves in a gap is known and removed.
@@ -11,21 +11,115 @@ is making versions, so that what a killed one leaves in a gap is known and remov
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
+from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
-from mlmeta.schema import MODEL_VERSIONS, MODELS, ModelVersion, RegisteredModel
+from mlmeta.schema import MODEL_VERSIONS, MODELS, ModelVersion, RegisteredModel, Skipped
+from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import RestoreContext
+from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.model_sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
 from mlmeta.stores.api.name_rules import accepted, alias_obstacle
-from mlmeta.stores.api.paging import entities_of, name_filter
+from mlmeta.stores.api.paging import Search, entities_of, name_filter
 from mlmeta.stores.target import model_key, model_keys, version_key
 
+PROMPTS = "tag.`mlflow.prompt.is_prompt` = 'true'"
+PROMPT_VERSIONS = "tags.`mlflow.prompt.is_prompt` = 'true'"
 _PAGE = 1000
 MOST_FILLERS = 100
 """Most versions of a model that are created and deleted again to keep the numbers of others."""
+
+
+def read(connection: Connection, executor: Executor, jobs: int) -> Iterator[RegisteredModel | Skipped]:
+    """All registered models and prompts, by name, each with all its versions.
+
+    Args:
+        connection: to the store.
+        executor: for the versions of several models at once.
+        jobs: how many it reads at once.
+    """
+    if connection.kind == "files":
+        yield from FileStore(connection).registered_models()
+        return
+    skipped: list[Skipped] = []
+    entities = sorted(_entities(connection, skipped), key=lambda entity: str(entity.name))
+    for found in ordered_map(executor, partial(_with_versions, connection), entities, ahead=4 * jobs):
+        yield from found
+    yield from skipped
+
+
+def _entities(connection: Connection, skipped: list[Skipped]) -> Iterator[Any]:
+    # The registry's store is asked, for `MlflowClient` adds a filter (tag != 'true') of its own, which on
+    # servers that know no prompts drops every model without that tag.
+    seen: set[str] = set()
+    call = connection.registry.search_registered_models
+    for prompts in ("", PROMPTS):
+        search = _search(connection, MODELS.one, call, prompts, of_prompts=bool(prompts))
+        for entity in search:
+            if entity.name not in seen:
+                seen.add(entity.name)
+                yield entity
+        skipped += search.skipped
+        if skipped and not seen:  # the second search would only say the same
+            return
+
+
+def _search(
+    connection: Connection, kind: str, call: Callable[..., Any], text: str, *, of_prompts: bool, model: str = ""
+) -> Search:
+    return Search(
+        connection,
+        kind,
+        ask=partial(_ask, call, text, of_prompts),
+        key=lambda entity: (entity.name, getattr(entity, "version", "")),
+        lost=lambda place: f"{model}{place}{' (prompts)' if of_prompts else ''}",
+        size=_PAGE,
+    )
+
+
+def _ask(call: Callable[..., Any], text: str, of_prompts: bool, token: str | None, size: int) -> Any:
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.entities import PagedList
+
+    try:
+        return call(text or None, size, None, token)
+    except MlflowException as error:
+        if of_prompts and error.get_http_status_code() == HTTPStatus.BAD_REQUEST:
+            return PagedList([], None)  # a server that knows no filter by tags has no prompts
+        raise
+
+
+def _with_versions(connection: Connection, entity: Any) -> list[RegisteredModel | Skipped]:
+    """A model with its versions, and what of them can't be read; or why it is not to be had at all."""
+    found = connection.read_or_skip(MODELS.one, str(entity.name), partial(_complete, connection, entity), asks=True)
+    return [found] if isinstance(found, Skipped) else found
+
+
+def _complete(connection: Connection, entity: Any) -> list[RegisteredModel | Skipped]:
+    versions, skipped = _versions(connection, entity.name)
+    if skipped and not versions:
+        return [Skipped(kind=MODELS.one, id=entity.name, reason=skipped[0].reason)]
+    return [convert.registered_model(entity, tuple(versions)), *skipped]
+
+
+def _versions(connection: Connection, name: str) -> tuple[list[ModelVersion], list[Skipped]]:
+    found: dict[int, ModelVersion] = {}
+    skipped: list[Skipped] = []
+    call = connection.registry.search_model_versions
+    for prompts in ("", PROMPT_VERSIONS):
+        text = " AND ".join(filter(None, (name_filter(name), prompts)))
+        search = _search(connection, MODEL_VERSIONS.one, call, text, of_prompts=bool(prompts), model=f"{name}, ")
+        for version in (convert.model_version(entity) for entity in search if entity.name == name):
+            found.setdefault(version.version, version)
+        skipped += search.skipped
+    return list(found.values()), skipped
 
 
 def restore(context: RestoreContext, progress: Progress) -> None:
@@ -293,7 +387,7 @@ def _find(connection: Connection, name: str) -> Any:
 def _versions_of(connection: Connection, name: str) -> list[Any]:
     """All versions of a model or prompt in the target."""
     found: dict[str, Any] = {}
-    for prompts in ("", "tags.`mlflow.prompt.is_prompt` = 'true'"):
+    for prompts in ("", PROMPT_VERSIONS):
         condition = " AND ".join(filter(None, (name_filter(name), prompts)))
 
         def ask(token: str | None, condition: str = condition) -> Any:

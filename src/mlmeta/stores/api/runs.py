@@ -1,29 +1,143 @@
-"""Runs: first all are created, so that their new ids are known, then each is filled.
+"""Runs through the API: read in order and without gaps, each followed by its metric histories.
 
-A run carries the tag `restore_tags.SNAPSHOT` once it is complete, and not before. What a killed restore left
-half-filled is found by `restore_tags.SOURCE_RUN_ID` and filled again: the store keeps params, tags and metric points as
-sets, so nothing doubles.
+A restore first creates all, so that their new ids are known, then fills each. A run carries the tag
+`restore_tags.SNAPSHOT` once it is complete, and not before. What a killed restore left half-filled is found by
+`restore_tags.SOURCE_RUN_ID` and filled again: the store keeps params, tags and metric points as sets, so nothing
+doubles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.redaction import cut
-from mlmeta.schema import RUNS, DatasetInput, Run
+from mlmeta.schema import (
+    RUNS,
+    DatasetInput,
+    Run,
+    Skipped,
+)
 from mlmeta.snapshot.reader import RunHistories, RunLines
+from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags
+from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import Extent, Refusing, RestoreContext, TargetRun
+from mlmeta.stores.api.file_store import FileStore
+from mlmeta.stores.api.histories import BULK_RUNS, Asked, HistoryReader, RunToRead
 from mlmeta.stores.api.log_batch import LogBatch, log, may_be_refused, sift
+from mlmeta.stores.api.paging import Search, Sieve
+from mlmeta.stores.source import SourceItem
 from mlmeta.stores.target import Refusal, deleted_in_target
 
+_PAGE = 1000
+_EXPERIMENTS_AHEAD = 4
+_GROUPS_AHEAD = 3
+_GROUP_POINTS = 250_000
+_GROUP_RUNS = 1_000
 _KIND = RUNS.one
 _TRIED_AGAIN = 100
 """Most runs that are kept in memory for a second try."""
+
+
+class RunReader:
+    """All runs of some experiments, deleted ones included, each followed by its metric histories.
+
+    Args:
+        connection: to the store.
+        histories: reads those.
+        threads: for the searches.
+    """
+
+    def __init__(self, connection: Connection, histories: HistoryReader, threads: Executor) -> None:
+        self._connection = connection
+        self._histories = histories
+        self._threads = threads
+        self._sieve = Sieve(connection, RUNS, RUNS.one, convert.run)
+
+    def read(self, experiment_ids: Iterable[str]) -> Iterator[SourceItem]:
+        """The runs, experiment after experiment.
+
+        The first page of several experiments is asked for ahead: most are small, and waiting adds up.
+
+        Raises:
+            ConnectionFailedError: the server is gone.
+        """
+        begun: deque[Iterator[SourceItem]] = deque()
+        for experiment_id in experiment_ids:
+            begun.append(self._begin(experiment_id))
+            if len(begun) > _EXPERIMENTS_AHEAD:
+                yield from begun.popleft()
+        while begun:
+            yield from begun.popleft()
+
+    def _begin(self, experiment_id: str) -> Iterator[SourceItem]:
+        if self._connection.kind == "files":
+            return self._with_histories(FileStore(self._connection).runs(experiment_id), [])
+        search = Search(
+            self._connection,
+            RUNS.one,
+            ask=partial(_ask, self._connection, experiment_id),
+            key=lambda entity: entity.info.run_id,
+            lost=lambda place: f"experiment {experiment_id}, {place}",
+            size=_PAGE,
+        )
+        found = self._sieve.sift(search.ahead(self._threads), experiment_id)
+        return self._with_histories(found, search.skipped)
+
+    def _with_histories(self, items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[SourceItem]:
+        waiting: deque[tuple[list[RunToRead], Asked]] = deque()
+        for group in _groups(map(self._histories.to_read, _runs(items, skipped))):
+            waiting.append((group, self._histories.begin(group)))
+            if len(waiting) > _GROUPS_AHEAD:
+                yield from self._histories.finish(*waiting.popleft())
+        while waiting:
+            yield from self._histories.finish(*waiting.popleft())
+        yield from skipped
+
+
+def _ask(connection: Connection, experiment_id: str, token: str | None, size: int) -> Any:
+    from mlflow.entities import ViewType
+
+    return connection.client.search_runs(
+        [experiment_id],
+        run_view_type=ViewType.ALL,
+        max_results=size,
+        order_by=["attributes.start_time ASC"],
+        page_token=token,
+    )
+
+
+def _runs(items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[Run]:
+    """The runs; all else goes into `skipped`."""
+    for item in items:
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        else:
+            yield item
+
+
+def _groups(runs: Iterable[RunToRead]) -> Iterator[list[RunToRead]]:
+    """Runs in groups that fit one round of requests, and memory."""
+    group: list[RunToRead] = []
+    asked = points = 0
+    for run in runs:
+        more = sum(run.expected.values())
+        is_round = more > 0 and (asked == BULK_RUNS or points + more > _GROUP_POINTS)
+        if group and (is_round or len(group) == _GROUP_RUNS):
+            yield group
+            group, asked, points = [], 0, 0
+        group.append(run)
+        if more:
+            asked, points = asked + 1, points + more
+    if group:
+        yield group
 
 
 class Fate(Enum):

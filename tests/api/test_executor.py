@@ -24,9 +24,9 @@ from mlmeta import backup, errors
 from mlmeta.errors import ClusterError, MlmetaError, UsageError
 from mlmeta.stores.api import dask
 from mlmeta.stores.api.histories import BULK
+from tests.builders.stores import add_history
 from tests.support.cli import Cli, Running
 from tests.support.databases import Databases, load
-from tests.support.points import add_history
 from tests.support.proxy import Request, proxy
 from tests.support.reading import data_files
 from tests.support.server import Server, free_port

@@ -22,8 +22,8 @@ from mlmeta import backup, open_snapshot
 from mlmeta.schema import METRICS, Point
 from mlmeta.stores.api.histories import BULK
 from mlmeta.stores.api.pace import Pace, _pause
+from tests.builders.stores import add_history
 from tests.support.examples import examples
-from tests.support.points import add_history
 from tests.support.proxy import Request, proxy
 from tests.support.reading import data_files
 from tests.support.server import Server

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from mlmeta import backup, restore
 from tests.benchmarks.generate import SIZES, write
-from tests.support.changes import change_store
+from tests.builders.changes import change_store
 from tests.support.cli import Cli
 from tests.support.databases import load
 from tests.support.proxy import Proxy, proxy

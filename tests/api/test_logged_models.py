@@ -13,8 +13,8 @@ from mlflow.entities import LoggedModel as Entity
 from mlmeta import backup, open_snapshot, restore
 from mlmeta.errors import ExitCode
 from mlmeta.schema import LOGGED_MODELS, MODELS
+from tests.builders.stores import add_logged_models
 from tests.support.databases import Databases
-from tests.support.logged_models import add_logged_models
 from tests.support.proxy import Request, proxy
 from tests.support.reading import data_files
 from tests.support.server import Server

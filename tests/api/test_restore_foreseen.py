@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from mlmeta import backup, restore
-from tests.support import snapshots as made
+from tests.builders import snapshots as made
 from tests.support.cli import Cli
 from tests.support.databases import Databases
 from tests.support.plain import plain

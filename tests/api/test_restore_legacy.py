@@ -8,7 +8,8 @@ import pytest
 
 from mlmeta import restore
 from mlmeta.errors import DamagedSnapshotError
-from tests.support import damage, legacy
+from tests.builders import legacy
+from tests.support import damage
 from tests.support.databases import Databases
 from tests.support.plain import plain, rows
 from tests.support.server import Server

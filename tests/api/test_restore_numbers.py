@@ -12,7 +12,7 @@ from mlmeta.commands.restore import RestoreResult
 from mlmeta.errors import MlmetaError
 from mlmeta.schema import Record
 from mlmeta.stores.api.registered_models import MOST_FILLERS
-from tests.support import snapshots as made
+from tests.builders import snapshots as made
 from tests.support.databases import change, load
 from tests.support.plain import plain, rows
 from tests.support.proxy import LOST, Request, proxy

@@ -9,7 +9,7 @@ import pytest
 from mlmeta import restore
 from mlmeta.commands.restore import RestoreResult
 from mlmeta.schema import Dataset, DatasetInput, LatestMetric, LoggedModel, LoggedModelMetric, MetricHistory, Record
-from tests.support import snapshots as made
+from tests.builders import snapshots as made
 from tests.support.plain import plain, rows
 from tests.support.server import Server
 

@@ -11,8 +11,8 @@ from mlflow.entities import ViewType
 
 from mlmeta import Selection, backup, restore
 from mlmeta.commands.restore import RestoreResult
+from tests.builders.stores import add_logged_models
 from tests.support.databases import Databases, change
-from tests.support.logged_models import add_logged_models
 from tests.support.plain import plain, rows
 from tests.support.server import Server
 

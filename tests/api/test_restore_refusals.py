@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlmeta import restore
 from mlmeta.commands.restore import RestoreResult
 from mlmeta.schema import LatestMetric, Record
-from tests.support import snapshots as made
+from tests.builders import snapshots as made
 from tests.support.plain import plain
 from tests.support.server import Server
 

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlmeta import restore
 from mlmeta.errors import MlmetaError
 from mlmeta.schema import LatestMetric, Record
-from tests.support import snapshots as made
+from tests.builders import snapshots as made
 from tests.support.cli import Cli, Running
 from tests.support.databases import Databases, change, load
 from tests.support.plain import plain

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlmeta import restore
-from tests.support import snapshots as made
+from tests.builders import snapshots as made
 from tests.support.server import Server
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import Phase, given
 
 from mlmeta import backup, restore
+from tests.builders.planned import PlannedStore, make, stores
 from tests.support.databases import Databases
 from tests.support.examples import examples
 from tests.support.plain import plain, rows
 from tests.support.reading import data_files
-from tests.support.stores import PlannedStore, make, stores
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

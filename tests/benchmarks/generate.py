@@ -17,10 +17,9 @@ from mlmeta.schema import (
     Record,
     RegisteredModel,
     Run,
-    Summary,
 )
-from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import open_storage
+from tests.builders.snapshots import commit
 
 _START = 1_700_000_000_000
 _RUNS_PER_EXPERIMENT = 500
@@ -123,11 +122,9 @@ def _model(number: int) -> RegisteredModel:
 def write(size: Size, folder: Path) -> str:
     """Write the snapshot, and return its timestamp."""
     started = datetime(2026, 1, 1, tzinfo=timezone.utc)
-    with SnapshotWriter([open_storage(str(folder))], started) as writer:
-        for record in records(size):
-            writer.add(record)
-        blank = Summary(backup_timestamp="", backup_date="", mlflow_uri="benchmark", stats={}, files={}, note="made up")
-        return writer.commit(blank).summary.backup_timestamp
+    storage = open_storage(str(folder))
+    committed = commit(storage, records(size), at=started, mlflow_uri="benchmark", note="made up")
+    return committed.summary.backup_timestamp
 
 
 if __name__ == "__main__":

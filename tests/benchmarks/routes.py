@@ -14,13 +14,12 @@ from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
 
-from mlmeta.schema import Experiment, Summary
-from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import open_storage
 from tests.benchmarks.generate import SIZES, write
 from tests.benchmarks.live import writing
 from tests.benchmarks.measure import PYTHON, Command, floor, measure, mlmeta, once, report, tell
 from tests.benchmarks.postgres import Postgres, postgres
+from tests.builders.snapshots import commit, experiment
 from tests.support.server import Server, server
 
 _QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # five more processes, which no route needs
@@ -307,10 +306,7 @@ def start(bench: Bench) -> None:
 
 
 def _tiny(folder: Path, moment: datetime) -> None:
-    blank = Summary(backup_timestamp="", backup_date="", mlflow_uri="benchmark", stats={}, files={}, note="tiny")
-    with SnapshotWriter([open_storage(str(folder))], moment) as writer:
-        writer.add(Experiment(experiment_id="0", name="Default"))
-        writer.commit(blank)
+    commit(open_storage(str(folder)), [experiment("0", "Default")], at=moment, mlflow_uri="benchmark", note="tiny")
 
 
 def size(bench: Bench) -> None:

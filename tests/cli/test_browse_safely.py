@@ -17,7 +17,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from tests.support import snapshots as made
+from tests.builders import snapshots as made
 from tests.support.databases import Databases
 from tests.support.proxy import static_server
 from tests.support.server import free_port

@@ -12,10 +12,11 @@ import pytest
 from mlflow import MlflowClient
 
 from mlmeta import backup, diff, restore
-from tests.support import damage, legacy
+from tests.builders import legacy
+from tests.builders.stores import add_logged_models
+from tests.support import damage
 from tests.support.cli import Cli
 from tests.support.databases import Databases, change
-from tests.support.logged_models import add_logged_models
 from tests.support.server import Server
 
 

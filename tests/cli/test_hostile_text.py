@@ -10,7 +10,7 @@ import pytest
 from mlmeta.cli.visible import all_visible, visible
 from mlmeta.commands.result import Issue
 from mlmeta.schema import LatestMetric, Skipped
-from tests.support import snapshots as made
+from tests.builders import snapshots as made
 from tests.support.cli import Cli
 from tests.support.terminal import on_terminal
 

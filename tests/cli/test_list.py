@@ -13,7 +13,8 @@ from rich.console import Console, RenderableType
 from mlmeta.cli import text
 from mlmeta.cli.views import listing
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState
-from tests.support import damage, legacy
+from tests.builders import legacy
+from tests.support import damage
 from tests.support.cli import Cli
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import legacy
+from tests.builders import legacy
 from tests.support.cli import Cli
 from tests.support.databases import Databases
 

@@ -18,6 +18,7 @@ from mlmeta.schema import Summary
 from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import LocalStorage, Storage
+from tests.builders.snapshots import summary
 from tests.support.cli import Cli
 from tests.support.databases import Databases
 
@@ -152,14 +153,7 @@ def test_an_empty_store_is_no_error_but_prunes_nothing(cli: Cli, store: Path, da
     ],
 )
 def test_what_counts_as_shrunken(tmp_path: Path, now: dict[str, int], limit: int, expected: str) -> None:
-    before = Summary(
-        backup_timestamp="20250101_000000",
-        backup_date="",
-        mlflow_uri="http://a",
-        stats={"experiments": 4, "runs": 10, "models": 2},
-        files={},
-        note="",
-    )
+    before = summary(backup_timestamp="20250101_000000", stats={"experiments": 4, "runs": 10, "models": 2})
     place = LocalStorage(tmp_path)
     assert shrunken(now, [Before(place, None), Before(place, before)], limit) == expected
     assert shrunken(now, [Before(place, None)], limit) == ""

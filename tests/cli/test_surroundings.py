@@ -58,7 +58,7 @@ def test_who_can_not_listen_does_not_stop_the_work(source: str, cli: Cli, redire
 
 @pytest.mark.parametrize("words", ["show", f"show --run {'a' * 32}", "show --json", "list"])
 def test_an_encoding_of_few_letters(cli: Cli, words: str) -> None:
-    from tests.support import snapshots as made
+    from tests.builders import snapshots as made
 
     made.write(cli.folder / "backups", [made.experiment(name="größe 東京"), made.run(run_name="läuft")])
     plain = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import snapshots as made
+from tests.builders import snapshots as made
 from tests.support.cli import Cli
 from tests.support.databases import Databases
 from tests.support.plain import rows

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.stores import add_logged_models
 from tests.support.cli import Cli, Finished
 from tests.support.databases import Databases
 from tests.support.hostile_server import Asked, hostile_server
-from tests.support.logged_models import add_logged_models
 from tests.support.proxy import Request, proxy, static_server
 from tests.support.server import Server
 

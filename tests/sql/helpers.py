@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sqlite3
 import threading
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,10 @@ from mlflow.entities import (
 )
 
 from mlmeta.progress import Silent
-from mlmeta.schema import Record, Selection, Skipped, Summary
-from mlmeta.snapshot.reader import Snapshot, open_snapshot
-from mlmeta.snapshot.writer import SnapshotWriter
-from mlmeta.storage.local import LocalStorage
+from mlmeta.schema import Record, Selection, Skipped
+from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql.exporter import SqlSource
+from tests.builders.snapshots import snapshot_of
 
 ALL = Selection()
 QUIET = Silent()
@@ -36,17 +34,6 @@ QUIET = Silent()
 
 def records_of(uri: str, selection: Selection = ALL) -> list[Record | Skipped]:
     return list(SqlSource(uri).read(selection, QUIET))
-
-
-def snapshot_of(records: list[Any], folder: Path) -> Snapshot:
-    """A snapshot with these records."""
-    storage = LocalStorage(folder)
-    blank = Summary(backup_timestamp="", backup_date="", mlflow_uri="", stats={}, files={}, note="")
-    with SnapshotWriter([storage], datetime.now(timezone.utc)) as writer:
-        for record in records:
-            writer.add(record)
-        committed = writer.commit(blank)
-    return open_snapshot(storage, committed.summary.backup_timestamp)
 
 
 def backup(uri: str, folder: Path, selection: Selection = ALL) -> Snapshot:

@@ -30,7 +30,8 @@ from mlmeta.schema import (
     to_records,
 )
 from mlmeta.stores.sql.restorer import SqlTarget
-from tests.sql.helpers import ALL, QUIET, backup, lines, records_of, snapshot_of
+from tests.builders.snapshots import snapshot_of
+from tests.sql.helpers import ALL, QUIET, backup, lines, records_of
 from tests.support.examples import examples
 
 INT64 = st.integers(-(2**63), 2**63 - 1)

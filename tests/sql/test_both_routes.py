@@ -13,8 +13,8 @@ from mlmeta.schema import Record, RegisteredModel, Run
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.exporter import ApiSource
 from mlmeta.stores.source import UNSHOWN_BY_API
+from tests.builders.stores import add_logged_models
 from tests.sql.helpers import ALL, QUIET, records_of
-from tests.support.logged_models import add_logged_models
 from tests.support.reading import data_files
 from tests.support.server import Server
 from tests.support.server import server as running

@@ -14,7 +14,8 @@ import pytest
 from mlmeta.errors import ConnectionFailedError
 from mlmeta.schema import Skipped
 from mlmeta.stores.sql.sqlite import _problems
-from tests.sql.helpers import digests, records_of, snapshot_of
+from tests.builders.snapshots import snapshot_of
+from tests.sql.helpers import digests, records_of
 from tests.support.cli import Cli
 from tests.support.databases import change
 

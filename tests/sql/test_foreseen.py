@@ -13,7 +13,7 @@ from mlmeta import restore
 from mlmeta.commands.restore import RestoreResult
 from mlmeta.errors import MlmetaError
 from mlmeta.schema import Dataset, DatasetInput, LoggedModel, LoggedModelMetric, Record
-from tests.support import snapshots as made
+from tests.builders import snapshots as made
 
 GOOD, ODD = "a" * 32, "b" * 32
 

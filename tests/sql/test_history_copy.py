@@ -22,7 +22,8 @@ from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import make_schema
 from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.sql.tables import COLUMNS
-from tests.sql.helpers import ALL, QUIET, backup, digests, snapshot_of, tables
+from tests.builders.snapshots import snapshot_of
+from tests.sql.helpers import ALL, QUIET, backup, digests, tables
 from tests.support.examples import examples
 
 _INTEGERS = st.integers(-(2**63), 2**63 - 1)

@@ -16,9 +16,10 @@ from mlmeta import backup, restore
 from mlmeta.schema import Record
 from mlmeta.stores.sql.restorer import SqlTarget
 from tests.benchmarks.generate import SIZES, write
-from tests.sql.helpers import ALL, QUIET, snapshot_of
+from tests.builders.changes import change_store
+from tests.builders.snapshots import snapshot_of
+from tests.sql.helpers import ALL, QUIET
 from tests.sql.test_any_store import stores
-from tests.support.changes import change_store
 from tests.support.examples import examples
 from tests.support.reading import data_files, summary
 

@@ -17,7 +17,8 @@ from mlmeta.stores.sql import parallel_reads
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.verification import compare
-from tests.sql.helpers import ALL, QUIET, backup, digests, snapshot_of
+from tests.builders.snapshots import snapshot_of
+from tests.sql.helpers import ALL, QUIET, backup, digests
 
 RUNS = 1_300
 

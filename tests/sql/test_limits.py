@@ -13,21 +13,16 @@ from mlmeta.errors import ExitCode, RestoreError
 from mlmeta.schema import (
     Dataset,
     DatasetInput,
-    Experiment,
     LatestMetric,
-    LoggedModel,
     LoggedModelMetric,
-    MetricHistory,
-    ModelVersion,
-    RegisteredModel,
-    Run,
 )
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import ensure_schema
 from mlmeta.stores.target import RestoreOptions
-from tests.sql.helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
+from tests.builders.snapshots import experiment, history, logged_model, model, run, snapshot_of, version
+from tests.sql.helpers import ALL, QUIET, backup, digests, records_of
 
 GOOD, ODD = "a" * 32, "b" * 32
 LONG = "é" * 9_000
@@ -37,35 +32,6 @@ WORDS = ("tags", "params")
 
 Name = tuple[str, str, str]
 """Kind, id and field of something that is left out."""
-
-
-def experiment(number: int, name: str, **fields: Any) -> Experiment:
-    defaults = {"artifact_location": "s3://b", "lifecycle_stage": "active", "creation_time": 1, "last_update_time": 1}
-    return Experiment(experiment_id=str(number), name=name, **defaults, **fields)
-
-
-def run(run_id: str, experiment_id: str = "1", **fields: Any) -> Run:
-    defaults = {"user_id": "u", "status": "FINISHED", "start_time": 1, "end_time": 2, "artifact_uri": "s3://b/a"}
-    return Run(run_id=run_id, experiment_id=experiment_id, **{**defaults, **fields})
-
-
-def version(number: int, **fields: Any) -> ModelVersion:
-    defaults = {"creation_timestamp": 1, "current_stage": "None", "source": "s3://b/m", "status": "READY"}
-    return ModelVersion(version=number, **{**defaults, **fields})
-
-
-def model(name: str, **fields: Any) -> RegisteredModel:
-    return RegisteredModel(name=name, creation_timestamp=1, last_updated_timestamp=1, **fields)
-
-
-def logged_model(model_id: str, **fields: Any) -> LoggedModel:
-    defaults = {"name": "n", "artifact_location": "s3://b/l", "status": "READY", "lifecycle_stage": "active"}
-    times = {"creation_timestamp": 1, "last_updated_timestamp": 1}
-    return LoggedModel(model_id=model_id, experiment_id="1", **{**defaults, **times, **fields})
-
-
-def history(key: str) -> MetricHistory:
-    return MetricHistory(run_id=ODD, key=key, step=[0, 1], timestamp=[1, 1], value=[0.5, 1.0])
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +54,16 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
             metrics={LONG_KEY: POINT, "fine": POINT},
             dataset_inputs=inputs,
         ),
-        history("fine"),
-        history(LONG_KEY),
+        history("fine", run_id=ODD),
+        history(LONG_KEY, run_id=ODD),
         run("c" * 32, run_name="n" * 251),
         run("e" * 32, experiment_id="2"),
         logged_model("m-1", params={LONG_KEY: "x"}, tags={LONG_KEY: "x"}, metrics=[point]),
         logged_model("m-2", metrics=[point.model_copy(update={"key": "k" * 501})]),
         logged_model("m-3", model_type="t" * 501),
-        model("d" * 300),
+        model(name="d" * 300),
         model(
-            "m",
+            name="m",
             tags={"long": LONG},
             aliases={"best": 1, "a" * 300: 1, "last": 2**31},
             versions=[version(1, tags={LONG_KEY: "x"}), version(2, source="s" * 501), version(2**31)],
@@ -162,7 +128,7 @@ def test_sqlite_holds_all_of_it(tmp_path: Path) -> None:
     records = [
         experiment(1, "e\0", tags={"t\0": "\0"}),
         run(GOOD, tags={"long": LONG, LONG_KEY: "x"}, params={"p\0": "\0"}, metrics={"m\0": POINT}, run_name="n" * 300),
-        model("m", versions=[version(2**31, source="s" * 600)]),
+        model(name="m", versions=[version(2**31, source="s" * 600)]),
     ]
     first = snapshot_of(records, tmp_path / "a")
     SqlTarget(f"sqlite:///{tmp_path}/new.db").restore(first, ALL, QUIET)
@@ -178,9 +144,9 @@ NULS = {
     "metric": (("run", ODD, "metrics[k\0]"), run(ODD, metrics={"k\0": POINT})),
     "run": (("run", ODD, ""), run(ODD, run_name="\0")),
     "logged model": (("logged model", "m-1", "params[k]"), logged_model("m-1", params={"k": "\0"})),
-    "description": (("registered model", "m", ""), model("m", description="\0")),
-    "version": (("model version", "m version 1", ""), model("m", versions=[version(1, description="\0")])),
-    "alias": (("alias", "m@a\0", "aliases[a\0]"), model("m", versions=[version(1)], aliases={"a\0": 1})),
+    "description": (("registered model", "m", ""), model(name="m", description="\0")),
+    "version": (("model version", "m version 1", ""), model(name="m", versions=[version(1, description="\0")])),
+    "alias": (("alias", "m@a\0", "aliases[a\0]"), model(name="m", versions=[version(1)], aliases={"a\0": 1})),
 }
 
 
@@ -206,7 +172,7 @@ def _snapshot_with(record: Any, folder: Path) -> Snapshot:
 
 
 def test_mysql_holds_nul_characters(mysql: Callable[..., str], tmp_path: Path) -> None:
-    records = [experiment(1, "e\0"), run(ODD, tags={"k\0": "\0"}, metrics={"m\0": POINT}), model("m\0")]
+    records = [experiment(1, "e\0"), run(ODD, tags={"k\0": "\0"}, metrics={"m\0": POINT}), model(name="m\0")]
     first = snapshot_of(records, tmp_path / "a")
     uri = mysql()
     SqlTarget(uri).restore(first, ALL, QUIET)
@@ -251,7 +217,7 @@ def test_keys_that_a_collation_calls_equal(collation: str, mysql: Callable[..., 
         run(ODD, tags=keys, params=keys, metrics=dict.fromkeys(keys, POINT)),
         *map(history, sorted(keys)),
         logged_model("m-1", tags=keys, params=keys),
-        model("m", tags=keys, versions=[version(1, tags=keys)], aliases=dict.fromkeys(keys, 1)),
+        model(name="m", tags=keys, versions=[version(1, tags=keys)], aliases=dict.fromkeys(keys, 1)),
     ]
     uri = mysql(collation)
     snapshot = snapshot_of(records, tmp_path / "a")
@@ -291,9 +257,9 @@ def test_datasets_and_metrics_of_models_that_a_collation_calls_equal(mysql: Call
 
 def test_names_that_a_collation_calls_equal(mysql: Callable[..., str], tmp_path: Path) -> None:
     uri = mysql("utf8mb4_general_ci")
-    SqlTarget(uri).restore(snapshot_of([experiment(7, "Théirs"), model("Théirs")], tmp_path / "there"), ALL, QUIET)
+    SqlTarget(uri).restore(snapshot_of([experiment(7, "Théirs"), model(name="Théirs")], tmp_path / "there"), ALL, QUIET)
     records = [experiment(1, "ours"), experiment(2, "Ours"), experiment(3, "theirs"), run(GOOD), run(ODD, "2")]
-    models = [model(name, versions=[version(1)]) for name in ("Ours", "ours", "theirs")]
+    models = [model(name=name, versions=[version(1)]) for name in ("Ours", "ours", "theirs")]
     snapshot = snapshot_of([*records, *models], tmp_path / "a")
     plan = SqlTarget(uri).plan(snapshot, ALL, QUIET)
     expected = {("experiment", "2"), ("experiment", "3"), ("runs", "of experiment 2"), ("model", "ours")}

@@ -23,7 +23,8 @@ from mlmeta.stores.sql import database, sqlite, sqlite_copy
 from mlmeta.stores.sql.database import Database
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
-from tests.sql.helpers import ALL, QUIET, backup, digests, records_of, snapshot_of
+from tests.builders.snapshots import snapshot_of
+from tests.sql.helpers import ALL, QUIET, backup, digests, records_of
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.exporter import ApiSource
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.target import RestoreOptions
-from tests.sql.helpers import ALL, QUIET, backup, digests, lines, records_of, snapshot_of
-from tests.support.logged_models import add_logged_models
+from tests.builders.snapshots import snapshot_of
+from tests.builders.stores import add_logged_models
+from tests.sql.helpers import ALL, QUIET, backup, digests, lines, records_of
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from mlmeta.stores.opening import open_snapshot
-from tests.sql.helpers import digests, records_of, snapshot_of
+from tests.builders.snapshots import snapshot_of
+from tests.sql.helpers import digests, records_of
 
 _MOUNT = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
 

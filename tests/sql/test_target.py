@@ -29,7 +29,8 @@ from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import create_schema, make_schema
 from mlmeta.stores.sql.writing import writing
 from mlmeta.stores.target import RestoreOptions
-from tests.sql.helpers import ALL, QUIET, backup, digests, dump, lines, records_of, snapshot_of, tables
+from tests.builders.snapshots import snapshot_of
+from tests.sql.helpers import ALL, QUIET, backup, digests, dump, lines, records_of, tables
 
 
 @pytest.fixture

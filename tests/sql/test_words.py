@@ -25,8 +25,8 @@ from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.errors import translate
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.schema import ensure_schema
-from tests.sql.helpers import ALL, QUIET, backup, records_of, snapshot_of
-from tests.sql.test_limits import experiment, run
+from tests.builders.snapshots import experiment, run, snapshot_of
+from tests.sql.helpers import ALL, QUIET, backup, records_of
 
 SAID: dict[str, tuple[type[MlmetaError], str]] = {
     'FATAL: password authentication failed for user "x"': (AuthenticationError, "user and password"),

@@ -18,26 +18,21 @@ from mlmeta.commands.list import list_snapshots
 from mlmeta.commands.prune import PruneResult, prune
 from mlmeta.commands.restore import restore
 from mlmeta.errors import SnapshotNotFoundError
-from mlmeta.schema import Experiment, Record, Summary
+from mlmeta.schema import Experiment, Record
 from mlmeta.snapshot.layout import timestamp_of
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.retention import Rules
-from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import LocalStorage, Storage, StoredFile, open_storage
 from mlmeta.storage.gcs import GcsStorage
+from tests.builders.snapshots import RECORDS, commit
 from tests.support.databases import Databases
-from tests.support.stored import RECORDS
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 def snapshot(storage: Storage, age: timedelta, records: tuple[Record, ...] = RECORDS, source: str = "http://a") -> str:
-    blank = Summary(backup_timestamp="", backup_date="", mlflow_uri=source, stats={}, files={}, note="")
-    with SnapshotWriter([storage], NOW - age) as writer:
-        for record in records:
-            writer.add(record)
-        return writer.commit(blank).summary.backup_timestamp
+    return commit(storage, records, at=NOW - age, mlflow_uri=source).summary.backup_timestamp
 
 
 def kept(result: PruneResult) -> set[str]:

@@ -21,13 +21,14 @@ from mlmeta.snapshot import copying
 from mlmeta.snapshot.catalog import SnapshotState, file_sets
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.storage import LocalStorage, Storage
+from tests.builders import legacy
+from tests.builders.snapshots import RECORDS, STAMP, commit
 from tests.storage.conftest import Ground
 from tests.storage.faulty import Direct, New
 from tests.storage.test_errors import no_file_beyond
-from tests.support import legacy
 from tests.support.cli import Cli
 from tests.support.fault_proxy import Plan
-from tests.support.stored import RECORDS, STAMP, assert_whole, listed, names, publish, read, write_snapshot
+from tests.support.stored import assert_whole, listed, names, publish, read
 
 OTHER: tuple[Record, ...] = (Experiment(experiment_id="0", name="other"),)
 
@@ -51,8 +52,8 @@ def test_a_refused_copy_changes_nothing(
     ground: Ground, tmp_path: Path, records: tuple[Record, ...], here: bool, there: bool
 ) -> None:
     origin, target = LocalStorage(tmp_path / "origin"), ground.open()
-    write_snapshot(origin, compress=here)
-    write_snapshot(target, records, compress=there)
+    commit(origin, compress=here)
+    commit(target, records, compress=there)
     before = contents(target)
     if (here, records) == (there, RECORDS):
         assert copy([STAMP], origin.location, target.location).snapshots[0].size == 0
@@ -66,7 +67,7 @@ def test_a_refused_copy_changes_nothing(
 
 @pytest.mark.parametrize("theirs", ["experiments_{}.json.gz", "runs_{}.json.gz"])
 def test_a_backup_that_still_runs_has_its_timestamp(ground: Ground, tmp_path: Path, theirs: str) -> None:
-    write_snapshot(LocalStorage(tmp_path))
+    commit(LocalStorage(tmp_path))
     publish(ground.open(), theirs.format(STAMP), b"half")
     with pytest.raises(StorageError, match="share a timestamp"):
         copy([STAMP], str(tmp_path), ground.location)
@@ -75,7 +76,7 @@ def test_a_backup_that_still_runs_has_its_timestamp(ground: Ground, tmp_path: Pa
 
 def test_a_copy_heals_the_other_one(ground: Ground, tmp_path: Path) -> None:
     origin, target = LocalStorage(tmp_path / "origin"), ground.open()
-    write_snapshot(origin)
+    commit(origin)
     copy([STAMP], origin.location, target.location)
     target.remove(f"runs_{STAMP}.json")
     assert copy([STAMP], origin.location, target.location).snapshots[0].size > 0
@@ -84,7 +85,7 @@ def test_a_copy_heals_the_other_one(ground: Ground, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["experiments", "runs", "metrics", "models"])
 def test_what_lacks_a_file_is_not_copied(ground: Ground, tmp_path: Path, kind: str) -> None:
-    write_snapshot(ground.open())
+    commit(ground.open())
     ground.open().remove(f"{kind}_{STAMP}.json")
     with pytest.raises(ObjectMissingError) as caught:
         copy([STAMP], ground.location, str(tmp_path / "there"))
@@ -94,7 +95,7 @@ def test_what_lacks_a_file_is_not_copied(ground: Ground, tmp_path: Path, kind: s
 
 def test_a_summary_that_changes_on_the_way_is_not_copied(tmp_path: Path) -> None:
     origin, target = LocalStorage(tmp_path / "here"), LocalStorage(tmp_path / "there")
-    write_snapshot(origin)
+    commit(origin)
     snapshot, (files,) = open_snapshot(origin), file_sets(origin)
     path = origin.folder / f"backup_summary_{STAMP}.json"
     path.write_bytes(path.read_bytes().replace(b"http://a", b"http://b"))
@@ -106,7 +107,7 @@ def test_a_summary_that_changes_on_the_way_is_not_copied(tmp_path: Path) -> None
 class TestMissing:
     def test_what_can_not_be_copied_is_named(self, ground: Ground, tmp_path: Path) -> None:
         for _ in range(3):
-            write_snapshot(ground.open())
+            commit(ground.open())
         ground.open().remove("runs_20250815_232929.json")
         result = copy([], ground.location, str(tmp_path), missing=True)
         assert [copied.timestamp for copied in result.snapshots] == [STAMP, "20250815_232930"]
@@ -117,7 +118,7 @@ class TestMissing:
         assert result.exit_code == ExitCode.INCOMPLETE
 
     def test_leftovers_are_nothing_that_is_missing(self, ground: Ground, tmp_path: Path) -> None:
-        write_snapshot(ground.open())
+        commit(ground.open())
         publish(ground.open(), "runs_20250303_000000.json", b"[\n]\n")
         result = copy([], ground.location, str(tmp_path), missing=True)
         assert (len(result.snapshots), result.issues, result.exit_code) == (1, (), ExitCode.DONE)
@@ -125,7 +126,7 @@ class TestMissing:
     def test_many_snapshots_take_two_lists(self, faults: Plan, new: New, direct: Direct) -> None:
         here, there = new(), new()
         for _ in range(5):
-            write_snapshot(direct(here))
+            commit(direct(here))
         faults.heal()
         assert len(copy([], here, there, missing=True).snapshots) == 5
         assert len([r for r in faults.requests if r.method == "GET" and "/o?" in r.path]) == 2
@@ -133,7 +134,7 @@ class TestMissing:
     def test_on_the_command_line(self, cli: Cli) -> None:
         origin = LocalStorage(cli.folder / "backups")
         for _ in range(2):
-            write_snapshot(origin)
+            commit(origin)
         origin.remove(f"models_{STAMP}.json")
         done = cli("copy", "--missing", "--to", "there", "--json").ended(3).document
         assert done["status"] == "partial"
@@ -163,7 +164,7 @@ def test_snapshots_of_the_older_script(ground: Ground, tmp_path: Path, nested: b
 def test_a_full_disk_at_every_size(ground: Ground, tmp_path: Path) -> None:
     """A snapshot's files have 14 to some 1600 bytes. With a bucket, the folder for temporary files is what is full."""
     origin = LocalStorage(tmp_path / "origin")
-    write_snapshot(origin)
+    commit(origin)
     failed = 0
     for size in (*range(0, 400, 40), *range(400, 2000, 200)):
         with no_file_beyond(size):

@@ -13,7 +13,8 @@ from mlmeta.schema import Experiment, Record, Run
 from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.storage import LocalStorage
-from tests.support.stored import STAMP, listed, write_snapshot
+from tests.builders.snapshots import STAMP, commit
+from tests.support.stored import listed
 
 KINDS = ("experiments", "runs", "metrics", "models", "backup_summary")
 DATA = KINDS[:-1]
@@ -24,7 +25,7 @@ RUN = Run(run_id="r1", experiment_id="0", status="FINISHED", start_time=1)
 @pytest.fixture(params=[False, True], ids=["plain", "compressed"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder with a snapshot."""
-    write_snapshot(LocalStorage(tmp_path), compress=request.param)
+    commit(LocalStorage(tmp_path), compress=request.param)
     return tmp_path
 
 
@@ -94,7 +95,7 @@ def test_a_missing_file_is_named(folder: Path, kind: str) -> None:
     ],
 )
 def test_a_run_without_its_experiment(tmp_path: Path, records: tuple[Record, ...], expected: str) -> None:
-    write_snapshot(LocalStorage(tmp_path), records)
+    commit(LocalStorage(tmp_path), records)
     (problem,) = verify_snapshot(open_snapshot(str(tmp_path)))
     assert problem.file == f"runs_{STAMP}.json"
     assert expected in problem.message

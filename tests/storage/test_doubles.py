@@ -8,14 +8,15 @@ from mlmeta import prune, verify
 from mlmeta.errors import ExitCode
 from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.retention import Rules
+from tests.builders.snapshots import STAMP, commit
 from tests.storage.conftest import Ground
-from tests.support.stored import STAMP, assert_whole, listed, names, read, write_snapshot
+from tests.support.stored import assert_whole, listed, names, read
 
 
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("kind", ["experiments", "models"])
 def test_they_harm_nothing_and_are_named(ground: Ground, compress: bool, kind: str) -> None:
-    write_snapshot(ground.open(), compress=compress)
+    commit(ground.open(), compress=compress)
     double = f"{kind}_{STAMP}.json{'' if compress else '.gz'}"
     ground.put({double: b"?", f"{STAMP}/runs_{STAMP}.json": b"?"})
     assert [info.state for info in listed(ground.open())] == [SnapshotState.COMPLETE]
@@ -28,7 +29,7 @@ def test_they_harm_nothing_and_are_named(ground: Ground, compress: bool, kind: s
 
 def test_they_go_with_their_snapshot(ground: Ground) -> None:
     for _ in range(2):
-        write_snapshot(ground.open())
+        commit(ground.open())
     ground.put({f"runs_{STAMP}.json.gz": b"?", f"{STAMP}/runs_{STAMP}.json": b"?"})
     prune(ground.location, Rules(last=1))
     assert {name for name in ground.names() if STAMP in name} == set()
@@ -36,7 +37,7 @@ def test_they_go_with_their_snapshot(ground: Ground) -> None:
 
 
 def test_files_that_were_moved_into_a_folder_are_no_snapshot(ground: Ground) -> None:
-    write_snapshot(ground.open())
+    commit(ground.open())
     moved = {name: read(ground.open(), name) for name in names(ground.open())}
     for name in moved:
         ground.open().remove(name)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mlmeta.storage import LocalStorage
+from tests.builders.snapshots import commit
 from tests.support.cli import Cli
-from tests.support.stored import write_snapshot
 
 Event = tuple[str, str]
 
@@ -51,7 +51,7 @@ def events(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> l
 
 def test_a_file_is_flushed_before_it_has_its_name_and_the_folder_after(events: list[Event], tmp_path: Path) -> None:
     folder = tmp_path / "made" / "for" / "it"
-    write_snapshot(LocalStorage(folder))
+    commit(LocalStorage(folder))
     inodes = {str(path.stat().st_ino) for path in folder.iterdir()}
     named = [place for place, (what, which) in enumerate(events) if what == "named" and which in inodes]
     assert len(named) == len(inodes) == 5
@@ -80,7 +80,7 @@ def test_who_may_read_it(
         monkeypatch.setattr(os, "link", no_link)
     monkeypatch.setattr(LocalStorage, "umask", umask)
     tmp_path.chmod(0o755)
-    write_snapshot(LocalStorage(tmp_path / "a" / "b"))
+    commit(LocalStorage(tmp_path / "a" / "b"))
     assert modes(tmp_path / "a" / "b") == {file}
     assert modes(tmp_path) == modes(tmp_path / "a") == {made}
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755, "a folder that exists is left as it is"

@@ -27,9 +27,10 @@ from mlmeta.errors import (
 )
 from mlmeta.storage import LocalStorage, StagedFile, Storage, open_storage
 from mlmeta.storage.gcs import GcsStorage
+from tests.builders.snapshots import commit
 from tests.storage.conftest import Ground
 from tests.support.gcs import Emulator, free_port
-from tests.support.stored import assert_whole, digest, listed, names, publish, staged, write_snapshot
+from tests.support.stored import assert_whole, digest, listed, names, publish, staged
 
 Act = Callable[[Storage], object]
 ACTS: dict[str, Act] = {
@@ -129,7 +130,7 @@ class TestFull:
         outcomes = []
         for size in (*range(0, 400, 8), *range(400, 1600, 100)):
             with no_file_beyond(size):
-                error = _failure(lambda: write_snapshot(ground.open()))
+                error = _failure(lambda: commit(ground.open()))
             outcomes.append(error is None)
             if error is None:
                 continue
@@ -141,7 +142,7 @@ class TestFull:
             break_even = size
         assert outcomes[0] is False
         assert break_even > 100
-        write_snapshot(ground.open())
+        commit(ground.open())
         assert_whole(ground.open())
 
     def test_while_reading_from_a_bucket(self, gcs_ground: Ground) -> None:
@@ -191,7 +192,7 @@ class TestFileSystemWithoutHardLinks:
 
     def test_snapshots_are_whole(self, storage: LocalStorage) -> None:
         for _ in range(2):
-            write_snapshot(storage)
+            commit(storage)
         assert len(listed(storage)) == 2
         assert_whole(storage)
         assert len(list(storage.folder.iterdir())) == 10
@@ -218,6 +219,6 @@ class TestFileSystemWithoutHardLinks:
 
 
 def test_a_local_folder_needs_no_google(tmp_path: Path) -> None:
-    write_snapshot(LocalStorage(tmp_path))
+    commit(LocalStorage(tmp_path))
     code = "import sys, mlmeta; mlmeta.list_snapshots(sys.argv[1]); sys.exit('google.cloud' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0

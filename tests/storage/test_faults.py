@@ -16,19 +16,11 @@ from mlmeta.errors import (
     StorageError,
 )
 from mlmeta.snapshot.catalog import SnapshotState
+from tests.builders.snapshots import STAMP, commit
 from tests.storage.faulty import PASSING, Direct, New, every, failure, hasty
 from tests.support import fault_proxy as fault
 from tests.support.fault_proxy import RETRIED, Fault, Plan
-from tests.support.stored import (
-    STAMP,
-    assert_whole,
-    digest,
-    listed,
-    publish,
-    read,
-    staged,
-    write_snapshot,
-)
+from tests.support.stored import assert_whole, digest, listed, publish, read, staged
 
 FILES = {f"{kind}_{STAMP}.json" for kind in ("experiments", "runs", "metrics", "models", "backup_summary")}
 BIG = random.Random(1).randbytes((8 << 20) + 5)
@@ -40,29 +32,29 @@ SESSION = random.Random(2).randbytes(100_000)
 class TestBackup:
     @pytest.mark.parametrize("name", PASSING)
     def test_what_passes_costs_nothing(self, faults: Plan, new: New, direct: Direct, name: str) -> None:
-        for number in every(faults, lambda: write_snapshot(hasty(new()))):
+        for number in every(faults, lambda: commit(hasty(new()))):
             location = new()
             faults.break_at(number, PASSING[name])
-            done = write_snapshot(hasty(location))
+            done = commit(hasty(location))
             assert done.summary.backup_timestamp == STAMP
             assert {file.name for file in direct(location).files()} == FILES, f"request {number}"
             assert_whole(direct(location))
 
     @pytest.mark.parametrize("code", RETRIED)
     def test_a_busy_server_is_asked_again(self, faults: Plan, new: New, direct: Direct, code: int) -> None:
-        for number in every(faults, lambda: write_snapshot(hasty(new()))):
+        for number in every(faults, lambda: commit(hasty(new()))):
             location = new()
             faults.break_at(number, fault.status(code), times=2)
-            write_snapshot(hasty(location))
+            commit(hasty(location))
             assert {file.name for file in direct(location).files()} == FILES, f"request {number}"
             assert_whole(direct(location))
 
     @pytest.mark.parametrize("code", [400, 401, 403, 404, 412])
     def test_a_refusal_is_not_asked_again(self, faults: Plan, new: New, direct: Direct, code: int) -> None:
-        for number in every(faults, lambda: write_snapshot(hasty(new()))):
+        for number in every(faults, lambda: commit(hasty(new()))):
             location = new()
             faults.break_at(number, fault.status(code))
-            error = failure(lambda location=location: write_snapshot(hasty(location)))
+            error = failure(lambda location=location: commit(hasty(location)))
             if error is None:
                 assert_whole(direct(location))
             else:
@@ -77,12 +69,12 @@ class TestBackup:
         "breaks", [fault.drop_before, fault.drop_after, fault.status(503)], ids=["before", "after", "503"]
     )
     def test_a_server_that_dies(self, faults: Plan, new: New, direct: Direct, breaks: Fault) -> None:
-        numbers = every(faults, lambda: write_snapshot(hasty(new())))
+        numbers = every(faults, lambda: commit(hasty(new())))
         for number in numbers:
             location = new()
             faults.break_at(number, breaks, then=fault.drop_before)
             with pytest.raises(StorageError, match="can't be reached"):
-                write_snapshot(hasty(location, patience=0.1))
+                commit(hasty(location, patience=0.1))
             states = [info.state for info in listed(direct(location))]
             if number == numbers[-1] and breaks is fault.drop_after:  # nobody can know that the summary arrived
                 assert states == [SnapshotState.COMPLETE]
@@ -91,24 +83,24 @@ class TestBackup:
                 assert SnapshotState.COMPLETE not in states, f"request {number}"
 
     def test_a_server_that_never_answers_ends_in_time(self, faults: Plan, new: New, direct: Direct) -> None:
-        for number in every(faults, lambda: write_snapshot(hasty(new()))):
+        for number in every(faults, lambda: commit(hasty(new()))):
             location = new()
             faults.break_at(number, fault.silence, then=fault.silence)
             begin = time.monotonic()
             with pytest.raises(StorageError, match="can't be reached"):
-                write_snapshot(hasty(location, patience=0.2, wait=0.1))
+                commit(hasty(location, patience=0.2, wait=0.1))
             assert time.monotonic() - begin < 3, f"request {number}"
             assert SnapshotState.COMPLETE not in [info.state for info in listed(direct(location))]
 
     def test_altered_on_the_way_up(self, faults: Plan, new: New, direct: Direct) -> None:
-        numbers = every(faults, lambda: write_snapshot(hasty(new())))
+        numbers = every(faults, lambda: commit(hasty(new())))
         uploads = [number for number in numbers if faults.requests[number - 1].method == "POST"]
         assert len(uploads) == len(FILES)
         for number in uploads:
             location = new()
             faults.break_at(number, fault.flipped_request)
             with pytest.raises(StorageError, match="CRC32C differs"):
-                write_snapshot(hasty(location))
+                commit(hasty(location))
             assert list(direct(location).files()) == []
 
     def test_somebody_elses_files_are_not_taken_back(self, faults: Plan, new: New, direct: Direct) -> None:
@@ -127,7 +119,7 @@ class TestBackup:
 
         faults.fault_for = breaks
         with pytest.raises(StorageError, match="can't be reached"):
-            write_snapshot(hasty(location, patience=0.2))
+            commit(hasty(location, patience=0.2))
         assert read(direct(location), name) == b"theirs"
 
 
@@ -225,7 +217,7 @@ class TestConditions:
     """What the emulator does not enforce, the real service does: so the requests themselves are looked at."""
 
     def test_creates_never_overwrite(self, faults: Plan, new: New) -> None:
-        write_snapshot(hasty(new()))
+        commit(hasty(new()))
         publish(hasty(new()), "big.json", BIG)
         creates = [r for r in faults.requests if r.method == "POST" and "/upload/" in r.path]
         assert len(creates) > 5

@@ -10,11 +10,12 @@ from mlmeta.snapshot.catalog import SnapshotState, file_sets
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.retention import remove
 from mlmeta.storage import LocalStorage, Storage
+from tests.builders.snapshots import commit
 from tests.storage.conftest import Ground
 from tests.storage.faulty import PASSING, Direct, New, every, hasty
 from tests.support import fault_proxy as fault
 from tests.support.fault_proxy import Fault, Plan
-from tests.support.stored import assert_whole, listed, names, write_snapshot
+from tests.support.stored import assert_whole, listed, names
 
 DYING = {"drops": fault.drop_before, "drops after": fault.drop_after, "denies": fault.status(403)}
 
@@ -32,7 +33,7 @@ def drop(storage: Storage) -> None:
 @pytest.fixture
 def origin(local_ground: Ground) -> Storage:
     """A folder with a snapshot."""
-    write_snapshot(local_ground.open())
+    commit(local_ground.open())
     return local_ground.open()
 
 
@@ -72,7 +73,7 @@ class TestCopy:
         self, faults: Plan, new: New, direct: Direct, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         location = new()
-        write_snapshot(direct(location))
+        commit(direct(location))
         folder = tmp_path_factory.mktemp("copies")
         for number in every(faults, lambda: copy(hasty(location), LocalStorage(folder / "0"))):
             for name, breaks in {**PASSING, "flipped": fault.flipped_reply}.items():
@@ -93,7 +94,7 @@ class TestRemoving:
         numbers = [1, 2, 3, 4, 5, 6]  # the list, and five files
         for number in numbers:
             location = new()
-            write_snapshot(direct(location))
+            commit(direct(location))
             faults.break_at(number, PASSING[name])
             drop(hasty(location))
             assert names(direct(location)) == [], f"request {number}"
@@ -104,7 +105,7 @@ class TestRemoving:
         breaks: Fault = DYING[name]
         for number in range(2, 7):
             location = new()
-            write_snapshot(direct(location))
+            commit(direct(location))
             faults.break_at(number, breaks, then=fault.drop_before)
             with pytest.raises(StorageError):
                 drop(hasty(location, patience=0.1))

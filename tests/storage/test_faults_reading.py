@@ -16,18 +16,12 @@ from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import Problem, verify_snapshot
 from mlmeta.storage.gcs_errors import gcs_errors
+from tests.builders.snapshots import RECORDS, STAMP, commit
 from tests.storage.faulty import PASSING, Direct, New, every, failure, hasty
 from tests.support import fault_proxy as fault
 from tests.support.fault_proxy import RETRIED, Fault, Plan
 from tests.support.gcs import Emulator
-from tests.support.stored import (
-    RECORDS,
-    STAMP,
-    assert_whole,
-    listed,
-    publish,
-    write_snapshot,
-)
+from tests.support.stored import assert_whole, listed, publish
 
 
 class TestReading:
@@ -35,7 +29,7 @@ class TestReading:
     def location(self, new: New, direct: Direct) -> str:
         """A storage with a snapshot."""
         location = new()
-        write_snapshot(direct(location))
+        commit(direct(location))
         return location
 
     @pytest.mark.parametrize("name", PASSING)
@@ -94,7 +88,7 @@ class TestWithoutChecksums:
     def test_a_snapshot(self, faults: Plan, new: New, direct: Direct) -> None:
         location = new()
         faults.fault_for = lambda _: fault.without_checksums
-        write_snapshot(hasty(location))
+        commit(hasty(location))
         assert_whole(hasty(location))
         assert_whole(direct(location))
 
@@ -111,7 +105,7 @@ class TestWithoutChecksums:
 
 def test_what_a_backup_costs(faults: Plan, new: New) -> None:
     """Of requests by price class, as docs/gcs.md counts them."""
-    write_snapshot(hasty(new()))
+    commit(hasty(new()))
     lists = [r for r in faults.requests if r.method == "GET" and "/o?" in r.path]
     creates = [r for r in faults.requests if r.method == "POST"]
     gets = [r for r in faults.requests if r.method == "GET" and "/o/" in r.path]
@@ -144,7 +138,7 @@ def test_a_long_list_takes_few_requests(faults: Plan, emulator: Emulator) -> Non
 def test_the_list_of_snapshots_takes_no_downloads(faults: Plan, new: New) -> None:
     location = new()
     for _ in range(5):
-        write_snapshot(hasty(location))
+        commit(hasty(location))
     faults.heal()
     found = listed(hasty(location))
     assert [info.state for info in found] == [SnapshotState.COMPLETE] * 5

@@ -16,9 +16,10 @@ from mlmeta.snapshot.catalog import ABOUT, SnapshotState, describe, file_sets, g
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import Storage
+from tests.builders.snapshots import RECORDS
 from tests.storage.conftest import Ground
 from tests.storage.test_prune_and_copy import snapshot
-from tests.support.stored import RECORDS, names, publish, read
+from tests.support.stored import names, publish, read
 
 BIG = b" " * 3_000_000
 

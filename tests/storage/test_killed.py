@@ -15,8 +15,9 @@ from mlmeta.commands.verify import verify
 from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import Storage, open_storage
+from tests.builders.snapshots import commit
 from tests.support import killed
-from tests.support.stored import assert_whole, listed, write_snapshot
+from tests.support.stored import assert_whole, listed
 
 _KILLED = -signal.SIGKILL
 
@@ -85,7 +86,7 @@ def test_copy(tmp_path: Path) -> None:
 
 def test_sixteen_backups_at_once(storage: Storage) -> None:
     with ThreadPoolExecutor(16) as pool:
-        made = list(pool.map(lambda _: write_snapshot(open_storage(storage.location)), range(16)))
+        made = list(pool.map(lambda _: commit(open_storage(storage.location)), range(16)))
     stamps = {committed.summary.backup_timestamp for committed in made}
     assert len(stamps) == 16
     assert {info.timestamp for info in listed(storage) if info.state is SnapshotState.COMPLETE} == stamps
@@ -97,7 +98,7 @@ def test_sixteen_backups_at_once(storage: Storage) -> None:
 def test_plain_and_compressed_backups_at_once(tmp_path: Path, compress: bool) -> None:
     location = str(tmp_path)
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda n: write_snapshot(open_storage(location), compress=n % 2 == compress), range(8)))
+        made = list(pool.map(lambda n: commit(open_storage(location), compress=n % 2 == compress), range(8)))
     assert len({committed.summary.backup_timestamp for committed in made}) == 8
     assert len(whole(tmp_path)) == 8
 
@@ -106,7 +107,7 @@ def test_backups_beside_prune(tmp_path: Path) -> None:
     location = str(tmp_path)
     with ThreadPoolExecutor(6) as pool:
         pruning = [pool.submit(prune, location, Rules(last=100)) for _ in range(1)]
-        made = [pool.submit(write_snapshot, open_storage(location)) for _ in range(12)]
+        made = [pool.submit(commit, open_storage(location)) for _ in range(12)]
         pruning += [pool.submit(prune, location, Rules(last=100)) for _ in range(8)]
         stamps = {future.result().summary.backup_timestamp for future in made}
         for future in pruning:

@@ -13,7 +13,7 @@ from mlmeta.commands.prune import prune
 from mlmeta.errors import ObjectRefusedError
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import LocalStorage
-from tests.support import legacy
+from tests.builders import legacy
 from tests.support.databases import Databases
 from tests.support.hostile import BAD
 

@@ -14,22 +14,18 @@ from mlmeta.schema import Summary
 from mlmeta.snapshot.layout import SUMMARY, file_name
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.retention import Rules, kept, parse_within
-from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import Storage
+from tests.builders import legacy
+from tests.builders.snapshots import commit
 from tests.storage.conftest import Ground
-from tests.support import legacy
-from tests.support.stored import RECORDS, listed, publish, read
+from tests.support.stored import listed, publish, read
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 NO_DATES = ["99999999_999999", "20261301_000000", "00000000_000000"]
 
 
 def snapshot(storage: Storage, hours: int) -> str:
-    blank = Summary(backup_timestamp="", backup_date="", mlflow_uri="http://a", stats={}, files={}, note="")
-    with SnapshotWriter([storage], NOW - timedelta(hours=hours)) as writer:
-        for record in RECORDS:
-            writer.add(record)
-        return writer.commit(blank).summary.backup_timestamp
+    return commit(storage, at=NOW - timedelta(hours=hours)).summary.backup_timestamp
 
 
 def planted(storage: Storage, model: str, stamp: str) -> None:

@@ -13,11 +13,11 @@ from mlmeta.commands.copy import copy
 from mlmeta.commands.prune import PruneResult, prune
 from mlmeta.commands.verify import verify
 from mlmeta.errors import DamagedSnapshotError, StorageError, UsageError
-from mlmeta.schema import Experiment, Record, Summary
+from mlmeta.schema import Experiment, Record
 from mlmeta.snapshot.retention import Rules
-from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import Storage, open_storage
-from tests.support.stored import RECORDS, assert_whole, names, publish
+from tests.builders.snapshots import RECORDS, commit
+from tests.support.stored import assert_whole, names, publish
 
 _FIRST = datetime(2025, 1, 1, tzinfo=timezone.utc)
 
@@ -25,11 +25,7 @@ _FIRST = datetime(2025, 1, 1, tzinfo=timezone.utc)
 def snapshot(
     storage: Storage, day: int, source: str = "http://a", records: tuple[Record, ...] = RECORDS, **more: object
 ) -> str:
-    blank = Summary(backup_timestamp="", backup_date="", mlflow_uri=source, stats={}, files={}, note="")
-    with SnapshotWriter([storage], _FIRST + timedelta(days=day)) as writer:
-        for record in records:
-            writer.add(record)
-        return writer.commit(blank.model_copy(update=more)).summary.backup_timestamp
+    return commit(storage, records, at=_FIRST + timedelta(days=day), mlflow_uri=source, **more).summary.backup_timestamp
 
 
 def verdicts(result: PruneResult) -> dict[str, bool]:

@@ -25,6 +25,7 @@ from mlmeta.snapshot import catalog
 from mlmeta.snapshot.layout import SUMMARY, FileSet, file_name, timestamp_of
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import Storage, StoredFile
+from tests.builders.snapshots import summary
 from tests.storage.test_retention import oracle
 
 WORLDS = 42
@@ -78,8 +79,7 @@ class Made:
 
     @cached_property
     def group(self) -> tuple[str, tuple[str, ...], bool]:
-        summary = Summary(backup_timestamp="", backup_date="", stats={}, files={}, note="", **self.source)
-        return summary.identity, self.experiments, self.kind in {"empty", "shrunken"}
+        return summary(**self.source).identity, self.experiments, self.kind in {"empty", "shrunken"}
 
     @cached_property
     def moment(self) -> datetime:
@@ -152,11 +152,9 @@ def _files(made: Made) -> dict[str, bytes]:
     if made.kind == "legacy":
         text = json.dumps({"backup_timestamp": made.stamp, "mlflow_uri": "http://old/", "stats": STATS}).encode()
         return {**data, file_name(SUMMARY, made.stamp): text}
-    summary = Summary(
+    content = summary(
         **made.source,
         backup_timestamp=made.stamp,
-        backup_date="",
-        note="",
         stats=dict.fromkeys(STATS, 0) if made.kind == "empty" else STATS,
         files={kind: _entry(kind, made.stamp) for kind in KINDS},
         experiments=made.experiments,
@@ -164,7 +162,7 @@ def _files(made: Made) -> dict[str, bytes]:
     )
     if made.kind == "damaged":
         data.popitem()
-    return {**data, file_name(SUMMARY, made.stamp): summary.to_bytes()}
+    return {**data, file_name(SUMMARY, made.stamp): content.to_bytes()}
 
 
 def _entry(kind: str, stamp: str) -> FileEntry:

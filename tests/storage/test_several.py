@@ -12,16 +12,16 @@ import pytest
 
 from mlmeta import backup
 from mlmeta.errors import BucketMissingError, ExitCode, StorageError
-from mlmeta.schema import Summary
 from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import LocalStorage, Storage, open_storage
+from tests.builders.snapshots import NOW, RECORDS, STAMP, commit, summary
 from tests.storage.conftest import Ground
 from tests.storage.faulty import Direct, New, every, hasty
 from tests.support import fault_proxy as fault
 from tests.support.fault_proxy import Fault, Plan
 from tests.support.gcs import Emulator
-from tests.support.stored import NOW, RECORDS, STAMP, assert_whole, listed, names, publish, read, write_snapshot
+from tests.support.stored import assert_whole, listed, names, publish, read
 
 BREAKS = {"drops": fault.drop_before, "drops after": fault.drop_after, "denies": fault.status(403)}
 
@@ -32,11 +32,11 @@ def test_a_bucket_that_fails_costs_the_folder_nothing(
     faults: Plan, new: New, direct: Direct, tmp_path: Path, name: str, order: int
 ) -> None:
     breaks: Fault = BREAKS[name]
-    numbers = every(faults, lambda: write_snapshot(hasty(new())))
+    numbers = every(faults, lambda: commit(hasty(new())))
     for number in numbers:
         good, location = LocalStorage(tmp_path / str(number)), new()
         faults.break_at(number, breaks, then=fault.drop_before if breaks is fault.drop_after else breaks)
-        done = write_snapshot([good, hasty(location, patience=0.1)][::order])
+        done = commit([good, hasty(location, patience=0.1)][::order])
         assert_whole(good)
         assert len(names(good)) == 5, f"request {number}"
         assert done.storages == (good.location,)
@@ -53,7 +53,7 @@ def test_none_is_left(new: New, faults: Plan, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     faults.break_at(1, fault.status(403), then=fault.status(403))
     with pytest.raises(StorageError, match="no permission"):
-        write_snapshot([LocalStorage(tmp_path / "file"), hasty(new())])
+        commit([LocalStorage(tmp_path / "file"), hasty(new())])
     assert (tmp_path / "file").read_bytes() == b""
 
 
@@ -61,7 +61,7 @@ def test_none_is_left(new: New, faults: Plan, tmp_path: Path) -> None:
 def test_a_folder_that_is_a_file(ground: Ground, tmp_path: Path, below: str) -> None:
     (tmp_path / "file").touch()
     bad = LocalStorage(tmp_path / "file" / below)
-    done = write_snapshot([bad, ground.open()])
+    done = commit([bad, ground.open()])
     assert_whole(ground.open())
     assert list(done.failures) == [bad.location]
     assert "file" in str(done.failures[bad.location])
@@ -70,19 +70,18 @@ def test_a_folder_that_is_a_file(ground: Ground, tmp_path: Path, below: str) -> 
 
 def test_a_bucket_that_does_not_exist(gcs: Emulator, tmp_path: Path) -> None:
     good, bad = LocalStorage(tmp_path / "good"), open_storage("gs://no-such-bucket/p")
-    done = write_snapshot([bad, good])
+    done = commit([bad, good])
     assert_whole(good)
     assert isinstance(done.failures[bad.location], BucketMissingError)
 
 
 def test_a_folder_that_goes_while_records_come(ground: Ground, tmp_path: Path) -> None:
     bad, good = LocalStorage(tmp_path / "bad"), ground.open()
-    summary = Summary(backup_timestamp="", backup_date="", mlflow_uri="", stats={}, files={}, note="")
     with SnapshotWriter([bad, good], NOW) as writer:
         for record in RECORDS:
             writer.add(record)
         shutil.rmtree(tmp_path / "bad")
-        done = writer.commit(summary)
+        done = writer.commit(summary())
     assert list(done.failures) == [bad.location]
     assert_whole(good)
     assert len(ground.names()) == 5
@@ -102,7 +101,7 @@ def test_a_name_taken_after_the_timestamp_was_claimed(
         return fault.none
 
     faults.fault_for = takes
-    done = write_snapshot([good, hasty(location)][::order])
+    done = commit([good, hasty(location)][::order])
     assert_whole(good, STAMP)
     assert name in str(done.failures[location])
     assert names(direct(location)) == [name]
@@ -121,7 +120,7 @@ def test_what_is_altered_before_the_summary_is_written(
         return fault.none
 
     faults.fault_for = alters
-    done = write_snapshot([good, hasty(location)])
+    done = commit([good, hasty(location)])
     assert_whole(good, STAMP)
     assert "does not hold what was written" in str(done.failures[location])
     assert SnapshotState.COMPLETE not in [info.state for info in listed(direct(location))]
@@ -132,8 +131,8 @@ class TestOneTimestampEverywhere:
     @pytest.mark.parametrize("order", [1, -1])
     def test_taken_in_one_of_them(self, ground: Ground, tmp_path: Path, order: int) -> None:
         free = LocalStorage(tmp_path / "free")
-        write_snapshot(ground.open())
-        done = write_snapshot([ground.open(), free][::order])
+        commit(ground.open())
+        done = commit([ground.open(), free][::order])
         assert done.summary.backup_timestamp == "20250815_232929"
         assert not [name for name in names(free) if STAMP in name]
         for storage in (free, ground.open()):
@@ -150,7 +149,7 @@ class TestOneTimestampEverywhere:
             return fault.none
 
         faults.fault_for = claims
-        done = write_snapshot([folder, hasty(location)][::order])
+        done = commit([folder, hasty(location)][::order])
         assert (done.summary.backup_timestamp, done.failures) == ("20250815_232929", {})
         assert not [name for name in names(folder) if STAMP in name]
         assert [name for name in names(direct(location)) if STAMP in name] == [f"experiments_{STAMP}.json"]
@@ -162,7 +161,7 @@ class TestOneTimestampEverywhere:
         def back_up(number: int) -> str:
             places: Sequence[Storage] = [local_ground.open(), gcs_ground.open()]
             start.wait(30)
-            return write_snapshot(places[:: (-1) ** number]).summary.backup_timestamp
+            return commit(places[:: (-1) ** number]).summary.backup_timestamp
 
         with ThreadPoolExecutor(8) as pool:
             stamps = set(pool.map(back_up, range(8)))

@@ -16,16 +16,17 @@ from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.snapshot.writer import SnapshotWriter
+from tests.builders import legacy
+from tests.builders.snapshots import NOW, RECORDS, STAMP, commit
 from tests.storage.conftest import Ground
-from tests.support import legacy
-from tests.support.stored import NOW, RECORDS, STAMP, assert_whole, listed, names, publish, read, write_snapshot
+from tests.support.stored import assert_whole, listed, names, publish, read
 
 WRITERS = 16
 
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_what_is_written_is_read_back(ground: Ground, compress: bool) -> None:
-    write_snapshot(ground.open(), compress=compress)
+    commit(ground.open(), compress=compress)
     assert_whole(ground.open())
     assert_whole(ground.open(), STAMP)
     ending = ".json.gz" if compress else ".json"
@@ -42,7 +43,7 @@ def test_left_without_a_commit_nothing_stays(ground: Ground) -> None:
 
 
 def test_the_same_second_is_given_out_once(ground: Ground) -> None:
-    stamps = [write_snapshot(ground.open()).summary.backup_timestamp for _ in range(3)]
+    stamps = [commit(ground.open()).summary.backup_timestamp for _ in range(3)]
     assert stamps == ["20250815_232928", "20250815_232929", "20250815_232930"]
     for stamp in stamps:
         assert_whole(ground.open(), stamp)
@@ -55,7 +56,7 @@ def test_many_backups_at_once(ground: Ground, mixed: bool) -> None:
     def back_up(number: int) -> tuple[str, list[Record]]:
         records: list[Record] = [Experiment(experiment_id=str(number), name=f"of {number}")]
         start.wait(30)
-        done = write_snapshot(ground.open(), records, compress=mixed and number % 2 == 0)
+        done = commit(ground.open(), records, compress=mixed and number % 2 == 0)
         return done.summary.backup_timestamp, records
 
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -68,7 +69,7 @@ def test_many_backups_at_once(ground: Ground, mixed: bool) -> None:
 
 
 def test_leftovers_are_no_snapshot(ground: Ground) -> None:
-    write_snapshot(ground.open())
+    commit(ground.open())
     publish(ground.open(), "runs_20260101_000000.json", b"[")
     (leftover, whole) = listed(ground.open())
     assert (leftover.state, whole.state) == (SnapshotState.INCOMPLETE, SnapshotState.COMPLETE)
@@ -78,7 +79,7 @@ def test_leftovers_are_no_snapshot(ground: Ground) -> None:
 
 
 def test_what_is_missing_or_short_is_seen_in_the_list(ground: Ground) -> None:
-    write_snapshot(ground.open())
+    commit(ground.open())
     ground.open().remove(f"runs_{STAMP}.json")
     assert [info.state for info in listed(ground.open())] == [SnapshotState.DAMAGED]
     publish(ground.open(), f"runs_{STAMP}.json", b"[\n]\n")
@@ -86,7 +87,7 @@ def test_what_is_missing_or_short_is_seen_in_the_list(ground: Ground) -> None:
 
 
 def test_what_is_altered_is_found(ground: Ground) -> None:
-    write_snapshot(ground.open())
+    commit(ground.open())
     name = f"runs_{STAMP}.json"
     content = bytearray(read(ground.open(), name))
     content[len(content) // 2] ^= 1
@@ -98,7 +99,7 @@ def test_what_is_altered_is_found(ground: Ground) -> None:
 def test_a_snapshot_of_a_newer_major_version(gcs_ground: Ground) -> None:
     """The copy of the summary that rides on the object's metadata is of that version, too."""
     storage = gcs_ground.open()
-    write_snapshot(storage)
+    commit(storage)
     name = f"backup_summary_{STAMP}.json"
     (summary,) = (file for file in storage.files() if file.name == name)
     content = read(storage, name)
@@ -119,7 +120,7 @@ def test_the_older_script_put_its_files_into_folders(ground: Ground, tmp_path: P
 def test_the_commands_take_both_kinds(gcs_ground: Ground, local_ground: Ground) -> None:
     local, gcs = local_ground.location, gcs_ground.location
     for _ in range(3):
-        write_snapshot(local_ground.open())
+        commit(local_ground.open())
     copied = copy([], local, gcs, missing=True)
     assert [snapshot.timestamp for snapshot in copied.snapshots] == [STAMP, "20250815_232929", "20250815_232930"]
     assert copy([], local, gcs, missing=True).snapshots == ()

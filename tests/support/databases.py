@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from tests.support.content import Content, fill
+from tests.builders.stores import Content, fill
 
 
 class Databases:

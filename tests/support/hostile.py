@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support import legacy
+from tests.builders import legacy
 
 GOOD = "20250101_000000"
 BAD = "20250202_000000"

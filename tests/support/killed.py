@@ -50,18 +50,12 @@ def _arm(number: int, folder: str) -> None:
 def _work(folder: str, day: int, *words: str) -> None:
     from mlmeta.commands.copy import copy
     from mlmeta.commands.prune import prune
-    from mlmeta.schema import Summary
     from mlmeta.snapshot.retention import Rules
-    from mlmeta.snapshot.writer import SnapshotWriter
     from mlmeta.storage import open_storage
-    from tests.support.stored import RECORDS
+    from tests.builders.snapshots import commit
 
     if words[0] == "backup":
-        blank = Summary(backup_timestamp="", backup_date="", mlflow_uri="http://a", stats={}, files={}, note="")
-        with SnapshotWriter([open_storage(folder)], FIRST + timedelta(days=day)) as writer:
-            for record in RECORDS:
-                writer.add(record)
-            writer.commit(blank)
+        commit(open_storage(folder), at=FIRST + timedelta(days=day))
     elif words[0] == "prune":
         prune(folder, Rules(last=1))
     else:

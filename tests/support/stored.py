@@ -1,27 +1,16 @@
-"""Files for storages, and snapshots made of a few records."""
+"""Files in a storage, and what it shows of snapshots."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 
-from mlmeta.schema import KINDS, Experiment, MetricHistory, ModelVersion, Record, RegisteredModel, Run, Summary
+from mlmeta.schema import KINDS, Record
 from mlmeta.snapshot.catalog import SnapshotInfo, file_sets, glance
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import verify_snapshot
-from mlmeta.snapshot.writer import Committed, SnapshotWriter
 from mlmeta.storage import Digest, StagedFile, Storage
-
-NOW = datetime(2025, 8, 15, 23, 29, 28, tzinfo=timezone.utc)
-STAMP = "20250815_232928"
-
-RECORDS: tuple[Record, ...] = (
-    Experiment(experiment_id="0", name="Default"),
-    Run(run_id="r1", experiment_id="0", status="FINISHED", start_time=1, params={"ä": "ö"}),
-    MetricHistory(run_id="r1", key="loss", step=[0, 1], timestamp=[1, 2], value=[1.0, 0.5]),
-    RegisteredModel(name="m", versions=(ModelVersion(version=1, run_id="r1"),)),
-)
+from tests.builders.snapshots import RECORDS
 
 
 def digest(content: bytes) -> Digest:
@@ -55,18 +44,6 @@ def read(storage: Storage, name: str) -> bytes:
 def names(storage: Storage) -> list[str]:
     """Of all files that a storage shows."""
     return sorted(file.name for file in storage.files())
-
-
-def write_snapshot(
-    storages: Storage | Sequence[Storage], records: Sequence[Record] = RECORDS, *, compress: bool = False
-) -> Committed:
-    """A snapshot of a few records."""
-    places = storages if isinstance(storages, Sequence) else [storages]
-    summary = Summary(backup_timestamp="", backup_date="", mlflow_uri="http://a", stats={}, files={}, note="")
-    with SnapshotWriter(places, NOW, compress=compress) as writer:
-        for record in records:
-            writer.add(record)
-        return writer.commit(summary)
 
 
 def listed(storage: Storage) -> list[SnapshotInfo]:

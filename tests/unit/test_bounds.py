@@ -25,7 +25,6 @@ from mlmeta.schema import (
     RegisteredModel,
     Run,
     Skipped,
-    Summary,
 )
 from mlmeta.snapshot import bounds
 from mlmeta.snapshot.bounds import excess
@@ -34,10 +33,9 @@ from mlmeta.snapshot.summaries import fitting
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import LocalStorage
-from tests.support.stored import NOW
+from tests.builders.snapshots import NOW, commit, experiment, summary
 
 PADDING = '"' + "x" * (1 << 20) + '"'
-BLANK = Summary(backup_timestamp="", backup_date="", mlflow_uri="http://a", stats={}, files={}, note="")
 JSON = st.recursive(
     st.none() | st.integers() | st.text(st.sampled_from('",{}[]:\\ \nä😀')),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.sampled_from('",{\\')), inner),
@@ -126,7 +124,7 @@ def test_what_no_reader_would_take_is_left_out_and_named(tmp_path: Path, name: s
     records += [big] if isinstance(big, RegisteredModel) else []
     with SnapshotWriter([LocalStorage(tmp_path)], NOW) as writer:
         skipped = [one for record in records if (one := writer.add(record))]
-        writer.commit(BLANK.model_copy(update={"skipped": tuple(skipped)}))
+        writer.commit(summary(skipped=tuple(skipped)))
     assert [(one.kind, one.id) for one in skipped] == [named]
     snapshot = open_snapshot(LocalStorage(tmp_path))
     assert verify_snapshot(snapshot) == []
@@ -156,7 +154,7 @@ def test_the_biggest_that_mlflow_takes_fits(tmp_path: Path) -> None:
     ]
     with SnapshotWriter([LocalStorage(tmp_path)], NOW) as writer:
         assert [writer.add(record) for record in records] == [None] * len(records)
-        writer.commit(BLANK)
+        writer.commit(summary())
     assert verify_snapshot(open_snapshot(LocalStorage(tmp_path))) == []
 
 
@@ -165,15 +163,13 @@ def test_the_biggest_that_mlflow_takes_fits(tmp_path: Path) -> None:
 )
 def test_a_summary_names_what_there_is_room_for(tmp_path: Path, count: int, reason: str, named: int) -> None:
     skipped = tuple(Skipped(kind="run", id=f"{n:032}", reason=reason) for n in range(count))
-    with SnapshotWriter([LocalStorage(tmp_path)], NOW) as writer:
-        writer.add(Experiment(experiment_id="1", name="a"))
-        writer.commit(BLANK.model_copy(update={"skipped": skipped, "warnings": (reason,) * count}))
-    summary = open_snapshot(LocalStorage(tmp_path)).summary
-    assert summary.skipped[:named] == skipped[:named]
-    assert [(one.kind, one.id) for one in summary.skipped[named:]] == (
+    commit(LocalStorage(tmp_path), [experiment()], skipped=skipped, warnings=(reason,) * count)
+    found = open_snapshot(LocalStorage(tmp_path)).summary
+    assert found.skipped[:named] == skipped[:named]
+    assert [(one.kind, one.id) for one in found.skipped[named:]] == (
         [(UNNAMED, f"{count - named:,} more")] if named < count else []
     )
 
 
 def test_a_summary_that_fits_stays_as_it_is() -> None:
-    assert fitting(BLANK) == BLANK
+    assert fitting(summary()) == summary()

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from mlmeta.schema import Summary
 from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.stores.address import identify, this_machine
 from mlmeta.stores.opening import Store, identity_of, which
 from mlmeta.stores.source import SourceInfo
 from mlmeta.stores.sql.database import address, parse
+from tests.builders.snapshots import summary
 
 DECODED = pytest.mark.skipif(sa.__version__.startswith("2.0."), reason="SQLAlchemy 2.0 takes the name as it is written")
 
@@ -188,14 +188,8 @@ def test_a_registry_at_the_same_place_is_no_other_one(registry: str, mark: str) 
     assert found == "http://x" + (f"#registry={mark}" if mark else "")
 
 
-def summary(**more: str) -> Summary:
-    return Summary(
-        **{"backup_timestamp": "", "backup_date": "", "mlflow_uri": "http://x/", "note": "", **more}, stats={}, files={}
-    )
-
-
 def test_the_label_counts_then_the_id_then_the_text() -> None:
-    assert summary().identity == "http://x"
+    assert summary(mlflow_uri="http://x/").identity == "http://x"
     assert summary(source_id="http://y").identity == "http://y"
     assert summary(source_id="http://y", label="prod").identity == "prod"
     assert summary(mlflow_uri="sqlite:///a.db").is_vague

@@ -11,7 +11,8 @@ from mlmeta import list_snapshots, open_snapshot, verify
 from mlmeta.errors import DamagedSnapshotError
 from mlmeta.schema import EXPERIMENTS, METRICS, MODELS, RUNS
 from mlmeta.snapshot.catalog import SnapshotState
-from tests.support import damage, legacy
+from tests.builders import legacy
+from tests.support import damage
 
 
 @pytest.mark.parametrize("nested", [False, True])

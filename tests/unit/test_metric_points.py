@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mlmeta.schema import MetricHistory, Point, canonical, point_order, to_records
 from mlmeta.schema.metrics import POINTS_PER_RECORD
-from tests.support.strategies import CROWDED_POINTS
+from tests.builders.strategies import CROWDED_POINTS
 
 LISTS = st.lists(CROWDED_POINTS, max_size=12)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from pydantic import ValidationError
 
 from mlmeta.schema import Experiment, LatestMetric, MetricHistory, Record, Run, experiment_order
-from tests.support import strategies
+from tests.builders import strategies
 
 
 @given(strategies.records)

@@ -18,8 +18,8 @@ from mlmeta.snapshot import reader
 from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.verify import verify_snapshot
 from mlmeta.storage import LocalStorage
+from tests.builders.snapshots import commit
 from tests.support import damage
-from tests.support.stored import write_snapshot
 
 KINDS = ("experiments", "runs", "metrics", "models", "backup_summary")
 
@@ -113,7 +113,7 @@ def _records(kind: str, count: int) -> list[Run]:
 
 def _spoiled(folder: Path, lines: set[int]) -> Path:
     """A snapshot of many runs, some of whose lines are no records any more."""
-    write_snapshot(LocalStorage(folder), [Experiment(experiment_id="1", name="a"), *_records("r", 3000)])
+    commit(LocalStorage(folder), [Experiment(experiment_id="1", name="a"), *_records("r", 3000)])
     path = _file(folder, "runs")
     content = path.read_bytes().split(b"\n")
     for number in lines:  # the first line is the bracket
@@ -145,7 +145,7 @@ def test_every_reference_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     histories = [MetricHistory(run_id=run.run_id, key="loss", **columns) for run in runs]
     records = [Experiment(experiment_id="1", name="a"), Experiment(experiment_id="7", name="b")]
     records += [record for run, history in zip(runs, histories, strict=True) for record in (run, history)]
-    write_snapshot(LocalStorage(tmp_path), [*records, *lost])
+    commit(LocalStorage(tmp_path), [*records, *lost])
     _rewrite(tmp_path, "experiments", lambda lines: [line for line in lines if b'"7"' not in line])
     _rewrite(tmp_path, "runs", lambda lines: [line for line in lines if b"r0001" not in line and b"r0003" not in line])
     found = _problems(tmp_path)
@@ -157,7 +157,7 @@ def test_every_reference_that_leads_nowhere_is_named(tmp_path: Path) -> None:
 def test_what_a_version_refers_to_may_be_gone_and_is_told(tmp_path: Path) -> None:
     versions = (ModelVersion(version=1, run_id="r0000"), ModelVersion(version=3, run_id="purged"))
     model = RegisteredModel(name="churn", versions=versions, aliases={"champion": 2, "best": 3})
-    write_snapshot(LocalStorage(tmp_path), [Experiment(experiment_id="1", name="a"), *_records("r", 1), model])
+    commit(LocalStorage(tmp_path), [Experiment(experiment_id="1", name="a"), *_records("r", 1), model])
     result = verify(storage=str(tmp_path))
     assert result.exit_code == 0
     assert len(result.warnings) == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,14 @@ from hypothesis import strategies as st
 from mlmeta import open_snapshot, verify
 from mlmeta.commands.list import list_snapshots
 from mlmeta.errors import InternalError, StorageError
-from mlmeta.schema import EXPERIMENTS, KINDS, Experiment, MetricHistory, Record, RegisteredModel, Run, Summary, kind_of
+from mlmeta.schema import EXPERIMENTS, KINDS, Experiment, MetricHistory, Record, RegisteredModel, Run, kind_of
 from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.order import OrderGuard
 from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import LocalStorage
+from tests.builders.snapshots import NOW, commit, summary
 
-NOW = datetime(2025, 8, 15, 23, 29, 28, tzinfo=timezone.utc)
-SUMMARY = Summary(
-    backup_timestamp="", backup_date="", mlflow_uri="http://a", stats={}, files={}, note="see {timestamp}"
-)
+SUMMARY = summary(note="see {timestamp}")
 
 
 def _run(run_id: str, start: int | None = 1, experiment: str = "0") -> Run:
@@ -51,10 +48,8 @@ GOOD: list[Record] = [
 
 
 def _write(folder: Path, records: Sequence[Record] = GOOD, *, compress: bool = False) -> str:
-    with SnapshotWriter([LocalStorage(folder)], NOW, compress=compress) as writer:
-        for record in records:
-            writer.add(record)
-        return writer.commit(SUMMARY).summary.backup_timestamp
+    committed = commit(LocalStorage(folder), records, compress=compress, note=SUMMARY.note)
+    return committed.summary.backup_timestamp
 
 
 @pytest.mark.parametrize("compress", [False, True])

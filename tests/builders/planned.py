@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunStatus, RunTag
 
-from tests.support.strategies import CROWDED_POINTS
+from tests.builders.strategies import CROWDED_POINTS
 
 _KEYS = st.text("aB0_-. /:é模", min_size=1, max_size=8).filter(
     lambda key: key.strip(" /.:") == key and "//" not in key and ".." not in key and "/." not in key and "./" not in key

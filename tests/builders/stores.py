@@ -1,13 +1,29 @@
-"""Fills a real MLflow store with something of everything that a snapshot holds."""
+"""Real MLflow stores: filled through MLflow's client, long histories straight into the database."""
 
 from __future__ import annotations
 
 import math
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelInput,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    RunStatus,
+    RunTag,
+)
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
+
+from mlmeta.schema import Point, canonical
 
 
 @dataclass
@@ -118,3 +134,61 @@ def _prompt(client: MlflowClient) -> None:
     store.create_registered_model("greeting", [RegisteredModelTag("mlflow.prompt.is_prompt", "true")])
     tags = {"mlflow.prompt.is_prompt": "true", "mlflow.prompt.text": "Hello {{name}}"}
     store.create_model_version("greeting", "dummy-source", tags=[ModelVersionTag(k, v) for k, v in tags.items()])
+
+
+def add_logged_models(uri: str, *, deleted: bool = True) -> dict[str, str]:
+    """Three in one experiment, of which one is deleted, and one in another; their ids by name.
+
+    Through a server, the first is registered as well: a store by itself asks MLflow's global one for it.
+    """
+    client = MlflowClient(uri, uri)
+    first = client.create_experiment("first", "gs://bucket/first")
+    second = client.create_experiment("second", "gs://bucket/second")
+    run = client.create_run(first, start_time=1).info.run_id
+    forest = client.create_logged_model(
+        first, "forest", run, {"team": "growth"}, {"depth": "3", "empty": ""}, "classifier"
+    ).model_id
+    dataset = Dataset("train", "abc", "local", "{}")
+    client.log_inputs(run, [DatasetInput(dataset, [])])
+    points = [
+        Metric("auc", 0.5, 10, 1, model_id=forest, run_id=run),
+        Metric("auc", 0.75, 20, 2, model_id=forest, run_id=run, dataset_name="train", dataset_digest="abc"),
+        Metric("loss", 0.1 + 0.2, 10, 0, model_id=forest, run_id=run),
+    ]
+    client.log_batch(run, points)
+    client.log_outputs(run, [LoggedModelOutput(forest, 2)])
+    client.finalize_logged_model(forest, "READY")
+    client.set_terminated(run)
+    unicode = client.create_logged_model(first, "ünï").model_id
+    gone = client.create_logged_model(first, "gone").model_id
+    client.finalize_logged_model(gone, "FAILED")
+    if deleted:
+        client.delete_logged_model(gone)
+    user = client.create_run(second, start_time=2).info.run_id
+    client.log_inputs(user, models=[LoggedModelInput(forest)])
+    other = client.create_logged_model(second, "other", user).model_id
+    if uri.startswith("http"):
+        client.create_registered_model("registered")
+        client.create_model_version("registered", f"models:/{forest}", run, model_id=forest, await_creation_for=0)
+    return {"forest": forest, "ünï": unicode, "gone": gone, "other": other}
+
+
+def add_history(database: Path, run_id: str, key: str, points: Iterable[Point]) -> list[Point]:
+    """Store a metric's points as MLflow does: each once, the latest one also in `latest_metrics`.
+
+    Straight into the database: through its API, long histories would take minutes.
+
+    Returns:
+        What a backup has to give: the points in canonical order.
+    """
+    found = canonical(points)
+    rows = [(run_id, key, step, timestamp, *_stored(value)) for step, timestamp, value in found]
+    columns = "(run_uuid, key, step, timestamp, value, is_nan)"
+    with closing(sqlite3.connect(database, timeout=30)) as db, db:
+        db.executemany(f"INSERT INTO metrics {columns} VALUES (?, ?, ?, ?, ?, ?)", rows)
+        db.execute(f"INSERT INTO latest_metrics {columns} VALUES (?, ?, ?, ?, ?, ?)", rows[-1])
+    return found
+
+
+def _stored(value: float) -> tuple[float, bool]:
+    return (0.0, True) if math.isnan(value) else (value, False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlmeta.cli.visible import all_visible, visible
+from mlmeta.cli.text import all_visible, visible
 from mlmeta.commands.result import Issue
 from mlmeta.schema import LatestMetric, Skipped
 from tests.builders import snapshots as made

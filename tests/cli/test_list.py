@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import Console
 
-from mlmeta.cli import text
-from mlmeta.cli.views import listing
+from mlmeta.cli.list import table
+from mlmeta.cli.screen import drawn
+from mlmeta.cli.text import Table
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState
 from tests.builders import legacy
 from tests.support import damage
@@ -123,16 +124,14 @@ def test_a_long_list_looks_like_a_short_one() -> None:
         )
         for n in range(12)
     ]
-    rows = [listing._row(info) for info in infos]
-    short = _shown(listing._table(rows))
-    long = _shown(text.long_table(listing._COLUMNS, map(listing._plain, rows), listing._RIGHT))
+    short, long = (_shown(table(infos, is_long=is_long)) for is_long in (False, True))
     assert short[0] == long[0]
     assert short[2:] == long[2:]
     assert len(long) == 14
 
 
-def _shown(renderable: RenderableType) -> list[str]:
+def _shown(shown: Table) -> list[str]:
     console = Console(file=io.StringIO(), width=200)
     with console.capture() as captured:
-        console.print(renderable)
+        console.print(drawn([shown]))
     return [line.rstrip() for line in captured.get().splitlines()]

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from mlmeta import __version__
-from mlmeta.cli.backup import backup
-from mlmeta.cli.browse import browse
-from mlmeta.cli.copy import copy
-from mlmeta.cli.demo import demo
-from mlmeta.cli.diff import diff
-from mlmeta.cli.list import list_
-from mlmeta.cli.prune import prune
-from mlmeta.cli.restore import restore
-from mlmeta.cli.show import show
-from mlmeta.cli.verify import verify
-from mlmeta.cli.visible import visible
+from mlmeta.cli.text import visible
+
+COMMANDS = ("backup", "list", "show", "diff", "restore", "verify", "prune", "copy", "browse", "demo")
+"""In the order of the help. Each is the function `command` in the module of its name in `mlmeta.cli`."""
 
 
 class _Commands(TyperGroup):
@@ -74,16 +68,8 @@ def _options(
     pass
 
 
-app.command("backup")(backup)
-app.command("list")(list_)
-app.command("show")(show)
-app.command("diff")(diff)
-app.command("restore")(restore)
-app.command("verify")(verify)
-app.command("prune")(prune)
-app.command("copy")(copy)
-app.command("browse")(browse)
-app.command("demo")(demo)
+for name in COMMANDS:
+    app.command(name)(import_module(f"mlmeta.cli.{name}").command)
 
 
 def main() -> None:
@@ -92,8 +78,7 @@ def main() -> None:
         app()
     except OSError as error:  # of typer's own words: --help into a full disk
         from mlmeta.cli.output import Output
-        from mlmeta.cli.run import leave
-        from mlmeta.cli.surroundings import refused
+        from mlmeta.cli.run import leave, refused
 
         if (named := refused(error)) is None:
             raise

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from mlmeta.cli import options
+from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
+from mlmeta.cli.text import Styled
 
 if TYPE_CHECKING:
-    from mlmeta.commands.result import Result
+    from mlmeta.cli.text import Block
+    from mlmeta.commands.backup import BackupResult
     from mlmeta.progress import Progress
 
 Storages = Annotated[
@@ -71,7 +75,7 @@ Drill = Annotated[bool, options.option("--drill", "Also restore it into a throwa
 DryRun = Annotated[bool, options.option("--dry-run", "Read everything, write nothing.")]
 
 
-def backup(
+def command(
     tracking_uri: options.TrackingUri = "",
     storage: Storages = [options.DEFAULT_STORAGE],  # noqa: B006 - Typer copies it
     experiment: options.Experiments = None,
@@ -107,7 +111,7 @@ def backup(
     same source go once the new one is complete (`mlmeta prune` is for all sources).
     """
 
-    def call(progress: Progress) -> Result:
+    def call(progress: Progress) -> BackupResult:
         from mlmeta.commands import backup as operation
         from mlmeta.snapshot.retention import parse_within
 
@@ -139,4 +143,33 @@ def backup(
             progress=progress,
         )
 
-    execute(Output("backup", json, quiet, verbose, not no_progress), call)
+    execute(Output("backup", json, quiet, verbose, not no_progress), call, partial(view, verbose=verbose))
+
+
+def view(result: BackupResult, *, verbose: bool) -> list[Block]:
+    """The closing summary: counts, size, seconds, where it is, and the command that restores it."""
+    if result.unchanged_since:
+        return [f"Nothing has changed since snapshot {result.unchanged_since}: no new one was written."]
+    verb = "Would save" if result.dry_run else "Saved"
+    lines: list[Block] = [f"{verb} {text.counts(result.stats)} from {result.source} in {result.seconds:.1f} s"]
+    if not result.dry_run:
+        where = f", {text.size(result.size)}, in {', '.join(result.storages)}"
+        lines.append(("Snapshot ", Styled(result.timestamp, "bold green"), where))
+        lines.append(f"Bring it back with: {_restore(result)}")
+    if result.incremental_base:
+        lines.append(f"Metric histories that can't have changed came from snapshot {result.incremental_base}")
+    if result.drill is not None and result.drill.is_equal:
+        lines.append("A trial restore into a throwaway store brought everything back.")
+    for storage, gone in result.pruned.items():
+        if gone:
+            lines.append(f"Removed {text.plural(len(gone), 'older snapshot')} from {storage}")
+    if verbose:
+        lines += [f"  {file.name}: {file.records:,} records, {text.size(file.bytes)}" for file in result.files.values()]
+    return lines
+
+
+def _restore(result: BackupResult) -> str:
+    words = ["mlmeta", "restore", "--timestamp", result.timestamp]
+    if result.storages[0] != "backups/":
+        words += ["--storage", result.storages[0]]
+    return f"{shlex.join(words)} --tracking-uri URI"

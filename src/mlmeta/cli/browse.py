@@ -12,7 +12,8 @@ from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 
 if TYPE_CHECKING:
-    from mlmeta.commands.result import Result
+    from mlmeta.cli.text import Block
+    from mlmeta.commands.browse import BrowseResult
     from mlmeta.progress import Progress
 
 Port = Annotated[
@@ -24,7 +25,7 @@ Port = Annotated[
 NoBrowser = Annotated[bool, options.option("--no-browser", "Don't open a browser, only say where it is.")]
 
 
-def browse(
+def command(
     selector: options.Selector = "latest",
     port: Port = None,
     no_browser: NoBrowser = False,
@@ -49,9 +50,14 @@ def browse(
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 
-    def call(progress: Progress) -> Result:
+    def call(progress: Progress) -> BrowseResult:
         from mlmeta.commands.browse import browse as operation
 
         return operation(selector, storage, look, of_source=source, port=port, progress=progress)
 
-    execute(output, call)
+    execute(output, call, view)
+
+
+def view(result: BrowseResult) -> list[Block]:
+    """That nothing is left."""
+    return [f"The throwaway store of snapshot {result.timestamp} is removed."]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from mlmeta.cli import options
+from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlmeta.commands.result import Result
+    from mlmeta.cli.text import Block
+    from mlmeta.commands.copy import CopyResult
     from mlmeta.progress import Progress
 
 From = Annotated[str, options.option("--from", "Storage to copy from.", metavar="LOCATION")]
@@ -18,7 +19,7 @@ To = Annotated[str, options.option("--to", "Storage to copy to.", metavar="LOCAT
 Missing = Annotated[bool, options.option("--missing", "All snapshots that the other storage lacks.")]
 
 
-def copy(
+def command(
     to: To,
     selectors: options.Selectors = None,
     from_: From = options.DEFAULT_STORAGE,
@@ -36,7 +37,7 @@ def copy(
     Interrupted and run again, it finishes.
     """
 
-    def call(progress: Progress) -> Result:
+    def call(progress: Progress) -> CopyResult:
         from mlmeta.commands import copy as operation
 
         if missing and selectors:
@@ -46,4 +47,13 @@ def copy(
             )
         return operation.copy(selectors or ["latest"], from_, to, of_source=source, missing=missing, progress=progress)
 
-    execute(Output("copy", json, quiet, verbose, not no_progress), call)
+    execute(Output("copy", json, quiet, verbose, not no_progress), call, view)
+
+
+def view(result: CopyResult) -> list[Block]:
+    """A line for each snapshot."""
+    copied = sum(one.size > 0 for one in result.snapshots)
+    return [
+        *(f"{one.timestamp}  {text.size(one.size) if one.size else 'was there already'}" for one in result.snapshots),
+        f"Copied {text.plural(copied, 'snapshot')} from {result.source} to {result.target}.",
+    ]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import shlex
+from functools import partial
 from typing import TYPE_CHECKING
 
-from mlmeta.cli import options
+from mlmeta.cli import backup, options, restore
+from mlmeta.cli import list as list_
 from mlmeta.cli.output import Output
-from mlmeta.cli.run import execute, prepare_mlflow
+from mlmeta.cli.run import execute
+from mlmeta.cli.text import Styled
 
 if TYPE_CHECKING:
-    from mlmeta.commands.result import Result
+    from mlmeta.cli.text import Block
+    from mlmeta.commands.demo import DemoResult
     from mlmeta.progress import Progress
 
 
-def demo(
+def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -24,15 +29,32 @@ def demo(
 
     On an embedded store and real `mlflow server` processes, all in a temporary folder.
     """
+    _forget_other_servers()
 
-    def call(progress: Progress) -> Result:
-        _forget_other_servers()
-        prepare_mlflow(verbose=verbose)
-        from mlmeta.commands.demo import demo as operation
+    def call(progress: Progress) -> DemoResult:
+        from mlmeta.commands.demo import demo
 
-        return operation(progress)
+        return demo(progress)
 
-    execute(Output("demo", json, quiet, verbose, not no_progress), call)
+    execute(Output("demo", json, quiet, verbose, not no_progress), call, partial(view, verbose=verbose))
+
+
+def view(result: DemoResult, *, verbose: bool) -> list[Block]:
+    """The commands a person would have typed, and what they say."""
+    return [
+        _prompt("mlmeta", "backup"),
+        *backup.view(result.backup, verbose=verbose),
+        _prompt("rm", "mlflow.db"),
+        _prompt("mlmeta", "list"),
+        *list_.view(result.snapshots),
+        _prompt("mlmeta", "restore", "--timestamp", "latest", "--tracking-uri", result.restore.target),
+        *restore.view(result.restore, verbose=verbose),
+        Styled(f"\nThe whole loop took {result.seconds:.0f} s.", "dim"),
+    ]
+
+
+def _prompt(*words: str) -> Styled:
+    return Styled(f"\n$ {shlex.join(words)}", "bold cyan")
 
 
 def _forget_other_servers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,11 +10,17 @@ import typer
 from mlmeta.cli import options
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
+from mlmeta.cli.text import Styled, Table
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlmeta.commands.result import Result
+    from mlmeta.cli.text import Block, Line, Piece
+    from mlmeta.commands.diff import DiffResult
     from mlmeta.progress import Progress
+    from mlmeta.snapshot.diff import Change
+
+_SHOWN = 50
+_SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
 
 Before = Annotated[str, typer.Argument(metavar="[BEFORE]", help=f"A snapshot: a {options.SELECTORS}")]
 After = Annotated[
@@ -29,7 +36,7 @@ Incremental = Annotated[
 ]
 
 
-def diff(
+def command(
     before: Before = "latest",
     after: After = None,
     tracking_uri: options.TrackingUri = "",
@@ -50,7 +57,7 @@ def diff(
     Down to single params, tags and metric points. Exit code 0: nothing; 4: something changed.
     """
 
-    def call(progress: Progress) -> Result:
+    def call(progress: Progress) -> DiffResult:
         if after is None and not tracking_uri:
             raise UsageError(
                 "there is nothing to compare with",
@@ -71,4 +78,33 @@ def diff(
             progress=progress,
         )
 
-    execute(Output("diff", json, quiet, verbose, not no_progress), call)
+    execute(Output("diff", json, quiet, verbose, not no_progress), call, partial(view, verbose=verbose))
+
+
+def view(result: DiffResult, *, verbose: bool) -> list[Block]:
+    """How many of each kind changed, and the first changes."""
+    limited = f" (experiments {', '.join(result.experiments)})" if result.experiments else ""
+    title = (Styled(result.before, "bold"), " → ", Styled(result.after, "bold"), limited)
+    if result.comparison.is_equal:
+        return [title, Styled("Nothing changed.", "green")]
+    changes = result.comparison.changes if verbose else result.comparison.changes[:_SHOWN]
+    more = len(result.comparison.changes) - len(changes) + result.comparison.unnamed
+    left = [f"… and {more:,} more" + ("" if verbose else ": --verbose shows up to a thousand")] if more else []
+    return [title, "", _counts(result), "", *map(_line, changes), *left]
+
+
+def _counts(result: DiffResult) -> Table:
+    columns = ("ADDED", "REMOVED", "CHANGED", "SAME")
+    rows: list[tuple[Piece, ...]] = []
+    for kind, tally in result.comparison.records.items():
+        counts = [(getattr(tally, what), style) for what, (_, style) in _SIGNS.items()]
+        changed = [Styled(f"{count:,}", style if count else "") for count, style in counts]
+        rows.append((f"{kind}s", *changed, f"{tally.same:,}"))
+    return Table(("", *columns), rows, right=columns)
+
+
+def _line(change: Change) -> Line:
+    sign, style = _SIGNS[change.what]
+    name = f" ({change.name})" if change.name else ""
+    field = f": {change.field}: {change.before} → {change.after}" if change.field else ""
+    return Styled(f"{sign} ", style), f"{change.kind} {change.id}{name}{field}"

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from mlmeta.cli import options
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
+from mlmeta.cli.text import Styled, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlmeta.cli.text import Block, Piece
+    from mlmeta.commands.list import ListResult
+    from mlmeta.progress import Progress
+    from mlmeta.snapshot.catalog import SnapshotInfo
+
+_STYLES = {
+    "complete": "green",
+    "legacy": "cyan",
+    "partial": "yellow",
+    "shrunken": "bold yellow",
+    "future": "magenta",
+    "incomplete": "yellow",
+    "damaged": "bold red",
+    "unreadable": "bold red",
+    "unsupported": "red",
+}
+_COUNTED = ("experiments", "runs", "models")
+_RIGHT = ("AGE", "EXPERIMENTS", "RUNS", "MODELS", "SIZE")
+_COLUMNS = ("TIMESTAMP", "AGE", "SOURCE", "EXPERIMENTS", "RUNS", "MODELS", "SIZE", "STATE")
+_MANY = 100
+"""From so many snapshots on, the list has fewer colours, and is there at once."""
 
 
-def list_(
+def command(
     storage: options.Storage = options.DEFAULT_STORAGE,
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
@@ -19,6 +48,45 @@ def list_(
 
     Half-written and damaged ones are shown too, with their state.
     """
-    from mlmeta.commands.list import list_snapshots
 
-    execute(Output("list", json, quiet, verbose, not no_progress), lambda _: list_snapshots(storage))
+    def call(_: Progress) -> ListResult:
+        from mlmeta.commands.list import list_snapshots
+
+        return list_snapshots(storage)
+
+    execute(Output("list", json, quiet, verbose, not no_progress), call, view)
+
+
+def view(result: ListResult) -> list[Block]:
+    """A table, newest first; below it, why a snapshot is not complete."""
+    if not result.snapshots:
+        return [f"No snapshots in {result.storage}: make one with `mlmeta backup`."]
+    problems = [Styled(f"{info.timestamp}: {info.problem}", "dim") for info in result.snapshots if info.problem]
+    return [table(result.snapshots, is_long=len(result.snapshots) > _MANY), *(["", *problems] if problems else ())]
+
+
+def table(snapshots: Sequence[SnapshotInfo], *, is_long: bool) -> Table:
+    """A row for each snapshot."""
+    texts = Counter(source for source, _ in {(info.source, info.identity) for info in snapshots})
+    rows = [_row(info, _source(info, is_unique=texts[info.source] == 1)) for info in snapshots]
+    return Table(
+        _COLUMNS, rows, right=_RIGHT, whole=("TIMESTAMP",), is_long=is_long
+    )  # in two pieces, it can't be copied
+
+
+def _source(info: SnapshotInfo, *, is_unique: bool) -> str:
+    """As it was named; with its label, and in full where the same text names several."""
+    if info.label:
+        return f"{info.label} ({info.source})"
+    return info.source if is_unique else info.identity
+
+
+def _row(info: SnapshotInfo, source: str) -> list[Piece]:
+    return [
+        info.timestamp,
+        text.age(info.age),
+        source or info.source or "-",
+        *(f"{info.stats[name]:,}" if name in info.stats else "-" for name in _COUNTED),
+        text.size(info.size),
+        Styled(info.state.value, _STYLES[info.state.value]),
+    ]

@@ -6,22 +6,24 @@ import contextlib
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from mlmeta import __version__
-from mlmeta.cli.visible import all_visible, visible
+from mlmeta.cli.text import Styled, all_visible, visible
 from mlmeta.errors import ExitCode, MlmetaError, UsageError
 from mlmeta.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
-    from mlmeta.cli.progress import Shown
+    from mlmeta.cli.screen import Shown
+    from mlmeta.cli.text import Block
     from mlmeta.commands.result import Issue, Result
 
+R = TypeVar("R", bound="Result")
 T = TypeVar("T")
 
 SCHEMA = 1
@@ -53,13 +55,13 @@ class Output:
     def stdout(self) -> Console:
         """Where results go; made on first use."""
         if self._stdout is None:
-            self._stdout = console(sys.stdout)
+            self._stdout = _console(sys.stdout)
         return self._stdout
 
     @property
     def stderr(self) -> Console:
         """Where messages go."""
-        return console(_Lossy(sys.stderr))
+        return _console(_Lossy(sys.stderr))
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
@@ -67,28 +69,31 @@ class Output:
         if self.quiet or not self.show_progress:
             yield Silent()
             return
-        from mlmeta.cli.progress import shown
+        from mlmeta.cli.screen import shown
 
         with shown(self.stderr) as self._shown:
             yield self._shown
         self._shown = None
 
-    def result(self, result: Result) -> None:
-        """Show a result."""
+    def result(self, result: R, view: Callable[[R], Iterable[Block]]) -> None:
+        """Show a result.
+
+        Args:
+            result: of the command.
+            view: what people see of it.
+        """
         if self.json:
             self._document(_data(result), result.exit_code, result.warnings, result.issues)
             return
         if not (self.quiet and result.is_report):
-            from mlmeta.cli.views import view
-
-            shown = view(all_visible(result), verbose=self.verbose)
-            if shown is not None:
-                self._print(shown)
+            self._print(view(all_visible(result)))
         if result.warnings or result.issues:
             self._messages(result)
 
-    def _print(self, shown: Any) -> None:
-        stdout = self.stdout
+    def _print(self, view: Iterable[Block]) -> None:
+        from mlmeta.cli.screen import drawn
+
+        shown, stdout = drawn(view), self.stdout
         if stdout.is_terminal:
             stdout.print(shown)
             return
@@ -109,11 +114,10 @@ class Output:
 
     def _say(self, word: str, message: str, hint: str = "", *, style: str) -> None:
         """One line: what it is, in its colour, and the message; one more for what to do."""
-        from rich.text import Text
+        from mlmeta.cli.screen import drawn
 
-        self.stderr.print(Text.assemble((f"{word}:", style), " ", visible(message)))
-        if hint:
-            self.stderr.print(f"  {visible(hint)}")
+        lines: list[Block] = [(Styled(f"{word}:", style), " ", visible(message))]
+        self.stderr.print(drawn([*lines, f"  {visible(hint)}"] if hint else lines))
 
     def error(self, error: MlmetaError) -> int:
         """Show an error, and return its exit code. To be called while it is handled."""
@@ -133,12 +137,12 @@ class Output:
             self._shown.pause()
         self.stderr.print(visible(message))
 
-    def confirm(self, plan: T, view: Callable[[T], RenderableType], *, question: str, unasked: str, hint: str) -> None:
+    def confirm(self, plan: T, view: Callable[[T], Iterable[Block]], *, question: str, unasked: str, hint: str) -> None:
         """Show a plan and ask on the terminal; no is the default.
 
         Args:
             plan: what would be done.
-            view: makes something to print of it.
+            view: what people see of it.
             question: ends with a question mark.
             unasked: what went wrong where there is no terminal to ask on.
             hint: what to do then.
@@ -146,14 +150,14 @@ class Output:
         Raises:
             UsageError: the answer is no, or there is no terminal to ask on.
         """
-        from rich.prompt import Confirm
+        from mlmeta.cli.screen import asked, drawn
 
         if self._shown is not None:
             self._shown.pause()
-        self.stderr.print(view(all_visible(plan)))
+        self.stderr.print(drawn(view(all_visible(plan))))
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(unasked, hint=hint)
-        if not Confirm.ask(question, console=self.stderr, default=False):
+        if not asked(question, self.stderr):
             raise UsageError("nothing was changed: the answer was no", hint="--yes goes ahead without asking")
         if self._shown is not None:
             self._shown.resume()
@@ -220,9 +224,7 @@ class _Lossy:
             self._stream.flush()
 
 
-def console(file: Any) -> Console:
-    """A console that is rich on a terminal, and plain, without folding, elsewhere. Brackets and colons are text."""
-    from rich.console import Console
+def _console(file: Any) -> Console:
+    from mlmeta.cli.screen import console
 
-    is_terminal = file.isatty()
-    return Console(file=file, width=None if is_terminal else 10_000, highlight=False, markup=False, emoji=False)
+    return console(file)

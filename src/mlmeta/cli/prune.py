@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from mlmeta.cli import options
+from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
+from mlmeta.cli.text import Styled, Table
 
 if TYPE_CHECKING:
+    from mlmeta.cli.text import Block
     from mlmeta.commands.prune import PruneResult
-    from mlmeta.commands.result import Result
+    from mlmeta.progress import Progress
 
 DryRun = Annotated[bool, options.option("--dry-run", "Show what would be removed, and remove nothing.")]
 
 
-def prune(
+def command(
     keep_last: options.KeepLast = 0,
     keep_hourly: options.KeepHourly = 0,
     keep_daily: options.KeepDaily = 0,
@@ -39,7 +41,7 @@ def prune(
     """
     output = Output("prune", json, quiet, verbose, not no_progress)
 
-    def call() -> Result:
+    def call(_: Progress) -> PruneResult:
         from mlmeta.commands.prune import prune as operation
 
         rules = options.retention(
@@ -53,16 +55,30 @@ def prune(
         )
         return operation(storage, rules, dry_run=dry_run, confirm=None if yes else lambda plan: _confirm(output, plan))
 
-    execute(output, lambda _: call())
+    execute(output, call, view)
 
 
 def _confirm(output: Output, plan: PruneResult) -> None:
-    from mlmeta.cli.views.prune import plan as shown
-
     output.confirm(
         plan,
-        shown,
+        _decisions,
         question="Remove them?",
         unasked=f"snapshots in {plan.storage} would be removed, and there is no terminal to ask on",
         hint="look at the plan above; to go ahead add --yes",
     )
+
+
+def view(result: PruneResult) -> list[Block]:
+    """The plan, and what came of it."""
+    going = sum(not decision.keep for decision in result.snapshots)
+    verb = "Would remove" if result.dry_run else "Removed"
+    freed = f", {text.size(result.freed)}" if result.freed else ""
+    return [*_decisions(result), f"{verb} {text.plural(going, 'snapshot')} from {result.storage}{freed}."]
+
+
+def _decisions(plan: PruneResult) -> list[Block]:
+    """Each snapshot, and why it stays or goes."""
+    verdicts = {True: Styled("keep", "green"), False: Styled("remove", "red")}
+    rows = [(one.timestamp, verdicts[one.keep], text.size(one.size), one.reason) for one in plan.snapshots]
+    left = [Styled(f"leftover of an interrupted backup: {name}", "yellow") for name in plan.leftovers]
+    return [Table(("TIMESTAMP", "", "SIZE", "WHY"), rows, right=("SIZE",)), *left]

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from mlmeta.cli import options
+from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
+from mlmeta.cli.text import Styled, Table
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlmeta.commands.result import Result
+    from mlmeta.cli.text import Block
+    from mlmeta.commands.restore import RestoreResult
     from mlmeta.progress import Progress
     from mlmeta.stores.target import Plan
+    from mlmeta.stores.verification import Comparison
+
+_NAMED = 20
 
 
 class Only(str, Enum):
@@ -72,7 +79,7 @@ DryRun = Annotated[bool, options.option("--dry-run", "Show what would be done, a
 Verify = Annotated[bool, options.option("--verify/--no-verify", "Read the target back afterwards, and compare.")]
 
 
-def restore(
+def command(
     timestamp: Timestamp,
     tracking_uri: options.TrackingUri = "",
     storage: options.Storage = options.DEFAULT_STORAGE,
@@ -103,7 +110,7 @@ def restore(
     """
     output = Output("restore", json, quiet, verbose, not no_progress)
 
-    def call(progress: Progress) -> Result:
+    def call(progress: Progress) -> RestoreResult:
         from mlmeta.commands.restore import restore as operation
         from mlmeta.schema import Selection
 
@@ -118,7 +125,7 @@ def restore(
             ids=ids.value if ids else "",
             on_conflict=on_conflict.value,
             undelete=undelete,
-            rewrite=[_pair(text) for text in rewrite_artifact_prefix or ()],
+            rewrite=[_pair(one) for one in rewrite_artifact_prefix or ()],
             if_empty=if_empty,
             allow_none=allow_none,
             dry_run=dry_run,
@@ -127,7 +134,7 @@ def restore(
             progress=progress,
         )
 
-    execute(output, call)
+    execute(output, call, partial(view, verbose=verbose))
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -150,12 +157,87 @@ def _confirm(output: Output, plan: Plan) -> None:
     """
     if not plan.target_runs or not any((*plan.create.values(), *plan.undelete.values())):
         return
-    from mlmeta.cli.views.restore import plan as shown
-
     output.confirm(
         plan,
-        shown,
+        _plan,
         question="It already has runs, which stay unchanged. Go ahead?",
         unasked=f"{plan.target} already has runs, and there is no terminal to ask on",
         hint="look at the plan above; to go ahead add --yes (nothing there is overwritten or deleted)",
     )
+
+
+def view(result: RestoreResult, *, verbose: bool) -> list[Block]:
+    """What was done, and the proof."""
+    if result.untouched:
+        return [f"Nothing to do for {result.target}: {result.untouched}."]
+    if result.dry_run and result.plan is not None:
+        return [*_plan(result.plan, named=False), "Nothing was written (--dry-run)."]
+    where = f" into {result.target} in {result.seconds:.1f} s"
+    lines: list[Block] = [("Restored ", Styled(result.timestamp, "bold green"), where)]
+    lines.append(f"  created: {_kinds(result.created)}")
+    if any(result.present.values()):
+        lines.append(f"  there already: {_kinds(result.present)}")
+    if any(result.undeleted.values()):
+        lines.append(f"  active again: {_kinds(result.undeleted)}")
+    if result.comparison is not None:
+        lines += _proof(result.comparison, keeps_ids=result.keeps_ids, verbose=verbose)
+    return lines
+
+
+def _plan(plan: Plan, *, named: bool = True) -> list[Block]:
+    """What a restore would do.
+
+    Args:
+        plan: says it.
+        named: whether conflicts are named; if not, something else does it.
+    """
+    ids = "ids and times are kept" if plan.keeps_ids else "new ids; the original ones go into tags"
+    lines: list[Block] = [f"Restore into {plan.target} ({ids}):", f"  to create: {_kinds(plan.create)}"]
+    if any(plan.present.values()):
+        lines.append(f"  there already: {_kinds(plan.present)}")
+    if any(plan.changed.values()):
+        lines.append(f"  there with other content, and left as it is: {_kinds(plan.changed)}")
+    if any(plan.undelete.values()):
+        lines.append(f"  to make active again: {_kinds(plan.undelete)}")
+    if named:
+        told = [f"conflict: {c.kind} {c.id}: {c.reason}" for c in plan.conflicts]
+        told += [f"{r.code.replace('_', ' ')}: {r.kind} {r.id}: {r.reason}" for r in plan.refused]
+        lines += [Styled(f"  {line}", "yellow") for line in _first(told)]
+    return lines
+
+
+def _first(lines: list[str]) -> list[str]:
+    more = len(lines) - _NAMED
+    return [*lines[:_NAMED], f"… and {more:,} more"] if more > 0 else lines
+
+
+def _proof(comparison: Comparison, *, keeps_ids: bool, verbose: bool) -> list[Block]:
+    rows = []
+    for kind, count in comparison.compared.items():
+        matching = comparison.matching.get(kind, 0)
+        style = "green" if matching == count else "yellow" if comparison.is_equal else "bold red"
+        rows.append((f"{kind}s", f"{count:,}", Styled(f"{matching:,}", style)))
+    columns = ("IN SNAPSHOT", "MATCHING")
+    lines: list[Block] = ["", Table(("READ BACK", *columns), rows, right=columns)]
+    if comparison.total_changed:
+        lines.append(
+            f"There before with other content, or added to since, and left as it is: {comparison.total_changed:,}"
+        )
+        told = [str(difference) for difference in comparison.changed]
+        lines += [f"  {line}" for line in (told if verbose else _first(told))]
+    if comparison.unkept and keeps_ids:
+        fields = ", ".join(comparison.unkept)
+        lines.append(Styled(f"Not compared, because MLflow's database has no place for it: {fields}", "dim"))
+    elif comparison.unkept:
+        fields = ", ".join(comparison.unkept) if verbose else "creation times, artifact URIs and others; see --verbose"
+        lines.append(Styled(f"Not compared, because MLflow's API can't set them: {fields}", "dim"))
+    return lines
+
+
+def _kinds(counts: Mapping[str, int]) -> str:
+    named = [text.plural(count, _one(kind)) for kind, count in counts.items() if count]
+    return ", ".join(named) or "nothing"
+
+
+def _one(kind: str) -> str:
+    return kind.removesuffix("es") if kind.endswith("ses") else kind.removesuffix("s")

@@ -1,39 +1,58 @@
-"""Runs a command: signals, errors, exit code."""
+"""Runs a command: signals, errors, exit code. What the system or the environment refuses is not a bug of mlmeta."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from mlmeta.cli.output import Output
-from mlmeta.errors import ExitCode, InternalError, MlmetaError, TerminatedError
+from mlmeta.cli.output import Output, R
+from mlmeta.errors import ExitCode, InternalError, MlmetaError, OperatingSystemError, TerminatedError, UsageError
 
 if TYPE_CHECKING:
-    from mlmeta.commands.result import Result
+    from mlmeta.cli.text import Block
     from mlmeta.progress import Progress
 
 _CLEAN_UP = 5.0
 """Seconds after a signal in which another one changes nothing."""
+_SPACE = "free some space there; limits (quota, ulimit -f) count as well"
+_HINTS = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: _SPACE,
+    errno.EMFILE: "allow more open files (ulimit -n), or use a smaller --jobs",
+    errno.ENFILE: "the whole machine has too many open files: try again later",
+    errno.EAGAIN: "allow more processes and threads (ulimit -u), or use a smaller --jobs",
+    errno.ENOMEM: "give it more memory (ulimit -v, the container's limit), or use a smaller --jobs",
+    errno.ENAMETOOLONG: "use a shorter path",
+    errno.ELOOP: "a symbolic link there leads to itself",
+    errno.EROFS: "use a place that can be written",
+}
+_THREADS = "can't start new thread"
 
 
-def execute(output: Output, call: Callable[[Progress], Result]) -> NoReturn:
+def execute(output: Output, call: Callable[[Progress], R], view: Callable[[R], Iterable[Block]]) -> NoReturn:
     """Call a command's operation, show what came of it, and end the process with its exit code.
 
     Args:
         output: where and how results are shown.
         call: the operation; takes a listener for its progress.
+        view: what people see of its result.
     """
     try:
         _prepare_process(verbose=output.verbose)
-        code = _call(output, call)
+        code = _call(output, call, view)
     except KeyboardInterrupt:
         code = output.interrupted(ExitCode.INTERRUPTED)
     except TerminatedError as error:
@@ -41,18 +60,18 @@ def execute(output: Output, call: Callable[[Progress], Result]) -> NoReturn:
     leave(code)
 
 
-def _call(output: Output, call: Callable[[Progress], Result]) -> int:
+def _call(output: Output, call: Callable[[Progress], R], view: Callable[[R], Iterable[Block]]) -> int:
     try:
+        import_module(f"mlmeta.commands.{output.command}")  # before the collector starts, as modules are no garbage
+        _collect_rarely()
         with output.progress() as progress:
-            result = call(_Collecting(progress))
-        output.result(result)
+            result = call(progress)
+        output.result(result, view)
     except MlmetaError as error:
         return output.error(error)
     except BrokenPipeError:  # `mlmeta list | head`: the reader has seen enough
         return ExitCode.DONE
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is reported as one, not hidden
-        from mlmeta.cli.surroundings import refused
-
         if (named := refused(error)) is not None:
             return output.error(named)
         message = f"unexpected {type(error).__name__}: {error}"
@@ -60,28 +79,38 @@ def _call(output: Output, call: Callable[[Progress], Result]) -> int:
     return result.exit_code
 
 
-class _Collecting:
-    """Progress that has the garbage collector begin with the first phase: what is there by then is modules.
+def _collect_rarely() -> None:
+    """Start the garbage collector, which `mlmeta.__main__` stopped: what is there by now is modules, which stay.
 
-    It looks for cycles less often than is usual, which takes a tenth of the time: records have none. But what
-    SQLAlchemy leaves behind each query must go.
-
-    Args:
-        progress: that listens.
+    Records have no cycles, so it looks for them more rarely than usual: that takes a tenth of the time. But what
+    SQLAlchemy leaves behind after each query must go.
     """
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
+    gc.enable()
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self.expect = progress.expect
-        self.advance = progress.advance
 
-    def phase(self, name: str) -> None:
-        """See `Progress.phase`."""
-        if not gc.isenabled():
-            gc.freeze()
-            gc.set_threshold(10_000, 10, 10)
-            gc.enable()
-        self._progress.phase(name)
+def refused(error: Exception) -> MlmetaError | None:
+    """The error for what the surroundings refused; None where `error` is something else."""
+    if isinstance(error, OSError):
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        where = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        message = f"the system refused: {where}: {reason}" if where else f"the system refused: {reason}"
+        hint = _HINTS.get(error.errno or 0, "check that path, its permissions, and the process's limits (ulimit -a)")
+        return OperatingSystemError(message, hint=hint)
+    if isinstance(error, MemoryError):
+        return OperatingSystemError("the system refused: there is not enough memory", hint=_HINTS[errno.ENOMEM])
+    if isinstance(error, RuntimeError) and _THREADS in str(error):
+        return OperatingSystemError("the system refused: no further thread", hint=_HINTS[errno.EAGAIN])
+    if isinstance(error, ValueError) and _loads_mlflow(error):
+        return UsageError(f"MLflow can't be loaded: {error}", hint="check the variables MLFLOW_… of the environment")
+    return None
+
+
+def _loads_mlflow(error: Exception) -> bool:
+    """Whether it came up while MLflow's modules were imported: they read the environment."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(frame.name == "<module>" and "mlflow" in Path(frame.filename).parts for frame in frames)
 
 
 def _prepare_process(*, verbose: bool) -> None:

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from mlmeta.cli import options
+from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
+from mlmeta.cli.text import Bar, Pairs, Styled, Table
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlmeta.commands.result import Result
+    from mlmeta.cli.text import Block, Piece
+    from mlmeta.commands.show import (
+        ExperimentRow,
+        MetricOverRuns,
+        MetricOverSteps,
+        ModelList,
+        Overview,
+        RunDetail,
+        RunTable,
+    )
+    from mlmeta.progress import Progress
+    from mlmeta.schema import LatestMetric, ModelVersion, RegisteredModel
+
+    Shown = Overview | RunTable | RunDetail | MetricOverRuns | MetricOverSteps | ModelList
+
+_MOST_ROWS = 60
+_LONG = 200
 
 Experiment = Annotated[
     str | None,
@@ -35,7 +55,7 @@ Sort = Annotated[str, options.option("--sort", 'Such as "metrics.loss DESC".', m
 Limit = Annotated[int, options.option("--limit", "The most runs to show.", min=1)]
 
 
-def show(
+def command(
     selector: options.Selector = "latest",
     experiment: Experiment = None,
     run: Run = None,
@@ -58,22 +78,21 @@ def show(
     history; with --models the model registry.
     """
 
-    def call() -> Result:
-        from mlmeta.commands import show as operation
-        from mlmeta.commands import show_runs
+    def call(_: Progress) -> Shown:
+        from mlmeta.commands import show
 
         if models:
-            return operation.models(selector, storage, of_source=source)
+            return show.models(selector, storage, of_source=source)
         if metric and run:
-            return show_runs.metric_over_steps(selector, storage, run, metric, of_source=source)
+            return show.metric_over_steps(selector, storage, run, metric, of_source=source)
         if metric and experiment:
-            return show_runs.metric_over_runs(selector, storage, experiment, metric, of_source=source)
+            return show.metric_over_runs(selector, storage, experiment, metric, of_source=source)
         if metric:
             raise UsageError("--metric needs an experiment or a run", hint="add --experiment NAME, or --run ID")
         if run:
-            return show_runs.run_detail(selector, storage, run, of_source=source)
+            return show.run_detail(selector, storage, run, of_source=source)
         if experiment:
-            return show_runs.run_table(
+            return show.run_table(
                 selector,
                 storage,
                 experiment,
@@ -82,6 +101,170 @@ def show(
                 limit=None if json else limit,
                 of_source=source,
             )
-        return operation.overview(selector, storage, of_source=source)
+        return show.overview(selector, storage, of_source=source)
 
-    execute(Output("show", json, quiet, verbose, not no_progress), lambda _: call())
+    execute(Output("show", json, quiet, verbose, not no_progress), call, partial(view, verbose=verbose))
+
+
+def view(result: Shown, *, verbose: bool) -> list[Block]:
+    """What there is to see of a part of a snapshot."""
+    from mlmeta.commands import show
+
+    match result:
+        case show.RunTable():
+            return _run_table(result, verbose=verbose)
+        case show.RunDetail():
+            return _run_detail(result, verbose=verbose)
+        case show.MetricOverRuns():
+            return _metric_over_runs(result)
+        case show.MetricOverSteps():
+            return _metric_over_steps(result)
+        case show.ModelList():
+            return _models(result, verbose=verbose)
+        case show.Overview():
+            return _overview(result)
+
+
+def _overview(result: Overview) -> list[Block]:
+    """Where it is from, and its experiments."""
+    server = f" {result.mlflow_server_version}" if result.mlflow_server_version else ""
+    columns = ("ID", "EXPERIMENT", "STAGE", "RUNS", "DELETED", "LATEST RUN (UTC)")
+    return [
+        ("Snapshot ", Styled(result.timestamp, "bold"), f" of {result.source or 'an unknown source'}"),
+        f"{text.counts(result.stats)}; {text.size(result.size)}",
+        Styled(f"taken {result.date} from {result.source_kind or 'MLflow'}{server}", "dim"),
+        "",
+        Table(columns, [_experiment(row) for row in result.experiments], right=("RUNS", "DELETED")),
+        *(Styled(f"not saved: {one.kind} {one.id}: {one.reason}", "yellow") for one in result.skipped),
+    ]
+
+
+def _experiment(row: ExperimentRow) -> list[Piece]:
+    found, deleted = row.experiment, f"{row.deleted_runs:,}" if row.deleted_runs else "-"
+    return [
+        *(found.experiment_id, found.name, found.lifecycle_stage),
+        *(f"{row.runs:,}", deleted, text.moment(row.latest)),
+    ]
+
+
+def _run_table(result: RunTable, *, verbose: bool) -> list[Block]:
+    """Runs with chosen columns."""
+    names = [column.removeprefix("attributes.") for column in result.columns]
+    numeric = tuple(n for n, c in zip(names, result.columns, strict=True) if c.startswith("metrics."))
+    rows = [
+        [run_id if verbose else run_id[:8], *(_cell(c, v) for c, v in zip(result.columns, row, strict=True))]
+        for run_id, row in zip(result.run_ids, result.rows, strict=True)
+    ]
+    more = result.total - len(result.rows)
+    return [
+        Styled(f"{result.experiment.name}: {text.plural(result.total, 'run')}", "bold"),
+        Table(("run_id", *names), rows, right=numeric),
+        *([Styled(f"… and {more:,} more: --limit shows them", "dim")] if more else []),
+    ]
+
+
+def _cell(column: str, value: str | float | int | None) -> Piece:
+    if value is None:
+        return Styled("-", "dim")
+    if column in {"attributes.start_time", "attributes.end_time"} and isinstance(value, int):
+        return text.moment(value)
+    return text.number(value) if isinstance(value, float) else str(value)
+
+
+def _run_detail(result: RunDetail, *, verbose: bool) -> list[Block]:
+    """Everything of a run."""
+    run = result.run
+    rows = {
+        "run id": run.run_id,
+        "name": run.run_name or "-",
+        "experiment": f"{result.experiment} ({run.experiment_id})",
+        "status": f"{run.status}, {run.lifecycle_stage}",
+        "user": run.user_id or "-",
+        "started": text.moment(run.start_time),
+        "ended": text.moment(run.end_time),
+        "artifacts": run.artifact_uri or "-",
+    }
+    metrics = {key: _metric(metric, result.points[key]) for key, metric in run.metrics.items()}
+    inputs = {
+        i.dataset.name: f"{i.dataset.digest}  {i.tags.get('mlflow.data.context', '')}" for i in run.dataset_inputs
+    }
+    tags = run.tags if verbose else _shortened(run.tags)
+    parts = {"": rows, "params": run.params, "metrics": metrics, "tags": tags, "datasets": inputs}
+    return [Pairs(title, pairs) for title, pairs in parts.items() if pairs]
+
+
+def _metric(latest: LatestMetric, points: int) -> str:
+    step = "-" if latest.step is None else latest.step
+    return f"{text.number(latest.value)}  (step {step}, {text.plural(points, 'point')})"
+
+
+def _shortened(tags: dict[str, str]) -> dict[str, str]:
+    return {k: v if len(v) <= _LONG else f"{v[:_LONG]}… ({len(v):,} characters: --verbose)" for k, v in tags.items()}
+
+
+def _metric_over_runs(result: MetricOverRuns) -> list[Block]:
+    """A bar for each run, oldest first."""
+    shown = list(zip(result.runs, result.values, strict=True))[-_MOST_ROWS:]
+    rows = [
+        (text.moment(run.start_time), run.run_name or run.run_id[:8], text.number(value), bar)
+        for (run, value), bar in zip(shown, _bars([value for _, value in shown]), strict=True)
+    ]
+    older = len(result.runs) - len(shown)
+    return [
+        Styled(f"{result.key} over the runs of {result.experiment}", "bold"),
+        Table(("STARTED (UTC)", "RUN", result.key, ""), rows, right=(result.key,)),
+        *([Styled(f"the latest {len(shown)}; {older:,} older ones: --json", "dim")] if older else []),
+    ]
+
+
+def _metric_over_steps(result: MetricOverSteps) -> list[Block]:
+    """A bar for each point; of a long history for every n-th, and the last."""
+    count, rows = len(result.value), []
+    chosen = list(_sampled(count))
+    for i, bar in zip(chosen, _bars([result.value[i] for i in chosen]), strict=True):
+        step = "-" if result.step[i] is None else str(result.step[i])
+        rows.append((step, text.moment(result.timestamp_ms[i]), text.number(result.value[i]), bar))
+    return [
+        Styled(f"{result.key} of run {result.run_id}", "bold"),
+        Table(("STEP", "TIME (UTC)", result.key, ""), rows, right=("STEP", result.key)),
+        *([Styled(f"{len(chosen)} of {count:,} points; all: --json", "dim")] if len(chosen) < count else []),
+    ]
+
+
+def _sampled(count: int) -> Iterator[int]:
+    every = max(1, math.ceil(count / _MOST_ROWS))
+    yield from range(0, count, every)
+    if (count - 1) % every:
+        yield count - 1
+
+
+def _bars(values: Sequence[float]) -> list[Bar | str]:
+    """Bars from the smallest to the largest value; from 0 where all are on one side of it and it is near."""
+    finite = [v for v in values if math.isfinite(v)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
+    if 0 <= low <= high / 2:
+        low = 0.0
+    span = high / 2 - low / 2  # halves: from -1.8e308 to 1.8e308 is more than a float holds
+    return [Bar(max((v / 2 - low / 2) / span if span else 1, 0.01)) if math.isfinite(v) else "" for v in values]
+
+
+def _models(result: ModelList, *, verbose: bool) -> list[Block]:
+    """A row for each version."""
+    if not result.models:
+        return ["No registered models."]
+    columns = ("MODEL", "VERSION", "STAGE", "ALIASES", "STATUS", "RUN", "CREATED (UTC)", "SOURCE")
+    rows: list[tuple[str, ...]] = []
+    for model in result.models:
+        if not model.versions:
+            rows.append((model.name, "-", "-", "-", "-", "-", text.moment(model.creation_timestamp), "-"))
+        rows += [_version(model, version, verbose=verbose) for version in model.versions]
+    return [Table(columns, rows, right=("VERSION",))]
+
+
+def _version(model: RegisteredModel, version: ModelVersion, *, verbose: bool) -> tuple[str, ...]:
+    aliases = ", ".join(alias for alias, number in model.aliases.items() if number == version.version)
+    return (
+        *(model.name, str(version.version), version.current_stage or "-", aliases or "-", version.status or "-"),
+        *((version.run_id or "-")[: None if verbose else 8], text.moment(version.creation_timestamp)),
+        version.source or "-",
+    )

@@ -1,21 +1,78 @@
-"""Small texts that several views need."""
+"""What views are made of, and the small texts that several of them need. Nothing here prints, or needs rich.
+
+A view makes blocks of a result: lines, tables, pairs. `mlmeta.cli.screen` draws them.
+"""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any, TypeVar, cast
 
-from rich import box, filesize
-from rich.cells import cell_len
-from rich.table import Table
-from rich.text import Text
-
+_OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's general categories: controls, formats, lone surrogates, line and paragraph separators."""
+_JOINERS = {"\u200c", "\u200d"}
+"""Formats that Persian, Indic scripts and emoji are written with; they move nothing."""
 _AGES = ((60, "s"), (3600, "min"), (86400, "h"), (86400 * 1000, "d"))
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Styled:
+    """A piece of text in a style of rich's, such as ``bold green``."""
+
+    text: str
+    style: str
+
+
+Piece = str | Styled
+Line = Piece | tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar in a cell, of a share of its length."""
+
+    share: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table without rules: readable on a terminal, and for `awk`.
+
+    Args:
+        columns: their names.
+        rows: a cell for each column.
+        right: names of the columns that are aligned at the right.
+        whole: names of the columns that are never folded.
+        is_long: whether it has so many rows that it is drawn without colours, and folded nowhere, to be there at once.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Piece | Bar]]
+    right: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+    is_long: bool = False
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Names and what they stand for, one pair a line, with a title or without one."""
+
+    title: str
+    pairs: Mapping[str, str]
+
+
+Block = Line | Table | Pairs
 
 
 def size(count: int) -> str:
     """Bytes, as people write them."""
+    from rich import filesize  # not at the top: a quiet command does without rich
+
     return filesize.decimal(count)
 
 
@@ -70,33 +127,40 @@ def number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def command(*words: str) -> str:
-    """A command line that can be copied."""
-    return shlex.join(words)
+def visible(text: str) -> str:
+    r"""The text in one line; what a terminal would obey as Python writes it: ``\x1b``, ``\u202e``, ``\n``.
+
+    Anybody who may name a run chooses what stands in a table on the operator's screen: escape sequences, carriage
+    returns, bidirectional overrides, newlines that fake a row.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_visible_character, text))
 
 
-def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """A table without rules: readable on a terminal, and for `awk`."""
-    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for name in columns:
-        shown.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    return shown
+def _visible_character(character: str) -> str:
+    if unicodedata.category(character) not in _OBEYED or character in _JOINERS:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
 
 
-def long_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: tuple[str, ...] = ()) -> Text:
-    """What `table` shows, as one text: rich takes half a second to lay out the cells of a thousand rows."""
-    cells = [tuple(columns), *(tuple(row) for row in rows)]
-    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
-    lines = [_line(row, widths, [name in right for name in columns]) for row in cells]
-    lines.insert(1, "─" * (sum(widths) + 3 * (len(widths) - 1)))
-    shown = Text("\n".join(lines), no_wrap=True, overflow="ignore")
-    shown.stylize("bold", 0, len(lines[0]))
-    return shown
+def all_visible(value: T) -> T:
+    """A result with every text in it made visible, names of keys included; itself where there is nothing to do."""
+    return cast("T", _all_visible(value))
 
 
-def _line(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    padded = []
-    for cell, width, at_right in zip(row, widths, right, strict=True):
-        space = " " * (width - cell_len(cell))
-        padded.append(space + cell if at_right else cell + space)
-    return "   ".join(padded).rstrip()
+def _all_visible(value: Any) -> Any:
+    if type(value) is str:  # not an Enum, whose words are ours
+        return visible(value)
+    from pydantic import BaseModel  # not at the top: `--help` does without
+
+    if isinstance(value, BaseModel):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        changed = {name: new for name, old in fields.items() if (new := _all_visible(old)) is not old}
+        return value.model_copy(update=changed) if changed else value
+    if isinstance(value, dict):
+        return {_all_visible(key): _all_visible(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [_all_visible(item) for item in value]
+        return value if all(new is old for new, old in zip(items, value, strict=True)) else type(value)(items)
+    return value

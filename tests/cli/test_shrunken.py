@@ -11,7 +11,7 @@ import pytest
 
 from mlmeta import backup, list_snapshots
 from mlmeta.commands import previous
-from mlmeta.commands.previous import Before, shrunken
+from mlmeta.commands.previous import Previous, shrunken
 from mlmeta.commands.prune import prune
 from mlmeta.errors import StorageError
 from mlmeta.schema import Summary
@@ -155,8 +155,8 @@ def test_an_empty_store_is_no_error_but_prunes_nothing(cli: Cli, store: Path, da
 def test_what_counts_as_shrunken(tmp_path: Path, now: dict[str, int], limit: int, expected: str) -> None:
     before = summary(backup_timestamp="20250101_000000", stats={"experiments": 4, "runs": 10, "models": 2})
     place = LocalStorage(tmp_path)
-    assert shrunken(now, [Before(place, None), Before(place, before)], limit) == expected
-    assert shrunken(now, [Before(place, None)], limit) == ""
+    assert shrunken(now, [Previous(place, None), Previous(place, before)], limit) == expected
+    assert shrunken(now, [Previous(place, None)], limit) == ""
 
 
 def test_shrunken_is_restorable() -> None:

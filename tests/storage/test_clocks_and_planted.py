@@ -13,8 +13,8 @@ import pytest
 from mlmeta.commands import prune as pruning
 from mlmeta.commands.backup import backup
 from mlmeta.commands.copy import copy
-from mlmeta.commands.incremental import newest
 from mlmeta.commands.list import list_snapshots
+from mlmeta.commands.previous import newest
 from mlmeta.commands.prune import PruneResult, prune
 from mlmeta.commands.restore import restore
 from mlmeta.errors import SnapshotNotFoundError

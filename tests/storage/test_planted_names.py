@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlmeta.commands.incremental import newest
+from mlmeta.commands.previous import newest
 from mlmeta.commands.prune import prune
 from mlmeta.schema import Summary
 from mlmeta.snapshot.layout import SUMMARY, file_name

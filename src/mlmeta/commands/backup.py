@@ -5,22 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
+from mlmeta import __version__
 from mlmeta.commands.drill import drill
-from mlmeta.commands.incremental import FULL_EVERY
-from mlmeta.commands.previous import SHRINK_LIMIT, is_empty, look
+from mlmeta.commands.previous import (
+    FULL_EVERY,
+    SHRINK_LIMIT,
+    Previous,
+    fully_read,
+    is_empty,
+    look,
+    read_along,
+    serves,
+    shrunken,
+)
 from mlmeta.commands.prune import prune
 from mlmeta.commands.result import Issue, Result
-from mlmeta.commands.saving import Wish, expect_as_before, save
-from mlmeta.errors import ExitCode, MlmetaError, RestoreError, SnapshotError, StorageError
+from mlmeta.errors import BaseSnapshotError, ExitCode, MlmetaError, RestoreError, SnapshotError, StorageError
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import FileEntry, Skipped, several
+from mlmeta.schema import KINDS, FileEntry, Selection, Skipped, Summary, several
+from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.retention import Rules
-from mlmeta.snapshot.writer import utc_now
-from mlmeta.storage import open_storage
+from mlmeta.snapshot.writer import SnapshotWriter, utc_now
+from mlmeta.storage import Storage, open_storage
 from mlmeta.stores.address import require_text
 from mlmeta.stores.opening import DEFAULT_JOBS, THREADS, Store, identity_of, open_snapshot, open_source
+from mlmeta.stores.source import Source
 from mlmeta.stores.verification import Comparison
 
 _NO_GOOD = "not_restorable"
@@ -32,8 +44,15 @@ _SHRUNKEN = (
 )
 
 
+NOTE = (
+    "Metadata of an MLflow server: experiments, runs, metrics, params, tags, model registry. "
+    "Artifacts and model files are not in here. Restore it with `mlmeta restore --timestamp {timestamp}`."
+)
+EMPTY = "the snapshot is empty: the store has no runs and no registered models, or does not show them to this user"
+
+
 class BackupResult(Result):
-    """What a backup made.
+    """What a backup saved.
 
     Args:
         timestamp: the snapshot's name.
@@ -155,52 +174,223 @@ def backup(
     require_text(label, "--label")
     places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(several(storages))]
     started = utc_now()
+    limit = tuple(sorted(set(several(experiments))))  # in any order, they are the same limit
     store = Store(tracking_uri, registry_uri, jobs, executor)
     with open_source(store) as source:
         info = source.info  # a store that can't be read is told before a storage is touched
-        wish = Wish(
+        source_id = identity_of(store, info)
+        previous = look(places, label or source_id, limit)
+        request = _Request(
+            places=places,
+            previous=previous,
             started=started,
-            source_id=identity_of(store, info),
+            source_id=source_id,
             label=label,
-            experiments=tuple(sorted(set(several(experiments)))),  # in any order, they are the same limit
+            experiments=limit,
             compress=compress,
             if_changed=if_changed,
             dry_run=dry_run,
             full_every=full_every if incremental else None,
             shrink_limit=shrink_limit,
         )
-        before = look(places, wish.identity, wish.experiments)
-        expect_as_before(before, progress)
-        saved = save(source, places, wish, before, progress)
-    done = saved.committed
-    timestamp = done.summary.backup_timestamp
-    proof, undrilled = _drilled(done.storages[0], timestamp, progress) if with_drill and timestamp else (None, None)
-    good = not (done.summary.shrunken or is_empty(saved.stats) or undrilled) and (proof is None or proof.is_equal)
-    measured = {one.place.location for one in before}
-    pruned, unpruned = _prune(done.storages, measured, keep, timestamp) if keep and good and not dry_run else ({}, {})
+        _expect_as_before(previous, progress)
+        saved = _save(source, request, progress)
+    summary, timestamp = saved.summary, saved.summary.backup_timestamp
+    proof, undrilled = _drilled(saved.storages[0], timestamp, progress) if with_drill and timestamp else (None, None)
+    good = not (summary.shrunken or is_empty(saved.stats) or undrilled) and (proof is None or proof.is_equal)
+    measured = {one.place.location for one in previous}
+    pruned, unpruned = _prune(saved.storages, measured, keep, timestamp) if keep and good and not dry_run else ({}, {})
     return BackupResult(
         timestamp=timestamp,
         unchanged_since=saved.unchanged_since,
         source=info.uri,
-        source_id=wish.source_id,
+        source_id=source_id,
         label=label,
-        storages=done.storages,
-        failures={place: _failure(place, error, timestamp) for place, error in done.failures.items()},
+        storages=saved.storages,
+        failures={place: _failure(place, error, timestamp) for place, error in saved.failures.items()},
         stats=saved.stats,
-        files=done.summary.files,
-        size=done.size,
+        files=summary.files,
+        size=saved.size,
         seconds=(utc_now() - started).total_seconds(),
-        experiments=wish.experiments,
-        skipped=done.summary.skipped,
-        warnings=done.summary.warnings,
+        experiments=limit,
+        skipped=summary.skipped,
+        warnings=summary.warnings,
         drill=proof,
         undrilled=undrilled,
         pruned=pruned,
         unpruned=unpruned,
         dry_run=dry_run,
-        shrunken=done.summary.shrunken,
-        incremental_base=done.summary.incremental_base,
+        shrunken=summary.shrunken,
+        incremental_base=summary.incremental_base,
     )
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is to be saved, and how.
+
+    Args:
+        places: where the snapshot goes.
+        previous: what they have of the same source.
+        started: when the backup began.
+        source_id: which store is read: see `stores.identity_of`.
+        label: the name that a person gave it; empty: none.
+        experiments: names to limit it to; none: everything.
+        compress: gzip the data files.
+        if_changed: write nothing if the newest snapshots hold the very same.
+        dry_run: read everything, write nothing.
+        full_every: how old the last full read may be, for a snapshot to build on; None: all is read.
+        shrink_limit: percent of what the newest snapshot has, below which the new one is suspected to lack some.
+    """
+
+    places: Sequence[Storage]
+    previous: Sequence[Previous]
+    started: datetime
+    source_id: str
+    label: str
+    experiments: tuple[str, ...]
+    compress: bool
+    if_changed: bool
+    dry_run: bool
+    full_every: timedelta | None
+    shrink_limit: int
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """What came of it.
+
+    Args:
+        summary: of what was read; without a timestamp and files where nothing was written.
+        stats: counts by kind.
+        unchanged_since: the snapshot that holds the very same already.
+        storages: locations where the new snapshot is.
+        failures: why it is not in the other storages, by their location.
+        size: bytes of all its files.
+    """
+
+    summary: Summary
+    stats: dict[str, int]
+    unchanged_since: str = ""
+    storages: tuple[str, ...] = ()
+    failures: dict[str, StorageError] = field(default_factory=dict)
+    size: int = 0
+
+
+def _save(source: Source, request: _Request, progress: Progress) -> _Saved:
+    """Read a source into a new snapshot. Where the one that it builds on can't be read, all is read again.
+
+    Raises:
+        MlmetaError: nothing was saved, and nothing is left behind.
+    """
+    base = _base(request)
+    if base is None:
+        return _save_on(None, source, request, (), progress)
+    try:
+        return _save_on(base, source, request, (), progress)
+    except BaseSnapshotError as error:
+        return _save_on(None, source, request, (f"{error}; all histories were read",), progress)
+
+
+def _base(request: _Request) -> Snapshot | None:
+    """The newest snapshot of the source in the first storage that has one; None where all histories have to be read."""
+    if request.full_every is None:
+        return None
+    for one in request.previous:
+        if one.summary is not None:
+            good = serves(one.summary, request.started, request.full_every)
+            return Snapshot(one.place, one.summary) if good else None
+    return None
+
+
+def _save_on(
+    base: Snapshot | None, source: Source, request: _Request, warnings: tuple[str, ...], progress: Progress
+) -> _Saved:
+    with SnapshotWriter(request.places, request.started, compress=request.compress) as writer:
+        skipped = _read(source, writer, Selection(experiments=request.experiments), base, progress)
+        notes = [*warnings, *source.warnings()]
+        if is_empty(writer.stats):
+            notes.append(EMPTY)
+        lacking = shrunken(writer.stats, request.previous, request.shrink_limit)
+        summary = _summary(source, request, base).model_copy(
+            update={"skipped": skipped, "warnings": tuple(notes), "shrunken": lacking}
+        )
+        progress.phase("writing the snapshot")
+        stats = dict(writer.stats)
+        if same := _same_as(request, summary, writer.finish()) if request.if_changed else "":
+            return _Saved(summary, stats, unchanged_since=same)
+        if request.dry_run:
+            return _Saved(summary, stats)
+        done = writer.commit(summary)
+        return _Saved(done.summary, stats, storages=done.storages, failures=done.failures, size=done.size)
+
+
+def _read(
+    source: Source, writer: SnapshotWriter, selection: Selection, base: Snapshot | None, progress: Progress
+) -> tuple[Skipped, ...]:
+    skipped = []
+    for item in read_along(source, selection, base, progress):
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        elif left_out := writer.add(item):
+            skipped.append(left_out)
+    return tuple(skipped)
+
+
+def _summary(source: Source, request: _Request, base: Snapshot | None) -> Summary:
+    info = source.info
+    started = _milliseconds(request.started)
+    return Summary(
+        backup_timestamp="",
+        backup_date=request.started.isoformat(timespec="seconds"),
+        mlflow_uri=info.uri,
+        stats={},
+        files={},
+        note=NOTE,
+        mlmeta_version=__version__,
+        mlflow_client_version=info.client_version,
+        mlflow_server_version=info.server_version,
+        source_kind=info.kind,
+        started=started,
+        finished=_milliseconds(utc_now()),
+        point_in_time=info.point_in_time,
+        experiments=request.experiments,
+        incremental_base=base.timestamp if base is not None else "",
+        fully_read=fully_read(base.summary) if base is not None else started,
+        source_id=request.source_id,
+        label=request.label,
+    )
+
+
+def _milliseconds(moment: datetime) -> int:
+    """A moment as MLflow counts, since the epoch."""
+    return int(moment.timestamp() * 1000)
+
+
+def _expect_as_before(previous: Sequence[Previous], progress: Progress) -> None:
+    """A server doesn't say how much it has: expect what the newest snapshot of it holds."""
+    if not previous or previous[0].summary is None:
+        return
+    stats = previous[0].summary.stats
+    for name in dict.fromkeys(name for kind in KINDS.values() for name in kind.counted):
+        if count := stats.get(name):
+            progress.expect(name.replace("_", " "), count)
+
+
+def _same_as(request: _Request, summary: Summary, content: dict[str, str]) -> str:
+    """The newest snapshot of the same source, where it holds the very same content in every storage; else empty.
+
+    That of a store that lost something is the newest shrunken one: on schedule, one of a kind is enough.
+    """
+    timestamp = ""
+    for one in request.previous:
+        last = one.suspect if summary.shrunken else one.summary
+        if last is None or last.skipped != summary.skipped:
+            return ""
+        if {kind: entry.content_sha256 for kind, entry in last.files.items()} != content:
+            return ""
+        timestamp = last.backup_timestamp
+    return timestamp if len(request.previous) == len(request.places) else ""
 
 
 def _failure(place: str, error: StorageError, timestamp: str) -> Issue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlmeta.commands import sides
-from mlmeta.commands.incremental import why_not
+from mlmeta.commands.previous import why_not
 from mlmeta.commands.result import Issue, Result
 from mlmeta.commands.sides import Side
 from mlmeta.errors import ExitCode

@@ -1,25 +1,32 @@
-"""What the storages have of a source already: what a new snapshot is measured by, and may build on."""
+"""What the storages have from previous backups of a source: what a new snapshot is measured by, and may build on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from mlmeta.commands.incremental import SOUND, newest
-from mlmeta.errors import StorageError
-from mlmeta.schema import Summary
-from mlmeta.snapshot.catalog import SnapshotState
+from mlmeta.errors import StorageError, StorageMissingError
+from mlmeta.progress import Progress
+from mlmeta.schema import EXPERIMENTS, KINDS, SCHEMA_VERSION, Selection, Summary
+from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
+from mlmeta.stores.base import Base
+from mlmeta.stores.source import Source, SourceItem
 
+SOUND = frozenset({SnapshotState.COMPLETE, SnapshotState.PARTIAL, SnapshotState.LEGACY})
+FULL_EVERY = timedelta(days=7)
+"""So often all histories are read, whatever is known of them."""
 SHRINK_LIMIT = 50
-"""Percent of the experiments, runs or models before: a snapshot with fewer is suspected to lack some."""
-_MEASURED = {"experiments": "experiments", "runs": "runs", "models": "registered models"}
-_CONTENT = ("runs", "models", "logged_models")
+"""Percent of the previous experiments, runs or models: a snapshot with fewer is suspected to lack some."""
 
 
 @dataclass(frozen=True)
-class Before:
-    """What a storage has of a source.
+class Previous:
+    """What a storage has from previous backups of a source.
 
     Args:
         place: the storage.
@@ -32,7 +39,7 @@ class Before:
     suspect: Summary | None = None
 
 
-def look(places: Sequence[Storage], identity: str, experiments: tuple[str, ...]) -> list[Before]:
+def look(places: Sequence[Storage], identity: str, experiments: tuple[str, ...]) -> list[Previous]:
     """In each storage; without those that can't be read: writing will fail there too, and be named.
 
     Args:
@@ -45,31 +52,108 @@ def look(places: Sequence[Storage], identity: str, experiments: tuple[str, ...])
         try:
             last = newest(place, identity, experiments, SOUND | {SnapshotState.SHRUNKEN})
             suspect = last if last is not None and last.shrunken else None
-            found.append(Before(place, newest(place, identity, experiments) if suspect else last, suspect))
+            found.append(Previous(place, newest(place, identity, experiments) if suspect else last, suspect))
         except StorageError:
             continue
     return found
 
 
-def shrunken(stats: Mapping[str, int], before: Sequence[Before], limit: int) -> str:
+def newest(
+    storage: Storage, source: str, experiments: tuple[str, ...], states: Collection[SnapshotState] = SOUND
+) -> Summary | None:
+    """The summary of a source's newest snapshot that is neither shrunken nor from the future; None: there is none.
+
+    Args:
+        storage: where to look.
+        source: which one (`Summary.identity`).
+        experiments: what it was limited to.
+        states: which ones count, where others than those are meant.
+    """
+    try:
+        sets = file_sets(storage)
+    except StorageMissingError:
+        return None
+    now = time.time()
+    for files in sets:
+        info = describe(storage, files, now)
+        if (info.identity, info.experiments) == (source, experiments) and info.state in states:
+            return read_summary(storage, files)
+    return None
+
+
+def shrunken(stats: Mapping[str, int], previous: Sequence[Previous], limit: int) -> str:
     """What a new snapshot lacks of the newest sound one, in words; empty: it lacks little.
 
     Args:
         stats: its counts.
-        before: what the storages have.
+        previous: what the storages have.
         limit: percent; 0: nothing is too little.
     """
-    summaries = [one.summary for one in before if one.summary is not None]
+    summaries = [one.summary for one in previous if one.summary is not None]
     if not summaries:
         return ""
     last = max(summaries, key=lambda summary: summary.backup_timestamp)
-    for key, words in _MEASURED.items():
-        now, had = stats.get(key, 0), last.stats.get(key, 0)
-        if now * 100 < had * limit:
-            return f"{now:,} {words if now != 1 else words.removesuffix('s')} where {last.backup_timestamp} has {had:,}"
+    for kind in KINDS.values():
+        now, had = stats.get(kind.name, 0), last.stats.get(kind.name, 0)
+        if kind.always and now * 100 < had * limit:
+            return f"{now:,} {kind.one if now == 1 else kind.many} where {last.backup_timestamp} has {had:,}"
     return ""
 
 
 def is_empty(stats: Mapping[str, int]) -> bool:
     """Whether a snapshot with these counts has nothing that somebody made: a new server has one experiment."""
-    return bool(stats) and not any(stats.get(key) for key in _CONTENT)
+    return bool(stats) and not any(stats.get(name) for name in KINDS if name != EXPERIMENTS.name)
+
+
+def serves(base: Summary, now: datetime, full_every: timedelta) -> bool:
+    """Whether a backup may take unchanged histories from a snapshot.
+
+    Args:
+        base: its summary.
+        now: when the backup begins.
+        full_every: how old the last full read may be.
+    """
+    oldest = (now - full_every).timestamp() * 1000
+    return base.schema_version == SCHEMA_VERSION and oldest < fully_read(base) <= now.timestamp() * 1000
+
+
+def why_not(snapshot: Snapshot, source: str, experiments: frozenset[str]) -> str:
+    """Why a read of a source can't take histories from a snapshot; empty: it can.
+
+    Args:
+        snapshot: any.
+        source: which one: see `stores.identity_of`.
+        experiments: names of those that are read; empty: all.
+    """
+    summary = snapshot.summary
+    if summary.schema_version != SCHEMA_VERSION:
+        return f"{summary.backup_timestamp} has another schema version"
+    if source not in {summary.identity, summary.source_id}:
+        may = "may be" if summary.is_vague else "is"
+        return f"{summary.backup_timestamp} {may} from another store, {summary.mlflow_uri}"
+    if frozenset(summary.experiments) != experiments:
+        return f"{summary.backup_timestamp} covers other experiments"
+    return ""
+
+
+def fully_read(summary: Summary) -> int:
+    """When all histories of a snapshot were last read, milliseconds since the epoch."""
+    return summary.fully_read or (0 if summary.incremental_base else summary.started)
+
+
+def read_along(source: Source, selection: Selection, base: Snapshot | None, progress: Progress) -> Iterator[SourceItem]:
+    """All that a source has now.
+
+    Args:
+        source: the store.
+        selection: what to read.
+        base: an earlier snapshot of the same to take histories from that can't have changed; None: all are read.
+        progress: told how far it is.
+
+    Raises:
+        BaseSnapshotError: at the end at the latest: `base` is not what its summary says.
+    """
+    known = Base(base) if base is not None else None
+    yield from source.read(selection, progress, known)
+    if known is not None:
+        known.finish()

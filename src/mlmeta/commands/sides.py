@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
 
-from mlmeta.commands.incremental import read_along
+from mlmeta.commands.previous import read_along
 from mlmeta.errors import UsageError
 from mlmeta.progress import Progress
 from mlmeta.schema import EXPERIMENTS, LoggedModel, Selection, Skipped

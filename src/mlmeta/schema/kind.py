@@ -84,6 +84,12 @@ class Kind(Generic[R]):
         """The word for several in plans, progress and results, such as ``logged models``."""
         return self.name.replace("_", " ")
 
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The names of what a record adds to the counts of a summary, those of its parts left out."""
+        parts = {part.name for part in self.parts.values()}
+        return tuple(name for name, _ in self.counts if name not in parts)
+
     def found_as(self, record: R) -> str:
         """What a restore finds a record by in another store, and names it by."""
         return self.key(record) if self.found_by is None else self.found_by(record)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlmeta.cli import options
+from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.text import Styled, Table
@@ -99,7 +99,7 @@ def _counts(result: DiffResult) -> Table:
     for kind, tally in result.comparison.records.items():
         counts = [(getattr(tally, what), style) for what, (_, style) in _SIGNS.items()]
         changed = [Styled(f"{count:,}", style if count else "") for count, style in counts]
-        rows.append((f"{kind}s", *changed, f"{tally.same:,}"))
+        rows.append((text.many(kind), *changed, f"{tally.same:,}"))
     return Table(("", *columns), rows, right=columns)
 
 

@@ -29,9 +29,6 @@ _STYLES = {
     "unreadable": "bold red",
     "unsupported": "red",
 }
-_COUNTED = ("experiments", "runs", "models")
-_RIGHT = ("AGE", "EXPERIMENTS", "RUNS", "MODELS", "SIZE")
-_COLUMNS = ("TIMESTAMP", "AGE", "SOURCE", "EXPERIMENTS", "RUNS", "MODELS", "SIZE", "STATE")
 _MANY = 100
 """From so many snapshots on, the list has fewer colours, and is there at once."""
 
@@ -66,12 +63,19 @@ def view(result: ListResult) -> list[Block]:
 
 
 def table(snapshots: Sequence[SnapshotInfo], *, is_long: bool) -> Table:
-    """A row for each snapshot."""
+    """A row for each snapshot, with the counts of the kinds that every snapshot has."""
+    from mlmeta.schema import KINDS
+
+    kinds = [kind.name for kind in KINDS.values() if kind.always and kind.follows is None]
+    counts = [name.upper() for name in kinds]
     texts = Counter(source for source, _ in {(info.source, info.identity) for info in snapshots})
-    rows = [_row(info, _source(info, is_unique=texts[info.source] == 1)) for info in snapshots]
     return Table(
-        _COLUMNS, rows, right=_RIGHT, whole=("TIMESTAMP",), is_long=is_long
-    )  # in two pieces, it can't be copied
+        ("TIMESTAMP", "AGE", "SOURCE", *counts, "SIZE", "STATE"),
+        [_row(info, _source(info, is_unique=texts[info.source] == 1), kinds) for info in snapshots],
+        right=("AGE", *counts, "SIZE"),
+        whole=("TIMESTAMP",),  # in two pieces, it can't be copied
+        is_long=is_long,
+    )
 
 
 def _source(info: SnapshotInfo, *, is_unique: bool) -> str:
@@ -81,12 +85,12 @@ def _source(info: SnapshotInfo, *, is_unique: bool) -> str:
     return info.source if is_unique else info.identity
 
 
-def _row(info: SnapshotInfo, source: str) -> list[Piece]:
+def _row(info: SnapshotInfo, source: str, kinds: Sequence[str]) -> list[Piece]:
     return [
         info.timestamp,
         text.age(info.age),
         source or info.source or "-",
-        *(f"{info.stats[name]:,}" if name in info.stats else "-" for name in _COUNTED),
+        *(f"{info.stats[name]:,}" if name in info.stats else "-" for name in kinds),
         text.size(info.size),
         Styled(info.state.value, _STYLES[info.state.value]),
     ]

@@ -216,7 +216,7 @@ def _proof(comparison: Comparison, *, keeps_ids: bool, verbose: bool) -> list[Bl
     for kind, count in comparison.compared.items():
         matching = comparison.matching.get(kind, 0)
         style = "green" if matching == count else "yellow" if comparison.is_equal else "bold red"
-        rows.append((f"{kind}s", f"{count:,}", Styled(f"{matching:,}", style)))
+        rows.append((text.many(kind), f"{count:,}", Styled(f"{matching:,}", style)))
     columns = ("IN SNAPSHOT", "MATCHING")
     lines: list[Block] = ["", Table(("READ BACK", *columns), rows, right=columns)]
     if comparison.total_changed:
@@ -235,9 +235,5 @@ def _proof(comparison: Comparison, *, keeps_ids: bool, verbose: bool) -> list[Bl
 
 
 def _kinds(counts: Mapping[str, int]) -> str:
-    named = [text.plural(count, _one(kind)) for kind, count in counts.items() if count]
+    named = [text.amount(count, kinds) for kinds, count in counts.items() if count]
     return ", ".join(named) or "nothing"
-
-
-def _one(kind: str) -> str:
-    return kind.removesuffix("es") if kind.endswith("ses") else kind.removesuffix("s")

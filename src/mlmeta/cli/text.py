@@ -92,24 +92,33 @@ def age(seconds: float | None) -> str:
 
 def counts(stats: Mapping[str, int]) -> str:
     """Such as ``3 experiments, 31 runs, 8,402 metric points, 2 models (3 versions)``."""
-    named = [
-        plural(stats[name], one)
-        for name, one in (("experiments", "experiment"), ("runs", "run"), ("metric_points", "metric point"))
-        if name in stats
-    ]
-    if stats.get("logged_models"):
-        named.append(plural(stats["logged_models"], "logged model"))
-    if "models" in stats:
-        versions = f" ({plural(stats['model_versions'], 'version')})" if stats.get("model_versions") else ""
-        named.append(plural(stats["models"], "model") + versions)
-    return ", ".join(named)
+    from mlmeta.schema import KINDS  # not at the top: `--help` does without
+
+    named = {}
+    for kind in KINDS.values():
+        parts = (amount(stats[one.name], one.many.split()[-1]) for one in kind.parts.values() if stats.get(one.name))
+        within = ", ".join(parts)
+        for name in kind.counted:
+            if stats.get(name) or (kind.always and name in stats):
+                named[name] = amount(stats[name], name.replace("_", " ")) + (f" ({within})" if within else "")
+    return ", ".join(named.values())
+
+
+def amount(count: int, many: str) -> str:
+    """Such as ``1 run`` or ``1,000 runs``, from the word for several."""
+    return f"{count:,} {many.removesuffix('s') if count == 1 else many}"
 
 
 def plural(count: int, one: str) -> str:
-    """Such as ``1 run`` or ``1,000 runs``."""
-    if count == 1:
-        return f"{count:,} {one}"
-    return f"{count:,} {one}{'es' if one.endswith('s') else 's'}"
+    """Such as ``1 run``, ``1,000 runs`` or ``2 metric histories``, from the word for one."""
+    return f"{count:,} {one if count == 1 else many(one)}"
+
+
+def many(one: str) -> str:
+    """The word for several of what may be a kind of record."""
+    from mlmeta.schema import WITH_PARTS
+
+    return next((kind.many for kind in WITH_PARTS if kind.one == one), f"{one}s")
 
 
 def moment(milliseconds: int | None) -> str:

@@ -22,66 +22,43 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mlmeta.commands.backup import BackupResult, backup
-    from mlmeta.commands.copy import CopyResult, copy
-    from mlmeta.commands.diff import DiffResult, diff
-    from mlmeta.commands.list import ListResult, list_snapshots
-    from mlmeta.commands.prune import PruneResult, prune
-    from mlmeta.commands.restore import RestoreResult, restore
-    from mlmeta.commands.verify import VerifyResult, verify
-    from mlmeta.errors import MlmetaError
-    from mlmeta.schema import Selection
-    from mlmeta.snapshot.reader import Snapshot
-    from mlmeta.snapshot.retention import Rules
-    from mlmeta.stores.opening import open_snapshot
+    from mlmeta.commands.backup import BackupResult as BackupResult, backup as backup
+    from mlmeta.commands.copy import CopyResult as CopyResult, copy as copy
+    from mlmeta.commands.diff import DiffResult as DiffResult, diff as diff
+    from mlmeta.commands.list import ListResult as ListResult, list_snapshots as list_snapshots
+    from mlmeta.commands.prune import PruneResult as PruneResult, prune as prune
+    from mlmeta.commands.restore import RestoreResult as RestoreResult, restore as restore
+    from mlmeta.commands.verify import VerifyResult as VerifyResult, verify as verify
+    from mlmeta.errors import MlmetaError as MlmetaError
+    from mlmeta.schema import Selection as Selection
+    from mlmeta.snapshot.reader import Snapshot as Snapshot
+    from mlmeta.snapshot.retention import Rules as Rules
+    from mlmeta.stores.opening import open_snapshot as open_snapshot
 
-_HOMES = {
-    "BackupResult": "commands.backup",
-    "CopyResult": "commands.copy",
-    "DiffResult": "commands.diff",
-    "ListResult": "commands.list",
-    "MlmetaError": "errors",
-    "PruneResult": "commands.prune",
-    "RestoreResult": "commands.restore",
-    "Rules": "snapshot.retention",
-    "Selection": "schema",
-    "Snapshot": "snapshot.reader",
-    "VerifyResult": "commands.verify",
-    "backup": "commands.backup",
-    "copy": "commands.copy",
-    "diff": "commands.diff",
-    "list_snapshots": "commands.list",
-    "open_snapshot": "stores.opening",
-    "prune": "commands.prune",
-    "restore": "commands.restore",
-    "verify": "commands.verify",
+_NAMES = {
+    "commands.backup": ("BackupResult", "backup"),
+    "commands.copy": ("CopyResult", "copy"),
+    "commands.diff": ("DiffResult", "diff"),
+    "commands.list": ("ListResult", "list_snapshots"),
+    "commands.prune": ("PruneResult", "prune"),
+    "commands.restore": ("RestoreResult", "restore"),
+    "commands.verify": ("VerifyResult", "verify"),
+    "errors": ("MlmetaError",),
+    "schema": ("Selection",),
+    "snapshot.reader": ("Snapshot",),
+    "snapshot.retention": ("Rules",),
+    "stores.opening": ("open_snapshot",),
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
-__all__ = [
-    "BackupResult",
-    "CopyResult",
-    "DiffResult",
-    "ListResult",
-    "MlmetaError",
-    "PruneResult",
-    "RestoreResult",
-    "Rules",
-    "Selection",
-    "Snapshot",
-    "VerifyResult",
-    "__version__",
-    "backup",
-    "copy",
-    "diff",
-    "list_snapshots",
-    "open_snapshot",
-    "prune",
-    "restore",
-    "verify",
-]
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - they are strings
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -7,7 +7,7 @@ then metrics, then tags (`SqlAlchemyStore.log_batch`), so a tag in the last requ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ ITEMS = 1000
 PARAMS_OR_TAGS = 100
 T = TypeVar("T")
 
-Named = tuple[str, Point]
+KeyedPoint = tuple[str, Point]
 """A metric's key and one of its points."""
 
 
@@ -36,10 +36,10 @@ class LogBatch:
         seal: tags that go last, when everything else has arrived.
     """
 
-    metrics: tuple[Named, ...] = ()
+    metrics: tuple[KeyedPoint, ...] = ()
     params: tuple[tuple[str, str], ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
-    seal: tuple[tuple[str, str], ...] = field(default=())
+    seal: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, item: RunHistories, tags: dict[str, str], seal: dict[str, str]) -> LogBatch:
@@ -84,7 +84,7 @@ def _between(items: tuple[T, ...], start: int, stop: int) -> tuple[T, ...]:
     return items[max(start, 0) : max(stop, 0)]
 
 
-def _points(item: RunHistories) -> Iterator[Named]:
+def _points(item: RunHistories) -> Iterator[KeyedPoint]:
     with_history = set()
     for history in item.histories:
         with_history.add(history.key)
@@ -120,7 +120,7 @@ def sift(batch: LogBatch, name: str) -> tuple[LogBatch, list[Refusal]]:
     return taken, [_refusal(part, name, reason) for part, reason in parts]
 
 
-def _point_obstacle(item: Named) -> str:
+def _point_obstacle(item: KeyedPoint) -> str:
     key, (_, timestamp, _) = item
     return key_obstacle("metric", key) or ("MLflow's API takes no points before 1970" if timestamp < 0 else "")
 

@@ -1,4 +1,4 @@
-"""What MLflow takes as a name or key: its own rules, asked before a request, so that one tag costs no model.
+"""What MLflow takes as a name, key or dataset: its own rules, asked before a request, so that one tag costs no model.
 
 A plan asks them, too, and so foresees what a server refuses.
 """
@@ -16,7 +16,7 @@ def accepted(kind: str, identifier: str, tags: dict[str, str], context: RestoreC
     """The tags of a record that MLflow takes. The others are noted as refused.
 
     Args:
-        kind: of the record: ``experiment``, ``registered model``, ``model version`` or ``logged model``.
+        kind: of the record, in a word: an experiment, registered model, model version or logged model.
         identifier: of that record.
         tags: of it.
         context: takes the refusals.
@@ -60,6 +60,11 @@ def key_obstacle(kind: str, key: str) -> str:
     if kind == "metric":
         return _obstacle("_validate_metric", key, 0.0, 0, 0)
     return _obstacle("_validate_param" if kind == "param" else "_validate_tag", key, "")
+
+
+def dataset_obstacle(entity: Any) -> str:
+    """Why MLflow takes no such `mlflow.entities.DatasetInput`; empty: it does."""
+    return _obstacle("_validate_dataset_inputs", [entity])
 
 
 def _obstacle(rule: str, *arguments: Any) -> str:

@@ -18,12 +18,7 @@ from typing import Any
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.redaction import cut
-from mlmeta.schema import (
-    RUNS,
-    DatasetInput,
-    Run,
-    Skipped,
-)
+from mlmeta.schema import RUNS, DatasetInput, Run, Skipped
 from mlmeta.snapshot.reader import RunHistories, RunLines
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags
@@ -32,6 +27,7 @@ from mlmeta.stores.api.context import Extent, Refusing, RestoreContext, TargetRu
 from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.histories import BULK_RUNS, Asked, HistoryReader, RunToRead
 from mlmeta.stores.api.log_batch import LogBatch, log, may_be_refused, sift
+from mlmeta.stores.api.name_rules import dataset_obstacle
 from mlmeta.stores.api.paging import Search, Sieve
 from mlmeta.stores.source import SourceItem
 from mlmeta.stores.target import Refusal, deleted_in_target
@@ -347,14 +343,8 @@ def _status(status: str) -> Any:
 
 def _dataset_obstacle(record: DatasetInput) -> str:
     """Why MLflow does not take a dataset; empty: it does."""
-    from mlflow.exceptions import MlflowException
-    from mlflow.utils.validation import _validate_dataset_inputs
-
-    try:
-        _validate_dataset_inputs([_dataset_input(record)])
-    except MlflowException as error:
-        return f"dataset {cut(record.dataset.name, 80)!r}: {(str(error).splitlines() or [''])[0]}"
-    return ""
+    reason = dataset_obstacle(_dataset_input(record))
+    return reason and f"dataset {cut(record.dataset.name, 80)!r}: {reason}"
 
 
 def _dataset_input(record: DatasetInput) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -13,12 +14,13 @@ from sqlalchemy.engine import Connection
 from mlmeta.errors import UsageError
 from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
-from mlmeta.schema import EXPERIMENTS, HISTORIES, KINDS, MODELS, RUNS, Kind, Run, Selection, Skipped
+from mlmeta.schema import EXPERIMENTS, KINDS, MODELS, RUNS, Run, Selection, Skipped
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem
-from mlmeta.stores.sql.database import SQLITE, parse, reading_still
+from mlmeta.stores.sql.database import SQLITE, Database, parse, reading_still
 from mlmeta.stores.sql.database_tables import Tables
-from mlmeta.stores.sql.histories import Records, read_histories
+from mlmeta.stores.sql.histories import HistoryBatch, read_histories
+from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.names import experiment_names, model_names
 from mlmeta.stores.sql.parallel_reads import Lanes, export_moment, lanes_at, read_in_parallel
 from mlmeta.stores.sql.queries import BATCH
@@ -35,13 +37,12 @@ class SqlSource:
         uri: ``sqlite:///…``, ``postgresql://…`` or ``mysql://…``, as MLflow takes it.
 
     Raises:
-        UsageError: the URI is off, or its driver is not installed.
+        UsageError: the URI is not valid, or its driver is not installed.
     """
 
     def __init__(self, uri: str) -> None:
         self._database = parse(uri)
-        self._warning = ""
-        self._notices: tuple[str, ...] = ()
+        self._warnings: tuple[str, ...] = ()
 
     @cached_property
     def info(self) -> SourceInfo:
@@ -76,25 +77,25 @@ class SqlSource:
         progress.phase("copying the database" if self._database.kind == SQLITE else "reading experiments")
         with reading_still(self._database, check=True) as still:
             connection = still.connection
-            self._warning = still.warning
+            self._warnings = (still.warning,) if still.warning else ()
             moment = export_moment(connection)
             tables = Tables(connection, self._database.shown)
-            names = experiment_names(connection, tables)
-            ids = self._selected(names, selection)
+            ids = self._selected(experiment_names(connection, tables), selection)
             limited = ids if selection.experiments else None
-            own: dict[str, Callable[[], Iterator[SourceItem]]] = {
-                EXPERIMENTS.name: lambda: _experiments(connection, tables, ids, progress),
-                RUNS.name: lambda: self._runs(connection, moment, tables, limited, progress, base),
-                MODELS.name: lambda: _models(connection, tables, limited, progress),
+            reading = _Reading(connection, tables, limited, progress)
+            own = {
+                EXPERIMENTS.name: reading.by_key(EXPERIMENT_TABLE, lambda: ids),
+                RUNS.name: reading.runs(self._database, moment, base),
+                MODELS.name: reading.by_key(MODEL_TABLE, lambda: model_names(connection, tables, limited)),
             }
             for kind in KINDS.values():
                 if kind.follows is None and (selection.models if kind.in_registry else selection.runs):
-                    read = own.get(kind.name) or partial(_stream, connection, tables, kind, limited)
-                    yield from read()
+                    yield from own.get(kind.name) or reading.stream(TABLES[kind.name])
             yield from skipped(connection, tables, selection, limited)
             yield from tables.oddities.skipped()
-            hidden = hidden_orphans(connection, tables) if limited is None else ()
-            self._notices = (*tables.oddities.notices(), *hidden)
+            self._warnings += tables.oddities.notices()
+            if limited is None:
+                self._warnings += hidden_orphans(connection, tables)
             yield from self._damage(still.problems())
 
     def _damage(self, problems: list[str]) -> Iterator[Skipped]:
@@ -102,31 +103,6 @@ class SqlSource:
             what = "; ".join(problems)
             reason = f"{self._database.shown} is damaged, and what was read of it may be wrong or incomplete: {what}"
             yield Skipped(kind="database", id="*", reason=reason)
-
-    def _runs(
-        self,
-        connection: Connection,
-        moment: str,
-        tables: Tables,
-        ids: list[int] | None,
-        progress: Progress,
-        base: Base | None,
-    ) -> Iterator[SourceItem]:
-        progress.phase("reading runs")
-        reader = RunReader(connection, tables)
-        count = reader.count(ids)
-        progress.expect("runs", count)
-        batches = reader.stream(ids)
-        worth_it = count > BATCH and base is None  # which is read in order
-        with (
-            lanes_at(moment if worth_it else "", self._database) as lanes,
-            closing(_with_histories(connection, lanes, tables, batches, base)) as found,
-        ):
-            for records in found:
-                yield from records
-                points = sum(record.size for record in records if isinstance(record, HISTORIES))
-                progress.advance("metric points", points)
-                progress.advance("runs", sum(isinstance(record, Run) for record in records))
 
     def _selected(self, names: dict[int, str], selection: Selection) -> list[int]:
         if not selection.experiments:
@@ -140,44 +116,66 @@ class SqlSource:
 
     def warnings(self) -> tuple[str, ...]:
         """How it was read, and what is saved in another form than the database has it."""
-        return (*((self._warning,) if self._warning else ()), *self._notices)
+        return self._warnings
 
     def close(self) -> None:
-        """Nothing is kept open between reads."""
+        """See `Source.close`: nothing is kept open between reads."""
 
 
-def _stream(
-    connection: Connection, tables: Tables, kind: Kind[Any], experiments: list[int] | None
-) -> Iterator[SourceItem]:
-    """All records of a kind."""
-    return chain.from_iterable(Reader(connection, tables, TABLES[kind.name]).stream(experiments))
+@dataclass(frozen=True)
+class _Reading:
+    """One read of a database.
 
+    Args:
+        connection: in its transaction.
+        tables: of that database.
+        experiments: ids; only what belongs to these is read. None: everything.
+        progress: told how far it is.
+    """
 
-def _experiments(connection: Connection, tables: Tables, ids: list[int], progress: Progress) -> Iterator[SourceItem]:
-    progress.phase("reading experiments")
-    progress.expect("experiments", len(ids))
-    for experiment in Reader(connection, tables, EXPERIMENT_TABLE).by_key(ids):
-        yield experiment
-        progress.advance("experiments")
+    connection: Connection
+    tables: Tables
+    experiments: Sequence[int] | None
+    progress: Progress
 
+    def by_key(self, table: KindTable[Any], keys: Callable[[], Sequence[Any]]) -> Iterator[SourceItem]:
+        """The records of a kind with some keys, in their order."""
+        many = table.kind.counted_as
+        self.progress.phase(f"reading {many}")
+        asked = keys()
+        self.progress.expect(many, len(asked))
+        for record in Reader(self.connection, self.tables, table).by_key(asked):
+            yield record
+            self.progress.advance(many)
 
-def _with_histories(
-    connection: Connection, lanes: Lanes | None, tables: Tables, batches: Iterator[list[Run]], base: Base | None
-) -> Generator[Records, None, None]:
-    if lanes is not None:
-        yield from read_in_parallel(connection, lanes, tables, batches)
-        return
-    found = chain.from_iterable(read_histories(connection, tables, runs, base) for runs in batches)
-    if connection.dialect.name == SQLITE:
-        yield from found
-    else:
-        yield from read_ahead(found, depth=2)  # a server works while we write
+    def stream(self, table: KindTable[Any]) -> Iterator[SourceItem]:
+        """The records of a kind that belong to the experiments, in the kind's order."""
+        return chain.from_iterable(Reader(self.connection, self.tables, table).stream(self.experiments))
 
+    def runs(self, database: Database, moment: str, base: Base | None) -> Iterator[SourceItem]:
+        """Runs with their histories, over further connections to the same moment where that is worth it."""
+        self.progress.phase("reading runs")
+        reader = RunReader(self.connection, self.tables)
+        count = reader.count(self.experiments)
+        self.progress.expect("runs", count)
+        worth_it = count > BATCH and base is None  # which is read in order
+        with (
+            lanes_at(moment if worth_it else "", database) as lanes,
+            closing(self._with_histories(lanes, reader.stream(self.experiments), base)) as found,
+        ):
+            for batch in found:
+                yield from batch.records
+                self.progress.advance("metric points", batch.points)
+                self.progress.advance("runs", batch.runs)
 
-def _models(connection: Connection, tables: Tables, ids: list[int] | None, progress: Progress) -> Iterator[SourceItem]:
-    progress.phase("reading models")
-    names = model_names(connection, tables, ids)
-    progress.expect("models", len(names))
-    for model in Reader(connection, tables, MODEL_TABLE).by_key(names):
-        yield model
-        progress.advance("models")
+    def _with_histories(
+        self, lanes: Lanes | None, runs: Iterator[list[Run]], base: Base | None
+    ) -> Generator[HistoryBatch, None, None]:
+        if lanes is not None:
+            yield from read_in_parallel(self.connection, lanes, self.tables, runs)
+            return
+        found = chain.from_iterable(read_histories(self.connection, self.tables, some, base) for some in runs)
+        if self.connection.dialect.name == SQLITE:
+            yield from found
+        else:
+            yield from read_ahead(found, depth=2)  # a server works while we write

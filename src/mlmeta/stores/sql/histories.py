@@ -33,13 +33,28 @@ POINTS_AT_ONCE = 50_000
 
 _NAN = float("nan")
 
-Records = Sequence[Run | History]
-"""Consecutive records, with at most `POINTS_AT_ONCE` points together."""
+
+@dataclass(frozen=True)
+class HistoryBatch:
+    """Consecutive records, with at most `POINTS_AT_ONCE` points together.
+
+    Args:
+        records: runs, each followed by its histories; or histories that continue those of the batch before.
+        runs: how many of them.
+        points: how many in the histories.
+    """
+
+    records: Sequence[Run | History]
+    runs: int = 0
+    points: int = 0
+
+    def __iter__(self) -> Iterator[Run | History]:
+        return iter(self.records)
 
 
 def read_histories(
     connection: Connection, tables: Tables, runs: Sequence[Run], base: Base | None = None
-) -> Iterator[Records]:
+) -> Iterator[HistoryBatch]:
     """Each of a batch of runs, followed by those of its histories that are more than a latest metric.
 
     Args:
@@ -92,11 +107,14 @@ def _sizes(connection: Connection, tables: Tables, ids: Sequence[str]) -> dict[s
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def read_chunk(connection: Connection, tables: Tables, chunk: Chunk, base: Base | None = None) -> Iterator[Records]:
+def read_chunk(
+    connection: Connection, tables: Tables, chunk: Chunk, base: Base | None = None
+) -> Iterator[HistoryBatch]:
     """The runs of a chunk with their histories: at once, or as a stream where it is a single run with many points."""
     if len(chunk.runs) == 1 and chunk.points > POINTS_AT_ONCE:
-        yield chunk.runs
-        yield from ([history] for history in _streamed(connection, tables, chunk.having))
+        yield HistoryBatch(chunk.runs, runs=1)
+        for history in _streamed(connection, tables, chunk.having):
+            yield HistoryBatch([history], points=history.size)
         return
     histories: dict[str, list[History]] = {}
     if base is not None and chunk.having:
@@ -105,7 +123,8 @@ def read_chunk(connection: Connection, tables: Tables, chunk: Chunk, base: Base 
     changed = {run_id: run for run_id, run in chunk.having.items() if run_id not in histories}
     for history in _gathered(connection, tables, changed):
         histories.setdefault(history.run_id, []).append(history)
-    yield [record for run in chunk.runs for record in (run, *histories.get(run.run_id, ()))]
+    records = [record for run in chunk.runs for record in (run, *histories.get(run.run_id, ()))]
+    yield HistoryBatch(records, len(chunk.runs), sum(history.size for found in histories.values() for history in found))
 
 
 def _streamed(connection: Connection, tables: Tables, having: dict[str, Run]) -> Iterator[History]:

@@ -1,4 +1,4 @@
-"""MLflow's tables that a snapshot does not hold: what they are called, which go with which, and who makes them."""
+"""MLflow's tables that a snapshot does not hold: words for them, what goes with what, which migration makes them."""
 
 from __future__ import annotations
 

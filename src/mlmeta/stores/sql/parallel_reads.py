@@ -21,7 +21,7 @@ from mlmeta.parallel import ordered_map, read_ahead
 from mlmeta.schema import Run
 from mlmeta.stores.sql.database import POSTGRESQL, Database, begin_reading
 from mlmeta.stores.sql.database_tables import Tables
-from mlmeta.stores.sql.histories import POINTS_AT_ONCE, Chunk, Records, chunks_of, read_chunk
+from mlmeta.stores.sql.histories import POINTS_AT_ONCE, Chunk, HistoryBatch, chunks_of, read_chunk
 
 LANES = 2
 
@@ -100,7 +100,7 @@ def _opened(moment: str, database: Database, stack: contextlib.ExitStack) -> Con
 
 def read_in_parallel(
     connection: Connection, lanes: Lanes, tables: Tables, batches: Iterable[Sequence[Run]]
-) -> Iterator[Records]:
+) -> Iterator[HistoryBatch]:
     """Like `read_histories` for many batches of runs, with all lanes reading at once.
 
     Args:
@@ -110,11 +110,11 @@ def read_in_parallel(
         batches: of at most `BATCH` runs.
     """
 
-    def read(chunk: Chunk) -> Iterable[Records]:
+    def read(chunk: Chunk) -> Iterable[HistoryBatch]:
         found = streamed(chunk)
         return found if chunk.points > POINTS_AT_ONCE else list(found)  # any number of points: never all in memory
 
-    def streamed(chunk: Chunk) -> Iterator[Records]:
+    def streamed(chunk: Chunk) -> Iterator[HistoryBatch]:
         with lanes.lane() as lane:
             yield from read_chunk(lane, tables, chunk)
 

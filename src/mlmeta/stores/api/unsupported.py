@@ -1,4 +1,4 @@
-"""What the store has and a snapshot does not hold yet: named, never dropped silently."""
+"""Kinds that an MLflow 3 server has and a snapshot does not hold: named, never dropped silently."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from mlmeta.errors import ReplyError
@@ -18,7 +20,6 @@ from mlmeta.stores.api.file_store import FileStore
 
 _EXPERIMENTS_PER_CALL = 100
 _REASON = "the store has some, and this version of mlmeta does not save them"
-_NOT_MADE = 501
 _FAILURES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 _UNKNOWN = re.compile(r"error code (?:4\d\d|501)")
 """How older clients say it of a reply that is not JSON: they know one code for all."""
@@ -73,10 +74,9 @@ def read_unsupported(
         executor: asks several things at once.
         limited: whether only these experiments are meant.
     """
-    for start in range(0, len(experiment_ids), _EXPERIMENTS_PER_CALL):
-        if reason := _traces(connection, experiment_ids[start : start + _EXPERIMENTS_PER_CALL]):
-            yield Skipped(kind="traces", id="*", reason=reason)
-            break
+    ids = experiment_ids
+    some = (ids[start : start + _EXPERIMENTS_PER_CALL] for start in range(0, len(ids), _EXPERIMENTS_PER_CALL))
+    yield from islice(filter(None, (_traces(connection, part) for part in some)), 1)
     if connection.kind != "server":
         return
     if not limited:
@@ -84,7 +84,7 @@ def read_unsupported(
         yield from filter(None, map(_skipped, _QUESTIONS, answers))
         yield from _other_workspaces(connection)
     for question in _OF_EXPERIMENTS:
-        yield from _of_experiments(connection, question, experiment_ids, executor)
+        yield from _of_experiments(connection, question, ids, executor)
 
 
 def _of_experiments(
@@ -94,18 +94,21 @@ def _of_experiments(
     if not ids or (first := _ask(connection, question, ids[0])) is None:
         return
     rest = ordered_map(executor, partial(_ask, connection, question), ids[1:], 16)
-    if found := next((answer for answer in (first, *rest) if answer), None):
-        yield from filter(None, (_skipped(question, found),))
+    yield from islice(filter(None, (_skipped(question, answer) for answer in (first, *rest))), 1)
 
 
-def _skipped(question: _Question, answer: list[Any] | str | None) -> Skipped | None:
-    if isinstance(answer, str):
-        return Skipped(kind=question.kind, id="*", reason=f"it is unknown whether the store has any: {answer}")
-    return Skipped(kind=question.kind, id="*", reason=_REASON) if answer else None
+def _skipped(question: _Question, answer: list[Any] | Skipped | None) -> Skipped | None:
+    if isinstance(answer, list):
+        return Skipped(kind=question.kind, id="*", reason=_REASON) if answer else None
+    return answer
 
 
-def _ask(connection: Connection, question: _Question, experiment_id: str = "") -> list[Any] | str | None:
-    """What there is of a kind; None: the server knows none, or this user may not ask; a text: why it did not say."""
+def _unknown(kind: str, why: str) -> Skipped:
+    return Skipped(kind=kind, id="*", reason=f"it is unknown whether the store has any: {why}")
+
+
+def _ask(connection: Connection, question: _Question, experiment_id: str = "") -> list[Any] | Skipped | None:
+    """What there is of a kind; None: the server knows none, or this user may not ask; or why it did not say."""
     more: dict[str, Any] = {"json": question.body} if question.body else {}
     if question.each:
         more["params"] = {"experiment_id": experiment_id}
@@ -113,10 +116,10 @@ def _ask(connection: Connection, question: _Question, experiment_id: str = "") -
         response = connection.request(question.method, question.path, **more)
     except unreadable() as error:
         connection.check()
-        return connection.reason(error)
-    if response.status_code >= 500 and response.status_code != _NOT_MADE:
-        return f"it answers {response.status_code}"
-    return _listed(response.text) if response.status_code == 200 else None
+        return _unknown(question.kind, connection.reason(error))
+    if response.status_code >= 500 and response.status_code != HTTPStatus.NOT_IMPLEMENTED:
+        return _unknown(question.kind, f"it answers {response.status_code}")
+    return _listed(response.text) if response.status_code == HTTPStatus.OK else None
 
 
 def _listed(text: str) -> list[Any] | None:
@@ -139,19 +142,16 @@ def _other_workspaces(connection: Connection) -> Iterator[Skipped]:
         yield Skipped(kind="workspaces", id="*", reason=reason)
 
 
-def _traces(connection: Connection, ids: list[str]) -> str:
-    """Why there may be traces that are not saved; empty: there are none."""
+def _traces(connection: Connection, ids: list[str]) -> Skipped | None:
     try:
-        return _REASON if len(_any_trace(connection, ids)) else ""
+        return Skipped(kind="traces", id="*", reason=_REASON) if len(_any_trace(connection, ids)) else None
     except unreadable() as error:
         connection.check()
-        if not _has_failed(error):  # this client or server doesn't know them
-            return ""
-        return f"it is unknown whether the store has any: {connection.reason(error)}"
+        return _unknown("traces", connection.reason(error)) if _has_failed(error) else None
 
 
 def _has_failed(error: Exception) -> bool:
-    """Whether a server knows a call, and could not answer it."""
+    """Whether a server knows a call, and could not answer it; else this client or server does not know the kind."""
     from mlflow.exceptions import MlflowException
 
     if not isinstance(error, MlflowException):

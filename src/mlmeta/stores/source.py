@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mlmeta.progress import Progress
-from mlmeta.schema import RUNS, Line, Selection, Skipped, kind_of
+from mlmeta.schema import RUNS, WITH_PARTS, Line, Selection, Skipped, kind_of
 from mlmeta.stores.base import Base
 
 SourceItem = Line | Skipped
 """A record, a line of one from a base, or the name of something that could not be read."""
 
-UNSHOWN_BY_API = ("runs.deleted_time", "runs.model_inputs", "model versions.storage_location")
-"""Fields of records that a database gives and `MlflowClient` does not (`search_runs`, `search_model_versions`).
-Deleted logged models are not shown either (`search_logged_models`)."""
+UNSHOWN_BY_API = tuple(kind.field(name) for kind in WITH_PARTS for name in kind.unshown)
+"""Fields of records that a database gives and `MlflowClient` does not, such as ``runs.deleted_time``."""
 
 
 @dataclass(frozen=True)

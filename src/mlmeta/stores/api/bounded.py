@@ -11,6 +11,7 @@ import contextlib
 import functools
 import http.client
 import io
+import json
 import os
 import random
 import socket
@@ -249,6 +250,15 @@ def _judged(reply: Response) -> Response:
     return reply
 
 
+def json_object(reply: Response) -> dict[str, Any] | None:
+    """The JSON object that a reply is; None: it is something else."""
+    try:
+        content = json.loads(reply.content)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def _kind_of(reply: Response) -> str:
     kind = reply.headers.get("Content-Type", "").partition(";")[0].strip()
     return cut(kind, 60) if kind and kind != "application/json" else "not a JSON object"
@@ -324,6 +334,3 @@ class _Adapter(HTTPAdapter):
         manager = super().proxy_manager_for(*args, **kwargs)
         manager.pool_classes_by_scheme = self._POOLS
         return manager
-
-
-__all__ = ["MOST_BYTES", "MOST_VALUES", "PATIENCE", "bound", "impatient", "retry_after"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import re
 import socket
 import ssl
@@ -20,6 +19,7 @@ from mlmeta.errors import (
     UnreachableError,
 )
 from mlmeta.redaction import without_secrets
+from mlmeta.stores.api.bounded import json_object
 
 if TYPE_CHECKING:
     from requests import Response
@@ -270,11 +270,8 @@ def _speaks_tls(uri: str) -> bool:
 
 def is_experiment_list(response: Response) -> bool:
     """Whether a reply is what MLflow says to a search for experiments."""
-    try:
-        content = json.loads(response.text)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and set(content) <= {"experiments", "next_page_token"}
+    content = json_object(response)
+    return content is not None and content.keys() <= {"experiments", "next_page_token"}
 
 
 _PAGE = re.compile(
@@ -312,6 +309,3 @@ def advice(error: BaseException, otherwise: str = _LOG) -> str:
     if error.error_code == "ENDPOINT_NOT_FOUND":
         return "the server is too old for this, or a proxy in front blocks it"
     return otherwise
-
-
-__all__ = ["advice", "is_experiment_list", "judge", "not_mlflow", "unreachable", "without_page"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 from mlmeta.progress import Progress
 from mlmeta.schema import Selection
 from mlmeta.stores.api import experiments, logged_models, registered_models, runs
+from mlmeta.stores.api.bounded import json_object
 from mlmeta.stores.api.connection import Connection, client_version, unreadable
 from mlmeta.stores.api.histories import BulkEndpoint, HistoryReader
 from mlmeta.stores.api.pace import Pace
@@ -140,13 +140,5 @@ def _user(connection: Connection, path: str, name: str) -> dict[str, Any] | None
         return None
     if response.status_code == 403:
         return {}
-    user = _object(response.text).get("user") if response.status_code == 200 else None
+    user = (json_object(response) or {}).get("user") if response.status_code == 200 else None
     return user if isinstance(user, dict) else None
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -15,19 +15,17 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from operator import index, itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlmeta.errors import ReplyError
 from mlmeta.schema import METRICS, LatestMetric, MetricHistory, Point, Run, Skipped, canonical, point_order, to_records
+from mlmeta.stores.api.bounded import json_object
 from mlmeta.stores.api.connection import Connection, unreadable
 from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.pace import Pace
 from mlmeta.stores.api.paging import entities_of
 from mlmeta.stores.base import ENDED, Base
 from mlmeta.stores.source import SourceItem
-
-if TYPE_CHECKING:
-    from requests import Response
 
 BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
 BULK_RUNS = 100
@@ -82,7 +80,7 @@ def _bulk_points(connection: Connection, pace: Pace, batch: HistoryBatch) -> lis
     response = pace.ask(lambda: connection.request("GET", BULK, timeout=_TIMEOUT, params=params, retry_codes=_RETRIED))
     if response.status_code != HTTPStatus.OK:
         raise ReplyError(f"it answers {response.status_code}")
-    points: list[dict[str, Any]] = _json(response)["metrics"]
+    points: list[dict[str, Any]] = (json_object(response) or {})["metrics"]
     return points
 
 
@@ -136,14 +134,6 @@ def _point(metric: Any) -> Point:
     return index(metric.step), index(metric.timestamp), float(metric.value)
 
 
-def _json(response: Response) -> dict[str, Any]:
-    try:
-        content = response.json()
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 class BulkEndpoint:
     """The bulk endpoint of a store: whether it is there, and can be trusted.
 
@@ -180,7 +170,7 @@ class BulkEndpoint:
         except unreadable() as error:
             self._connection.failed(error)
             return False
-        return response.status_code == HTTPStatus.OK and "metrics" in _json(response)
+        return response.status_code == HTTPStatus.OK and "metrics" in (json_object(response) or {})
 
     def _agrees(self, batch: HistoryBatch) -> bool:
         """Whether it gives the points of a single run that `get_metric_history` gives.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -10,13 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlmeta.errors import ReplyError
 from mlmeta.parallel import ordered_map
 from mlmeta.schema import Skipped
+from mlmeta.stores.api.bounded import json_object
 from mlmeta.stores.api.connection import DEFAULT_WORKSPACE, Connection, unreadable
 from mlmeta.stores.api.file_store import FileStore
+
+if TYPE_CHECKING:
+    from requests import Response
 
 _EXPERIMENTS_PER_CALL = 100
 _REASON = "the store has some, and this version of mlmeta does not save them"
@@ -119,18 +122,13 @@ def _ask(connection: Connection, question: _Question, experiment_id: str = "") -
         return _unknown(question.kind, connection.reason(error))
     if response.status_code >= 500 and response.status_code != HTTPStatus.NOT_IMPLEMENTED:
         return _unknown(question.kind, f"it answers {response.status_code}")
-    return _listed(response.text) if response.status_code == HTTPStatus.OK else None
+    return _listed(response) if response.status_code == HTTPStatus.OK else None
 
 
-def _listed(text: str) -> list[Any] | None:
+def _listed(reply: Response) -> list[Any] | None:
     """The list in a reply; None where it is not one of MLflow's API, such as the page of its UI."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict):
-        return None
-    return next((value for value in content.values() if isinstance(value, list)), [])
+    content = json_object(reply)
+    return None if content is None else next((value for value in content.values() if isinstance(value, list)), [])
 
 
 def _other_workspaces(connection: Connection) -> Iterator[Skipped]:

@@ -25,7 +25,10 @@ from mlflow.entities import (
 from mlmeta.progress import Silent
 from mlmeta.schema import Record, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
+from mlmeta.stores.proof import Comparison, prove
 from mlmeta.stores.sql.exporter import SqlSource
+from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.target import Report, RestoreOptions
 from tests.builders.snapshots import snapshot_of
 
 ALL = Selection()
@@ -38,6 +41,25 @@ def records_of(uri: str, selection: Selection = ALL) -> list[Record | Skipped]:
 
 def backup(uri: str, folder: Path, selection: Selection = ALL) -> Snapshot:
     return snapshot_of(records_of(uri, selection), folder)
+
+
+def proof_of(
+    uri: str, snapshot: Snapshot, options: RestoreOptions | None = None, report: Report | None = None
+) -> Comparison:
+    """What a database gives back of a snapshot; without a report as if nobody else had ever written there."""
+    target = SqlTarget(uri, options or RestoreOptions())
+    return prove(target.read_back(snapshot, ALL), target.unkept, report)
+
+
+def assert_proven(uri: str, snapshot: Snapshot, options: RestoreOptions | None = None) -> None:
+    """That a database gives back all records of a snapshot, as they were."""
+    found = proof_of(uri, snapshot, options)
+    assert found.is_equal, found.differences
+    assert found.compared == found.matching
+    words = {"experiments": "experiment", "runs": "run", "logged_models": "logged model", "models": "registered model"}
+    words["model_versions"] = "model version"
+    stats = snapshot.summary.stats
+    assert {name: found.compared.get(word, 0) for name, word in words.items()} == {n: stats.get(n, 0) for n in words}
 
 
 def tables(uri: str) -> list[str]:

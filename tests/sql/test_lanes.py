@@ -12,13 +12,11 @@ import sqlalchemy as sa
 from mlmeta.errors import ConnectionFailedError
 from mlmeta.schema import Experiment, LatestMetric, Line, MetricHistory, Record, Run, Skipped
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql import parallel_reads
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
-from mlmeta.stores.verification import compare
 from tests.builders.snapshots import snapshot_of
-from tests.sql.helpers import ALL, QUIET, backup, digests
+from tests.sql.helpers import ALL, QUIET, assert_proven, backup, digests, proof_of
 
 RUNS = 1_300
 
@@ -96,8 +94,7 @@ def test_all_connections_see_one_moment(
 
 
 def test_a_proof_reads_side_by_side(uri: str, snapshot: Snapshot, opened: list[str]) -> None:
-    back = SqlTarget(uri).read_back(snapshot, ALL, lambda _: iter(()))
-    assert list(map(to_line, back)) == list(map(to_line, records()))
+    assert_proven(uri, snapshot)
     assert opened == ["opened"] * parallel_reads.LANES
 
 
@@ -113,8 +110,7 @@ def test_a_proof_side_by_side_sees_each_difference(snapshot: Snapshot, postgres:
         f"UPDATE runs SET status = 'KILLED' WHERE run_uuid = '{changed}'",
         *(f"DELETE FROM {table} WHERE run_uuid = '{gone}'" for table in ("metrics", "latest_metrics", "runs")),
     )
-    back = SqlTarget(uri).read_back(snapshot, ALL, lambda _: iter(()))
-    found = compare(Selected(snapshot, ALL), back, ())
+    found = proof_of(uri, snapshot)
     assert {(difference.id, difference.field) for difference in found.differences} == {
         (moved, "history of loss"),
         (cut, "history of loss"),

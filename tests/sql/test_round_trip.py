@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlmeta.schema import RegisteredModel, Run
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.target import RestoreOptions
-from tests.sql.helpers import ALL, QUIET, all_runs, backup, digests, lines, records_of
+from tests.sql.helpers import ALL, QUIET, all_runs, assert_proven, backup, digests, proof_of, records_of
 
 
 def test_sqlite_to_new_sqlite_gives_equal_bytes(filled: Path, tmp_path: Path) -> None:
@@ -124,9 +124,10 @@ def test_version_numbers_and_gaps_are_kept(filled: Path) -> None:
 
 def test_read_back_gives_the_snapshots_records(filled: Path, tmp_path: Path) -> None:
     snapshot = backup(f"sqlite:///{filled}", tmp_path / "a")
-    target = SqlTarget(f"sqlite:///{tmp_path}/new.db", RestoreOptions(rewrite=(("gs://bucket", "s3://other/place"),)))
-    target.restore(snapshot, ALL, QUIET)
-    assert lines(target.read_back(snapshot, ALL, lambda _: iter(()))) == lines(records_of(f"sqlite:///{filled}"))
+    uri, options = f"sqlite:///{tmp_path}/new.db", RestoreOptions(rewrite=(("gs://bucket", "s3://other/place"),))
+    SqlTarget(uri, options).restore(snapshot, ALL, QUIET)
+    assert_proven(uri, snapshot, options)
+    assert "artifact_uri" in {difference.field for difference in proof_of(uri, snapshot).differences}
 
 
 def _as_mlflow_sees(uri: str) -> dict[str, str]:

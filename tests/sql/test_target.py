@@ -30,7 +30,7 @@ from mlmeta.stores.sql.schema import create_schema, make_schema
 from mlmeta.stores.sql.writing import writing
 from mlmeta.stores.target import RestoreOptions
 from tests.builders.snapshots import snapshot_of
-from tests.sql.helpers import ALL, QUIET, backup, digests, dump, lines, records_of, tables
+from tests.sql.helpers import ALL, QUIET, assert_proven, backup, digests, dump, lines, proof_of, records_of, tables
 
 
 @pytest.fixture
@@ -152,9 +152,10 @@ def test_names_that_are_taken_can_be_changed(snapshot: Snapshot, empty: str) -> 
     assert "zeta" + suffix in [r.name for r in found if isinstance(r, RegisteredModel)]
     again = target.restore(snapshot, ALL, QUIET)
     assert not again.created
-    back = list(target.read_back(snapshot, ALL, lambda _: iter(())))
-    assert "zeta" in [r.name for r in back if isinstance(r, RegisteredModel)]
-    assert [r.name for r in back if isinstance(r, Experiment)] == ["Default", "mine", "deleted one", "without a run"]
+    assert proof_of(empty, snapshot, RestoreOptions(on_conflict="rename"), report).is_equal
+    found_again = proof_of(empty, snapshot, RestoreOptions(on_conflict="rename"), again)
+    assert found_again.is_equal
+    assert (found_again.matching["experiment"], found_again.matching["registered model"]) == (3, 4)
 
 
 def test_a_changed_run_is_a_conflict_and_stays(snapshot: Snapshot, empty: str) -> None:
@@ -176,8 +177,7 @@ def test_a_changed_run_is_a_conflict_and_stays(snapshot: Snapshot, empty: str) -
         report = SqlTarget(empty, RestoreOptions(on_conflict="skip")).restore(snapshot, ALL, QUIET)
         assert [c.kind for c in report.refused] == ["run"]
         assert dump(path_of(empty)) == before
-        back = lines(SqlTarget(empty).read_back(snapshot, ALL, lambda _: iter(())))
-        assert back != lines(records_of(f"sqlite:///{path_of(empty)}", Selection(runs=False)))
+        assert {difference.kind for difference in proof_of(empty, snapshot).differences} == {"run"}
         path_of(empty).write_bytes(original)
 
 
@@ -188,12 +188,12 @@ def test_read_back_shows_what_differs_and_what_is_missing(snapshot: Snapshot, fi
         connection.execute("DELETE FROM registered_models WHERE name = 'Zeta'")
         connection.execute("INSERT INTO experiments VALUES (50, 'not ours', 'x', 'active', 1, 1, 'default')")
         connection.execute("UPDATE metrics SET timestamp = 77 WHERE key = 'far' AND step < 0")
-    expected = records_of(f"sqlite:///{filled}")
-    back = list(SqlTarget(empty).read_back(snapshot, ALL, lambda _: iter(())))
-    different = [type(b).__name__ for b in back if b.to_line() not in lines(expected)]
-    missing = [type(e).__name__ for e in expected if e.to_line() not in lines(back)]
-    assert different == ["Run", "MetricHistory"]
-    assert missing == ["Run", "MetricHistory", "RegisteredModel"]
+    found = [
+        (difference.kind, difference.field, difference.found) for difference in proof_of(empty, snapshot).differences
+    ]
+    assert found[:1] == [("run", "tags[note]", "'other'")]
+    assert found[1][:2] == ("run", "history of far")
+    assert found[2:] == [("registered model", "", "it is not there")]
 
 
 def test_artifact_locations_are_rewritten_at_path_borders(snapshot: Snapshot, empty: str) -> None:
@@ -311,8 +311,7 @@ def test_what_only_other_stores_have_is_stored_as_mlflow_would(tmp_path: Path, e
     assert [(m.step, m.timestamp) for m in client.get_metric_history("r", "bare")] == [(0, 7)]
     assert [m.value for m in client.get_metric_history("r", "h")] == [0.0, -1.7976931348623157e308]
     assert not target.restore(snapshot, ALL, QUIET).created
-    back = list(target.read_back(snapshot, ALL, lambda _: iter(())))
-    assert lines(back) == lines(records)
+    assert_proven(empty, snapshot)
     assert client.search_runs(["1"])[0].info.user_id == ""
     assert client.get_model_version("m", "3").creation_timestamp == 0
 

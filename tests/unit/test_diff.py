@@ -19,8 +19,7 @@ from mlmeta.schema import (
     logged_model_order,
     run_order,
 )
-from mlmeta.snapshot import diff as module
-from mlmeta.snapshot.diff import Blind, Changes, Item, Tally, compared
+from mlmeta.snapshot.compare import MOST_NAMED, Changes, Item, Rules, Tally, changes
 from mlmeta.snapshot.reader import RunLines
 from tests.support.examples import examples
 
@@ -97,7 +96,7 @@ def test_it_finds_what_dictionaries_find(one: list[Item], other: list[Item]) -> 
         what = "added" if old is None else "removed" if new is None else "same" if old == new else "changed"
         tally = expected.setdefault(kind, Tally())
         setattr(tally, what, getattr(tally, what) + 1)
-    found = compared(one, other, blind=Blind())
+    found = changes(one, other, Rules())
     assert found.records == expected
     assert found.is_equal == (before == after)
     named = {(change.kind, change.id) for change in found.changes}
@@ -114,7 +113,7 @@ def _tags(**tags: str) -> list[Item]:
 
 
 def _differences(one: list[Item], other: list[Item]) -> list[tuple[str, str, str]]:
-    return [(c.field, c.before, c.after) for c in compared(one, other, blind=Blind()).changes]
+    return [(c.field, c.before, c.after) for c in changes(one, other, Rules()).changes]
 
 
 def test_a_value_that_says_nothing_is_not_none_at_all() -> None:
@@ -134,14 +133,12 @@ def test_what_one_side_can_not_know_does_not_count() -> None:
     def state(deleted: int | None) -> list[Item]:
         return [RunLines(Run(run_id="r", experiment_id="1", status="RUNNING", deleted_time=deleted), ())]
 
-    assert compared(state(5), state(None), blind=Blind(frozenset({"runs.deleted_time"}))).is_equal
-    assert not compared(state(5), state(None), blind=Blind(frozenset({"runs.end_time"}))).is_equal
+    assert changes(state(5), state(None), Rules(frozenset({"runs.deleted_time"}))).is_equal
+    assert not changes(state(5), state(None), Rules(frozenset({"runs.end_time"}))).is_equal
 
 
 def test_more_changes_than_are_named() -> None:
-    many: list[Item] = [
-        Experiment(experiment_id=str(number), name=str(number)) for number in range(module.MOST_NAMED + 5)
-    ]
-    found: Changes = compared([], many, blind=Blind())
-    assert (len(found.changes), found.unnamed) == (module.MOST_NAMED, 5)
-    assert found.records == {"experiment": Tally(added=module.MOST_NAMED + 5)}
+    many: list[Item] = [Experiment(experiment_id=str(number), name=str(number)) for number in range(MOST_NAMED + 5)]
+    found: Changes = changes([], many, Rules())
+    assert (len(found.changes), found.unnamed) == (MOST_NAMED, 5)
+    assert found.records == {"experiment": Tally(added=MOST_NAMED + 5)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mlmeta.schema import ModelVersion, RegisteredModel
+from mlmeta.stores.proof import Difference, Told
 from mlmeta.stores.target import Refusal, Report, model_key, model_keys
-from mlmeta.stores.verification import Difference, Told
 
 
 def explains(refusal: Refusal, difference: Difference) -> bool:

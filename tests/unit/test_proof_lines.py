@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -11,10 +10,10 @@ from hypothesis import strategies as st
 
 from mlmeta.schema import LatestMetric, MetricHistory, Run, canonical
 from mlmeta.snapshot import equality
+from mlmeta.snapshot.compare import Pair, with_histories
 from mlmeta.snapshot.reader import RunLines
-from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.sql.stored import StoredHistories, same, same_histories, same_history, stored_history
-from mlmeta.stores.verification import Comparison, compare
+from mlmeta.stores.proof import Comparison, prove
+from mlmeta.stores.sql.stored import StoredHistories, same, same_histories, stored_history
 from tests.support.examples import examples
 
 VALUES = st.sampled_from([0.0, -0.0, 0.5, 1.0, 1e5, float("nan"), float("inf"), 1.7976931348623157e308])
@@ -41,23 +40,11 @@ def run_with(histories: dict[str, list[tuple[int, int, float]]]) -> tuple[Run, l
     return Run(run_id="r", experiment_id="1", status="FINISHED", metrics=metrics), records
 
 
-class OneRun:
-    """Selected is a run."""
-
-    def __init__(self, run: Run, histories: list[MetricHistory]) -> None:
-        self.item = RunLines(run, tuple(history.as_line() for history in histories))
-
-    def runs_with_lines(self) -> Iterator[RunLines]:
-        return iter([self.item])
-
-    def experiments(self) -> Iterator[Any]:
-        return iter(())
-
-    logged_models = models = experiments
-
-
 def compared(histories: tuple[Run, list[MetricHistory]], found: list[Any]) -> Comparison:
-    return compare(cast("Selected", OneRun(*histories)), found, ())
+    run, records = histories
+    (item,) = with_histories(found)
+    assert isinstance(item, RunLines)
+    return prove([Pair(RunLines(run, tuple(record.as_line() for record in records)), item)], ())
 
 
 @examples(300)
@@ -98,14 +85,15 @@ def test_a_stored_history_is_known_by_its_line(
     (run, [own]), (_, [found]) = run_with({"a": ours}), run_with({"a": theirs})
     stored = stored_history(own)
     slow = len(stored) == 1 and same(found, stored[0])
-    assert same_history(found, own.as_line()) == same_history(found.as_line(), own.as_line()) == slow
+    pair = compared((run, [own]), [run, found])
+    assert (pair.matching["metric point"] == pair.compared["metric point"] and pair.is_equal) == slow
     expected = StoredHistories(RunLines(run, (own.as_line(),)))
     assert same_histories([found], expected) == same_histories([found.as_line()], expected) == slow
     assert not same_histories([], expected)
 
 
 def test_an_infinity_may_be_stored_as_it_is_or_as_mlflow_does_it() -> None:
-    _, [own] = run_with({"a": [(0, 0, float("inf")), (1, 0, 1.0)]})
-    _, [clamped] = run_with({"a": [(0, 0, 1.7976931348623157e308), (1, 0, 1.0)]})
-    _, [other] = run_with({"a": [(0, 0, 1.7976931348623155e308), (1, 0, 1.0)]})
-    assert [same_history(found, own.as_line()) for found in (own, clamped, other)] == [True, True, False]
+    run, own = run_with({"a": [(0, 0, float("inf")), (1, 0, 1.0)]})
+    _, clamped = run_with({"a": [(0, 0, 1.7976931348623157e308), (1, 0, 1.0)]})
+    _, other = run_with({"a": [(0, 0, 1.7976931348623155e308), (1, 0, 1.0)]})
+    assert [compared((run, own), [run, *found]).is_equal for found in (own, clamped, other)] == [True, True, False]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlmeta.cli.text import Block, Line, Piece
     from mlmeta.commands.diff import DiffResult
     from mlmeta.progress import Progress
-    from mlmeta.snapshot.diff import Change
+    from mlmeta.snapshot.compare import Change
 
 _SHOWN = 50
 _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mlmeta.cli.text import Block
     from mlmeta.commands.restore import RestoreResult
     from mlmeta.progress import Progress
+    from mlmeta.stores.proof import Comparison
     from mlmeta.stores.target import Plan
-    from mlmeta.stores.verification import Comparison
 
 _NAMED = 20
 

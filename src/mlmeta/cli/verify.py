@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mlmeta.cli.text import Block
     from mlmeta.commands.verify import Verified, VerifyResult
     from mlmeta.progress import Progress
-    from mlmeta.stores.verification import Comparison
+    from mlmeta.stores.proof import Comparison
 
 All = Annotated[bool, options.option("--all", "Every snapshot of the storage.")]
 Quick = Annotated[bool, options.option("--quick", "Only presence and sizes.")]

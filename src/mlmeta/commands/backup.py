@@ -32,8 +32,8 @@ from mlmeta.snapshot.writer import SnapshotWriter, utc_now
 from mlmeta.storage import Storage, open_storage
 from mlmeta.stores.address import require_text
 from mlmeta.stores.opening import DEFAULT_JOBS, THREADS, Store, identity_of, open_snapshot, open_source
+from mlmeta.stores.proof import Comparison
 from mlmeta.stores.source import Source
-from mlmeta.stores.verification import Comparison
 
 _NO_GOOD = "not_restorable"
 """Code of the issue that a trial restore did not succeed, for the snapshot's own sake."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Protocol
 
-from mlmeta.commands import sides
-from mlmeta.commands.previous import why_not
+from mlmeta.commands.previous import read_along, why_not
 from mlmeta.commands.result import Issue, Result
-from mlmeta.commands.sides import Side
-from mlmeta.errors import ExitCode
+from mlmeta.errors import ExitCode, UsageError
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import Skipped, several
-from mlmeta.snapshot.diff import Changes, compared
-from mlmeta.stores.opening import DEFAULT_JOBS, Store, identity_of, open_snapshot, open_source
+from mlmeta.schema import EXPERIMENTS, Selection, Skipped, kind_of, several
+from mlmeta.schema.identity import canonical, is_vague
+from mlmeta.snapshot.compare import Changes, Item, Rules, bare, changes, with_histories
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.selected import Selected
+from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, identity_of, open_snapshot, open_source
+from mlmeta.stores.source import UNSHOWN_BY_API, Source
 
 
 class DiffResult(Result):
@@ -88,33 +92,165 @@ def diff(
     progress = progress or Silent()
     experiments = several(experiments)
     snapshot = open_snapshot(storage, before, of_source=of_source, likely=tracking_uri)
+    first = _SnapshotSide(snapshot)
     if after is not None:
         other = open_snapshot(storage, after, of_source=of_source, likely=tracking_uri)
         with snapshot.kept_open(), other.kept_open():
-            cautions = tuple(dict.fromkeys((*snapshot.notes, *other.notes)))
-            return _compared(sides.of_snapshot(snapshot), sides.of_snapshot(other), experiments, progress, cautions)
+            notes = tuple(dict.fromkeys((*snapshot.notes, *other.notes)))
+            return _compared(first, _SnapshotSide(other), experiments, progress, notes)
     store = Store(tracking_uri, registry_uri, jobs)
     with open_source(store) as source, snapshot.kept_open():
-        first = sides.of_snapshot(snapshot)
         identity = identity_of(store, source.info)
         why = why_not(snapshot, identity, frozenset(experiments) or first.limit) if incremental else ""
         base = snapshot if incremental and not why else None
-        second = sides.of_store(source, identity, progress, base)
-        cautions = (*snapshot.notes, *([f"all histories were read: {why}"] if why else ()))
-        return _compared(first, second, experiments, progress, cautions)
+        notes = (*snapshot.notes, *([f"all histories were read: {why}"] if why else ()))
+        return _compared(first, _StoreSide(source, identity, progress, base), experiments, progress, notes)
+
+
+class _Side(Protocol):
+    """One of the two.
+
+    Args:
+        shown: a snapshot's timestamp, or a store's address without credentials.
+        kind: of the store that it tells of, such as ``server``.
+        uri: of that store, without credentials.
+        identity: which store that is, whatever text named it; empty: the text has to do.
+        limit: names of the experiments that it is limited to; empty: it has all.
+        unsaved: how many things could not be saved.
+        is_legacy: whether an older script made it.
+        unread: what could not be read, once `items` were.
+    """
+
+    shown: str
+    kind: str
+    uri: str
+    identity: str
+    limit: frozenset[str]
+    unsaved: int
+    is_legacy: bool
+    unread: list[Skipped]
+
+    @property
+    def names(self) -> set[str]:
+        """The names of its experiments."""
+
+    def items(self, selection: Selection) -> Iterator[Item]:
+        """What it has of a selection, in a snapshot's order."""
+
+
+class _SnapshotSide:
+    def __init__(self, snapshot: Snapshot) -> None:
+        summary = snapshot.summary
+        self._snapshot = snapshot
+        self.shown = snapshot.timestamp
+        self.kind = summary.source_kind
+        self.uri = summary.mlflow_uri
+        self.identity = summary.source_id or summary.identity
+        self.limit = frozenset(summary.experiments)
+        self.unsaved = sum(skipped.is_of_records for skipped in summary.skipped)
+        self.is_legacy = snapshot.is_legacy
+        self.unread: list[Skipped] = []
+
+    @cached_property
+    def names(self) -> set[str]:
+        return {record.name for record in self._snapshot.records(EXPERIMENTS)}
+
+    def items(self, selection: Selection) -> Iterator[Item]:
+        return Selected(self._snapshot, selection).items()
+
+
+class _StoreSide:
+    """A store as it is now; histories that can't have changed since a base come from there."""
+
+    def __init__(self, source: Source, identity: str, progress: Progress, base: Snapshot | None) -> None:
+        self._source = source
+        self._progress = progress
+        self._base = base
+        self.shown = self.uri = source.info.uri
+        self.kind = source.info.kind
+        self.identity = identity
+        self.limit: frozenset[str] = frozenset()
+        self.unsaved = 0
+        self.is_legacy = False
+        self.unread: list[Skipped] = []
+
+    @cached_property
+    def names(self) -> set[str]:
+        return self._source.experiment_names()
+
+    def items(self, selection: Selection) -> Iterator[Item]:
+        for item in with_histories(read_along(self._source, selection, self._base, self._progress)):
+            if not isinstance(item, Skipped):
+                yield item
+            elif item.is_of_records:
+                self.unread.append(item)
 
 
 def _compared(
-    before: Side, after: Side, experiments: Sequence[str], progress: Progress, cautions: Sequence[str]
+    before: _Side, after: _Side, experiments: Sequence[str], progress: Progress, notes: Sequence[str]
 ) -> DiffResult:
     progress.phase("comparing")
-    wanted = sides.common(before, after, experiments)
-    found = compared(*sides.parts(before, after, wanted), blind=sides.blind(before, after))
+    wanted = _wanted(before, after, experiments)
+    left, right = _items(before, wanted), _items(after, wanted)
+    unknown: frozenset[str] = frozenset()
+    if (before.kind in DATABASES) != (after.kind in DATABASES):
+        left, right = filter(_is_shown_by_api, left), filter(_is_shown_by_api, right)
+        unknown = frozenset(UNSHOWN_BY_API)
+    found = changes(left, right, Rules(unknown, before.is_legacy, after.is_legacy))
     return DiffResult(
         before=before.shown,
         after=after.shown,
         experiments=tuple(sorted(wanted)),
         comparison=found,
         unread=tuple(after.unread),
-        warnings=(*sides.cautions(before, after, differ=bool(found.changes)), *cautions),
+        warnings=(*_cautions(before, after, differ=bool(found.changes)), *notes),
     )
+
+
+def _wanted(before: _Side, after: _Side, experiments: Sequence[str]) -> frozenset[str]:
+    """The names of the experiments to compare; empty: all.
+
+    Raises:
+        UsageError: neither side has them, or they don't cover any in common.
+    """
+    hint = "`mlmeta show` names the experiments of a snapshot"
+    limits = [limit for limit in (frozenset(experiments), before.limit, after.limit) if limit]
+    if not limits:
+        return frozenset()
+    wanted = frozenset.intersection(*limits)
+    if not wanted:
+        raise UsageError("none of the given experiments is covered by both sides", hint=hint)
+    if unknown := wanted - before.names - after.names:
+        raise UsageError(f"neither side has an experiment {', '.join(map(repr, sorted(unknown)))}", hint=hint)
+    return wanted
+
+
+def _items(side: _Side, wanted: frozenset[str]) -> Iterator[Item]:
+    """What a side has of these experiments; none: of all."""
+    if not wanted:
+        return side.items(Selection())
+    there = wanted & side.names
+    return side.items(Selection(tuple(sorted(there)))) if there else iter(())
+
+
+def _is_shown_by_api(item: Item) -> bool:
+    record = bare(item)
+    return kind_of(record).shows_deleted or getattr(record, "lifecycle_stage", "") != "deleted"
+
+
+def _cautions(before: _Side, after: _Side, *, differ: bool) -> Iterator[str]:
+    """What a person should know who reads what changed."""
+    for side in (before, after):
+        if side.unsaved:
+            yield f"{side.unsaved} things could not be saved in {side.shown}, and may appear to be missing"
+        if side.is_legacy:
+            yield f"an older script wrote {side.shown}: it has no metric histories and no aliases to compare"
+    if differ and _are_two(before, after):
+        yield f"these are two different stores, {before.uri} and {after.uri}: with new ids, every run differs"
+
+
+def _are_two(before: _Side, after: _Side) -> bool:
+    """Whether they tell of two stores; where an older snapshot can't say, the texts decide."""
+    if is_vague(before.identity) or is_vague(after.identity):
+        return canonical(before.uri) != canonical(after.uri)
+    return before.identity != after.identity

@@ -8,10 +8,9 @@ from mlmeta.progress import Progress
 from mlmeta.schema import Selection
 from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.opening import Store, open_source, open_target, records
+from mlmeta.stores.opening import Store, open_target
+from mlmeta.stores.proof import Comparison, prove
 from mlmeta.stores.target import RestoreOptions
-from mlmeta.stores.verification import Comparison, compare
 
 
 def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
@@ -29,7 +28,5 @@ def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
         store = Store(f"sqlite:///{Path(folder) / 'drill.db'}")
         with open_target(store, RestoreOptions(ids="keep")) as target:
             target.restore(snapshot, Selection(), progress)
-            unkept = target.unkept
-        progress.phase("reading it back")
-        with open_source(store) as source:
-            return compare(Selected(snapshot, Selection()), records(source, Selection()), unkept)
+            progress.phase("reading it back")
+            return prove(target.read_back(snapshot, Selection()), target.unkept)

@@ -11,11 +11,10 @@ from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import Selection
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.snapshot.selected import Selected
 from mlmeta.snapshot.verify import Verification
-from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_source, open_target, records
+from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
+from mlmeta.stores.proof import Comparison, Difference, prove
 from mlmeta.stores.target import Plan, Refusal, Report, RestoreOptions, Target
-from mlmeta.stores.verification import Comparison, Difference, compare
 
 Confirm = Callable[[Plan], None]
 """Asked before anything is written into a target that has runs; raises to stop."""
@@ -156,7 +155,7 @@ def restore(
             comparison = None
             if verify and not dry_run:
                 progress.phase("reading the target back")
-                comparison = _compare(target, snapshot, selection, store, report)
+                comparison = prove(target.read_back(snapshot, selection), target.unkept, report)
     return RestoreResult(
         timestamp=snapshot.timestamp,
         storage=snapshot.storage.location,
@@ -201,12 +200,6 @@ def _write(target: Target, snapshot: Snapshot, selection: Selection, progress: P
         progress.expect("runs", stats.get("runs", 0))
         progress.expect("models", stats.get("models", 0))
     return target.restore(snapshot, selection, progress)
-
-
-def _compare(target: Target, snapshot: Snapshot, selection: Selection, store: Store, report: Report) -> Comparison:
-    with open_source(store) as source:
-        found = target.read_back(snapshot, selection, lambda part: records(source, part))
-        return compare(Selected(snapshot, selection), found, target.unkept, report)
 
 
 def _warnings(snapshot: Snapshot) -> Sequence[str]:

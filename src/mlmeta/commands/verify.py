@@ -18,7 +18,7 @@ from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.verify import Problem, Verification, strangers
 from mlmeta.storage import Storage, open_storage
 from mlmeta.stores.opening import which
-from mlmeta.stores.verification import Comparison
+from mlmeta.stores.proof import Comparison
 
 
 class Verified(BaseModel):

@@ -6,7 +6,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mlmeta.errors import UsageError
-from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, Experiment, LoggedModel, RegisteredModel, Selection
+from mlmeta.schema import (
+    EXPERIMENTS,
+    KINDS,
+    LOGGED_MODELS,
+    MODELS,
+    RUNS,
+    Experiment,
+    LoggedModel,
+    Record,
+    RegisteredModel,
+    Selection,
+)
 from mlmeta.schema.kind import Kind, R
 from mlmeta.snapshot.reader import RunHistories, RunLines, Snapshot
 
@@ -63,6 +74,14 @@ class Selected:
         if self.selection.models if kind.in_registry else self.selection.runs:
             known: Any = self._chosen if kind is EXPERIMENTS else None
             yield from known or (record for record in self.snapshot.records(kind) if self._means(kind, record))
+
+    def items(self) -> Iterator[Record | RunLines]:
+        """All that is meant, in the snapshot's order; runs with their histories."""
+        for kind in KINDS.values():
+            if kind is RUNS:
+                yield from self.runs_with_lines()
+            elif kind.follows is None:
+                yield from self.records(kind)
 
     def experiments(self) -> Iterator[Experiment]:
         """The experiments, by id."""

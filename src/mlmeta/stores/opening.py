@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mlmeta.errors import ConnectionFailedError, MlmetaError, UsageError
-from mlmeta.progress import Silent
 from mlmeta.redaction import cut_causes, without_secrets
-from mlmeta.schema import HistoryLine, Record, Selection, Skipped
 from mlmeta.schema.identity import canonical
 from mlmeta.snapshot import reader
 from mlmeta.snapshot.find import Which
@@ -112,12 +110,6 @@ def _shown(uri: str) -> str:
     return address(uri).shown
 
 
-def records(source: Source, selection: Selection) -> Iterator[Record | Skipped]:
-    """All that a source has now."""
-    for item in source.read(selection, Silent()):
-        yield item.record() if isinstance(item, HistoryLine) else item
-
-
 def _source(store: Store, executor: Executor | None) -> Source:
     if store.kind not in DATABASES:
         from mlmeta.stores.api.connection import Connection
@@ -179,7 +171,9 @@ def _api_target(store: Store, options: RestoreOptions) -> Target:
             f"{without_secrets(store.tracking_uri)} can't keep ids: MLflow's API gives new ones",
             hint="restore into the server's database to keep them, or leave out --ids keep",
         )
-    return ApiTarget(Connection(store.tracking_uri, store.registry_uri), store.jobs, options)
+    return ApiTarget(
+        Connection(store.tracking_uri, store.registry_uri), store.jobs, options, reading=lambda: open_source(store)
+    )
 
 
 def open_snapshot(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlmeta.progress import Progress
-from mlmeta.schema import Line, Record, RegisteredModel, Selection, Skipped
+from mlmeta.schema import RegisteredModel, Selection, Skipped
+from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.rewrite import Prefix
 
@@ -158,10 +159,6 @@ class Report(BaseModel):
     completed: Set[tuple[str, str, str]] = frozenset()
 
 
-Readback = Callable[[Selection], Iterator[Record | Skipped]]
-"""Reads a selection of the target back, in the order of a snapshot."""
-
-
 class Target(Protocol):
     """An MLflow store to write into."""
 
@@ -179,11 +176,11 @@ class Target(Protocol):
             RestoreError: the target can't take it at all.
         """
 
-    def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Line | Skipped]:
-        """What was restored, read from the target, in the snapshot's ids and order.
+    def read_back(self, snapshot: Snapshot, selection: Selection) -> Iterator[Pair | Skipped]:
+        """Each record that was to be restored beside what the target has of it now, in the snapshot's ids.
 
-        Of fields that this route can't keep, the snapshot's own value is given where the target's can't be
-        compared; `unkept` names them.
+        The target says itself in which form it keeps a record (`Pair.expected`). Of what is only in the target, any
+        may come as well. `unkept` names fields that this route can't keep.
         """
 
     @property

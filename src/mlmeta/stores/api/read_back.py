@@ -1,177 +1,183 @@
-"""Reads what was restored, in the snapshot's ids and order."""
+"""Reads back what was restored, in the snapshot's ids and order."""
 
 from __future__ import annotations
 
+import heapq
 import itertools
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
+from mlmeta.progress import Silent
 from mlmeta.schema import (
     EXPERIMENTS,
+    HISTORIES,
+    LOGGED_MODELS,
+    MODELS,
+    RUNS,
     Experiment,
     LoggedModel,
-    LoggedModelMetric,
-    MetricHistory,
     ModelVersion,
-    Record,
     RegisteredModel,
     Run,
     Selection,
     Skipped,
-    run_order,
+    experiment_order,
+    kind_of,
 )
+from mlmeta.snapshot.compare import Item, Pair, bare, merge_join, with_histories
+from mlmeta.snapshot.order import place
+from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.context import RestoreContext, TargetExperiment
 from mlmeta.stores.api.model_sources import is_same_run, is_same_source
-from mlmeta.stores.target import Readback
+from mlmeta.stores.source import Source, SourceItem
 
 
-def read_back(selected: Selected, context: RestoreContext, read: Readback) -> Iterator[Record | Skipped]:
-    """The restored part of the target as records of the snapshot.
+class ReadBack:
+    """The snapshot's records beside the target's, in the snapshot's ids.
+
+    What a restore had to write otherwise, or left as it was, is expected so. Runs of others stay as they are: nothing
+    in the snapshot is compared with them.
 
     Args:
         selected: what was to be restored.
         context: what the restore knows.
-        read: reads from the target.
+        source: reads from the target.
     """
-    sources = context.source_runs()
-    logged: dict[str, LoggedModel] = {}
-    for experiment in context.experiments.values():
-        if experiment.target_id:
+
+    def __init__(self, selected: Selected, context: RestoreContext, source: Source) -> None:
+        self._selected = selected
+        self._context = context
+        self._source = source
+        self._runs = context.source_runs()
+        self._models = {target_id: own for own, (target_id, _) in context.logged_models.items()}
+        self._logged: dict[str, LoggedModel] = {}
+        self._skipped: deque[Skipped] = deque()
+
+    def pairs(self) -> Iterator[Pair | Skipped]:
+        """All of them: each experiment with its runs, then logged models, then registered models."""
+        selected = self._selected
+        ours: Iterator[Item] = heapq.merge(selected.experiments(), selected.runs_with_lines(), key=_order)
+        for own, found in merge_join(ours, self._experiments_and_runs(), _order):
+            yield self._pair(own, found)
+            yield from self._taken()
+        for model in selected.logged_models():
+            yield self._pair(model, self._logged.get(model.model_id))
+        if selected.selection.models:
+            for mine, theirs in merge_join(selected.models(), self._registered_models(), MODELS.order):
+                yield self._pair(mine, theirs)
+        yield from self._taken()
+
+    def _pair(self, own: Item | None, found: Item | None) -> Pair:
+        """A pair, with what is expected of the target where there is something on both sides."""
+        if own is None or found is None:
+            return Pair(own, found)
+        expect: dict[str, Callable[[Any, Any], Item]] = {
+            EXPERIMENTS.name: self._expected_experiment,
+            RUNS.name: _expected_run,
+            LOGGED_MODELS.name: _with_further_tags,
+            MODELS.name: self._expected_model,
+        }
+        return Pair(own, found, expect[kind_of(bare(own)).name](own, found))
+
+    def _taken(self) -> Iterator[Skipped]:
+        while self._skipped:
+            yield self._skipped.popleft()
+
+    def _experiments_and_runs(self) -> Iterator[Item]:
+        """The target's; its logged models wait in `_logged`, by their id in the snapshot."""
+        for experiment in self._context.experiments.values():
+            if not experiment.target_id:
+                continue
             selection = Selection(experiments=(experiment.name or experiment.source.name,), models=False)
-            location = context.rewritten(EXPERIMENTS, experiment.source.artifact_location)
-            items = _apart(read(selection), logged, context)
-            yield from _by_source(_translated(items, experiment, location, sources))
-    for model in selected.logged_models() if logged else ():
-        if model.model_id in logged:
-            yield _logged_model(logged[model.model_id], model, context)
-    if selected.selection.models:
-        wanted = {model.name: model for model in selected.models()}
-        for item in read(Selection(runs=False)):
-            if isinstance(item, RegisteredModel) and item.name in wanted:
-                yield _model(item, wanted[item.name], context)
+            items = (self._in_own_ids(item, experiment) for item in self._source.read(selection, Silent()))
+            for _, ties in itertools.groupby(with_histories(items), _start):
+                yield from sorted(self._taken_apart(ties), key=_order)
+
+    def _taken_apart(self, items: Iterable[Item | Skipped]) -> Iterator[Item]:
+        for item in items:
+            if isinstance(item, Skipped):
+                self._skipped.append(item)
+            elif isinstance(item, LoggedModel):
+                self._logged[item.model_id] = item
+            else:
+                yield item
+
+    def _registered_models(self) -> Iterator[Item]:
+        return self._taken_apart(with_histories(self._source.read(Selection(runs=False), Silent())))
+
+    def _in_own_ids(self, item: SourceItem, experiment: TargetExperiment) -> SourceItem:
+        if isinstance(item, Skipped):
+            return item
+        update: dict[str, object] = {"experiment_id": experiment.source.experiment_id}
+        if isinstance(item, HISTORIES):
+            return item.record().model_copy(update={"run_id": self._runs.get(item.run_id, item.run_id)})
+        if isinstance(item, Run):
+            tags = restore_tags.without(item.tags)
+            if parent := tags.get(restore_tags.PARENT_RUN_ID):
+                tags[restore_tags.PARENT_RUN_ID] = self._runs.get(parent, parent)
+            update |= {"run_id": self._runs.get(item.run_id, item.run_id), "tags": tags}
+        elif isinstance(item, LoggedModel):
+            metrics = (m.model_copy(update={"run_id": self._runs.get(m.run_id, m.run_id)}) for m in item.metrics)
+            update |= {
+                "model_id": self._models.get(item.model_id, item.model_id),
+                "source_run_id": self._runs.get(item.source_run_id or "", item.source_run_id),
+                "metrics": tuple(sorted(metrics, key=lambda m: (m.key, m.step, m.timestamp, m.run_id))),
+            }
+        return item.model_copy(update=update)
+
+    def _expected_experiment(self, own: Experiment, found: Experiment) -> Experiment:
+        there = self._context.experiments[own.experiment_id]
+        update: dict[str, object] = {}
+        location = self._context.rewritten(EXPERIMENTS, own.artifact_location)
+        if there.joined or found.artifact_location == location:
+            update["artifact_location"] = found.artifact_location
+        if there.joined and not there.deleted:  # it was there before, and keeps its state
+            update["lifecycle_stage"] = found.lifecycle_stage
+        return _with_further_tags(own, found).model_copy(update=update)
+
+    def _expected_model(self, own: RegisteredModel, found: RegisteredModel) -> RegisteredModel:
+        theirs = {version.version: version for version in found.versions}
+        versions = tuple(
+            self._expected_version(version, theirs[version.version]) if version.version in theirs else version
+            for version in own.versions
+        )
+        update = {"aliases": {**found.aliases, **own.aliases}, "versions": versions}
+        return _with_further_tags(own, found).model_copy(update=update)
+
+    def _expected_version(self, own: ModelVersion, found: ModelVersion) -> ModelVersion:
+        """References are compared as they were re-pointed."""
+        update: dict[str, object] = {}
+        if is_same_source(found.source, found.tags, own, self._context):
+            update["source"] = found.source
+        if is_same_run(found.run_id, own, self._context):
+            update["run_id"] = found.run_id
+        return _with_further_tags(own, found).model_copy(update=update)
 
 
-def _apart(
-    items: Iterable[Record | Skipped], logged: dict[str, LoggedModel], context: RestoreContext
-) -> Iterator[Record | Skipped]:
-    """All but the logged models, which go into `logged` by their id in the snapshot."""
-    sources = {target_id: source for source, (target_id, _) in context.logged_models.items()}
-    for item in items:
-        if isinstance(item, LoggedModel):
-            logged[sources.get(item.model_id, item.model_id)] = item
-        else:
-            yield item
+Tagged = TypeVar("Tagged", Experiment, LoggedModel, RegisteredModel, ModelVersion)
 
 
-def _translated(
-    items: Iterable[Record | Skipped], experiment: TargetExperiment, location: str | None, sources: dict[str, str]
-) -> Iterator[Record | Skipped]:
-    for item in items:
-        if isinstance(item, Experiment):
-            yield _experiment(item, experiment, location)
-        elif isinstance(item, Run):
-            yield _run(item, experiment, sources)
-        elif isinstance(item, MetricHistory):
-            yield item.model_copy(update={"run_id": sources.get(item.run_id, item.run_id)})
-        else:
-            yield item
-
-
-def _experiment(record: Experiment, experiment: TargetExperiment, location: str | None) -> Experiment:
+def _with_further_tags(own: Tagged, found: Tagged) -> Tagged:
     """Tags that only the target has don't count: a restore adds, it never removes."""
-    source = experiment.source
-    tags = {k: v for k, v in record.tags.items() if k in source.tags}
-    update: dict[str, object] = {"experiment_id": source.experiment_id, "tags": tags}
-    if experiment.joined or record.artifact_location == location:
-        update |= {"artifact_location": source.artifact_location}
-    if experiment.joined and not experiment.deleted:  # it was there before, and keeps its state
-        update |= {"lifecycle_stage": source.lifecycle_stage}
-    return record.model_copy(update=update)
+    return own.model_copy(update={"tags": dict(sorted({**found.tags, **own.tags}.items()))})
 
 
-def _run(record: Run, experiment: TargetExperiment, sources: dict[str, str]) -> Run:
-    """Runs of others stay as they are; nothing in the snapshot is compared with them."""
-    tags = restore_tags.without(record.tags)
-    if parent := tags.get(restore_tags.PARENT_RUN_ID):
-        tags[restore_tags.PARENT_RUN_ID] = sources.get(parent, parent)
-    return record.model_copy(
-        update={
-            "run_id": sources.get(record.run_id, record.run_id),
-            "experiment_id": experiment.source.experiment_id,
-            "tags": tags,
-        }
-    )
+def _expected_run(own: RunLines, found: RunLines) -> RunLines:
+    """A server makes up a name for a run without one."""
+    if own.run.run_name:
+        return own
+    return RunLines(own.run.model_copy(update={"run_name": found.run.run_name}), own.lines)
 
 
-def _by_source(items: Iterable[Record | Skipped]) -> Iterator[Record | Skipped]:
-    """Runs that began at the same time, in the order of their ids in the snapshot."""
-    blocks = _blocks(items)
-    for _, ties in itertools.groupby(blocks, key=_start):
-        for block in sorted(ties, key=_order):
-            yield from block
+def _order(item: Item) -> tuple[Any, ...]:
+    """Each experiment, then its runs."""
+    record: Any = bare(item)
+    return experiment_order(record.experiment_id), place(item)
 
 
-def _blocks(items: Iterable[Record | Skipped]) -> Iterator[list[Record | Skipped]]:
-    """Each run with what belongs to it."""
-    block: list[Record | Skipped] = []
-    for item in items:
-        if not isinstance(item, MetricHistory) and block:
-            yield block
-            block = []
-        block.append(item)
-    if block:
-        yield block
-
-
-def _start(block: list[Record | Skipped]) -> tuple[str, int | None]:
-    first = block[0]
-    return ("run", first.start_time) if isinstance(first, Run) else (type(first).__name__, None)
-
-
-def _order(block: list[Record | Skipped]) -> tuple[bool, int, str]:
-    first = block[0]
-    return run_order(first) if isinstance(first, Run) else (False, 0, "")
-
-
-def _model(record: RegisteredModel, source: RegisteredModel, context: RestoreContext) -> RegisteredModel:
-    numbers = {version.version: version for version in source.versions}
-    versions = (version for version in record.versions if version.version in numbers)
-    return record.model_copy(
-        update={
-            "tags": {k: v for k, v in record.tags.items() if k in source.tags},
-            "aliases": {k: v for k, v in record.aliases.items() if k in source.aliases},
-            "versions": tuple(_version(version, numbers[version.version], context) for version in versions),
-        }
-    )
-
-
-def _version(record: ModelVersion, source: ModelVersion, context: RestoreContext) -> ModelVersion:
-    """References are compared as they were re-pointed: what was to be there counts as the snapshot's own."""
-    update: dict[str, object] = {"tags": {k: v for k, v in record.tags.items() if k in source.tags}}
-    if is_same_source(record.source, record.tags, source, context):
-        update["source"] = source.source
-    if is_same_run(record.run_id, source, context):
-        update["run_id"] = source.run_id
-    return record.model_copy(update=update)
-
-
-def _logged_model(found: LoggedModel, source: LoggedModel, context: RestoreContext) -> LoggedModel:
-    """A logged model of the target in the snapshot's ids."""
-    runs = context.source_runs()
-    return found.model_copy(
-        update={
-            "model_id": source.model_id,
-            "experiment_id": source.experiment_id,
-            "creation_timestamp": source.creation_timestamp,
-            "source_run_id": runs.get(found.source_run_id or "", found.source_run_id),
-            "tags": {k: v for k, v in found.tags.items() if k in source.tags},
-            "metrics": tuple(_sorted_metrics(found, runs)),
-        }
-    )
-
-
-def _sorted_metrics(model: LoggedModel, runs: dict[str, str]) -> list[LoggedModelMetric]:
-    """The metrics of a logged model, in the snapshot's run ids and order."""
-    metrics = [m.model_copy(update={"run_id": runs.get(m.run_id, m.run_id)}) for m in model.metrics]
-    return sorted(metrics, key=lambda m: (m.key, m.step, m.timestamp, m.run_id))
+def _start(item: Item | Skipped) -> tuple[bool, int | None]:
+    """Runs that began at the same time are in the order of the target's ids."""
+    return (True, item.run.start_time) if isinstance(item, RunLines) else (False, None)

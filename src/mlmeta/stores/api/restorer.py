@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 from mlmeta.errors import RestoreError
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import MODEL_VERSIONS, WITH_PARTS, Record, Selection, Skipped
+from mlmeta.schema import MODEL_VERSIONS, WITH_PARTS, Selection, Skipped
+from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import (
@@ -22,9 +24,10 @@ from mlmeta.stores.api import (
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import RestoreContext
 from mlmeta.stores.api.existing import all_runs, has_foreign_runs
-from mlmeta.stores.api.read_back import read_back
+from mlmeta.stores.api.read_back import ReadBack
 from mlmeta.stores.rewrite import Rewriter
-from mlmeta.stores.target import Plan, Readback, Report, RestoreOptions
+from mlmeta.stores.source import Source
+from mlmeta.stores.target import Plan, Report, RestoreOptions
 
 _WRITERS = 6
 """Most requests that write at once. MLflow's store holds two database connections for each (`log_batch` opens a session
@@ -46,6 +49,7 @@ class ApiTarget:
         connection: to the server; it is checked here.
         jobs: requests under way at once; of those that write never more than 6.
         options: how locations and deleted records are dealt with.
+        reading: gives a source that reads from the server.
 
     Raises:
         ConnectionFailedError: see `Connection.check`.
@@ -53,12 +57,19 @@ class ApiTarget:
 
     unkept = UNKEPT
 
-    def __init__(self, connection: Connection, jobs: int, options: RestoreOptions) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        jobs: int,
+        options: RestoreOptions,
+        reading: Callable[[], AbstractContextManager[Source]],
+    ) -> None:
         connection.check()
         self._connection = connection
         self._jobs = min(jobs, _WRITERS)
         self._executor: Executor = ThreadPoolExecutor(self._jobs, thread_name_prefix="mlmeta-write")
         self._options = options
+        self._reading = reading
         self._context: RestoreContext | None = None
 
     def has_runs(self) -> bool:
@@ -128,10 +139,12 @@ class ApiTarget:
             context.experiments.clear()
         return context
 
-    def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Record | Skipped]:
+    def read_back(self, snapshot: Snapshot, selection: Selection) -> Iterator[Pair | Skipped]:
         """See `Target.read_back`."""
         selected = Selected(snapshot, selection)
-        return read_back(selected, self._context or self._survey(selected, writes=False), read)
+        context = self._context or self._survey(selected, writes=False)
+        with self._reading() as source:
+            yield from ReadBack(selected, context, source).pairs()
 
     def close(self) -> None:
         """See `Target.close`."""

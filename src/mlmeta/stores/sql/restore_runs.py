@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mlmeta.schema import Run
+from mlmeta.snapshot.compare import with_histories
 from mlmeta.snapshot.reader import RunLines
-from mlmeta.snapshot.walking import with_histories
 from mlmeta.stores.sql.changes import changes, history_changes
 from mlmeta.stores.sql.existing import dataset_content
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE

@@ -11,11 +11,11 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.errors import UsageError
 from mlmeta.progress import Progress
-from mlmeta.schema import Line, Selection, Skipped
+from mlmeta.schema import Selection
+from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
-from mlmeta.stores.sql.compare import restored
 from mlmeta.stores.sql.database import SQLITE, parse, reading_still
 from mlmeta.stores.sql.existing import ExistingRows, no_rows
 from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
@@ -23,13 +23,14 @@ from mlmeta.stores.sql.limits import Limits, limits_of, limits_of_new
 from mlmeta.stores.sql.new_store import NewFile, remove_unfinished, without_indexes
 from mlmeta.stores.sql.parallel_reads import export_moment, lanes_at
 from mlmeta.stores.sql.queries import BATCH
+from mlmeta.stores.sql.read_back import read_back
 from mlmeta.stores.sql.schema import ensure_schema, holds_store, make_schema, makes_schema_within
 from mlmeta.stores.sql.tables import COLUMNS
 from mlmeta.stores.sql.tally import Tally
 from mlmeta.stores.sql.walk import walk
 from mlmeta.stores.sql.writer import Planned, RowWriter
 from mlmeta.stores.sql.writing import NOTICES, locks_of, writing
-from mlmeta.stores.target import FAIL, ON_CONFLICT, Plan, Readback, Report, RestoreOptions
+from mlmeta.stores.target import FAIL, ON_CONFLICT, Plan, Report, RestoreOptions
 
 _BIG = ("params", "tags", "latest_metrics", "metrics")
 """Tables with many rows a run, to which no other table refers."""
@@ -175,25 +176,14 @@ class SqlTarget:
             tally.notes.extend(connection.info.get(NOTICES, ()))
             return tally
 
-    def read_back(self, snapshot: Snapshot, selection: Selection, read: Readback) -> Iterator[Line | Skipped]:
-        """What was restored, in the snapshot's order.
-
-        Records are looked up by the snapshot's ids, in one read-only transaction. Where the target holds just what a
-        restore of a record leaves there (locations rewritten, infinities as MLflow stores them), the snapshot's own
-        record is given; else the target's, so that a comparison shows how it differs. What is missing is left out.
-
-        Args:
-            snapshot: that was restored.
-            selection: that was restored.
-            read: not needed here: looking up by id sees through new names, too.
-        """
-        del read
+    def read_back(self, snapshot: Snapshot, selection: Selection) -> Iterator[Pair]:
+        """See `Target.read_back`. Records are looked up by their ids, in one read-only transaction."""
         worth_it = snapshot.summary.stats.get("runs", 0) > BATCH
         with self._reading() as (connection, _):
             moment = export_moment(connection) if worth_it else ""
             with lanes_at(moment, self._database) as lanes:
                 existing = ExistingRows(connection, self._database.shown, lanes)
-                yield from restored(Selected(snapshot, selection), existing, self._options)
+                yield from read_back(Selected(snapshot, selection), existing, self._options)
 
     def close(self) -> None:
         """Nothing is kept open between calls."""

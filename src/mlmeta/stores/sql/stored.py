@@ -16,7 +16,6 @@ from mlmeta.schema import (
     METRICS,
     RUNS,
     History,
-    HistoryLine,
     Kind,
     LatestMetric,
     LoggedModel,
@@ -28,7 +27,6 @@ from mlmeta.schema import (
     kind_of,
     to_records,
 )
-from mlmeta.snapshot import equality
 from mlmeta.snapshot.equality import clamped
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.stores.rewrite import Rewriter
@@ -137,14 +135,6 @@ def same_histories(found: Sequence[History], expected: StoredHistories) -> bool:
     return len(found) == len(stored) and all(map(same, (history.record() for history in found), stored))
 
 
-def same_history(found: History, own: HistoryLine) -> bool:
-    """Whether a history of the target is what a restore leaves there for one of the snapshot."""
-    if found.to_line() == own.line:
-        return True
-    stored = stored_history(own.record())
-    return len(stored) == 1 and same(found.record(), stored[0])
-
-
 def same(found: Record, stored: Record) -> bool:
     """Whether a record of the target says what the stored form of the snapshot's says.
 
@@ -154,26 +144,6 @@ def same(found: Record, stored: Record) -> bool:
     if found.to_line() == stored.to_line():
         return True
     return comparable(found, stored).to_line() == comparable(stored, stored).to_line()
-
-
-def in_own_words(record: R, stored: R, found: R) -> R:
-    """A record of the target, with the snapshot's own value wherever the target's is what a restore leaves there.
-
-    Args:
-        record: of the snapshot.
-        stored: its stored form.
-        found: the target's.
-    """
-    if same(found, stored):
-        return record
-    wanted, actual, own = dict(comparable(stored, stored)), dict(comparable(found, stored)), dict(record)
-    update = {name: own[name] for name in own if equality.same(wanted[name], actual[name])}
-    for field, part in kind_of(record).parts.items():
-        forms = {part.key(one): (one, other) for one, other in zip(own[field], dict(stored)[field], strict=True)}
-        update[field] = tuple(
-            in_own_words(*forms[part.key(one)], one) if part.key(one) in forms else one for one in actual[field]
-        )
-    return found.model_copy(update=update)
 
 
 def comparable(record: R, other: R) -> R:

@@ -1,0 +1,371 @@
+"""The only comparison: two states of a store, record by record, neither of them held in memory."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Set
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from mlmeta.errors import InternalError
+from mlmeta.schema import HISTORIES, WITH_PARTS, HistoryLine, Kind, Line, Record, Run, Skipped, kind_of
+from mlmeta.snapshot import equality
+from mlmeta.snapshot.equality import MetricPoints, metrics_of
+from mlmeta.snapshot.order import place
+from mlmeta.snapshot.reader import RunLines
+
+T = TypeVar("T")
+
+Item = Record | RunLines
+"""A record of any kind; a run comes with its histories."""
+
+What = Literal["added", "removed", "changed"]
+
+MOST_NAMED = 1000
+
+_NO_POINTS = MetricPoints((), None)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A record on both sides, or on one of them.
+
+    Args:
+        left: as it was before, or as it was to be restored.
+        right: as it is now.
+        expected: the form in which the right side is to have what is on the left; None: just that.
+    """
+
+    left: Item | None
+    right: Item | None
+    expected: Item | None = None
+
+    @property
+    def record(self) -> Record:
+        """The left record; the right one, where there is no other."""
+        if self.left is not None:
+            return bare(self.left)
+        if self.right is not None:
+            return bare(self.right)
+        raise InternalError("a pair has nothing on either side")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What can't be compared.
+
+    Args:
+        unknown: fields that one side does not know or can't keep, such as ``runs.deleted_time``, or the keys of a map
+            that begin so: ``runs.tags[mlmeta.*]``.
+        left_is_legacy: whether an older script wrote the left side: of its records, only the fields that it has count.
+        right_is_legacy: the same of the right side.
+    """
+
+    unknown: Set[str] = frozenset()
+    left_is_legacy: bool = False
+    right_is_legacy: bool = False
+
+    @cached_property
+    def _patterns(self) -> tuple[str, ...]:
+        return tuple(field.replace("[", "[[]") for field in self.unknown if field.endswith("*]"))
+
+    def fields(self, kind: Kind[Any], left: Record, right: Record) -> Iterator[str]:
+        """The fields that are compared; parts are compared by themselves."""
+        for field in type(left).model_fields:
+            is_known = (not self.left_is_legacy or field in left.model_fields_set) and (
+                not self.right_is_legacy or field in right.model_fields_set
+            )
+            if is_known and field not in kind.parts and kind.field(field) not in self.unknown:
+                yield field
+
+    def leave_out(self, name: str) -> bool:
+        """Whether a difference does not count, for the key of the map that differs."""
+        return any(fnmatchcase(name, pattern) for pattern in self._patterns)
+
+
+@dataclass(frozen=True)
+class FieldDifference:
+    """A field that is not the same on both sides.
+
+    Args:
+        field: such as ``status``, ``metrics[loss]`` or ``history of loss``.
+        left: what it was, shortened.
+        right: what it is, shortened.
+        is_more: whether the right side has all that is on the left, and more or later things besides.
+        points: of a history, how many are on the left, on the right, and on both sides; None: it is another field.
+        metric: of a history, the field of the metric, such as ``metrics[loss]``.
+        is_single: whether neither side has more than the latest point, which the record tells already.
+    """
+
+    field: str
+    left: str
+    right: str
+    is_more: bool
+    points: tuple[int, int, int] | None = None
+    metric: str = ""
+    is_single: bool = False
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of a pair.
+
+    Args:
+        pair: that was compared.
+        kind: of the record.
+        key: of the record.
+        what: whether it is the same, on the right only (``added``), on the left only (``removed``), or ``changed``.
+        differences: of the record itself.
+        points: of a run that is on both sides, how many metric points are on the left, and how many of them on the
+            right as well.
+        parts: what came of the records that are parts of it.
+    """
+
+    pair: Pair
+    kind: Kind[Any]
+    key: str
+    what: What | Literal["same"]
+    differences: tuple[FieldDifference, ...] = ()
+    points: tuple[int, int] = (0, 0)
+    parts: tuple[Compared, ...] = ()
+
+
+def merge_join(left: Iterable[T], right: Iterable[T], order: Callable[[T], Any]) -> Iterator[tuple[T | None, T | None]]:
+    """Two streams in one order: what is on both sides as a pair, what is on one side only beside None.
+
+    Args:
+        left: each key once.
+        right: likewise; what is out of order or there twice counts as on this side only.
+        order: gives the key.
+    """
+    waiting = iter(left)
+    following = next(waiting, None)
+    for item in right:
+        key = order(item)
+        while following is not None and order(following) < key:
+            yield following, None
+            following = next(waiting, None)
+        if following is not None and order(following) == key:
+            yield following, item
+            following = next(waiting, None)
+        else:
+            yield None, item
+    while following is not None:
+        yield following, None
+        following = next(waiting, None)
+
+
+def with_histories(items: Iterable[Line | Skipped]) -> Iterator[Record | Skipped | RunLines]:
+    """Each run together with the histories that follow it, as lines; anything else as it comes."""
+    run: Run | None = None
+    lines: list[HistoryLine] = []
+    for item in items:
+        if isinstance(item, HISTORIES):
+            lines.append(item.as_line())
+            continue
+        if run is not None:
+            yield RunLines(run, tuple(lines))
+            run, lines = None, []
+        if isinstance(item, Run):
+            run = item
+        else:
+            yield item
+    if run is not None:
+        yield RunLines(run, tuple(lines))
+
+
+def compare(pair: Pair, rules: Rules, owner: str = "") -> Compared:
+    """Compare the two sides of a pair, of which there is at least one.
+
+    Args:
+        pair: the two sides.
+        rules: what can't be compared.
+        owner: the key of the record that this one is a part of; empty: it is one by itself.
+    """
+    record = pair.record
+    kind = kind_of(record)
+    key = f"{owner} {kind.key(record)}" if owner else kind.key(record)
+    parts = tuple(_parts(kind, key, pair, rules)) if kind.parts else ()
+    if pair.left is None or pair.right is None:
+        return Compared(pair, kind, key, "added" if pair.left is None else "removed", parts=parts)
+    expected = pair.expected if pair.expected is not None else pair.left
+    differences = _fields(kind, bare(expected), bare(pair.right), rules)
+    points = (0, 0)
+    if isinstance(pair.left, RunLines) and isinstance(pair.right, RunLines):
+        histories, points = _histories(pair.left, pair.right, rules, is_same=not differences)
+        differences += histories
+    return Compared(pair, kind, key, "changed" if differences else "same", tuple(differences), points, parts)
+
+
+def bare(item: Item) -> Record:
+    """A record without the histories that came with it."""
+    return item.run if isinstance(item, RunLines) else item
+
+
+def _parts(kind: Kind[Any], key: str, pair: Pair, rules: Rules) -> Iterator[Compared]:
+    for field, part in kind.parts.items():
+        left, right, expected = (
+            {part.order(one): one for one in dict(bare(item))[field]} if item is not None else {}
+            for item in (pair.left, pair.right, pair.expected)
+        )
+        for order in sorted({*left, *right}):
+            yield compare(Pair(left.get(order), right.get(order), expected.get(order)), rules, key)
+
+
+def _fields(kind: Kind[Any], left: Record, right: Record, rules: Rules) -> list[FieldDifference]:
+    if left.to_line() == right.to_line():
+        return []
+    old, new = dict(left), dict(right)
+    if isinstance(left, Run) and isinstance(right, Run) and _has_values_only(left, right, rules):
+        old["metrics"], new["metrics"] = ({k: m.value for k, m in run.metrics.items()} for run in (left, right))
+    return [
+        FieldDifference(name, before, after, equality.is_more(name, old, new))
+        for name, before, after in equality.differences(old, new, rules.fields(kind, left, right))
+        if not rules.leave_out(kind.field(name))
+    ]
+
+
+def _has_values_only(left: Run, right: Run, rules: Rules) -> bool:
+    """Whether an older script wrote one of two runs: it kept no step and no time of a metric."""
+    metrics = (*left.metrics.values(), *right.metrics.values())
+    return rules.left_is_legacy or rules.right_is_legacy or any(metric.step is None for metric in metrics)
+
+
+def _histories(
+    left: RunLines, right: RunLines, rules: Rules, *, is_same: bool
+) -> tuple[list[FieldDifference], tuple[int, int]]:
+    """The metrics of which a run has other points, and how many points there are on the left, and on both sides."""
+    if rules.left_is_legacy or rules.right_is_legacy:
+        return [], (0, 0)
+    if is_same and [line.line for line in left.lines] == [line.line for line in right.lines]:
+        return [], (_size(left), _size(left))
+    differences, total, matching = [], 0, 0
+    old, new = metrics_of(left), metrics_of(right)
+    for key in sorted({*old, *new}):
+        one, other = old.get(key, _NO_POINTS), new.get(key, _NO_POINTS)
+        if one.is_plainly(other):
+            total, matching = total + one.size, matching + one.size
+            continue
+        points, there = one.points(), other.points()
+        total, matching = total + len(points), matching + len(points & there)
+        if points != there:
+            more = f"{len(there):,} points: {len(there - points):,} new, {len(points - there):,} gone"
+            differences.append(
+                FieldDifference(
+                    f"history of {key}",
+                    f"{len(points):,} points",
+                    more,
+                    is_more=points <= there,
+                    points=(len(points), len(there), len(points & there)),
+                    metric=f"metrics[{key}]",
+                    is_single=not (one.lines or other.lines),
+                )
+            )
+    return differences, (total, matching)
+
+
+def _size(item: RunLines) -> int:
+    """The number of points of a run: a history that is its latest point has no line."""
+    keys = {line.key for line in item.lines}
+    return item.size + sum(metric.step is not None and key not in keys for key, metric in item.run.metrics.items())
+
+
+class Change(BaseModel):
+    """A record that is on one side only, or a field of one that is on both.
+
+    Args:
+        kind: ``experiment``, ``run``, ``logged model``, ``registered model`` or ``model version``.
+        id: of the record; of a model its name.
+        name: what people call it; empty where that is the id.
+        what: ``added``, ``removed`` or ``changed``.
+        field: which one changed, such as ``metrics[loss]`` or ``history of loss``.
+        before: what it was, shortened.
+        after: what it is, shortened.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    id: str
+    name: str = ""
+    what: What
+    field: str = ""
+    before: str = ""
+    after: str = ""
+
+
+class Tally(BaseModel):
+    """How many records of a kind."""
+
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+    same: int = 0
+
+
+class Changes(BaseModel):
+    """What came of a comparison.
+
+    Args:
+        records: how many of each kind.
+        changes: the first `MOST_NAMED`. The versions of a model that is on one side only are just counted.
+        unnamed: how many more there are.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    records: dict[str, Tally]
+    changes: tuple[Change, ...] = ()
+    unnamed: int = 0
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing changed."""
+        return not any(tally.added or tally.removed or tally.changed for tally in self.records.values())
+
+
+def changes(before: Iterable[Item], after: Iterable[Item], rules: Rules) -> Changes:
+    """What changed from one state to another.
+
+    Args:
+        before: in a snapshot's order, kind after kind.
+        after: likewise.
+        rules: what can't be compared; the left side is the one before.
+    """
+    tallies: dict[str, Counter[str]] = defaultdict(Counter)
+    named: list[Change] = []
+    unnamed = 0
+    for left, right in merge_join(before, after, place):
+        found = compare(Pair(left, right), rules)
+        _count(found, tallies)
+        for change in _named(found):
+            if len(named) < MOST_NAMED:
+                named.append(change)
+            else:
+                unnamed += 1
+    records = {kind.one: Tally(**tallies[kind.one]) for kind in WITH_PARTS if kind.one in tallies}
+    return Changes(records=records, changes=tuple(named), unnamed=unnamed)
+
+
+def _count(found: Compared, tallies: dict[str, Counter[str]]) -> None:
+    tallies[found.kind.one][found.what] += 1
+    for part in found.parts:
+        _count(part, tallies)
+
+
+def _named(found: Compared) -> Iterator[Change]:
+    kind, pair = found.kind, found.pair
+    title = kind.title(bare(pair.right)) if pair.right is not None else kind.title(pair.record)
+    if pair.left is None or pair.right is None:
+        yield Change(kind=kind.one, id=found.key, name=title, what="added" if pair.left is None else "removed")
+        return
+    for one in found.differences:
+        if not one.is_single:
+            told = {"field": one.field, "before": one.left, "after": one.right}
+            yield Change(kind=kind.one, id=found.key, name=title, what="changed", **told)
+    for part in found.parts:
+        yield from _named(part)

@@ -1,0 +1,115 @@
+"""Reads back what was restored: the snapshot's records beside the target's."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from mlmeta.schema import EXPERIMENTS, KINDS, MODELS, RUNS, Experiment, Record, RegisteredModel, kind_of
+from mlmeta.snapshot.compare import Pair, with_histories
+from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.selected import Selected
+from mlmeta.stores.rewrite import Rewriter
+from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, ExistingRows, experiment_number
+from mlmeta.stores.sql.mapping import KindTable
+from mlmeta.stores.sql.queries import batches
+from mlmeta.stores.sql.restore_registered_models import is_other
+from mlmeta.stores.sql.restore_runs import run_batches
+from mlmeta.stores.sql.stored import StoredForm
+from mlmeta.stores.sql.tables import MODEL_TABLE, TABLES
+from mlmeta.stores.sql.walk import suffix_of
+from mlmeta.stores.target import RENAME, RestoreOptions
+
+R = TypeVar("R", bound=Record)
+
+
+def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -> Iterator[Pair]:
+    """Each record of a part of a snapshot beside the target's, which should be the stored form of it."""
+    form = StoredForm(Rewriter(options.rewrite))
+    suffix = suffix_of(part.snapshot.timestamp) if options.on_conflict == RENAME else ""
+    for kind in (kind for kind in KINDS.values() if kind.follows is None):
+        if kind is RUNS:
+            yield from _runs(part, existing, form)
+            continue
+        for batch in batches(part.records(kind)):
+            if named := _NAMED.get(kind.name):
+                yield from named(batch, existing, form, suffix)
+            else:
+                yield from _records(batch, TABLES[kind.name], existing, form)
+
+
+def _records(batch: Sequence[R], table: KindTable[R], existing: ExistingRows, form: StoredForm) -> Iterator[Pair]:
+    there = existing.records(table, [table.row_key(record) for record in batch])
+    for record in batch:
+        yield _pair(record, form.of(record), there.get(table.kind.key(record)))
+
+
+def _pair(own: R, stored: R, found: R | None) -> Pair:
+    return Pair(own, found, _as_far_as_known(stored, found) if found is not None else None)
+
+
+def _as_far_as_known(stored: R, found: R) -> R:
+    """A stored form, with the target's values of what a snapshot through MLflow's API can't know."""
+    kind = kind_of(stored)
+    own, theirs = dict(stored), dict(found)
+    update = {field: theirs[field] for field in kind.unshown if not own[field] and theirs[field]}
+    for field, part in kind.parts.items():
+        there = {part.order(one): one for one in theirs[field]}
+        parts = ((one, there.get(part.order(one))) for one in own[field])
+        update[field] = tuple(one if other is None else _as_far_as_known(one, other) for one, other in parts)
+    return stored.model_copy(update=update) if update else stored
+
+
+def _experiments(batch: Sequence[Experiment], existing: ExistingRows, form: StoredForm, suffix: str) -> Iterator[Pair]:
+    return (_experiment(record, existing, form, suffix) for record in batch)
+
+
+def _experiment(record: Experiment, existing: ExistingRows, form: StoredForm, suffix: str) -> Pair:
+    number = experiment_number(record.experiment_id)
+    found = existing.experiment(number) if number is not None else None
+    if found is None:
+        return Pair(record, None)
+    stored = form.of(record)
+    if found.name == stored.name + suffix:
+        stored = stored.model_copy(update={"name": found.name})
+    if int(record.experiment_id) == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
+        return Pair(record, record)  # one that is in use keeps its own attributes; the plan says so
+    return _pair(record, stored, found)
+
+
+def _runs(part: Selected, existing: ExistingRows, form: StoredForm) -> Iterator[Pair]:
+    waiting: deque[RunLines] = deque()
+    records = existing.runs_with_histories(_asked(run_batches(part.runs_with_lines()), waiting))
+    for found in with_histories(records):
+        if isinstance(found, RunLines):
+            while (own := waiting.popleft()).run.run_id != found.run.run_id:
+                yield Pair(own, None)
+            stored = _as_far_as_known(form.of(own.run), found.run)
+            yield Pair(own, found, RunLines(stored, own.lines))
+    yield from (Pair(own, None) for own in waiting)
+
+
+def _asked(batches: Iterable[list[RunLines]], waiting: deque[RunLines]) -> Iterator[list[str]]:
+    """The ids of runs; the runs themselves wait."""
+    for batch in batches:
+        waiting.extend(batch)
+        yield [item.run.run_id for item in batch]
+
+
+def _models(models: Sequence[RegisteredModel], existing: ExistingRows, form: StoredForm, suffix: str) -> Iterator[Pair]:
+    names = [model.name for model in models]
+    found = existing.records(MODEL_TABLE, names + [name + suffix for name in names if suffix])
+    for model in models:
+        stored = form.of(model)
+        renamed = stored.model_copy(update={"name": stored.name + suffix})
+        candidates = [(one, found[one.name]) for one in (stored, renamed) if one.name in found]
+        same = [pair for pair in candidates if not is_other(*pair)] or candidates
+        yield _pair(model, *same[0]) if same else Pair(model, None)
+
+
+_NAMED: dict[str, Callable[[Sequence[Any], ExistingRows, StoredForm, str], Iterator[Pair]]] = {
+    EXPERIMENTS.name: _experiments,
+    MODELS.name: _models,
+}
+"""The kinds whose names are unique, so that a restore may have changed them."""

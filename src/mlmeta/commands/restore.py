@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from mlmeta.commands.result import Issue, Result
-from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotNotFoundError, StorageMissingError
+from mlmeta.errors import DamagedSnapshotError, ExitCode, MlmetaError, SnapshotNotFoundError, StorageMissingError
 from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import Selection
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.snapshot.verify import Verification
+from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
 from mlmeta.stores.proof import Comparison, Difference, prove
 from mlmeta.stores.target import Plan, Refusal, Report, RestoreOptions, Target
@@ -146,9 +146,9 @@ def restore(
             if not allow_none or _has_others(error):
                 raise
             return _untouched(store, storage, "there is no snapshot yet")
-        with snapshot.kept_open():
-            _must_be_sound(snapshot, progress)
-            plan = target.plan(snapshot, selection, progress)
+        checked = CheckedSnapshot(snapshot, lambda count: progress.advance("records", count))
+        with checked.kept_open() as snapshot:
+            plan = _plan(target, checked, selection, progress)
             if not dry_run and confirm is not None:
                 confirm(plan)
             report = Report() if dry_run else _write(target, snapshot, selection, progress)
@@ -183,10 +183,20 @@ def _untouched(store: Store, storage: str, why: str) -> RestoreResult:
     return RestoreResult(timestamp="", storage=storage, target=target, keeps_ids=False, seconds=0, untouched=why)
 
 
-def _must_be_sound(snapshot: Snapshot, progress: Progress) -> None:
-    progress.phase("verifying the snapshot")
-    problems = Verification(snapshot, lambda count: progress.advance("records", count)).problems()
-    if problems:
+def _plan(target: Target, snapshot: CheckedSnapshot, selection: Selection, progress: Progress) -> Plan:
+    """The plan, made in the very walk that verifies the snapshot: it holds where all of that is sound."""
+    progress.phase("verifying the snapshot and looking at the target")
+    try:
+        plan = target.plan(snapshot, selection, Silent())
+    except MlmetaError:
+        _must_be_sound(snapshot)  # damage is told first: the error may come of it
+        raise
+    _must_be_sound(snapshot)
+    return plan
+
+
+def _must_be_sound(snapshot: CheckedSnapshot) -> None:
+    if problems := snapshot.problems():
         raise DamagedSnapshotError(
             f"snapshot {snapshot.timestamp} can't be trusted, nothing was written: {problems[0].message}"
             + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),

@@ -15,7 +15,7 @@ from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets, ignored
 from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.layout import group
 from mlmeta.snapshot.reader import open_snapshot
-from mlmeta.snapshot.verify import Problem, Verification, strangers
+from mlmeta.snapshot.verify import CheckedSnapshot, Problem, strangers
 from mlmeta.storage import Storage, open_storage
 from mlmeta.stores.opening import which
 from mlmeta.stores.proof import Comparison
@@ -138,17 +138,17 @@ def _thorough(place: Storage, selector: str, meant: Which, progress: Progress, *
         if error.exit_code is not ExitCode.DIFFERENT:
             raise
         return Verified(timestamp=selector, problems=(Problem(file="", message=str(error)),))
-    with snapshot.kept_open():
-        verification = Verification(snapshot, lambda count: progress.advance("records", count))
+    checked = CheckedSnapshot(snapshot, lambda count: progress.advance("records", count))
+    with checked.kept_open():
         files = next(files for files in file_sets(place) if files.timestamp == snapshot.timestamp)
-        problems = (*verification.problems(), *strangers(snapshot, files))
+        problems = (*checked.problems(), *strangers(checked, files))
         return Verified(
             timestamp=snapshot.timestamp,
             legacy=snapshot.is_legacy,
             records=sum(entry.records for entry in snapshot.summary.files.values()),
             problems=problems,
-            notices=(*snapshot.notes, *verification.notices(), *(() if problems else verification.dangling())),
-            drill=drill(snapshot, progress) if with_drill and not problems else None,
+            notices=(*snapshot.notes, *checked.notices(), *(() if problems else checked.dangling())),
+            drill=drill(checked, progress) if with_drill and not problems else None,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,6 +33,7 @@ from mlmeta.storage import Digest
 MOST = 1000
 """Bad records of one file that are named one by one."""
 _TOLD = 1000
+T = TypeVar("T")
 
 
 class Problem(BaseModel):
@@ -58,57 +59,64 @@ def verify_snapshot(snapshot: Snapshot) -> list[Problem]:
     Raises:
         StorageError: the storage can't be read at all.
     """
-    return Verification(snapshot).problems()
+    return CheckedSnapshot(snapshot).problems()
 
 
-class Verification:
-    """One reading of each file of a snapshot, which notes what is wrong with it.
+class CheckedSnapshot(Snapshot):
+    """A snapshot that is verified in the walk that first reads it: that walk ends where something is wrong.
+
+    What a reader makes of it holds only if `problems` gives none afterwards.
 
     Args:
         snapshot: to be read.
-        advance: told the number of records read since it was last told.
+        advance: told the number of records verified since it was last told.
     """
 
     def __init__(self, snapshot: Snapshot, advance: Callable[[int], None] | None = None) -> None:
-        self._snapshot = snapshot
+        super().__init__(snapshot.storage, snapshot.summary, snapshot.notes)
         self._advance = advance
         self._untold = 0
         self._damage: dict[str, list[Problem]] = {}
-        self._references = _References(snapshot)
+        self._references = _References(self)
+        self._is_sound = True
         self._walks: dict[str, Iterator[Any]] = {}
 
-    @property
-    def is_damaged(self) -> bool:
-        """Whether anything is wrong with what was read of the files so far."""
-        return bool(self._damage)
-
-    def has_begun(self, kind: Kind[R]) -> bool:
-        """Whether the file of a kind is being read, or was."""
-        return kind.name in self._walks
-
     def records(self, kind: Kind[R]) -> Iterator[R]:
-        """The good records of a kind, as far as nobody has taken them. Histories are read with the runs."""
-        if kind.name not in self._walks:
-            self._walks[kind.name] = self._observed(kind)
-        return self._walks[kind.name]
+        """See `Snapshot.records`."""
+        if kind.follows is not None or kind.name in self._walks:
+            return super().records(kind)
+        walk = self._walk(kind)
+        return self._while_sound((item.run for item in walk) if kind is RUNS else walk)
 
     def runs_with_lines(self) -> Iterator[RunLines]:
-        """The good runs, each with its histories; to be begun before anybody takes runs from `records`."""
-        walk = self._runs(keeps_lines=True)
-        self._walks[RUNS.name] = (item.run for item in walk)
-        return walk
+        """See `Snapshot.runs_with_lines`."""
+        if RUNS.name in self._walks:
+            return super().runs_with_lines()
+        self._walks[RUNS.name] = walk = self._runs(keeps_lines=True)
+        return self._while_sound(walk)
+
+    def _while_sound(self, items: Iterator[T]) -> Iterator[T]:
+        for item in items:
+            if not self._is_sound:
+                break
+            yield item
+        if not self._is_sound:
+            raise DamagedSnapshotError(f"snapshot {self.timestamp} is damaged", hint="run `mlmeta verify`")
 
     def problems(self) -> list[Problem]:
-        """What is wrong, file by file, once all were read. References say nothing where a file is damaged.
+        """What is wrong, file by file; what nobody has read yet is read now. References count in sound files.
 
         Raises:
             StorageError: the storage can't be read at all.
         """
-        for name in (EXPERIMENTS.name, MODELS.name, *KINDS):  # models first: then the runs that versions name are known
-            self._finish(KINDS[name])
-        others = {name: entry for name, entry in self._snapshot.summary.files.items() if name not in KINDS}
+        self._read_rest(EXPERIMENTS)
+        self._read_rest(MODELS)  # before the runs: then those that versions name are known, and no others are kept
+        for kind in KINDS.values():
+            self._read_rest(kind)
+        others = {name: entry for name, entry in self.summary.files.items() if name not in KINDS}
         for name, entry in others.items():  # of a newer minor version: its records are unknown here, its bytes are not
-            self._confirm(name, entry)
+            with self._noted(name, entry):
+                self.storage.confirm(entry.name, Digest(entry.bytes, entry.sha256))
         self._tell()
         damage = [problem for name in (*KINDS, *others) for problem in self._damage.get(name, ())]
         return damage or [*self._references.problems()]
@@ -120,34 +128,37 @@ class Verification:
     def dangling(self) -> list[str]:
         """References of model versions that lead nowhere: sound, for a version may outlive its run.
 
-        Of a snapshot without problems. One that is limited to some experiments lacks runs on purpose.
+        Of a snapshot without problems that nobody has read before. One that is limited to some experiments lacks runs
+        on purpose.
         """
         return [*self._references.dangling()]
 
-    def _finish(self, kind: Kind[Any]) -> None:
-        for _ in self.records(kind):
-            pass
+    def _read_rest(self, kind: Kind[Any]) -> None:
+        if kind.follows is None:
+            for _ in self._walk(kind):
+                pass
 
-    def _observed(self, kind: Kind[Any]) -> Iterator[Any]:
-        if kind is METRICS:
-            self._finish(RUNS)
-        elif kind is RUNS:
-            yield from (item.run for item in self._runs(keeps_lines=False))
-        else:
-            for record, _ in self._good(kind):
-                if kind is EXPERIMENTS:
-                    self._references.take_experiment(record)
-                elif kind is MODELS:
-                    self._references.take_model(record)
-                yield record
+    def _walk(self, kind: Kind[Any]) -> Iterator[Any]:
+        """The one walk through a file, as far as it has come: its good records, or runs with their histories."""
+        if kind.name not in self._walks:
+            self._walks[kind.name] = self._runs(keeps_lines=False) if kind is RUNS else self._others(kind)
+        return self._walks[kind.name]
+
+    def _others(self, kind: Kind[Any]) -> Iterator[Any]:
+        for record, _ in self._good(kind):
+            if kind is EXPERIMENTS:
+                self._references.take_experiment(record)
+            elif kind is MODELS:
+                self._references.take_model(record)
+            yield record
 
     def _runs(self, *, keeps_lines: bool) -> Iterator[RunLines]:
         """Runs and histories side by side, in one walk through both files."""
-        self._finish(EXPERIMENTS)
+        self._read_rest(EXPERIMENTS)
         histories = self._good(METRICS)
         following = next(histories, None)
         for run, _ in self._good(RUNS):
-            self._references.take_run(run)
+            self._is_sound &= self._references.take_run(run)
             lines = []
             while following is not None and following[0].run_id == run.run_id:
                 self._references.compare_latest(run, following[0])
@@ -161,20 +172,21 @@ class Verification:
 
     def _good(self, kind: Kind[Any]) -> Iterator[tuple[Any, bytes]]:
         """The good records of a file, with their lines. Each bad one is noted; of more than `MOST`, their number."""
-        entry = self._snapshot.summary.files.get(kind.name)
+        entry = self.summary.files.get(kind.name)
         if entry is None:
             return
         bad, order, in_order = 0, OrderGuard(), True
         with self._noted(kind.name, entry):
             try:
-                for item in self._snapshot.inspect(kind):
+                for item in self.inspect(kind):
                     self._count()
                     if isinstance(item, DamagedSnapshotError):
                         bad += 1
                         if bad <= MOST:
                             self._note(kind.name, entry, str(item))
                         continue
-                    in_order = in_order and (kind.follows is not None or _is_next(order, kind, item[0]))
+                    if in_order and kind.follows is None and not _is_next(order, kind, item[0]):
+                        in_order = self._is_sound = False
                     yield item
             finally:
                 if bad > MOST:
@@ -182,10 +194,6 @@ class Verification:
                 if not in_order:
                     what = f"the records of {entry.name} are out of order, or one is there twice"
                     self._note(kind.name, entry, what)
-
-    def _confirm(self, name: str, entry: FileEntry) -> None:
-        with self._noted(name, entry):
-            self._snapshot.storage.confirm(entry.name, Digest(entry.bytes, entry.sha256))
 
     @contextlib.contextmanager
     def _noted(self, kind: str, entry: FileEntry) -> Iterator[None]:
@@ -198,6 +206,7 @@ class Verification:
             self._note(kind, entry, str(error))
 
     def _note(self, kind: str, entry: FileEntry, message: str) -> None:
+        self._is_sound = False
         self._references.give_up()
         self._damage.setdefault(kind, []).append(Problem(file=entry.name, message=message))
 
@@ -247,12 +256,15 @@ class _References:
         """The next good experiment."""
         self._experiments.add(record.experiment_id)
 
-    def take_run(self, run: Run) -> None:
-        """The next good run."""
+    def take_run(self, run: Run) -> bool:
+        """The next good run: whether its experiment is there."""
         self._lost_versions.pop(run.run_id, None)
-        if run.experiment_id not in self._experiments and not self._given_up:
+        if run.experiment_id in self._experiments:
+            return True
+        if not self._given_up:
             message = f"run {run.run_id} is in experiment {run.experiment_id}, which is missing"
             self._homeless.append(Problem(file=self._snapshot.summary.files[RUNS.name].name, message=message))
+        return False
 
     def take_model(self, model: RegisteredModel) -> None:
         """The next good registered model."""
@@ -273,7 +285,7 @@ class _References:
             self._behind.setdefault(history.run_id, history.key)
 
     def notices(self) -> Iterator[str]:
-        """See `Verification.notices`."""
+        """See `CheckedSnapshot.notices`."""
         if self._behind and not self.has_strays:
             run, key = next(iter(self._behind.items()))
             yield (
@@ -282,7 +294,7 @@ class _References:
             )
 
     def dangling(self) -> Iterator[str]:
-        """See `Verification.dangling`."""
+        """See `CheckedSnapshot.dangling`."""
         yield from self._lost_aliases
         for run, names in self._lost_versions.items() if not self._snapshot.summary.experiments else ():
             yield from (f"model {name} is from run {run}, which is missing" for name in names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -11,9 +12,7 @@ from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import NATIVE, Extent, RestoreContext, TargetExperiment, TargetRun
 from mlmeta.stores.api.model_sources import STRICT_SINCE
-from mlmeta.stores.api.paging import entities_of
-
-_PAGE = 1000
+from mlmeta.stores.api.paging import entities_of, experiments_page, runs_page
 
 
 def survey(context: RestoreContext) -> None:
@@ -145,19 +144,8 @@ def all_runs(connection: Connection) -> Iterator[Any]:
 
 def search_runs(connection: Connection, experiment_ids: list[str]) -> Iterator[Any]:
     """Runs of experiments, active and deleted, all pages."""
-    from mlflow.entities import ViewType
-
-    def ask(token: str | None) -> Any:
-        order = ["attributes.start_time ASC"]
-        return connection.client.search_runs(experiment_ids, "", ViewType.ALL, _PAGE, order_by=order, page_token=token)
-
-    return entities_of(ask, key=lambda run: run.info.run_id)
+    return entities_of(partial(runs_page, connection, experiment_ids), key=lambda run: run.info.run_id)
 
 
 def _all_experiments(connection: Connection) -> Iterator[Any]:
-    from mlflow.entities import ViewType
-
-    def ask(token: str | None) -> Any:
-        return connection.client.search_experiments(ViewType.ALL, _PAGE, page_token=token)
-
-    return entities_of(ask, key=attrgetter("experiment_id"))
+    return entities_of(partial(experiments_page, connection), key=attrgetter("experiment_id"))

@@ -20,10 +20,9 @@ from mlmeta.stores.api.existing import search_runs
 from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.model_sources import is_elsewhere
 from mlmeta.stores.api.name_rules import accepted, experiment_obstacle
-from mlmeta.stores.api.paging import Search
+from mlmeta.stores.api.paging import PAGE, Search, experiments_page
 from mlmeta.stores.target import deleted_in_target
 
-_PAGE = 1000
 _KIND = EXPERIMENTS.one
 
 
@@ -56,23 +55,15 @@ def _all(connection: Connection) -> Iterator[Experiment | Skipped]:
     search = Search(
         connection,
         EXPERIMENTS.one,
-        ask=partial(_ask, connection),
+        ask=partial(_listed if connection.only_lists else experiments_page, connection),
         key=lambda entity: entity.experiment_id,
         lost=str,
-        size=_PAGE,
+        size=PAGE,
     )
     for entity in search:
         read = partial(convert.experiment, entity)
         yield connection.read_or_skip(EXPERIMENTS.one, str(entity.experiment_id), read)
     yield from search.skipped
-
-
-def _ask(connection: Connection, token: str | None, size: int) -> Any:
-    from mlflow.entities import ViewType
-
-    if connection.only_lists:
-        return _listed(connection, token, size)
-    return connection.client.search_experiments(ViewType.ALL, size, page_token=token)
 
 
 def _listed(connection: Connection, token: str | None, size: int) -> Any:

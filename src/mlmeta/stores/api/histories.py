@@ -1,4 +1,4 @@
-"""Requests for metric histories, in bulk where the server has the endpoint for it.
+"""Metric histories through the API, in bulk where the server has the endpoint for it.
 
 The endpoint ``GET /ajax-api/2.0/mlflow/metrics/get-history-bulk`` gives one metric of up to 100 runs and cuts its
 reply at 25,000 points without saying so (MLflow 2.0 to 3.17, `server/handlers.py`): a reply of that size is never

@@ -22,6 +22,8 @@ from mlmeta.stores.api.connection import Connection, unreadable
 
 R = TypeVar("R", bound=Record)
 
+PAGE = 1000
+"""What most searches give at once, at most."""
 _MOST_LOST = 10
 """Things in a row that can't be read, until what follows them is given up."""
 _MOST_EMPTY = 100
@@ -217,6 +219,21 @@ def _offset(token: str | None) -> int | None:
         return int(json.loads(base64.b64decode(token))["offset"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
+
+
+def experiments_page(connection: Connection, token: str | None, size: int = PAGE) -> Any:
+    """A page of a search for all experiments, deleted ones included."""
+    from mlflow.entities import ViewType
+
+    return connection.client.search_experiments(ViewType.ALL, size, page_token=token)
+
+
+def runs_page(connection: Connection, experiment_ids: list[str], token: str | None, size: int = PAGE) -> Any:
+    """A page of a search for all runs of some experiments, deleted ones included, by their time."""
+    from mlflow.entities import ViewType
+
+    order = ["attributes.start_time ASC"]
+    return connection.client.search_runs(experiment_ids, "", ViewType.ALL, size, order_by=order, page_token=token)
 
 
 def name_filter(name: str) -> str:

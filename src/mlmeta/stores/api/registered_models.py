@@ -27,12 +27,11 @@ from mlmeta.stores.api.context import RestoreContext
 from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.model_sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
 from mlmeta.stores.api.name_rules import accepted, alias_obstacle
-from mlmeta.stores.api.paging import Search, entities_of, name_filter
+from mlmeta.stores.api.paging import PAGE, Search, entities_of, name_filter
 from mlmeta.stores.target import model_key, model_keys, version_key
 
 PROMPTS = "tag.`mlflow.prompt.is_prompt` = 'true'"
 PROMPT_VERSIONS = "tags.`mlflow.prompt.is_prompt` = 'true'"
-_PAGE = 1000
 MOST_FILLERS = 100
 """Most versions of a model that are created and deleted again to keep the numbers of others."""
 
@@ -80,7 +79,7 @@ def _search(
         ask=partial(_ask, call, text, of_prompts),
         key=lambda entity: (entity.name, getattr(entity, "version", "")),
         lost=lambda place: f"{model}{place}{' (prompts)' if of_prompts else ''}",
-        size=_PAGE,
+        size=PAGE,
     )
 
 
@@ -114,12 +113,16 @@ def _versions(connection: Connection, name: str) -> tuple[list[ModelVersion], li
     skipped: list[Skipped] = []
     call = connection.registry.search_model_versions
     for prompts in ("", PROMPT_VERSIONS):
-        text = " AND ".join(filter(None, (name_filter(name), prompts)))
+        text = _version_filter(name, prompts)
         search = _search(connection, MODEL_VERSIONS.one, call, text, of_prompts=bool(prompts), model=f"{name}, ")
         for version in (convert.model_version(entity) for entity in search if entity.name == name):
             found.setdefault(version.version, version)
         skipped += search.skipped
     return list(found.values()), skipped
+
+
+def _version_filter(name: str, prompts: str) -> str:
+    return " AND ".join(filter(None, (name_filter(name), prompts)))
 
 
 def restore(context: RestoreContext, progress: Progress) -> None:
@@ -388,10 +391,10 @@ def _versions_of(connection: Connection, name: str) -> list[Any]:
     """All versions of a model or prompt in the target."""
     found: dict[str, Any] = {}
     for prompts in ("", PROMPT_VERSIONS):
-        condition = " AND ".join(filter(None, (name_filter(name), prompts)))
+        text = _version_filter(name, prompts)
 
-        def ask(token: str | None, condition: str = condition) -> Any:
-            return connection.registry.search_model_versions(condition, _PAGE, None, token)
+        def ask(token: str | None, text: str = text) -> Any:
+            return connection.registry.search_model_versions(text, PAGE, None, token)
 
         entities = entities_of(ask, key=lambda entity: (entity.name, entity.version))
         found.update({entity.version: entity for entity in entities if entity.name == name})

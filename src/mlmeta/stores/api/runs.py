@@ -28,11 +28,10 @@ from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.histories import BULK_RUNS, Asked, HistoryReader, RunToRead
 from mlmeta.stores.api.log_batch import LogBatch, log, may_be_refused, sift
 from mlmeta.stores.api.name_rules import dataset_obstacle
-from mlmeta.stores.api.paging import Search, Sieve
+from mlmeta.stores.api.paging import PAGE, Search, Sieve, runs_page
 from mlmeta.stores.source import SourceItem
 from mlmeta.stores.target import Refusal, deleted_in_target
 
-_PAGE = 1000
 _EXPERIMENTS_AHEAD = 4
 _GROUPS_AHEAD = 3
 _GROUP_POINTS = 250_000
@@ -79,10 +78,10 @@ class RunReader:
         search = Search(
             self._connection,
             RUNS.one,
-            ask=partial(_ask, self._connection, experiment_id),
+            ask=partial(runs_page, self._connection, [experiment_id]),
             key=lambda entity: entity.info.run_id,
             lost=lambda place: f"experiment {experiment_id}, {place}",
-            size=_PAGE,
+            size=PAGE,
         )
         found = self._sieve.sift(search.ahead(self._threads), experiment_id)
         return self._with_histories(found, search.skipped)
@@ -96,18 +95,6 @@ class RunReader:
         while waiting:
             yield from self._histories.finish(*waiting.popleft())
         yield from skipped
-
-
-def _ask(connection: Connection, experiment_id: str, token: str | None, size: int) -> Any:
-    from mlflow.entities import ViewType
-
-    return connection.client.search_runs(
-        [experiment_id],
-        run_view_type=ViewType.ALL,
-        max_results=size,
-        order_by=["attributes.start_time ASC"],
-        page_token=token,
-    )
 
 
 def _runs(items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[Run]:

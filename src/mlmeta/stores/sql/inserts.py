@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import itemgetter
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -33,7 +32,7 @@ PARAMETERS = 999
 
 
 class Inserts:
-    """Gathers rows for MLflow's tables and writes them: a `Receiver`.
+    """Gathers rows for MLflow's tables and writes them.
 
     Args:
         connection: in a transaction that may write.
@@ -46,8 +45,6 @@ class Inserts:
         self._rows: dict[str, list[Row]] = {name: [] for name in self._tables}
         self._histories: list[Iterable[MetricHistory]] = []
         self._held = 0
-        self.planned_runs: Mapping[str, int] = {}
-        """None: all that is given is written."""
 
     def add(self, table: str, rows: Iterable[Row]) -> None:
         """Gather rows with the columns of `COLUMNS`."""
@@ -64,10 +61,6 @@ class Inserts:
         self._held += histories.size // POINTS_A_ROW
         if self._held >= ROWS_AT_ONCE:
             self.flush()
-
-    def execute(self, statement: sa.Executable, parameters: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Change rows that are there."""
-        self._connection.execute(statement, list(parameters) or None)
 
     def flush(self) -> None:
         """Write all rows that are held."""

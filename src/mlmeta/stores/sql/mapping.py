@@ -297,13 +297,16 @@ class KindTable(Table, Generic[R]):
 
     def settled(self, record: R) -> Values:
         """The fields of a record that the table will hold with another value: MLflow's defaults, and what it lacks."""
-        found = {}
+        found: Values = {}
         for name, convert in self._settling:
             before = getattr(record, name)
             if (after := convert(before)) != before:
                 found[name] = after
-        found |= {name: None for name in self.kind.untabled if getattr(record, name) is not None}
-        return found | self.settle(record)
+        for name in self.kind.untabled:
+            if getattr(record, name) is not None:
+                found[name] = None
+        found.update(self.settle(record))
+        return found
 
     def state_problem(self, record: R) -> str:
         """Why a record can't be held for a status or stage that MLflow does not know, in words that follow "it"."""

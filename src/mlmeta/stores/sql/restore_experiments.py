@@ -11,6 +11,7 @@ from mlmeta.stores.sql.limits import Names
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import same
 from mlmeta.stores.sql.tables import EXPERIMENT_TABLE
+from mlmeta.stores.sql.writer import RowWriter
 
 
 class ExperimentStep(Step[Experiment]):
@@ -47,7 +48,7 @@ class ExperimentStep(Step[Experiment]):
         self._default_is_free = False
         self._names[stored.name] = number
         self._count_new(stored)
-        self._writer.adopt_default(stored)
+        self._do(RowWriter.adopt_default, stored)
 
     def _take_new(self, stored: Experiment, number: int) -> None:
         name = self._free_name(stored.name)
@@ -59,7 +60,7 @@ class ExperimentStep(Step[Experiment]):
             self._tally.notes.append(f"experiment {number} gets the name {name!r}, as {stored.name!r} is taken")
         self._names[name] = number
         self._count_new(stored)
-        self._writer.record(stored.model_copy(update={"name": name}))
+        self._do(RowWriter.record, stored.model_copy(update={"name": name}))
 
     def _free_name(self, name: str) -> str | None:
         if name not in self._names:

@@ -8,6 +8,7 @@ from mlmeta.schema import LoggedModel, LoggedModelMetric
 from mlmeta.stores.sql.changes import Change, changes, others
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.tables import LOGGED_MODEL_TABLE
+from mlmeta.stores.sql.writer import RowWriter
 
 
 class LoggedModelStep(Step[LoggedModel]):
@@ -20,12 +21,12 @@ class LoggedModelStep(Step[LoggedModel]):
     def take(self, records: Sequence[LoggedModel]) -> None:
         """See `Step.take`."""
         wanted = sorted({metric.run_id for model in records for metric in model.metrics})
-        self._runs = self._writer.experiments_of_runs(wanted)
+        self._runs = self._context.writer.experiments_of_runs(wanted)
         super().take(records)
 
     def _create(self, stored: LoggedModel) -> None:
         super()._create(stored)
-        self._writer.logged_model_metrics(self._with_runs(stored), self._runs)
+        self._do(RowWriter.logged_model_metrics, self._with_runs(stored), self._runs)
 
     def _take_changed(self, stored: LoggedModel, found: LoggedModel, differences: Sequence[Change]) -> None:
         """Metrics go with their run when `mlflow gc` removes that; the model stays, and gets them back."""
@@ -40,7 +41,7 @@ class LoggedModelStep(Step[LoggedModel]):
         if torn.metrics:
             self._tally.created["logged model metrics"] += len(torn.metrics)
             self._tally.completed.add((*self._key(torn), "metrics"))
-            self._writer.logged_model_metrics(torn, self._runs)
+            self._do(RowWriter.logged_model_metrics, torn, self._runs)
 
     def _with_runs(self, model: LoggedModel) -> LoggedModel:
         """Without the metrics of runs that are not there, which the database can't hold; that is noted."""

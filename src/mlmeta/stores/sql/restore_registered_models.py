@@ -10,7 +10,7 @@ from mlmeta.stores.sql.limits import Names
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import same
 from mlmeta.stores.sql.tables import MODEL_TABLE, NO_STAGE
-from mlmeta.stores.sql.writer import Missing
+from mlmeta.stores.sql.writer import Missing, RowWriter
 from mlmeta.stores.target import Key, model_key, model_keys, version_key
 
 _NO_STAGE = {None, "", NO_STAGE}
@@ -73,7 +73,7 @@ class ModelStep(Step[RegisteredModel]):
     def _create(self, model: RegisteredModel) -> None:
         self._tally.created["models"] += 1
         self._tally.created["model versions"] += len(model.versions)
-        self._writer.record(model)
+        self._do(RowWriter.record, model)
 
     def _all_present(self, model: RegisteredModel) -> None:
         self._present(model)
@@ -103,7 +103,7 @@ class ModelStep(Step[RegisteredModel]):
         self._complete(model_key(own), added)
         self._tally.was_there("models", model_key(own), [change for change in found if change.field not in added])
         if missing != Missing():
-            self._writer.complete_model(model, missing)
+            self._do(RowWriter.complete_model, model, missing)
 
     def _versions(self, model: RegisteredModel, there: RegisteredModel, own: str, missing: Missing) -> set[int]:
         """Decide about the versions; the numbers of those that are, or will be, in the target."""

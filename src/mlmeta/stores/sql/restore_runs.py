@@ -15,6 +15,7 @@ from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import StoredHistories, same, same_histories
 from mlmeta.stores.sql.tables import RUN_TABLE
+from mlmeta.stores.sql.writer import RowWriter
 
 
 class RunStep(Step[Run]):
@@ -39,7 +40,7 @@ class RunStep(Step[Run]):
                 self._take_item(run, item, next(theirs))
             elif self._has_place(run) and self._fits_in(run, left):
                 self._tally.created[self._kind.counted_as] += 1
-                self._writer.run(run, StoredHistories(item), left)
+                self._do(RowWriter.run, run, StoredHistories(item), left)
 
     def _fits_in(self, run: Run, left: Mapping[Link, Leftover]) -> bool:
         """Whether nothing that is there of its inputs is in its way; noted, if not."""

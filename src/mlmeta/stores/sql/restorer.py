@@ -18,7 +18,6 @@ from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.database import SQLITE, parse, reading_still
 from mlmeta.stores.sql.existing import ExistingRows, no_rows
-from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
 from mlmeta.stores.sql.limits import Limits, limits_of, limits_of_new
 from mlmeta.stores.sql.new_store import NewFile, remove_unfinished, without_indexes
 from mlmeta.stores.sql.parallel_reads import export_moment, lanes_at
@@ -82,7 +81,7 @@ class SqlTarget:
         with self._reading() as (connection, limits):
             existing = ExistingRows(connection, self._database.shown)
             compare = bool(existing.runs) or existing.has_inputs
-            part, writer = Selected(snapshot, selection), RowWriter(Planned(), existing)
+            part, writer = Selected(snapshot, selection), Planned(existing)
             tally = walk(part, existing, writer, self._options, limits(), progress, compare=compare)
         stops = self._options.on_conflict == FAIL
         return Plan(
@@ -165,13 +164,12 @@ class SqlTarget:
     def _write(self, connection: Connection, part: Selected, progress: Progress) -> Tally:
         with self._database.errors():
             existing = ExistingRows(connection, self._database.shown)
-            writer = RowWriter(Inserts(connection), existing)
+            writer = RowWriter(connection, existing)
             tally = walk(part, existing, writer, self._options, limits_of(connection), progress, compare=True)
             if self._options.on_conflict == FAIL:
                 tally.require_fit(self._database.shown)
                 tally.require_no_conflict(self._database.shown)
-            writer.finish()
-            if note := raise_experiment_counter(connection):
+            if note := writer.finish():
                 tally.notes.append(note)
             tally.notes.extend(connection.info.get(NOTICES, ()))
             return tally

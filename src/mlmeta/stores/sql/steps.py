@@ -18,7 +18,7 @@ from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.stored import StoredForm, same
 from mlmeta.stores.sql.tally import Tally
-from mlmeta.stores.sql.writer import RowWriter
+from mlmeta.stores.sql.writer import RowWriter, Writer
 from mlmeta.stores.target import RENAME, Key, RestoreOptions
 
 R = TypeVar("R", bound=Record)
@@ -40,7 +40,7 @@ class RestoreContext:
     """
 
     existing: ExistingRows
-    writer: RowWriter
+    writer: Writer
     form: StoredForm
     limits: Limits
     options: RestoreOptions
@@ -68,7 +68,7 @@ class Step(Generic[R]):
         self._context = context
         self._existing = context.existing
         self._tally = context.tally
-        self._writer = context.writer
+        self._do = context.writer.do
         self._shut_out: defaultdict[str, list[Key]] = defaultdict(list)
 
     def take(self, records: Sequence[R]) -> None:
@@ -96,7 +96,7 @@ class Step(Generic[R]):
 
     def _create(self, stored: R) -> None:
         self._tally.created[self._kind.counted_as] += 1
-        self._writer.record(stored)
+        self._do(RowWriter.record, stored)
 
     def _take_existing(self, stored: R, found: R) -> None:
         if same(found, stored):
@@ -113,7 +113,7 @@ class Step(Generic[R]):
     def _present(self, stored: R, differences: Sequence[Change] = (), *, deleted: bool = False) -> None:
         """Note a record that is there; make it active again where that is wanted."""
         if self._tally.was_there(self._kind.counted_as, self._key(stored), differences, deleted=deleted):
-            self._writer.undelete(self._table, self._table.row_key(stored))
+            self._do(RowWriter.undelete, self._table, self._table.row_key(stored))
 
     def _conflict(self, stored: R, reason: str) -> None:
         self._tally.conflict(self._kind.one, self._kind.key(stored), reason, self._key(stored))

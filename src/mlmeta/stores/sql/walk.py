@@ -21,7 +21,7 @@ from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tables import TABLES
 from mlmeta.stores.sql.tally import Tally
-from mlmeta.stores.sql.writer import RowWriter
+from mlmeta.stores.sql.writer import Writer
 from mlmeta.stores.target import RestoreOptions
 
 _STEPS: dict[str, Callable[[RestoreContext], Step[Any]]] = {
@@ -35,7 +35,7 @@ _STEPS: dict[str, Callable[[RestoreContext], Step[Any]]] = {
 def walk(
     part: Selected,
     existing: ExistingRows,
-    writer: RowWriter,
+    writer: Writer,
     options: RestoreOptions,
     limits: Limits,
     progress: Progress,

@@ -1,16 +1,18 @@
-"""Writes records as rows, into a transaction or, for a plan, nowhere."""
+"""Writes records as rows, or, for a plan, nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from mlmeta.schema import Experiment, LoggedModel, MetricHistory, Record, RegisteredModel, Run
 from mlmeta.stores.sql.existing import DEFAULT_ID, ExistingRows
 from mlmeta.stores.sql.inputs import Leftover, Link, dataset_id, datasets_of, input_links, input_row
+from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
 from mlmeta.stores.sql.mapping import KindTable, Row
 from mlmeta.stores.sql.metric_rows import latest_rows, single_point_rows
 from mlmeta.stores.sql.stored import StoredHistories
@@ -21,51 +23,44 @@ from mlmeta.stores.sql.tables import (
     LOGGED_MODEL_METRIC_TABLE,
     MODEL_TABLE,
     MODEL_VERSION_TABLE,
-    RUN_TABLE,
     VERSION_TAGS,
     table_of,
 )
 
+P = ParamSpec("P")
 
-class Receiver(Protocol):
-    """Takes what is to be written."""
 
-    def add(self, table: str, rows: Iterable[Row]) -> None:
-        """Rows with the columns of `COLUMNS`."""
+class Writer(Protocol):
+    """Takes what is to be written: a method of `RowWriter`, and what that gets."""
 
-    def add_histories(self, histories: StoredHistories) -> None:
-        """The histories of a run, for the table `metrics`."""
+    def do(self, method: Callable[Concatenate[RowWriter, P], None], *given: P.args, **named: P.kwargs) -> None:
+        """Write something."""
 
-    def execute(self, statement: sa.Executable, parameters: Sequence[Mapping[str, Any]] = ()) -> None:
-        """A change of rows that are there."""
-
-    def flush(self) -> None:
-        """From now on, what was given can be looked up, but for `planned_runs`."""
-
-    @property
-    def planned_runs(self) -> Mapping[str, int]:
-        """The experiments of runs that were given and will never be there, by run id."""
+    def experiments_of_runs(self, ids: Sequence[str]) -> dict[str, int]:
+        """The experiment ids of those of these runs that are there, or will be, by run id."""
 
 
 class Planned:
-    """A plan writes nothing."""
+    """The writer of a plan: it writes nothing, and remembers which runs would be there.
 
-    def __init__(self) -> None:
-        self.planned_runs: dict[str, int] = {}
+    Args:
+        existing: what the target has already.
+    """
 
-    def add(self, table: str, rows: Iterable[Row]) -> None:
-        """See `Receiver`."""
-        if table == RUN_TABLE.name:
-            self.planned_runs.update((row[0], row[1]) for row in rows)
+    def __init__(self, existing: ExistingRows) -> None:
+        self._existing = existing
+        self._runs: dict[str, int] = {}
 
-    def add_histories(self, histories: StoredHistories) -> None:
-        """See `Receiver`."""
+    def do(self, method: Callable[Concatenate[RowWriter, P], None], *given: P.args, **_: P.kwargs) -> None:
+        """See `Writer`."""
+        if method == RowWriter.run:
+            run: Any = given[0]
+            self._runs[run.run_id] = int(run.experiment_id)
 
-    def execute(self, statement: sa.Executable, parameters: Sequence[Mapping[str, Any]] = ()) -> None:
-        """See `Receiver`."""
-
-    def flush(self) -> None:
-        """See `Receiver`."""
+    def experiments_of_runs(self, ids: Sequence[str]) -> dict[str, int]:
+        """See `Writer`."""
+        planned = {run_id: self._runs[run_id] for run_id in ids if run_id in self._runs}
+        return {**planned, **self._existing.experiments_of_runs(ids)}
 
 
 @dataclass
@@ -88,17 +83,22 @@ class Missing:
 
 
 class RowWriter:
-    """Turns records into rows for a receiver.
+    """The writer of a restore: it turns records into rows, and writes them into a database's transaction.
 
     Args:
-        receiver: of rows and statements.
+        connection: in that transaction.
         existing: what the target has already.
     """
 
-    def __init__(self, receiver: Receiver, existing: ExistingRows) -> None:
-        self._receiver = receiver
+    def __init__(self, connection: Connection, existing: ExistingRows) -> None:
+        self._connection = connection
         self._existing = existing
+        self._inserts = Inserts(connection)
         self._undeleted: dict[KindTable[Any], list[str | int]] = {}
+
+    def do(self, method: Callable[Concatenate[RowWriter, P], None], *given: P.args, **named: P.kwargs) -> None:
+        """See `Writer`."""
+        method(self, *given, **named)
 
     def record(self, record: Record) -> None:
         """Add a record with everything that belongs to it; for some kinds, there is more to be looked up."""
@@ -106,7 +106,7 @@ class RowWriter:
 
     def _add(self, rows: Iterable[tuple[str, Iterable[Row]]]) -> None:
         for table, some in rows:
-            self._receiver.add(table, some)
+            self._inserts.add(table, some)
 
     def adopt_default(self, record: Experiment) -> None:
         """Put an experiment in the place of an untouched Default experiment, which has no tags.
@@ -118,10 +118,10 @@ class RowWriter:
         if int(record.experiment_id) == DEFAULT_ID:
             values = dict(zip(EXPERIMENT_TABLE.names, EXPERIMENT_TABLE.row(record), strict=True))
             fields = {column.name: values[column.name] for column in EXPERIMENT_TABLE.fields if column.limited}
-            self._receiver.execute(sa.update(table).where(is_default).values(fields))
+            self._connection.execute(sa.update(table).where(is_default).values(fields))
             self._add(EXPERIMENT_TABLE.rows_below(record))
         else:
-            self._receiver.execute(sa.delete(table).where(is_default))
+            self._connection.execute(sa.delete(table).where(is_default))
             self.record(record)
 
     def run(self, record: Run, histories: StoredHistories, left: Mapping[Link, Leftover]) -> None:
@@ -133,9 +133,9 @@ class RowWriter:
             left: of its inputs, which are taken over.
         """
         self.record(record)
-        self._receiver.add("latest_metrics", latest_rows(record, self._without_latest(record, histories)))
-        self._receiver.add("metrics", single_point_rows(record, histories.keys))
-        self._receiver.add_histories(histories)
+        self._inserts.add("latest_metrics", latest_rows(record, self._without_latest(record, histories)))
+        self._inserts.add("metrics", single_point_rows(record, histories.keys))
+        self._inserts.add_histories(histories)
         if record.dataset_inputs or record.model_inputs or record.model_outputs:
             self._inputs(record, left)
 
@@ -146,7 +146,7 @@ class RowWriter:
         return (history for history in histories if history.key in missing) if missing else iter(())
 
     def _inputs(self, record: Run, left: Mapping[Link, Leftover]) -> None:
-        add = self._receiver.add
+        add = self._inserts.add
         known = self._existing.datasets(int(record.experiment_id)) if record.dataset_inputs else {}
         for key, dataset in datasets_of(record).items():
             if key not in known:
@@ -174,7 +174,7 @@ class RowWriter:
             known = self._existing.datasets(experiment)
             dataset = known.get((metric.dataset_name or "", metric.dataset_digest or ""))
             row = LOGGED_MODEL_METRIC_TABLE.row(metric, record.model_id, experiment, dataset)
-            self._receiver.add(LOGGED_MODEL_METRIC_TABLE.name, [row])
+            self._inserts.add(LOGGED_MODEL_METRIC_TABLE.name, [row])
 
     def undelete(self, table: KindTable[Any], key: str | int) -> None:
         """Have a record become active, at the end; nothing else of it changes."""
@@ -188,14 +188,12 @@ class RowWriter:
                 values["deleted_time"] = None
             key = table.c[described.columns[0].name]
             update = sa.update(table).where(key == sa.bindparam("record_key")).values(values)
-            self._receiver.execute(update, [{"record_key": one} for one in keys])
+            self._connection.execute(update, [{"record_key": one} for one in keys])
 
     def experiments_of_runs(self, ids: Sequence[str]) -> dict[str, int]:
-        """The experiment ids of those of these runs that are there, or will be, by run id."""
-        self._receiver.flush()
-        planned = self._receiver.planned_runs
-        coming = {run_id: planned[run_id] for run_id in ids if run_id in planned}
-        return {**coming, **self._existing.experiments_of_runs(ids)}
+        """See `Writer`."""
+        self._inserts.flush()
+        return self._existing.experiments_of_runs(ids)
 
     def complete_model(self, record: RegisteredModel, missing: Missing) -> None:
         """Add what a registered model lacks: versions, tags, aliases and stages."""
@@ -204,20 +202,21 @@ class RowWriter:
         update = {"tags": missing.tags, "aliases": missing.aliases, "versions": versions}
         self._add(MODEL_TABLE.rows_below(record.model_copy(update=update)))
         for number, tags in missing.version_tags.items():
-            self._receiver.add(VERSION_TAGS.name, VERSION_TAGS.rows((record.name, number), tags))
+            self._inserts.add(VERSION_TAGS.name, VERSION_TAGS.rows((record.name, number), tags))
         table = self._existing.table(MODEL_VERSION_TABLE.name)
         for number, stage in missing.stages.items():
             where = self._existing.version(record.name, number, MODEL_VERSION_TABLE.name)
-            self._receiver.execute(sa.update(table).where(where).values(current_stage=stage))
+            self._connection.execute(sa.update(table).where(where).values(current_stage=stage))
 
     def _remove_struck_out(self, name: str, numbers: Iterable[int]) -> None:
         """Make room for versions that MLflow keeps, with their content struck out, and shows to nobody."""
         for number in numbers:
             for table in (VERSION_TAGS.name, MODEL_VERSION_TABLE.name):
                 where = self._existing.version(name, number, table)
-                self._receiver.execute(sa.delete(self._existing.table(table)).where(where))
+                self._connection.execute(sa.delete(self._existing.table(table)).where(where))
 
-    def finish(self) -> None:
-        """Write what is held."""
-        self._receiver.flush()
+    def finish(self) -> str:
+        """Write what is held, and see to the next experiment's id; what a person should know of it, or nothing."""
+        self._inserts.flush()
         self._make_active()
+        return raise_experiment_counter(self._connection)

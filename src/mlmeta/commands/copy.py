@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
@@ -126,21 +125,23 @@ def copy(
 
 
 def _copy_missing(origin: Storage, destination: Storage, progress: Progress) -> CopyResult:
-    lacking = _missing(origin, destination)
+    judged = list(_judged(origin, destination))
+    left_out = {files.timestamp: why for files, verdict, why in judged if verdict is _Verdict.UNUSABLE}
+    conflicts = {files.timestamp: why for files, verdict, why in judged if verdict is _Verdict.ANOTHER}
     copied = []
-    for files in lacking.usable:
+    for files in (files for files, verdict, _ in judged if verdict is _Verdict.LACKING):
         try:
             copied.append(_copy(origin, destination, files, progress))
         except SnapshotConflictError as error:
-            lacking.conflicts[files.timestamp] = str(error)
+            conflicts[files.timestamp] = str(error)
         except (SnapshotError, ObjectMissingError, ObjectRefusedError) as error:  # one that is bad stops no other
-            lacking.left_out[files.timestamp] = str(error)
+            left_out[files.timestamp] = str(error)
     return CopyResult(
         source=origin.location,
         target=destination.location,
         snapshots=tuple(copied),
-        left_out=lacking.left_out,
-        conflicts=lacking.conflicts,
+        left_out=left_out,
+        conflicts=conflicts,
     )
 
 
@@ -155,42 +156,20 @@ def _copy(origin: Storage, destination: Storage, files: FileSet, progress: Progr
     return Copied(timestamp=snapshot.timestamp, size=size)
 
 
-@dataclass(frozen=True)
-class _Missing:
-    """What the destination lacks.
-
-    Args:
-        usable: files of the snapshots to copy, oldest first, so that an interrupted copy leaves no gap behind.
-        left_out: why others can't be copied, by timestamp.
-        conflicts: what the destination has under the name of another snapshot.
-    """
-
-    usable: list[FileSet]
-    left_out: dict[str, str]
-    conflicts: dict[str, str]
-
-
-def _missing(origin: Storage, destination: Storage) -> _Missing:
-    there = copying.committed(destination)
-    found = _Missing([], {}, {})
-    candidates = [files for files in reversed(file_sets(origin)) if files.summary is not None]
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mlmeta-copy") as pool:
-        judge = partial(_judge, origin, destination, there)
-        for files, (verdict, why) in zip(candidates, ordered_map(pool, judge, candidates, 4 * _AT_ONCE), strict=True):
-            if verdict is _Verdict.LACKING:
-                found.usable.append(files)
-            elif verdict is _Verdict.UNUSABLE:
-                found.left_out[files.timestamp] = why
-            elif verdict is _Verdict.ANOTHER:
-                found.conflicts[files.timestamp] = why
-    return found
-
-
 class _Verdict(Enum):
     LACKING = 1
     UNUSABLE = 2
     ANOTHER = 3
     THERE = 4
+
+
+def _judged(origin: Storage, destination: Storage) -> Iterator[tuple[FileSet, _Verdict, str]]:
+    """How the destination stands to each snapshot, oldest first: an interrupted copy leaves no gap behind."""
+    judge = partial(_judge, origin, destination, copying.committed(destination))
+    candidates = [files for files in reversed(file_sets(origin)) if files.summary is not None]
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mlmeta-copy") as pool:
+        for files, (verdict, why) in zip(candidates, ordered_map(pool, judge, candidates, 4 * _AT_ONCE), strict=True):
+            yield files, verdict, why
 
 
 def _judge(origin: Storage, destination: Storage, there: dict[str, FileSet], files: FileSet) -> tuple[_Verdict, str]:

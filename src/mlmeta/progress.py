@@ -21,11 +21,7 @@ class Progress(Protocol):
 class Silent:
     """Nobody listens."""
 
-    def phase(self, name: str) -> None:
-        """Ignored."""
+    def _ignore(self, *_: object, **__: object) -> None:
+        pass
 
-    def expect(self, unit: str, total: int) -> None:
-        """Ignored."""
-
-    def advance(self, unit: str, amount: int = 1) -> None:
-        """Ignored."""
+    phase = expect = advance = _ignore

@@ -21,12 +21,10 @@ class _Commands(TyperGroup):
     """The commands. What is wrong with a call's words is said without control characters that they may have."""
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
-        """See click."""
         with _usage_errors_visible():
             return super().make_context(*arguments, **more)
 
     def invoke(self, ctx: Any) -> Any:
-        """See click."""
         with _usage_errors_visible():
             return super().invoke(ctx)
 

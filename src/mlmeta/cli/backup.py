@@ -112,7 +112,7 @@ def command(
     """
 
     def call(progress: Progress) -> BackupResult:
-        from mlmeta.commands import backup as operation
+        from mlmeta.commands.backup import backup
         from mlmeta.snapshot.retention import parse_within
 
         rules = options.retention(
@@ -124,7 +124,7 @@ def command(
             yearly=keep_yearly,
             within=keep_within,
         )
-        return operation.backup(
+        return backup(
             tracking_uri,
             storage,
             experiments=experiment or (),

@@ -51,9 +51,9 @@ def command(
             threading.Event().wait()
 
     def call(progress: Progress) -> BrowseResult:
-        from mlmeta.commands.browse import browse as operation
+        from mlmeta.commands.browse import browse
 
-        return operation(selector, storage, look, of_source=source, port=port, progress=progress)
+        return browse(selector, storage, look, of_source=source, port=port, progress=progress)
 
     execute(output, call, view)
 

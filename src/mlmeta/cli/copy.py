@@ -38,14 +38,14 @@ def command(
     """
 
     def call(progress: Progress) -> CopyResult:
-        from mlmeta.commands import copy as operation
+        from mlmeta.commands.copy import copy
 
         if missing and selectors:
             raise UsageError(
                 "--missing already copies all that the other storage lacks",
                 hint="leave out the selectors, or --missing",
             )
-        return operation.copy(selectors or ["latest"], from_, to, of_source=source, missing=missing, progress=progress)
+        return copy(selectors or ["latest"], from_, to, of_source=source, missing=missing, progress=progress)
 
     execute(Output("copy", json, quiet, verbose, not no_progress), call, view)
 

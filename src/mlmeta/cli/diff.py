@@ -63,9 +63,9 @@ def command(
                 "there is nothing to compare with",
                 hint="name another snapshot (mlmeta diff latest~1 latest), or the store with --tracking-uri",
             )
-        from mlmeta.commands.diff import diff as operation
+        from mlmeta.commands.diff import diff
 
-        return operation(
+        return diff(
             before,
             after,
             storage,

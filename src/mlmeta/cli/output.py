@@ -19,7 +19,7 @@ from mlmeta.progress import Progress, Silent
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mlmeta.cli.screen import Shown
+    from mlmeta.cli.screen import ScreenProgress
     from mlmeta.cli.text import Block
     from mlmeta.commands.result import Issue, Result
 
@@ -49,7 +49,7 @@ class Output:
     verbose: bool = False
     show_progress: bool = True
     _stdout: Console | None = field(default=None, repr=False)
-    _shown: Shown | None = field(default=None, repr=False)
+    _progress: ScreenProgress | None = field(default=None, repr=False)
 
     @property
     def stdout(self) -> Console:
@@ -69,11 +69,11 @@ class Output:
         if self.quiet or not self.show_progress:
             yield Silent()
             return
-        from mlmeta.cli.screen import shown
+        from mlmeta.cli import screen
 
-        with shown(self.stderr) as self._shown:
-            yield self._shown
-        self._shown = None
+        with screen.progress(self.stderr) as self._progress:
+            yield self._progress
+        self._progress = None
 
     def result(self, result: R, view: Callable[[R], Iterable[Block]]) -> None:
         """Show a result.
@@ -133,8 +133,8 @@ class Output:
 
     def note(self, message: str) -> None:
         """Say something on stderr while a command goes on."""
-        if self._shown is not None:
-            self._shown.pause()
+        if self._progress is not None:
+            self._progress.pause()
         self.stderr.print(visible(message))
 
     def confirm(self, plan: T, view: Callable[[T], Iterable[Block]], *, question: str, unasked: str, hint: str) -> None:
@@ -152,15 +152,15 @@ class Output:
         """
         from mlmeta.cli.screen import asked, drawn
 
-        if self._shown is not None:
-            self._shown.pause()
+        if self._progress is not None:
+            self._progress.pause()
         self.stderr.print(drawn(view(all_visible(plan))))
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(unasked, hint=hint)
         if not asked(question, self.stderr):
             raise UsageError("nothing was changed: the answer was no", hint="--yes goes ahead without asking")
-        if self._shown is not None:
-            self._shown.resume()
+        if self._progress is not None:
+            self._progress.resume()
 
     def interrupted(self, code: ExitCode) -> int:
         """Say that a signal ended the command, and return its exit code."""

@@ -42,7 +42,7 @@ def command(
     output = Output("prune", json, quiet, verbose, not no_progress)
 
     def call(_: Progress) -> PruneResult:
-        from mlmeta.commands.prune import prune as operation
+        from mlmeta.commands.prune import prune
 
         rules = options.retention(
             last=keep_last,
@@ -53,7 +53,7 @@ def command(
             yearly=keep_yearly,
             within=keep_within,
         )
-        return operation(storage, rules, dry_run=dry_run, confirm=None if yes else lambda plan: _confirm(output, plan))
+        return prune(storage, rules, dry_run=dry_run, confirm=None if yes else lambda plan: _confirm(output, plan))
 
     execute(output, call, view)
 

@@ -111,10 +111,10 @@ def command(
     output = Output("restore", json, quiet, verbose, not no_progress)
 
     def call(progress: Progress) -> RestoreResult:
-        from mlmeta.commands.restore import restore as operation
+        from mlmeta.commands.restore import restore
         from mlmeta.schema import Selection
 
-        return operation(
+        return restore(
             tracking_uri,
             timestamp,
             storage,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mlmeta import progress as protocol
+from mlmeta.cli import text
 from mlmeta.cli.text import Bar, Block, Line, Pairs, Piece, Styled, Table, visible
 
 _BAR = 40
@@ -106,7 +108,7 @@ def _pairs(block: Pairs) -> RichTable:
     return grid
 
 
-class Shown(protocol.Progress, Protocol):
+class ScreenProgress(protocol.Progress, Protocol):
     """Progress that can step aside for a question."""
 
     def pause(self) -> None:
@@ -117,12 +119,12 @@ class Shown(protocol.Progress, Protocol):
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[Shown]:
-    """A listener that shows progress on a console."""
-    if not console.is_terminal:
-        lines = Lines(console)
+def progress(on: Console) -> Iterator[ScreenProgress]:
+    """Progress on a console: bars on a terminal, one plain line a phase elsewhere."""
+    if not on.is_terminal:
+        lines = _Lines(on)
         yield lines
-        lines.finish()
+        lines.pause()
         return
     bars = Progress(
         SpinnerColumn(),
@@ -131,89 +133,78 @@ def shown(console: Console) -> Iterator[Shown]:
         MofNCompleteColumn(),
         _Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
+        console=on,
         transient=True,
     )
     with bars:
-        yield Bars(bars)
+        yield _Bars(bars)
 
 
 class _Rate(TextColumn):
-    """Units a second."""
+    """Units a second, such as ``1,500/s``."""
 
     def __init__(self) -> None:
         super().__init__("")
 
     def render(self, task: Task) -> Text:
-        """Such as ``1,500/s``."""
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
-class Bars:
+class _Bars(ScreenProgress):
     """A bar for each unit, and the phase above them."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
     def phase(self, name: str) -> None:
-        """See `mlmeta.progress.Progress`."""
-        self._progress.console.print(f"{visible(name)} …", style="dim")
+        self._bars.console.print(f"{visible(name)} …", style="dim")
 
     def expect(self, unit: str, total: int) -> None:
-        """See `mlmeta.progress.Progress`."""
-        self._progress.update(self._task(unit), total=total)
+        self._bars.update(self._task(unit), total=total)
 
     def advance(self, unit: str, amount: int = 1) -> None:
-        """See `mlmeta.progress.Progress`."""
-        self._progress.advance(self._task(unit), amount)
+        self._bars.advance(self._task(unit), amount)
 
     def pause(self) -> None:
-        """See `Shown`."""
-        self._progress.stop()
+        self._bars.stop()
 
     def resume(self) -> None:
-        """See `Shown`."""
-        self._progress.start()
+        self._bars.start()
 
     def _task(self, unit: str) -> TaskID:
         if unit not in self._tasks:
-            self._tasks[unit] = self._progress.add_task(unit, total=None)
+            self._tasks[unit] = self._bars.add_task(unit, total=None)
         return self._tasks[unit]
 
 
-class Lines:
+class _Lines(ScreenProgress):
     """One line for each phase, when it is over."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._phase = ""
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
         self._began = time.monotonic()
 
     def phase(self, name: str) -> None:
-        """See `mlmeta.progress.Progress`."""
-        self.finish()
-        self._phase, self._counts, self._began = visible(name), {}, time.monotonic()
+        self.pause()
+        self._phase, self._began = visible(name), time.monotonic()
+        self._counts.clear()
 
     def expect(self, unit: str, total: int) -> None:
-        """Nothing to show."""
+        pass
 
     def advance(self, unit: str, amount: int = 1) -> None:
-        """See `mlmeta.progress.Progress`."""
-        self._counts[unit] = self._counts.get(unit, 0) + amount
+        self._counts[unit] += amount
+
+    def resume(self) -> None:
+        pass
 
     def pause(self) -> None:
         """Show the line of the phase that is over."""
-        self.finish()
-
-    def resume(self) -> None:
-        """Nothing to do."""
-
-    def finish(self) -> None:
-        """Show the line of the phase that is over."""
         if self._phase:
-            counts = ", ".join(f"{count:,} {unit}" for unit, count in self._counts.items())
-            seconds = time.monotonic() - self._began
-            self._console.print(f"{self._phase}: {counts + ', ' if counts else ''}{seconds:.1f} s")
+            counts = [text.amount(count, unit) for unit, count in self._counts.items()]
+            taken = f"{time.monotonic() - self._began:.1f} s"
+            self._console.print(f"{self._phase}: {', '.join([*counts, taken])}")
             self._phase = ""

@@ -154,7 +154,7 @@ def view(result: BackupResult, *, verbose: bool) -> list[Block]:
     lines: list[Block] = [f"{verb} {text.counts(result.stats)} from {result.source} in {result.seconds:.1f} s"]
     if not result.dry_run:
         where = f", {text.size(result.size)}, in {', '.join(result.storages)}"
-        lines.append(("Snapshot ", Styled(result.timestamp, "bold green"), where))
+        lines.append(["Snapshot ", Styled(result.timestamp, "bold green"), where])
         lines.append(f"Bring it back with: {_restore(result)}")
     if result.incremental_base:
         lines.append(f"Metric histories that can't have changed came from snapshot {result.incremental_base}")

@@ -84,7 +84,7 @@ def command(
 def view(result: DiffResult, *, verbose: bool) -> list[Block]:
     """How many of each kind changed, and the first changes."""
     limited = f" (experiments {', '.join(result.experiments)})" if result.experiments else ""
-    title = (Styled(result.before, "bold"), " → ", Styled(result.after, "bold"), limited)
+    title: Line = [Styled(result.before, "bold"), " → ", Styled(result.after, "bold"), limited]
     if result.comparison.is_equal:
         return [title, Styled("Nothing changed.", "green")]
     changes = result.comparison.changes if verbose else result.comparison.changes[:_SHOWN]
@@ -107,4 +107,4 @@ def _line(change: Change) -> Line:
     sign, style = _SIGNS[change.what]
     name = f" ({change.name})" if change.name else ""
     field = f": {change.field}: {change.before} → {change.after}" if change.field else ""
-    return Styled(f"{sign} ", style), f"{change.kind} {change.id}{name}{field}"
+    return [Styled(f"{sign} ", style), f"{change.kind} {change.id}{name}{field}"]

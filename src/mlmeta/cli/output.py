@@ -116,7 +116,7 @@ class Output:
         """One line: what it is, in its colour, and the message; one more for what to do."""
         from mlmeta.cli.screen import drawn
 
-        lines: list[Block] = [(Styled(f"{word}:", style), " ", visible(message))]
+        lines: list[Block] = [[Styled(f"{word}:", style), " ", visible(message)]]
         self.stderr.print(drawn([*lines, f"  {visible(hint)}"] if hint else lines))
 
     def error(self, error: MlmetaError) -> int:

@@ -173,7 +173,7 @@ def view(result: RestoreResult, *, verbose: bool) -> list[Block]:
     if result.dry_run and result.plan is not None:
         return [*_plan(result.plan, named=False), "Nothing was written (--dry-run)."]
     where = f" into {result.target} in {result.seconds:.1f} s"
-    lines: list[Block] = [("Restored ", Styled(result.timestamp, "bold green"), where)]
+    lines: list[Block] = [["Restored ", Styled(result.timestamp, "bold green"), where]]
     lines.append(f"  created: {_kinds(result.created)}")
     if any(result.present.values()):
         lines.append(f"  there already: {_kinds(result.present)}")

@@ -57,7 +57,7 @@ def _block(block: Block) -> RenderableType:
 
 
 def _text(line: Line) -> Text:
-    if isinstance(line, tuple):
+    if isinstance(line, list):
         return Text.assemble(*map(_text, line))
     return Text(line.text, style=line.style) if isinstance(line, Styled) else Text(line)
 

@@ -130,7 +130,7 @@ def _overview(result: Overview) -> list[Block]:
     server = f" {result.mlflow_server_version}" if result.mlflow_server_version else ""
     columns = ("ID", "EXPERIMENT", "STAGE", "RUNS", "DELETED", "LATEST RUN (UTC)")
     return [
-        ("Snapshot ", Styled(result.timestamp, "bold"), f" of {result.source or 'an unknown source'}"),
+        ["Snapshot ", Styled(result.timestamp, "bold"), f" of {result.source or 'an unknown source'}"],
         f"{text.counts(result.stats)}; {text.size(result.size)}",
         Styled(f"taken {result.date} from {result.source_kind or 'MLflow'}{server}", "dim"),
         "",

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 _OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode's general categories: controls, formats, lone surrogates, line and paragraph separators."""
@@ -20,8 +19,7 @@ _AGES = ((60, "s"), (3600, "min"), (86400, "h"), (86400 * 1000, "d"))
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Styled:
+class Styled(NamedTuple):
     """A piece of text in a style of rich's, such as ``bold green``."""
 
     text: str
@@ -29,18 +27,16 @@ class Styled:
 
 
 Piece = str | Styled
-Line = Piece | tuple[Piece, ...]
+Line = Piece | list[Piece]
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """A bar in a cell, of a share of its length."""
 
     share: float
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table without rules: readable on a terminal, and for `awk`.
 
     Args:
@@ -58,8 +54,7 @@ class Table:
     is_long: bool = False
 
 
-@dataclass(frozen=True)
-class Pairs:
+class Pairs(NamedTuple):
     """Names and what they stand for, one pair a line, with a title or without one."""
 
     title: str

@@ -57,7 +57,7 @@ def command(
 
 def view(result: VerifyResult) -> list[Block]:
     """A line for each snapshot."""
-    return [(Styled(one.timestamp, "bold"), "  ", _verdict(one, quick=result.quick)) for one in result.snapshots]
+    return [[Styled(one.timestamp, "bold"), "  ", _verdict(one, quick=result.quick)] for one in result.snapshots]
 
 
 def _verdict(found: Verified, *, quick: bool) -> Styled:

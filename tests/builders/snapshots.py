@@ -50,7 +50,7 @@ def run(run_id: str = "a" * 32, experiment_id: str = "1", **more: object) -> Run
 
 
 def history(key: str = "loss", *points: Point, run_id: str = "a" * 32) -> MetricHistory:
-    steps, times, values = zip(*points or [(0, 1, 1.0), (1, 2, 0.5)], strict=True)
+    steps, times, values = zip(*points or [(0, 1, 0.5), (1, 1, 1.0)], strict=True)
     return _record(MetricHistory, run_id=run_id, key=key, step=steps, timestamp=times, value=values)
 
 

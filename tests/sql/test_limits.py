@@ -215,7 +215,7 @@ def test_keys_that_a_collation_calls_equal(collation: str, mysql: Callable[..., 
     records = [
         experiment(1, "e", tags=keys),
         run(ODD, tags=keys, params=keys, metrics=dict.fromkeys(keys, POINT)),
-        *map(history, sorted(keys)),
+        *(history(key, run_id=ODD) for key in sorted(keys)),
         logged_model("m-1", tags=keys, params=keys),
         model(name="m", tags=keys, versions=[version(1, tags=keys)], aliases=dict.fromkeys(keys, 1)),
     ]

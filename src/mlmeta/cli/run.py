@@ -116,7 +116,7 @@ def _loads_mlflow(error: Exception) -> bool:
 def _prepare_process(*, verbose: bool) -> None:
     _listen()
     _open_closed_streams()
-    prepare_mlflow(verbose=verbose)
+    _prepare_mlflow(verbose=verbose)
     if not verbose:
         import logging
         import warnings
@@ -125,7 +125,7 @@ def _prepare_process(*, verbose: bool) -> None:
         warnings.simplefilter("ignore")
 
 
-def prepare_mlflow(*, verbose: bool) -> None:
+def _prepare_mlflow(*, verbose: bool) -> None:
     """Set what MLflow's client takes from the environment and the caller has not chosen."""
     defaults = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # MLflow's 7 mean minutes before a lost server is noticed

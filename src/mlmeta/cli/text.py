@@ -89,14 +89,13 @@ def counts(stats: Mapping[str, int]) -> str:
     """Such as ``3 experiments, 31 runs, 8,402 metric points, 2 models (3 versions)``."""
     from mlmeta.schema import KINDS  # not at the top: `--help` does without
 
-    named = {}
+    named = []
     for kind in KINDS.values():
         parts = (amount(stats[one.name], one.many.split()[-1]) for one in kind.parts.values() if stats.get(one.name))
         within = ", ".join(parts)
-        for name in kind.counted:
-            if stats.get(name) or (kind.always and name in stats):
-                named[name] = amount(stats[name], name.replace("_", " ")) + (f" ({within})" if within else "")
-    return ", ".join(named.values())
+        if stats.get(kind.unit) or (kind.always and kind.unit in stats):
+            named.append(amount(stats[kind.unit], kind.unit.replace("_", " ")) + (f" ({within})" if within else ""))
+    return ", ".join(named)
 
 
 def amount(count: int, many: str) -> str:

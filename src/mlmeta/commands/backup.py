@@ -372,9 +372,9 @@ def _expect_as_before(previous: Sequence[Previous], progress: Progress) -> None:
     if not previous or previous[0].summary is None:
         return
     stats = previous[0].summary.stats
-    for name in dict.fromkeys(name for kind in KINDS.values() for name in kind.counted):
-        if count := stats.get(name):
-            progress.expect(name.replace("_", " "), count)
+    for kind in KINDS.values():
+        if count := stats.get(kind.unit):
+            progress.expect(kind.unit.replace("_", " "), count)
 
 
 def _same_as(request: _Request, summary: Summary, content: dict[str, str]) -> str:

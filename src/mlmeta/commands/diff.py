@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from mlmeta.commands.previous import read_along, why_not
 from mlmeta.commands.result import Issue, Result
@@ -36,10 +36,7 @@ class DiffResult(Result):
     comparison: Changes
     unread: tuple[Skipped, ...] = ()
 
-    @property
-    def is_report(self) -> bool:
-        """It is what was asked for."""
-        return False
+    is_report: ClassVar[bool] = False
 
     @property
     def issues(self) -> tuple[Issue, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 from mlmeta.commands.result import Result
 from mlmeta.snapshot.catalog import SnapshotInfo, glance, ignored
@@ -16,10 +17,7 @@ class ListResult(Result):
     storage: str
     snapshots: tuple[SnapshotInfo, ...]
 
-    @property
-    def is_report(self) -> bool:
-        """It is what was asked for."""
-        return False
+    is_report: ClassVar[bool] = False
 
 
 def list_snapshots(storage: str = "backups") -> ListResult:

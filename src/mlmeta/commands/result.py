@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import ExitCode
@@ -34,15 +36,13 @@ class Result(BaseModel):
 
     warnings: tuple[str, ...] = ()
 
+    is_report: ClassVar[bool] = True
+    """Whether it only reports what was done; if not, it is what was asked for, and shown with --quiet too."""
+
     @property
     def issues(self) -> tuple[Issue, ...]:
         """What did not go as it should."""
         return ()
-
-    @property
-    def is_report(self) -> bool:
-        """Whether it only reports what was done; if not, it is what was asked for, and shown with --quiet too."""
-        return True
 
     @property
     def exit_code(self) -> ExitCode:

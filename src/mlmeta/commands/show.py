@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -41,10 +41,7 @@ class Shown(Result):
     timestamp: str
     storage: str
 
-    @property
-    def is_report(self) -> bool:
-        """It is not."""
-        return False
+    is_report: ClassVar[bool] = False
 
 
 class ExperimentRow(BaseModel):

@@ -85,10 +85,9 @@ class Kind(Generic[R]):
         return self.name.replace("_", " ")
 
     @property
-    def counted(self) -> tuple[str, ...]:
-        """The names of what a record adds to the counts of a summary, those of its parts left out."""
-        parts = {part.name for part in self.parts.values()}
-        return tuple(name for name, _ in self.counts if name not in parts)
+    def unit(self) -> str:
+        """What its records are counted in, such as ``metric_points``."""
+        return self.counts[0][0]
 
     def found_as(self, record: R) -> str:
         """What a restore finds a record by in another store, and names it by."""

@@ -9,7 +9,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlmeta.progress import Progress
-from mlmeta.schema import RegisteredModel, Selection, Skipped
+from mlmeta.schema import MODEL_VERSIONS, MODELS, RegisteredModel, Selection, Skipped
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.rewrite import Prefix
@@ -90,12 +90,12 @@ def deleted_in_target(kind: str, record_id: str) -> Refusal:
 
 def model_key(name: str) -> Key:
     """A registered model as a comparison names it."""
-    return "registered model", name
+    return MODELS.one, name
 
 
 def version_key(name: str, number: int) -> Key:
     """A version of a model, likewise."""
-    return "model version", f"{name} version {number}"
+    return MODEL_VERSIONS.one, f"{name} version {number}"
 
 
 def model_keys(model: RegisteredModel) -> tuple[Key, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sized
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from mlmeta.schema import Experiment
@@ -89,6 +89,22 @@ class Extent:
     def is_beyond(self, other: Extent) -> bool:
         """Whether it has something that the other one lacks."""
         return self.params > other.params or self.metrics > other.metrics or self.latest > other.latest
+
+
+class SourceIds(NamedTuple):
+    """The snapshot's ids by the target's, where these differ.
+
+    Args:
+        runs: of runs.
+        logged_models: of logged models.
+    """
+
+    runs: dict[str, str]
+    logged_models: dict[str, str]
+
+    def run(self, run_id: str) -> str:
+        """The snapshot's id of a run of the target."""
+        return self.runs.get(run_id, run_id)
 
 
 class Refusing:
@@ -276,9 +292,12 @@ class RestoreContext:
         found = self.target_run(run_id)
         return found.run_id if found else None
 
-    def source_runs(self) -> dict[str, str]:
-        """The snapshot's run ids by the target's, where these differ."""
-        return {found.run_id: source for source, found in self.runs.items()}
+    def source_ids(self) -> SourceIds:
+        """The snapshot's ids by the target's, where these differ."""
+        return SourceIds(
+            runs={found.run_id: source for source, found in self.runs.items()},
+            logged_models={target_id: source for source, (target_id, _) in self.logged_models.items()},
+        )
 
     def is_own_host(self, uri: str) -> bool:
         """Whether a location is on the host where the target keeps its own artifacts."""

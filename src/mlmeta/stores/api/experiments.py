@@ -147,6 +147,17 @@ def delete_last(context: RestoreContext) -> None:
         client.restore_run(run_id)
 
 
+def expected(own: Experiment, found: Experiment, context: RestoreContext) -> Experiment:
+    """An experiment of the snapshot as the target should give it back."""
+    there = context.experiments[own.experiment_id]
+    update: dict[str, object] = {}
+    if there.joined or found.artifact_location == context.rewritten(EXPERIMENTS, own.artifact_location):
+        update["artifact_location"] = found.artifact_location
+    if there.joined and not there.deleted:  # it was there before, and keeps its state
+        update["lifecycle_stage"] = found.lifecycle_stage
+    return restore_tags.with_those_of(found, own).model_copy(update=update)
+
+
 def _create(context: RestoreContext, experiment: TargetExperiment) -> None:
     source = experiment.source
     tags = {

@@ -17,7 +17,7 @@ from mlmeta.schema import LOGGED_MODELS, RUNS, LoggedModel, LoggedModelMetric, R
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.connection import Connection, unreadable
-from mlmeta.stores.api.context import RestoreContext
+from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment
 from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.log_batch import ITEMS
 from mlmeta.stores.api.name_rules import accepted, logged_model_obstacle
@@ -264,6 +264,23 @@ def _entity(metric: LoggedModelMetric, run_id: str, model_id: str) -> Any:
         dataset_digest=metric.dataset_digest,
         run_id=run_id,
     )
+
+
+def in_own_ids(model: LoggedModel, experiment: TargetExperiment, ids: SourceIds) -> LoggedModel:
+    """A logged model of the target in the snapshot's ids and order."""
+    metrics = (metric.model_copy(update={"run_id": ids.run(metric.run_id)}) for metric in model.metrics)
+    update = {
+        "model_id": ids.logged_models.get(model.model_id, model.model_id),
+        "experiment_id": experiment.source.experiment_id,
+        "source_run_id": model.source_run_id and ids.run(model.source_run_id),
+        "metrics": tuple(sorted(metrics, key=lambda m: (m.key, m.step, m.timestamp, m.run_id))),
+    }
+    return model.model_copy(update=update)
+
+
+def expected(own: LoggedModel, found: LoggedModel, _: RestoreContext) -> LoggedModel:
+    """A logged model of the snapshot as the target should give it back."""
+    return restore_tags.with_those_of(found, own)
 
 
 def _link(run: Run, made: set[str], context: RestoreContext) -> None:

@@ -6,7 +6,7 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from mlmeta.progress import Silent
 from mlmeta.schema import (
@@ -15,11 +15,7 @@ from mlmeta.schema import (
     LOGGED_MODELS,
     MODELS,
     RUNS,
-    Experiment,
-    LoggedModel,
-    ModelVersion,
-    RegisteredModel,
-    Run,
+    Record,
     Selection,
     Skipped,
     experiment_order,
@@ -29,10 +25,20 @@ from mlmeta.snapshot.compare import Item, Pair, bare, merge_join, with_histories
 from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.api import restore_tags
-from mlmeta.stores.api.context import RestoreContext, TargetExperiment
-from mlmeta.stores.api.model_sources import is_same_run, is_same_source
+from mlmeta.stores.api import experiments, logged_models, registered_models, runs
+from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment
 from mlmeta.stores.source import Source, SourceItem
+
+_IN_OWN_IDS: dict[str, Callable[[Any, TargetExperiment, SourceIds], Record]] = {
+    RUNS.name: runs.in_own_ids,
+    LOGGED_MODELS.name: logged_models.in_own_ids,
+}
+_EXPECTED: dict[str, Callable[[Any, Any, RestoreContext], Item]] = {
+    EXPERIMENTS.name: experiments.expected,
+    RUNS.name: runs.expected,
+    LOGGED_MODELS.name: logged_models.expected,
+    MODELS.name: registered_models.expected,
+}
 
 
 class ReadBack:
@@ -51,9 +57,8 @@ class ReadBack:
         self._selected = selected
         self._context = context
         self._source = source
-        self._runs = context.source_runs()
-        self._models = {target_id: own for own, (target_id, _) in context.logged_models.items()}
-        self._logged: dict[str, LoggedModel] = {}
+        self._ids = context.source_ids()
+        self._logged: dict[str, Item] = {}
         self._skipped: deque[Skipped] = deque()
 
     def pairs(self) -> Iterator[Pair | Skipped]:
@@ -74,13 +79,7 @@ class ReadBack:
         """A pair, with what is expected of the target where there is something on both sides."""
         if own is None or found is None:
             return Pair(own, found)
-        expect: dict[str, Callable[[Any, Any], Item]] = {
-            EXPERIMENTS.name: self._expected_experiment,
-            RUNS.name: _expected_run,
-            LOGGED_MODELS.name: _with_further_tags,
-            MODELS.name: self._expected_model,
-        }
-        return Pair(own, found, expect[kind_of(bare(own)).name](own, found))
+        return Pair(own, found, _EXPECTED[kind_of(bare(own)).name](own, found, self._context))
 
     def _taken(self) -> Iterator[Skipped]:
         while self._skipped:
@@ -100,8 +99,8 @@ class ReadBack:
         for item in items:
             if isinstance(item, Skipped):
                 self._skipped.append(item)
-            elif isinstance(item, LoggedModel):
-                self._logged[item.model_id] = item
+            elif kind_of(bare(item)).name == LOGGED_MODELS.name:
+                self._logged[LOGGED_MODELS.key(item)] = item
             else:
                 yield item
 
@@ -111,65 +110,11 @@ class ReadBack:
     def _in_own_ids(self, item: SourceItem, experiment: TargetExperiment) -> SourceItem:
         if isinstance(item, Skipped):
             return item
-        update: dict[str, object] = {"experiment_id": experiment.source.experiment_id}
         if isinstance(item, HISTORIES):
-            return item.record().model_copy(update={"run_id": self._runs.get(item.run_id, item.run_id)})
-        if isinstance(item, Run):
-            tags = restore_tags.without(item.tags)
-            if parent := tags.get(restore_tags.PARENT_RUN_ID):
-                tags[restore_tags.PARENT_RUN_ID] = self._runs.get(parent, parent)
-            update |= {"run_id": self._runs.get(item.run_id, item.run_id), "tags": tags}
-        elif isinstance(item, LoggedModel):
-            metrics = (m.model_copy(update={"run_id": self._runs.get(m.run_id, m.run_id)}) for m in item.metrics)
-            update |= {
-                "model_id": self._models.get(item.model_id, item.model_id),
-                "source_run_id": self._runs.get(item.source_run_id or "", item.source_run_id),
-                "metrics": tuple(sorted(metrics, key=lambda m: (m.key, m.step, m.timestamp, m.run_id))),
-            }
-        return item.model_copy(update=update)
-
-    def _expected_experiment(self, own: Experiment, found: Experiment) -> Experiment:
-        there = self._context.experiments[own.experiment_id]
-        update: dict[str, object] = {}
-        location = self._context.rewritten(EXPERIMENTS, own.artifact_location)
-        if there.joined or found.artifact_location == location:
-            update["artifact_location"] = found.artifact_location
-        if there.joined and not there.deleted:  # it was there before, and keeps its state
-            update["lifecycle_stage"] = found.lifecycle_stage
-        return _with_further_tags(own, found).model_copy(update=update)
-
-    def _expected_model(self, own: RegisteredModel, found: RegisteredModel) -> RegisteredModel:
-        theirs = {version.version: version for version in found.versions}
-        versions = tuple(
-            self._expected_version(version, theirs[version.version]) if version.version in theirs else version
-            for version in own.versions
-        )
-        update = {"aliases": {**found.aliases, **own.aliases}, "versions": versions}
-        return _with_further_tags(own, found).model_copy(update=update)
-
-    def _expected_version(self, own: ModelVersion, found: ModelVersion) -> ModelVersion:
-        """References are compared as they were re-pointed."""
-        update: dict[str, object] = {}
-        if is_same_source(found.source, found.tags, own, self._context):
-            update["source"] = found.source
-        if is_same_run(found.run_id, own, self._context):
-            update["run_id"] = found.run_id
-        return _with_further_tags(own, found).model_copy(update=update)
-
-
-Tagged = TypeVar("Tagged", Experiment, LoggedModel, RegisteredModel, ModelVersion)
-
-
-def _with_further_tags(own: Tagged, found: Tagged) -> Tagged:
-    """Tags that only the target has don't count: a restore adds, it never removes."""
-    return own.model_copy(update={"tags": dict(sorted({**found.tags, **own.tags}.items()))})
-
-
-def _expected_run(own: RunLines, found: RunLines) -> RunLines:
-    """A server makes up a name for a run without one."""
-    if own.run.run_name:
-        return own
-    return RunLines(own.run.model_copy(update={"run_name": found.run.run_name}), own.lines)
+            return item.record().model_copy(update={"run_id": self._ids.run(item.run_id)})
+        if in_own_ids := _IN_OWN_IDS.get(kind_of(item).name):
+            return in_own_ids(item, experiment, self._ids)
+        return item.model_copy(update={"experiment_id": experiment.source.experiment_id})
 
 
 def _order(item: Item) -> tuple[Any, ...]:

@@ -315,6 +315,27 @@ class _ModelRestorer:
                     context.completed.add((*key, field))
 
 
+def expected(own: RegisteredModel, found: RegisteredModel, context: RestoreContext) -> RegisteredModel:
+    """A registered model of the snapshot as the target should give it back."""
+    theirs = {version.version: version for version in found.versions}
+    versions = tuple(
+        _expected_version(version, theirs[version.version], context) if version.version in theirs else version
+        for version in own.versions
+    )
+    update = {"aliases": {**found.aliases, **own.aliases}, "versions": versions}
+    return restore_tags.with_those_of(found, own).model_copy(update=update)
+
+
+def _expected_version(own: ModelVersion, found: ModelVersion, context: RestoreContext) -> ModelVersion:
+    """References are compared as they were re-pointed."""
+    update: dict[str, object] = {}
+    if is_same_source(found.source, found.tags, own, context):
+        update["source"] = found.source
+    if is_same_run(found.run_id, own, context):
+        update["run_id"] = found.run_id
+    return restore_tags.with_those_of(found, own).model_copy(update=update)
+
+
 class VersionNumbers:
     """Which numbers of a model can still be had.
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
+
+from mlmeta.schema import Experiment, LoggedModel, ModelVersion, RegisteredModel
 
 PREFIX = "mlmeta."
 SOURCE_RUN_ID = "mlmeta.source_run_id"
@@ -22,6 +25,14 @@ TO_DELETE = "mlmeta.to_delete"
 """On an experiment: the snapshot with this timestamp has it deleted, so the restore deletes it last."""
 
 PARENT_RUN_ID = "mlflow.parentRunId"
+
+
+Tagged = TypeVar("Tagged", Experiment, LoggedModel, RegisteredModel, ModelVersion)
+
+
+def with_those_of(found: Tagged, own: Tagged) -> Tagged:
+    """A record with the further tags of the target's: they don't count, for a restore adds and never removes."""
+    return own.model_copy(update={"tags": dict(sorted({**found.tags, **own.tags}.items()))})
 
 
 def without(tags: Mapping[str, str]) -> dict[str, str]:

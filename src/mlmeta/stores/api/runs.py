@@ -23,7 +23,7 @@ from mlmeta.snapshot.reader import RunHistories, RunLines
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.connection import Connection
-from mlmeta.stores.api.context import Extent, Refusing, RestoreContext, TargetRun
+from mlmeta.stores.api.context import Extent, Refusing, RestoreContext, SourceIds, TargetExperiment, TargetRun
 from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.histories import BULK_RUNS, Asked, HistoryReader, RunToRead
 from mlmeta.stores.api.log_batch import LogBatch, log, may_be_refused, sift
@@ -278,6 +278,20 @@ class _RunRestorer:
         if parent is not None:
             tags[restore_tags.PARENT_RUN_ID] = self._context.target_run_id(parent) or parent
         return LogBatch.of(item, tags, {restore_tags.SNAPSHOT: self._context.timestamp})
+
+
+def in_own_ids(run: Run, experiment: TargetExperiment, ids: SourceIds) -> Run:
+    """A run of the target in the snapshot's ids, without what a restore notes in its tags."""
+    tags = restore_tags.without(run.tags)
+    if parent := tags.get(restore_tags.PARENT_RUN_ID):
+        tags[restore_tags.PARENT_RUN_ID] = ids.run(parent)
+    experiment_id = experiment.source.experiment_id
+    return run.model_copy(update={"run_id": ids.run(run.run_id), "experiment_id": experiment_id, "tags": tags})
+
+
+def expected(own: RunLines, found: RunLines, _: RestoreContext) -> RunLines:
+    """A run of the snapshot as the target should give it back: a server makes up a name for one without."""
+    return own if own.run.run_name else RunLines(own.run.model_copy(update={"run_name": found.run.run_name}), own.lines)
 
 
 def _count(run: Run, fate: Fate, context: RestoreContext) -> None:

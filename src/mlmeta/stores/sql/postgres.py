@@ -23,6 +23,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from mlmeta.schema import MetricHistory
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
 from mlmeta.stores.sql.metric_rows import stored_values
+from mlmeta.stores.sql.tables import METRIC_COLUMNS
 
 
 def psycopg_of(connection: Connection) -> Any:
@@ -91,7 +92,7 @@ def _rows(connection: Connection, query: sa.Select[Any], parameters: dict[str, A
         return cursor.fetchall()  # type: ignore[no-any-return]
 
 
-TYPES = {"run_uuid": 1043, "key": 1043, "value": 701, "step": 20, "timestamp": 20, "is_nan": 16}
+TYPES = dict(zip(METRIC_COLUMNS, (1043, 1043, 701, 20, 20, 16), strict=True))
 """The columns that are written, with the types they must have (`pg_type.oid`): varchar, float8, int8, bool."""
 
 _COPY = f"COPY metrics ({', '.join(TYPES)}) FROM STDIN (FORMAT BINARY)"

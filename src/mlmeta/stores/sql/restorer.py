@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.errors import UsageError
 from mlmeta.progress import Progress
-from mlmeta.schema import Selection
+from mlmeta.schema import WITH_PARTS, Selection
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
@@ -63,8 +63,8 @@ class SqlTarget:
 
     @property
     def unkept(self) -> tuple[str, ...]:
-        """The logged model that a version was made from: MLflow's registry tables have no column for it."""
-        return ("model versions.model_id",)
+        """What MLflow's tables have no column for."""
+        return tuple(kind.field(name) for kind in WITH_PARTS for name in kind.untabled)
 
     def has_runs(self) -> bool:
         """Whether the target has any run at all."""

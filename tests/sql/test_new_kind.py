@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mlmeta
-from mlmeta.errors import ConflictError, RestoreError
+from mlmeta.errors import ConflictError, ExitCode, RestoreError
 from mlmeta.schema import KINDS, Kind, Record, experiment_order, kinds
 from mlmeta.schema.base import Int64, SortedMap
 from mlmeta.snapshot import order
@@ -118,7 +118,10 @@ def test_it_is_listed(backups: str) -> None:
 
 def test_it_is_restored_once(store: str, backups: str, tmp_path: Path) -> None:
     target = made(tmp_path / "target.db", MAKE)
-    assert mlmeta.restore(target, "latest", backups).created["gadgets"] == 3
+    first = mlmeta.restore(target, "latest", backups)
+    assert (first.created["gadgets"], first.exit_code) == (3, ExitCode.DONE)
+    assert first.comparison is not None
+    assert (first.comparison.compared["gadget"], first.comparison.is_equal) == (3, True)
     assert rows(target) == rows(store)
     again = mlmeta.restore(target, "latest", backups)
     assert (again.created, again.present["gadgets"]) == ({}, 3)
@@ -140,3 +143,12 @@ def test_a_target_without_the_table(backups: str, tmp_path: Path) -> None:
         mlmeta.restore(target, "latest", backups)
     result = mlmeta.restore(target, "latest", backups, on_conflict="skip")
     assert [(r.kind, r.id) for r in result.refused] == [("gadget", "g1"), ("gadget", "g2"), ("gadget", "g0")]
+
+
+def test_a_difference_is_seen(store: str, backups: str) -> None:
+    change(store, "UPDATE gadgets SET color = 'blue' WHERE gadget_id = 'g1'; DELETE FROM gadgets WHERE name = 'third'")
+    result = mlmeta.diff("latest", storage=backups, tracking_uri=store)
+    assert [(c.kind, c.id, c.what, c.field) for c in result.comparison.changes] == [
+        ("gadget", "g1", "changed", "color"),
+        ("gadget", "g0", "removed", ""),
+    ]

@@ -3,7 +3,7 @@
 from mlmeta.schema.base import Record
 from mlmeta.schema.experiments import EXPERIMENTS, Experiment, experiment_order
 from mlmeta.schema.kind import Kind
-from mlmeta.schema.kinds import KINDS, WITH_PARTS, Line, kind_of, named
+from mlmeta.schema.kinds import KINDS, SCHEMA_VERSION, WITH_PARTS, Line, kind_of, named
 from mlmeta.schema.logged_models import LOGGED_MODELS, LoggedModel, LoggedModelMetric, logged_model_order
 from mlmeta.schema.metrics import (
     HISTORIES,
@@ -29,7 +29,7 @@ from mlmeta.schema.runs import (
     same_point,
 )
 from mlmeta.schema.selection import Selection, several
-from mlmeta.schema.summary import COUNTED, SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
+from mlmeta.schema.summary import COUNTED, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
 
 __all__ = [
     "COUNTED",

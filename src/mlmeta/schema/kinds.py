@@ -19,6 +19,9 @@ KINDS: dict[str, Kind[Record]] = {
 }
 """All kinds that have a file, in the order in which a snapshot's files are published and read."""
 
+SCHEMA_VERSION = "1.1"
+"""Major: readers must understand it. Minor: fields and kinds were added; 1.1 brought logged models."""
+
 WITH_PARTS: tuple[Kind[Record], ...] = tuple(one for kind in KINDS.values() for one in (kind, *kind.parts.values()))
 """All kinds, each followed by those whose records are parts of its own."""
 

@@ -8,10 +8,7 @@ import re
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.schema.identity import canonical, is_vague
-from mlmeta.schema.kinds import WITH_PARTS
-
-SCHEMA_VERSION = "1.1"
-"""Major: readers must understand it. Minor: fields and kinds were added."""
+from mlmeta.schema.kinds import SCHEMA_VERSION, WITH_PARTS
 
 COUNTED = ("experiments", "runs", "models", "model_versions", "metric_points")
 """What every summary counts, be it 0; what came later is counted where there is some."""

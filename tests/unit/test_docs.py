@@ -1,4 +1,4 @@
-"""The pages are wrapped, so that a change shows as the lines that it touches."""
+"""The pages: wrapped, so that a change shows as the lines that it touches, and true to the files that they name."""
 
 from __future__ import annotations
 
@@ -9,21 +9,83 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "mlmeta"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 WIDTH = 100
+NAMES = Path.name.fget  # type: ignore[attr-defined]
 
 
 def prose(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that can be wrapped, with their numbers: outside code and tables, and not just a long link."""
+    """The lines outside of code blocks, with their numbers."""
     in_code = False
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("```"):
             in_code = not in_code
-        elif not in_code and not line.startswith("|") and not re.fullmatch(r"\s*(?:- )?\S+", line):
+        elif not in_code:
             yield number, line
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def can_be_wrapped(line: str) -> bool:
+    """Whether a line is neither of a table nor just a long link."""
+    return not line.startswith("|") and not re.fullmatch(r"\s*(?:- )?\S+", line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_prose_is_wrapped(page: Path) -> None:
-    long = [f"{page.name}:{number}" for number, line in prose(page.read_text()) if len(line) > WIDTH]
-    assert not long, f"wrap at {WIDTH} characters"
+    lines = prose(page.read_text())
+    assert not [f"{page.name}:{number}" for number, line in lines if len(line) > WIDTH and can_be_wrapped(line)]
+
+
+def anchors(page: Path) -> set[str]:
+    """What links into a page can name: its headings, as GitHub writes them."""
+    headings = [line.lstrip("#").strip().lower() for _, line in prose(page.read_text()) if line.startswith("#")]
+    return {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = "\n".join(line for _, line in prose(page.read_text()))
+    lost = []
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path) if path else page
+        if not found.exists() or (anchor and anchor not in anchors(found)):
+            lost.append(target)
+    assert not lost
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_named_files_exist(page: Path) -> None:
+    """Paths in backticks, of the repository or of the package, such as `stores/sql/tables.py`."""
+    text = "\n".join(line for _, line in prose(page.read_text()))
+    paths = re.findall(r"`((?:src|tests|docs|cli|commands|stores|snapshot|storage|schema)/[\w./]*)`", text)
+    named = [path for path in paths if "NEW" not in path]
+    assert not [path for path in named if not (ROOT / path).exists() and not (PACKAGE / path).exists()]
+
+
+def tree(text: str) -> Iterator[str]:
+    """The paths that a drawing of folders names: one a line, indented by two blanks a folder."""
+    folders: list[str] = []
+    for line in text.splitlines():
+        indent, name = re.match(r"( *)(\S+)", line).groups()  # type: ignore[union-attr]
+        del folders[len(indent) // 2 :]
+        yield "".join(folders) + name
+        if name.endswith("/"):
+            folders.append(name)
+
+
+def test_the_drawn_tree_is_there() -> None:
+    drawn = re.search(r"```\n(src/mlmeta/\n.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL)
+    assert drawn
+    paths = list(tree(drawn[1]))
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    packages = {f"{folder.relative_to(ROOT)}/" for folder in PACKAGE.rglob("*") if (folder / "__init__.py").exists()}
+    assert packages <= set(paths), "each package is drawn"
+
+
+def test_each_decision_has_a_date_and_a_link() -> None:
+    text = (ROOT / "docs" / "decisions.md").read_text()
+    entries = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
+    assert entries
+    form = re.compile(r".+\n\n\d{4}-\d\d-\d\d ·\s\[.+\]\(.+\)")
+    assert not [entry.partition("\n")[0] for entry in entries if not form.match(entry)]

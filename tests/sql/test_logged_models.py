@@ -144,6 +144,6 @@ def test_metrics_of_runs_that_are_not_there(tmp_path: Path, postgres: Callable[[
     report = SqlTarget(uri).restore(snapshot, ALL, QUIET)
     assert report.created["logged models"] == 1
     (refusal,) = report.refused
-    assert refusal.explains("logged model", "m-1", "metrics")
+    assert (refusal.concerned, refusal.field) == ((("logged model", "m-1"),), "metrics")
     (found,) = models(records_of(uri))
     assert [metric.run_id for metric in found.metrics] == ["here"]

@@ -13,7 +13,7 @@ from mlmeta.snapshot import equality
 from mlmeta.snapshot.compare import Pair, with_histories
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.stores.proof import Comparison, prove
-from mlmeta.stores.sql.stored import StoredHistories, same, same_histories, stored_history
+from mlmeta.stores.sql import changes
 from tests.support.examples import examples
 
 VALUES = st.sampled_from([0.0, -0.0, 0.5, 1.0, 1e5, float("nan"), float("inf"), 1.7976931348623157e308])
@@ -83,13 +83,13 @@ def test_a_stored_history_is_known_by_its_line(
     ours: list[tuple[int, int, float]], theirs: list[tuple[int, int, float]]
 ) -> None:
     (run, [own]), (_, [found]) = run_with({"a": ours}), run_with({"a": theirs})
-    stored = stored_history(own)
-    slow = len(stored) == 1 and same(found, stored[0])
+    slow = [(s, t, repr(v + 0.0)) for s, t, v in _as_a_database_has_them(ours)]
+    is_same = sorted(slow) == sorted((s, t, repr(v + 0.0)) for s, t, v in theirs)
     pair = compared((run, [own]), [run, found])
-    assert (pair.matching["metric point"] == pair.compared["metric point"] and pair.is_equal) == slow
-    expected = StoredHistories(RunLines(run, (own.as_line(),)))
-    assert same_histories([found], expected) == same_histories([found.as_line()], expected) == slow
-    assert not same_histories([], expected)
+    assert (pair.matching["metric point"] == pair.compared["metric point"] and pair.is_equal) == is_same
+    stored = RunLines(run, (own.as_line(),))
+    assert changes.compared(stored, RunLines(run, (found.as_line(),))).is_same == is_same
+    assert not changes.compared(stored, RunLines(run.model_copy(update={"metrics": {}}), ())).is_same
 
 
 def test_an_infinity_may_be_stored_as_it_is_or_as_mlflow_does_it() -> None:

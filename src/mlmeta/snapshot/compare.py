@@ -133,6 +133,11 @@ class Compared:
     points: tuple[int, int] = (0, 0)
     parts: tuple[Compared, ...] = ()
 
+    @property
+    def is_same(self) -> bool:
+        """Whether it is the same with all its parts."""
+        return self.what == "same" and all(part.is_same for part in self.parts)
+
 
 def merge_join(left: Iterable[T], right: Iterable[T], order: Callable[[T], Any]) -> Iterator[tuple[T | None, T | None]]:
     """Two streams in one order: what is on both sides as a pair, what is on one side only beside None.

@@ -6,13 +6,12 @@ since. What MLflow never changes (a param, a start time, a point that was logged
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlmeta.schema import Record
-from mlmeta.snapshot import equality
-from mlmeta.snapshot.reader import RunLines
-from mlmeta.stores.sql.stored import comparable
+from mlmeta.snapshot.compare import Compared, FieldDifference, Item, Pair, Rules, bare, compare
+from mlmeta.stores.sql.stored import as_far_as_known
 from mlmeta.stores.sql.tables import table_of
 
 INCIDENTAL = {"lifecycle_stage", "deleted_time", "last_update_time", "last_updated_timestamp"}
@@ -39,37 +38,33 @@ class Change:
     is_other: bool
 
 
-def changes(stored: Record, found: Record) -> list[Change]:
-    """The fields that differ. What the snapshot does not know of those that never change says nothing.
+def compared(stored: Item, found: Item) -> Compared:
+    """What the target has beside what a restore would leave there; what the snapshot can't know is as it should be.
 
     Args:
-        stored: the stored form of the snapshot's record.
-        found: the target's record.
+        stored: the stored form of the snapshot's record; a run with the snapshot's histories.
+        found: the target's.
     """
-    wanted, actual = dict(comparable(stored, stored)), dict(comparable(found, stored))
-    never = table_of(stored).lasting
-    differences = []
-    for field, expected, there in equality.differences(wanted, actual, wanted):
-        name = field.partition("[")[0]
-        if name not in never:
-            differences.append(Change(field, expected, there, is_other=False))
-        elif wanted[name] not in (None, 0):
-            is_other = not equality.is_more(field, wanted, actual)
-            differences.append(Change(field, expected, there, is_other))
-    return differences
+    return compare(Pair(stored, found, as_far_as_known(stored, found)), Rules())
 
 
-def history_changes(item: RunLines, theirs: RunLines) -> Iterator[Change]:
-    """The metrics of which a run of the target has other points."""
-    found = equality.metrics_of(theirs)
-    for key, metric in equality.metrics_of(item).items():
-        there = found.get(key)
-        if there is not None and metric.is_plainly(there):
-            continue
-        points, others = metric.points(), there.points() if there else set()
-        if points != others:
-            kept = f"{len(points & others):,}"
-            yield Change(f"{_HISTORY}{key}", f"{len(points):,} points", kept, is_other=not points <= others)
+def changes(stored: Item, found: Item) -> list[Change]:
+    """The fields that differ; see `compared`. What the snapshot does not know of those that never change is no change.
+
+    Parts of the record, such as versions, are not looked at.
+    """
+    record = bare(stored)
+    return [change for one in compared(stored, found).differences if (change := _change(one, record)) is not None]
+
+
+def _change(one: FieldDifference, stored: Record) -> Change | None:
+    if one.points is not None:
+        points, _, common = one.points
+        return Change(one.field, f"{points:,} points", f"{common:,}", not one.is_more) if points else None
+    name = one.field.partition("[")[0]
+    if name not in table_of(stored).lasting:
+        return Change(one.field, one.left, one.right, is_other=False)
+    return Change(one.field, one.left, one.right, not one.is_more) if dict(stored)[name] not in (None, 0) else None
 
 
 def others(found: Sequence[Change]) -> str:

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from mlmeta.schema import EXPERIMENTS, KINDS, MODELS, RUNS, Experiment, Record, RegisteredModel, kind_of
-from mlmeta.snapshot.compare import Pair, with_histories
+from mlmeta.schema import EXPERIMENTS, KINDS, MODELS, RUNS, Experiment, Record, RegisteredModel
+from mlmeta.snapshot.compare import Item, Pair, with_histories
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
@@ -16,7 +16,7 @@ from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.restore_registered_models import is_other
 from mlmeta.stores.sql.restore_runs import run_batches
-from mlmeta.stores.sql.stored import StoredForm
+from mlmeta.stores.sql.stored import StoredForm, as_far_as_known
 from mlmeta.stores.sql.tables import MODEL_TABLE, TABLES
 from mlmeta.stores.sql.walk import suffix_of
 from mlmeta.stores.target import RENAME, RestoreOptions
@@ -45,20 +45,8 @@ def _records(batch: Sequence[R], table: KindTable[R], existing: ExistingRows, fo
         yield _pair(record, form.of(record), there.get(table.kind.key(record)))
 
 
-def _pair(own: R, stored: R, found: R | None) -> Pair:
-    return Pair(own, found, _as_far_as_known(stored, found) if found is not None else None)
-
-
-def _as_far_as_known(stored: R, found: R) -> R:
-    """A stored form, with the target's values of what a snapshot through MLflow's API can't know."""
-    kind = kind_of(stored)
-    own, theirs = dict(stored), dict(found)
-    update = {field: theirs[field] for field in kind.unshown if not own[field] and theirs[field]}
-    for field, part in kind.parts.items():
-        there = {part.order(one): one for one in theirs[field]}
-        parts = ((one, there.get(part.order(one))) for one in own[field])
-        update[field] = tuple(one if other is None else _as_far_as_known(one, other) for one, other in parts)
-    return stored.model_copy(update=update) if update else stored
+def _pair(own: Item, stored: Item, found: Item | None) -> Pair:
+    return Pair(own, found, as_far_as_known(stored, found) if found is not None else None)
 
 
 def _experiments(batch: Sequence[Experiment], existing: ExistingRows, form: StoredForm, suffix: str) -> Iterator[Pair]:
@@ -85,8 +73,7 @@ def _runs(part: Selected, existing: ExistingRows, form: StoredForm) -> Iterator[
         if isinstance(found, RunLines):
             while (own := waiting.popleft()).run.run_id != found.run.run_id:
                 yield Pair(own, None)
-            stored = _as_far_as_known(form.of(own.run), found.run)
-            yield Pair(own, found, RunLines(stored, own.lines))
+            yield _pair(own, RunLines(form.of(own.run), own.lines), found)
     yield from (Pair(own, None) for own in waiting)
 
 

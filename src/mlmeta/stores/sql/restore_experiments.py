@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlmeta.schema import Experiment
-from mlmeta.stores.sql.changes import changes, is_deleted
+from mlmeta.stores.sql.changes import changes, compared, is_deleted
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, experiment_number
 from mlmeta.stores.sql.limits import Names
 from mlmeta.stores.sql.steps import RestoreContext, Step
-from mlmeta.stores.sql.stored import same
 from mlmeta.stores.sql.tables import EXPERIMENT_TABLE
 from mlmeta.stores.sql.writer import RowWriter
 
@@ -78,7 +77,7 @@ class ExperimentStep(Step[Experiment]):
         renamed = stored.model_copy(update={"name": stored.name + self._context.suffix})
         if found is None:  # it belongs to another workspace
             self._belongs_to_another(stored, number)
-        elif same(found, stored) or (self._context.renames and same(found, renamed)):
+        elif compared(stored, found).is_same or (self._context.renames and compared(renamed, found).is_same):
             self._open(stored)
             self._present(stored)
         elif number == DEFAULT_ID and self._default_is_free and self._names.get(stored.name, number) == number:

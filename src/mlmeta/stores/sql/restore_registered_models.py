@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlmeta.schema import ModelVersion, RegisteredModel
-from mlmeta.stores.sql.changes import changes, others
+from mlmeta.stores.sql.changes import changes, compared, others
 from mlmeta.stores.sql.limits import Names
 from mlmeta.stores.sql.steps import RestoreContext, Step
-from mlmeta.stores.sql.stored import same
 from mlmeta.stores.sql.tables import MODEL_TABLE, NO_STAGE
 from mlmeta.stores.sql.writer import Missing, RowWriter
 from mlmeta.stores.target import Key, model_key, model_keys, version_key
@@ -41,7 +40,7 @@ class ModelStep(Step[RegisteredModel]):
             self._take_equal(model, other, found)
         elif there is None:
             self._create(model)
-        elif same(there, model):
+        elif compared(model, there).is_same:
             self._all_present(model)
         elif self._context.renames and is_other(model, there):
             self._rename(model, found.get(model.name + self._context.suffix))
@@ -89,7 +88,7 @@ class ModelStep(Step[RegisteredModel]):
             own: its name in the snapshot, where that is another one.
         """
         own = own or model.name
-        found = changes(_bare(model), _bare(there))
+        found = changes(model, there)
         if reason := others(found):
             reason = f"the target has a model of that name with other content: {reason}"
             self._tally.conflict("model", own, reason, *model_keys(model.model_copy(update={"name": own})))
@@ -151,8 +150,4 @@ def is_other(model: RegisteredModel, there: RegisteredModel) -> bool:
     """Whether the target has another model of that name, or another version under one of its numbers."""
     theirs = {version.version: version for version in there.versions}
     pairs = [(version, theirs[version.version]) for version in model.versions if version.version in theirs]
-    return any(others(changes(*pair)) for pair in [(_bare(model), _bare(there)), *pairs])
-
-
-def _bare(model: RegisteredModel) -> RegisteredModel:
-    return model.model_copy(update={"versions": ()})
+    return any(others(changes(*pair)) for pair in [(model, there), *pairs])

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from mlmeta.schema import Run
 from mlmeta.snapshot.compare import with_histories
 from mlmeta.snapshot.reader import RunLines
-from mlmeta.stores.sql.changes import changes, history_changes
+from mlmeta.stores.sql.changes import changes, compared
 from mlmeta.stores.sql.existing import dataset_content
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE
 from mlmeta.stores.sql.inputs import Leftover, Link, dataset_id, datasets_of, input_links
 from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.steps import RestoreContext, Step
-from mlmeta.stores.sql.stored import StoredHistories, same, same_histories
+from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.sql.tables import RUN_TABLE
 from mlmeta.stores.sql.writer import RowWriter
 
@@ -79,10 +79,11 @@ class RunStep(Step[Run]):
         return self._existing.datasets(int(run.experiment_id)) if run.dataset_inputs else {}
 
     def _take_item(self, run: Run, item: RunLines, theirs: RunLines) -> None:
-        if same(theirs.run, run) and same_histories(theirs.lines, StoredHistories(item)):
+        stored = RunLines(run, item.lines)
+        if compared(stored, theirs).is_same:
             self._present(run)
         else:
-            self._take_changed(run, theirs.run, [*changes(run, theirs.run), *history_changes(item, theirs)])
+            self._take_changed(run, theirs.run, changes(stored, theirs))
 
 
 def has_models(run: Run) -> bool:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from mlmeta.schema import Record
-from mlmeta.stores.sql.changes import Change, changes, is_deleted, others
+from mlmeta.stores.sql.changes import Change, changes, compared, is_deleted, others
 from mlmeta.stores.sql.existing import ExistingRows
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.mapping import KindTable
-from mlmeta.stores.sql.stored import StoredForm, same
+from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tally import Tally
 from mlmeta.stores.sql.writer import RowWriter, Writer
 from mlmeta.stores.target import RENAME, Key, RestoreOptions
@@ -99,7 +99,7 @@ class Step(Generic[R]):
         self._do(RowWriter.record, stored)
 
     def _take_existing(self, stored: R, found: R) -> None:
-        if same(found, stored):
+        if compared(stored, found).is_same:
             self._present(stored)
         else:
             self._take_changed(stored, found, changes(stored, found))

@@ -13,9 +13,7 @@ from typing import Any, TypeVar
 
 from mlmeta.schema import (
     LOGGED_MODELS,
-    METRICS,
     RUNS,
-    History,
     Kind,
     LatestMetric,
     LoggedModel,
@@ -27,6 +25,7 @@ from mlmeta.schema import (
     kind_of,
     to_records,
 )
+from mlmeta.snapshot.compare import Item, bare
 from mlmeta.snapshot.equality import clamped
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.stores.rewrite import Rewriter
@@ -127,44 +126,23 @@ _METRICS: dict[str, Callable[[Any], dict[str, Any]]] = {RUNS.name: _latest_metri
 """By kind: the metrics as MLflow stores them, where they are others."""
 
 
-def same_histories(found: Sequence[History], expected: StoredHistories) -> bool:
-    """Whether a run of the target has the histories that a restore leaves there. Equal lines are not taken apart."""
-    if [history.to_line() for history in found] == [line.line for line in expected.item.lines]:
-        return True
-    stored = list(expected)
-    return len(found) == len(stored) and all(map(same, (history.record() for history in found), stored))
+def as_far_as_known(stored: Item, found: Item) -> Item:
+    """A stored form with the target's values of what a snapshot through MLflow's API can't know.
 
-
-def same(found: Record, stored: Record) -> bool:
-    """Whether a record of the target says what the stored form of the snapshot's says.
-
-    -0.0 equals 0.0, as SQLite does not keep the sign. What an API snapshot can't know (deletion times, models used
-    by a run, storage locations) is not counted against the target.
+    Args:
+        stored: the stored form of the snapshot's record.
+        found: the target's record.
     """
-    if found.to_line() == stored.to_line():
-        return True
-    return comparable(found, stored).to_line() == comparable(stored, stored).to_line()
+    if isinstance(stored, RunLines) and isinstance(found, RunLines):
+        return RunLines(_as_known(stored.run, found.run), stored.lines)
+    return _as_known(bare(stored), bare(found))
 
 
-def comparable(record: R, other: R) -> R:
-    """A record without what another one can't know: see `same`."""
-    kind = kind_of(record)
-    update = {f: type(record).model_fields[f].get_default() for f in kind.unshown if not getattr(other, f)}
-    if unsigned := _UNSIGNED.get(kind.name):
-        update.update(unsigned(record))
+def _as_known(stored: R, found: R) -> R:
+    kind = kind_of(stored)
+    own, theirs = dict(stored), dict(found)
+    update = {field: theirs[field] for field in kind.unshown if not own[field] and theirs[field]}
     for field, part in kind.parts.items():
-        others = {part.key(one): one for one in getattr(other, field)}
-        update[field] = tuple(comparable(one, others.get(part.key(one), one)) for one in getattr(record, field))
-    return record.model_copy(update=update) if update else record
-
-
-def _unsigned(metric: M) -> M:
-    return metric.model_copy(update={"value": metric.value + 0.0})
-
-
-_UNSIGNED: dict[str, Callable[[Any], dict[str, Any]]] = {
-    RUNS.name: lambda run: {"metrics": {key: _unsigned(metric) for key, metric in run.metrics.items()}},
-    LOGGED_MODELS.name: lambda model: {"metrics": tuple(map(_unsigned, model.metrics))},
-    METRICS.name: lambda history: {"value": [value + 0.0 for value in history.value]},
-}
-"""By kind: its values, -0.0 as 0.0."""
+        there = {part.order(one): one for one in theirs[field]}
+        update[field] = tuple(_as_known(one, there.get(part.order(one), one)) for one in own[field])
+    return stored.model_copy(update=update) if update else stored

@@ -91,7 +91,7 @@ def _use_project(project: str | None) -> str | None:
 
 
 def _use_umask(umask: str) -> str:
-    """Have others read what is made from now on."""
+    """Set who may not read what is made from now on."""
     if umask:
         from mlmeta.storage import LocalStorage
 

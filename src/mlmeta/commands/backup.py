@@ -16,7 +16,7 @@ from mlmeta.commands.previous import (
     Previous,
     fully_read,
     is_empty,
-    look,
+    previous_in,
     read_along,
     serves,
     shrunken,
@@ -36,7 +36,7 @@ from mlmeta.stores.proof import Comparison
 from mlmeta.stores.source import Source
 
 _NO_GOOD = "not_restorable"
-"""Code of the issue that a trial restore did not succeed, for the snapshot's own sake."""
+"""Code of the issue that a trial restore failed because of the snapshot itself."""
 _NO_PRUNE = ": the snapshot is kept, marked, and prunes nothing"
 _SHRUNKEN = (
     "check whether the store lost something, and what this user may see; if the decrease is right, save once with "
@@ -67,7 +67,7 @@ class BackupResult(Result):
         seconds: how long it took.
         experiments: the names it was limited to; empty: everything.
         skipped: what the source has and the snapshot lacks.
-        unchanged_since: the snapshot that holds the very same already (`if_changed`): none was written.
+        unchanged_since: the snapshot that has the same content already (`if_changed`): none was written.
         drill: what a trial restore into a throwaway database gave back; None where that was not asked for.
         undrilled: why it came to nothing.
         pruned: timestamps that retention removed, by storage.
@@ -152,7 +152,7 @@ def backup(
         jobs: requests under way at once.
         executor: see `Store`.
         compress: gzip the data files.
-        if_changed: write nothing if the newest snapshot of the same source holds the very same, in every storage.
+        if_changed: write nothing if the newest snapshot of the same source has the same content, in every storage.
         incremental: take metric histories that can't have changed from the newest snapshot of the same source.
         full_every: read all of them all the same where that was longer ago.
         label: a name for the source, where its address changes or says too little: snapshots with the same label
@@ -179,7 +179,7 @@ def backup(
     with open_source(store) as source:
         info = source.info  # a store that can't be read is told before a storage is touched
         source_id = identity_of(store, info)
-        previous = look(places, label or source_id, limit)
+        previous = previous_in(places, label or source_id, limit)
         request = _Request(
             places=places,
             previous=previous,
@@ -237,7 +237,7 @@ class _Request:
         label: the name that a person gave it; empty: none.
         experiments: names to limit it to; none: everything.
         compress: gzip the data files.
-        if_changed: write nothing if the newest snapshots hold the very same.
+        if_changed: write nothing if the newest snapshots have the same content.
         dry_run: read everything, write nothing.
         full_every: how old the last full read may be, for a snapshot to build on; None: all is read.
         shrink_limit: percent of what the newest snapshot has, below which the new one is suspected to lack some.
@@ -263,7 +263,7 @@ class _Saved:
     Args:
         summary: of what was read; without a timestamp and files where nothing was written.
         stats: counts by kind.
-        unchanged_since: the snapshot that holds the very same already.
+        unchanged_since: the snapshot that has the same content already.
         storages: locations where the new snapshot is.
         failures: why it is not in the other storages, by their location.
         size: bytes of all its files.
@@ -378,7 +378,7 @@ def _expect_as_before(previous: Sequence[Previous], progress: Progress) -> None:
 
 
 def _same_as(request: _Request, summary: Summary, content: dict[str, str]) -> str:
-    """The newest snapshot of the same source, where it holds the very same content in every storage; else empty.
+    """The newest snapshot of the same source, where it has the same content in every storage; else empty.
 
     That of a store that lost something is the newest shrunken one: on schedule, one of a kind is enough.
     """

@@ -19,7 +19,7 @@ from mlmeta.stores.source import Source, SourceItem
 
 SOUND = frozenset({SnapshotState.COMPLETE, SnapshotState.PARTIAL, SnapshotState.LEGACY})
 FULL_EVERY = timedelta(days=7)
-"""So often all histories are read, whatever is known of them."""
+"""How often all histories are read again, whatever the base has of them."""
 SHRINK_LIMIT = 50
 """Percent of the previous experiments, runs or models: a snapshot with fewer is suspected to lack some."""
 
@@ -39,7 +39,7 @@ class Previous:
     suspect: Summary | None = None
 
 
-def look(places: Sequence[Storage], identity: str, experiments: tuple[str, ...]) -> list[Previous]:
+def previous_in(places: Sequence[Storage], identity: str, experiments: tuple[str, ...]) -> list[Previous]:
     """In each storage; without those that can't be read: writing will fail there too, and be named.
 
     Args:
@@ -101,7 +101,7 @@ def shrunken(stats: Mapping[str, int], previous: Sequence[Previous], limit: int)
 
 
 def is_empty(stats: Mapping[str, int]) -> bool:
-    """Whether a snapshot with these counts has nothing that somebody made: a new server has one experiment."""
+    """Whether a snapshot with these counts has nothing that people made: a new server has one experiment."""
     return bool(stats) and not any(stats.get(name) for name in KINDS if name != EXPERIMENTS.name)
 
 

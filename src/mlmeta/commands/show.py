@@ -322,7 +322,7 @@ def _column(name: str, runs: Sequence[Run]) -> str:
     """A column's full name; a bare word is an attribute.
 
     Args:
-        name: as somebody wrote it.
+        name: as the user wrote it.
         runs: whose column it is; where there are none, any will do.
 
     Raises:

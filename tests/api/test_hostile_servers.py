@@ -169,7 +169,7 @@ OTHERS: dict[str, tuple[dict[str, Answer], list[tuple[str, str]]]] = {
         {MODELS: _endless("", registered_models=[{"name": "m", "creation_timestamp": 1}])},
         [("registered model", "the rest"), ("registered model", "the rest (prompts)")],
     ),
-    "a version that is none": (
+    "an invalid version": (
         {
             MODELS: _body({"registered_models": [{"name": "m", "creation_timestamp": 1}]}),
             "/model-versions/search": _body({"model_versions": [{"name": "m", "version": "x"}]}),

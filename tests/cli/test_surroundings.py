@@ -157,7 +157,7 @@ LONG = "x" * 300
 ODD = {
     "a long name": ("backup", "--tracking-uri", "SOURCE", "--storage", LONG),
     "a long source": ("backup", "--tracking-uri", f"sqlite:///{LONG}"),
-    "a user who is none": ("list", "--storage", "~nobodyatall/x"),
+    "an unknown user": ("list", "--storage", "~nobodyatall/x"),
     "a folder as database": ("backup", "--tracking-uri", "sqlite:///backups"),
     "a device as database": ("restore", "--timestamp", "latest", "--tracking-uri", "sqlite:////dev/full"),
     "below a file": ("restore", "--timestamp", "latest", "--tracking-uri", "sqlite:///source.db/new.db"),

@@ -1,4 +1,4 @@
-"""Histories packed for PostgreSQL's binary COPY, held against rows written one by one."""
+"""Histories packed for PostgreSQL's binary COPY, compared with rows written one by one."""
 
 from __future__ import annotations
 

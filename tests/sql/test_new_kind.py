@@ -139,7 +139,7 @@ def test_what_is_there_stays(backups: str, tmp_path: Path) -> None:
 
 def test_a_target_without_the_table(backups: str, tmp_path: Path) -> None:
     target = f"sqlite:///{tmp_path}/new.db"
-    with pytest.raises(RestoreError, match="gadget g1: it has no place: this MLflow has no table gadgets"):
+    with pytest.raises(RestoreError, match="gadget g1: the target's MLflow has no table gadgets"):
         mlmeta.restore(target, "latest", backups)
     result = mlmeta.restore(target, "latest", backups, on_conflict="skip")
     assert [(r.kind, r.id) for r in result.refused] == [("gadget", "g1"), ("gadget", "g2"), ("gadget", "g0")]

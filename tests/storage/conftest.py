@@ -23,7 +23,7 @@ class Ground:
     Args:
         kind: ``local`` or ``gcs``.
         location: for `open_storage`.
-        put: write files that are none of mlmeta's doing.
+        put: write files that mlmeta did not make.
         names: of all files there are, hidden ones too.
     """
 

@@ -1,4 +1,4 @@
-"""One bad file stops nothing: each becomes a row with its state, or is passed over by name; backups go on."""
+"""One bad file stops nothing: each becomes a row with its state, or is skipped and named; backups go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `prune` removes over simulated weeks, held against rules that are written down anew, slow and plain.
+"""What `prune` removes over simulated weeks, checked against rules that are written down anew, slow and plain.
 
 The storage is in memory, and holds no data; all that `prune` does (listing, reading summaries, judging, removing) runs
 as it is.

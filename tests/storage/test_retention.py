@@ -1,4 +1,4 @@
-"""Which snapshots stay: held against an oracle that is slow and plain."""
+"""Which snapshots stay: checked against an oracle that is slow and plain."""
 
 from __future__ import annotations
 

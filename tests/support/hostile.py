@@ -190,7 +190,7 @@ SUMMARIES: dict[str, Change] = {
     "a kind that is a path": lambda s: s.also("../x", f"../x_{BAD}.json"),
     "a kind twice": _key_twice,
     "no checksum": lambda s: s.entry("runs", sha256=""),
-    "a checksum that is none": lambda s: s.entry("runs", sha256="z" * 64),
+    "an invalid checksum": lambda s: s.entry("runs", sha256="z" * 64),
     "a size below nothing": lambda s: s.entry("runs", bytes=-1),
     "a number of records below nothing": lambda s: s.entry("runs", records=-1),
     "more records than bytes": lambda s: s.entry("runs", records=1 << 40),

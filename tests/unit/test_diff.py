@@ -1,4 +1,4 @@
-"""What changed between two states, held against dictionaries."""
+"""What changed between two states, checked against dictionaries."""
 
 from __future__ import annotations
 

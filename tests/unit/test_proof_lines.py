@@ -1,4 +1,4 @@
-"""A proof compares lines first; held against one that takes every history apart."""
+"""A proof compares lines first; checked against one that parses every history."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _is_in_order(records: list[Record]) -> bool:
         if isinstance(record, MetricHistory):
             if record.run_id != current:
                 return False
-            if record.key == "b":  # parts of one history are held against nothing but the key
+            if record.key == "b":  # parts of one history are compared by their key alone
                 place = GOOD.index(_history("r2", "b", 0))  # noqa: PLW2901
         kinds.setdefault(type(record), []).append(place)
     return all(a <= b for found in kinds.values() for a, b in itertools.pairwise(found))

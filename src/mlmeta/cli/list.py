@@ -57,7 +57,7 @@ def command(
 def view(result: ListResult) -> list[Block]:
     """A table, newest first; below it, why a snapshot is not complete."""
     if not result.snapshots:
-        return [f"No snapshots in {result.storage}: make one with `mlmeta backup`."]
+        return [f"No snapshots in {result.storage}: create one with `mlmeta backup`."]
     problems = [Styled(f"{info.timestamp}: {info.problem}", "dim") for info in result.snapshots if info.problem]
     return [table(result.snapshots, is_long=len(result.snapshots) > _MANY), *(["", *problems] if problems else ())]
 

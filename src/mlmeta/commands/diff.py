@@ -111,7 +111,7 @@ class _Side(Protocol):
         shown: a snapshot's timestamp, or a store's address without credentials.
         kind: of the store that it tells of, such as ``server``.
         uri: of that store, without credentials.
-        identity: which store that is, whatever text named it; empty: the text has to do.
+        identity: which store that is, whatever text named it; empty: the text is used.
         limit: names of the experiments that it is limited to; empty: it has all.
         unsaved: how many things could not be saved.
         is_legacy: whether an older script made it.

@@ -85,7 +85,7 @@ class Step(Generic[R]):
     def _has_place(self, stored: R) -> bool:
         """Whether a record can be written; noted, if not."""
         if not self._existing.has(self._table):
-            self._misfit(stored, f"it has no place: this MLflow has no table {self._table.name}")
+            self._misfit(stored, f"the target's MLflow has no table {self._table.name}")
         elif self._kind.experiment is not None and self._kind.experiment(stored) not in self._context.open:
             self._shut_out[self._kind.experiment(stored)].append(self._key(stored))
         elif problem := self._table.state_problem(stored):

@@ -119,7 +119,7 @@ def test_a_drill_without_space_names_the_snapshot_that_was_made(source: str, cli
 
 def _no_scratch() -> None:
     """(A full TMPDIR takes a file system of one's own, and so root.)"""
-    import mlmeta.commands.drill as module
+    import mlmeta.commands.verify as module
 
     def full() -> None:
         raise OSError(28, "No space left on device", "/tmp")

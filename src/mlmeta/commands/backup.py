@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mlmeta import __version__
-from mlmeta.commands.drill import drill
 from mlmeta.commands.previous import (
     FULL_EVERY,
     SHRINK_LIMIT,
@@ -23,6 +22,7 @@ from mlmeta.commands.previous import (
 )
 from mlmeta.commands.prune import prune
 from mlmeta.commands.result import Issue, Result
+from mlmeta.commands.verify import drill
 from mlmeta.errors import BaseSnapshotError, ExitCode, MlmetaError, RestoreError, SnapshotError, StorageError
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import KINDS, FileEntry, Selection, Skipped, Summary, several

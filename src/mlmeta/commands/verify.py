@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.commands.drill import drill
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, MlmetaError, SnapshotError, SnapshotNotFoundError, StorageError
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import several
+from mlmeta.schema import Selection, several
+from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets, ignored
 from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.layout import group
-from mlmeta.snapshot.reader import open_snapshot
+from mlmeta.snapshot.reader import Snapshot, open_snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot, Problem, strangers
 from mlmeta.storage import Storage, open_storage
-from mlmeta.stores.opening import which
-from mlmeta.stores.proof import Comparison
+from mlmeta.stores.opening import Store, open_target, which
+from mlmeta.stores.proof import Comparison, prove
+from mlmeta.stores.target import RestoreOptions
 
 
 class Verified(BaseModel):
@@ -159,3 +161,22 @@ def _quick(place: Storage, selector: str, meant: Which, _: Progress) -> Verified
     return Verified(
         timestamp=info.timestamp, legacy=info.state is SnapshotState.LEGACY, problems=problems, notices=found.notes
     )
+
+
+def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
+    """Restore a whole snapshot into a SQLite file that is thrown away, and prove that it is all there.
+
+    Args:
+        snapshot: to be tried.
+        progress: told how far it is.
+
+    Raises:
+        SnapshotError: the snapshot is damaged.
+        RestoreError: it can't be restored.
+    """
+    with scratch_folder() as folder, snapshot.kept_open():
+        store = Store(f"sqlite:///{Path(folder) / 'drill.db'}")
+        with open_target(store, RestoreOptions(ids="keep")) as target:
+            target.restore(snapshot, Selection(), progress)
+            progress.phase("reading it back")
+            return prove(target.read_back(snapshot, Selection()), target.unkept)

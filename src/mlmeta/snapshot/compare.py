@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import InternalError
-from mlmeta.schema import HISTORIES, WITH_PARTS, HistoryLine, Kind, Line, Record, Run, Skipped, kind_of
+from mlmeta.schema import HISTORIES, RUNS, WITH_PARTS, HistoryLine, Kind, Line, Record, Run, Skipped, kind_of
 from mlmeta.snapshot import equality
 from mlmeta.snapshot.equality import MetricPoints, metrics_of
 from mlmeta.snapshot.order import place
@@ -166,7 +166,7 @@ def merge_join(left: Iterable[T], right: Iterable[T], order: Callable[[T], Any])
 
 def with_histories(items: Iterable[Line | Skipped]) -> Iterator[Record | Skipped | RunLines]:
     """Each run together with the histories that follow it, as lines; anything else as it comes."""
-    run: Run | None = None
+    run: Any = None
     lines: list[HistoryLine] = []
     for item in items:
         if isinstance(item, HISTORIES):
@@ -175,7 +175,7 @@ def with_histories(items: Iterable[Line | Skipped]) -> Iterator[Record | Skipped
         if run is not None:
             yield RunLines(run, tuple(lines))
             run, lines = None, []
-        if isinstance(item, Run):
+        if not isinstance(item, Skipped) and kind_of(item) is RUNS:
             run = item
         else:
             yield item
@@ -198,7 +198,7 @@ def compare(pair: Pair, rules: Rules, owner: str = "") -> Compared:
     if pair.left is None or pair.right is None:
         return Compared(pair, kind, key, "added" if pair.left is None else "removed", parts=parts)
     expected = pair.expected if pair.expected is not None else pair.left
-    differences = _fields(kind, bare(expected), bare(pair.right), rules)
+    differences = _fields(kind, expected, pair.right, rules)
     points = (0, 0)
     if isinstance(pair.left, RunLines) and isinstance(pair.right, RunLines):
         histories, points = _histories(pair.left, pair.right, rules, is_same=not differences)
@@ -221,15 +221,16 @@ def _parts(kind: Kind[Any], key: str, pair: Pair, rules: Rules) -> Iterator[Comp
             yield compare(Pair(left.get(order), right.get(order), expected.get(order)), rules, key)
 
 
-def _fields(kind: Kind[Any], left: Record, right: Record, rules: Rules) -> list[FieldDifference]:
-    if left.to_line() == right.to_line():
+def _fields(kind: Kind[Any], left: Item, right: Item, rules: Rules) -> list[FieldDifference]:
+    before, after = bare(left), bare(right)
+    if before.to_line() == after.to_line():
         return []
-    old, new = dict(left), dict(right)
-    if isinstance(left, Run) and isinstance(right, Run) and _has_values_only(left, right, rules):
-        old["metrics"], new["metrics"] = ({k: m.value for k, m in run.metrics.items()} for run in (left, right))
+    old, new = dict(before), dict(after)
+    if isinstance(left, RunLines) and isinstance(right, RunLines) and _has_values_only(left.run, right.run, rules):
+        old["metrics"], new["metrics"] = ({k: m.value for k, m in one["metrics"].items()} for one in (old, new))
     return [
-        FieldDifference(name, before, after, equality.is_more(name, old, new))
-        for name, before, after in equality.differences(old, new, rules.fields(kind, left, right))
+        FieldDifference(name, was, now, equality.is_more(name, old, new))
+        for name, was, now in equality.differences(old, new, rules.fields(kind, before, after))
         if not rules.leave_out(kind.field(name))
     ]
 

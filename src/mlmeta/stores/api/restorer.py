@@ -12,15 +12,7 @@ from mlmeta.schema import MODEL_VERSIONS, WITH_PARTS, Selection, Skipped
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.api import (
-    diagnosis,
-    existing,
-    experiments,
-    logged_models,
-    model_sources,
-    registered_models,
-    runs,
-)
+from mlmeta.stores.api import diagnosis, existing, experiments, logged_models, model_sources, registered_models, runs
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import RestoreContext
 from mlmeta.stores.api.existing import all_runs, has_foreign_runs

@@ -72,6 +72,18 @@ def filled(server: Server, databases: Databases) -> Server:
 
 
 @pytest.fixture
+def restored(server: Server, databases: Databases, snapshot_folder: Path) -> Server:
+    """The same server, after a restore of the snapshot of the filled store into an empty one: under new ids."""
+    from mlmeta import restore
+
+    if not databases.has("restored"):
+        assert restore(server.uri, "latest", str(snapshot_folder)).exit_code == 0
+        databases.keep("restored", server.database)
+    databases.load("restored", server.database)
+    return server
+
+
+@pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     """The command line, as processes that run in `tmp_path`."""
     return Cli(tmp_path)

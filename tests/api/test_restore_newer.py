@@ -29,6 +29,7 @@ def _param(client: MlflowClient, run_id: str) -> None:
 @pytest.mark.parametrize("by", ["restore", "file"])
 @pytest.mark.parametrize("go_on", [_point, _metric, _param])
 def test_a_run_that_went_on(
+    restored: Server,
     filled: Server,
     databases: Databases,
     snapshots: Path,
@@ -40,8 +41,9 @@ def test_a_run_that_went_on(
     run_id = databases.content.runs["running"]
     go_on(MlflowClient(filled.uri), run_id)
     backup(filled.uri, [str(tmp_path / "newer")])
-    databases.load("empty" if by == "restore" else "filled", filled.database)
-    restore(filled.uri, "latest", str(snapshots))
+    databases.load("restored" if by == "restore" else "filled", filled.database)
+    if by == "file":
+        restore(filled.uri, "latest", str(snapshots))
     before = rows(filled.database)
     planned = restore(filled.uri, "latest", str(tmp_path / "newer"), dry_run=True)
     done = restore(filled.uri, "latest", str(tmp_path / "newer"))

@@ -8,14 +8,13 @@ import pytest
 from mlflow import MlflowClient
 
 from mlmeta import backup, restore
-from mlmeta.commands.restore import RestoreResult
 from mlmeta.errors import MlmetaError
-from mlmeta.schema import Record
 from mlmeta.stores.api.registered_models import MOST_FILLERS
 from tests.builders import snapshots as made
 from tests.support.databases import change, load
 from tests.support.plain import plain, rows
 from tests.support.proxy import LOST, Request, proxy
+from tests.support.restoring import restore_as_planned
 from tests.support.server import Server
 
 NAME = "made-model"
@@ -38,21 +37,6 @@ def _model(server: Server, versions: int, *deleted: int) -> None:
         client.delete_model_version(NAME, str(number))
 
 
-def _restore(server: Server, folder: Path, *records: Record) -> RestoreResult:
-    """A restore, after a dry run that said the same and wrote nothing."""
-    if records:
-        made.write(folder, records)
-    before = rows(server.database)
-    planned = restore(server.uri, "latest", str(folder), dry_run=True)
-    assert rows(server.database) == before
-    done = restore(server.uri, "latest", str(folder))
-    assert planned.plan is not None
-    assert planned.exit_code == done.exit_code
-    assert [r.id for r in planned.plan.refused] == [r.id for r in done.refused]
-    assert planned.plan.create == done.created
-    return done
-
-
 def _numbers(server: Server, name: str = NAME) -> list[int]:
     return list(plain(server.backend)["models"][name]["versions"])
 
@@ -65,7 +49,7 @@ def test_a_version_that_was_deleted_in_the_very_server(
     backup(server.uri, [str(tmp_path)])
     for number in deleted:
         _client(server).delete_model_version(NAME, str(number))
-    result = _restore(server, tmp_path)
+    result = restore_as_planned(server, tmp_path)
     assert result.exit_code == 3
     assert [r.id for r in result.refused] == [f"{NAME} version {number}" for number in deleted]
     assert all("database" in r.hint for r in result.refused)
@@ -79,14 +63,14 @@ def test_the_newest_was_deleted_in_a_server_that_a_restore_has_filled(
 ) -> None:
     """It is not the snapshot's model; that it was changed since its newest version tells that some may be gone."""
     versions = (made.version(1, current_stage="Production"), made.version(2, current_stage="Staging"), made.version(3))
-    assert _restore(server, tmp_path, made.model(*versions)).exit_code == 0
+    assert restore_as_planned(server, tmp_path, made.model(*versions)).exit_code == 0
     client = _client(server)
     client.delete_model_version(NAME, "3")
     if also == "a description":
         client.update_registered_model(NAME, "changed")
     elif also == "a stage":
         client.transition_model_version_stage(NAME, "2", "Production")
-    result = _restore(server, tmp_path)
+    result = restore_as_planned(server, tmp_path)
     assert result.exit_code == 3
     assert [r.id for r in result.refused] == [f"{NAME} version 3"]
     assert _next_number(server) == 4
@@ -95,7 +79,7 @@ def test_the_newest_was_deleted_in_a_server_that_a_restore_has_filled(
 def test_versions_below_what_the_target_has(server: Server, tmp_path: Path) -> None:
     _model(server, 2, 1, 2)
     _client(server).create_model_version(NAME, f"{made.BUCKET}/v3", await_creation_for=0)
-    result = _restore(server, tmp_path, made.model(*(made.version(number) for number in (1, 2, 3, 4))))
+    result = restore_as_planned(server, tmp_path, made.model(*(made.version(number) for number in (1, 2, 3, 4))))
     assert result.exit_code == 3
     assert [r.id for r in result.refused] == [f"{NAME} version 1", f"{NAME} version 2"]
     assert _numbers(server) == [3, 4]
@@ -105,8 +89,8 @@ def test_versions_below_what_the_target_has(server: Server, tmp_path: Path) -> N
 def test_a_newer_snapshot_adds_its_versions(server: Server, tmp_path: Path) -> None:
     """Though stages that were set last have moved the model's time of change."""
     first = [made.version(number, current_stage="Production") for number in (1, 2)]
-    assert _restore(server, tmp_path / "first", made.model(*first)).exit_code == 0
-    result = _restore(server, tmp_path / "second", made.model(*first, made.version(3), made.version(5)))
+    assert restore_as_planned(server, tmp_path / "first", made.model(*first)).exit_code == 0
+    result = restore_as_planned(server, tmp_path / "second", made.model(*first, made.version(3), made.version(5)))
     assert (result.exit_code, result.created) == (0, {"model versions": 2})
     assert _numbers(server) == [1, 2, 3, 5]
     assert _next_number(server) == 6
@@ -120,17 +104,17 @@ def test_a_newer_snapshot_into_a_database_that_was_restored_from_an_older_one(se
     backup(server.uri, [str(tmp_path / "new")])
     restore(f"sqlite:///{tmp_path}/older.db", "latest", str(tmp_path / "old"))
     load(tmp_path / "older.db", server.database)
-    assert _restore(server, tmp_path / "new").exit_code == 0
+    assert restore_as_planned(server, tmp_path / "new").exit_code == 0
     assert _numbers(server) == [1, 2, 3]
 
 
 def test_a_stage_that_was_taken_back_stays_so(server: Server, tmp_path: Path) -> None:
     """A restore sets the stage of what it makes, and of what a killed one has made, not of what people have changed."""
     versions = (made.version(1, current_stage="Production"), made.version(2))
-    assert _restore(server, tmp_path, made.model(*versions)).exit_code == 0
+    assert restore_as_planned(server, tmp_path, made.model(*versions)).exit_code == 0
     _client(server).transition_model_version_stage(NAME, "1", "None")
     before = rows(server.database)
-    result = _restore(server, tmp_path)
+    result = restore_as_planned(server, tmp_path)
     assert (result.exit_code, result.issues) == (0, ())
     assert rows(server.database) == before
 
@@ -140,14 +124,14 @@ def test_small_gaps_are_made_after_saying_so(server: Server, tmp_path: Path) -> 
     planned = restore(server.uri, made.write(tmp_path, [made.model(*versions)]), str(tmp_path), dry_run=True)
     (note,) = [warning for warning in planned.warnings if NAME in warning]
     assert f"{MOST_FILLERS} versions are created and deleted again" in note
-    assert _restore(server, tmp_path).exit_code == 0
+    assert restore_as_planned(server, tmp_path).exit_code == 0
     assert _numbers(server) == [2, MOST_FILLERS + 2]
     assert _next_number(server) == MOST_FILLERS + 3
 
 
 def test_big_gaps_are_not_made(server: Server, tmp_path: Path) -> None:
     versions = (made.version(1), made.version(MOST_FILLERS + 3), made.version(1_000_000))
-    result = _restore(server, tmp_path, made.model(*versions, aliases={"first": 1, "last": 1_000_000}))
+    result = restore_as_planned(server, tmp_path, made.model(*versions, aliases={"first": 1, "last": 1_000_000}))
     assert result.exit_code == 3
     assert [r.id for r in result.refused] == [
         f"{NAME} version {MOST_FILLERS + 3}",
@@ -212,6 +196,6 @@ def test_a_model_changed_since_its_newest_version(server: Server, tmp_path: Path
     """Whether a later one was deleted can't be seen: nothing is tried that would use up a number."""
     _model(server, 2, 2)
     change(server.database, "UPDATE registered_models SET creation_time = creation_time - 1000")
-    result = _restore(server, tmp_path, made.model(made.version(1), made.version(2)))
+    result = restore_as_planned(server, tmp_path, made.model(made.version(1), made.version(2)))
     assert [r.id for r in result.refused] == [f"{NAME} version 2"]
     assert _next_number(server) == 3

@@ -11,26 +11,12 @@ from mlmeta.commands.restore import RestoreResult
 from mlmeta.schema import Dataset, DatasetInput, LatestMetric, LoggedModel, LoggedModelMetric, MetricHistory, Record
 from tests.builders import snapshots as made
 from tests.support.plain import plain, rows
+from tests.support.restoring import restore_as_planned
 from tests.support.server import Server
 
 BAD = "a#b"
 """MLflow takes no such key, and once did."""
 TAGS = {"mlflow.runName": "run-a", "mlflow.user": "ada"}
-
-
-def _restore(server: Server, folder: Path, *records: Record) -> RestoreResult:
-    """A restore, after a dry run that named the same and wrote nothing."""
-    made.write(folder, records)
-    before = rows(server.database)
-    planned = restore(server.uri, "latest", str(folder), dry_run=True)
-    assert rows(server.database) == before
-    done = restore(server.uri, "latest", str(folder))
-    assert planned.plan is not None
-    assert planned.exit_code == done.exit_code, done.issues
-    assert sorted((r.id, r.field) for r in planned.plan.refused) == sorted((r.id, r.field) for r in done.refused)
-    assert planned.plan.create == done.created
-    assert done.unexplained == ()
-    return done
 
 
 NAMES = {
@@ -48,6 +34,12 @@ NAMES = {
     "模型 é": True,
 }
 """Names of models, and whether a server takes them."""
+
+
+def _restore(server: Server, folder: Path, *records: Record) -> RestoreResult:
+    done = restore_as_planned(server, folder, *records)
+    assert done.unexplained == ()
+    return done
 
 
 def test_names_of_models(server: Server, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from mlmeta import Selection, backup, restore
-from mlmeta.commands.restore import RestoreResult
 from tests.builders.stores import add_logged_models
 from tests.support.databases import Databases, change
 from tests.support.plain import plain, rows
+from tests.support.restoring import restore_as_planned, unfinish
 from tests.support.server import Server
 
 
@@ -22,21 +22,6 @@ def _all_runs(server: Server) -> dict[str, str]:
     ids = [e.experiment_id for e in client.search_experiments(ViewType.ALL)]
     found = client.search_runs(ids, run_view_type=ViewType.ALL)
     return {run.info.run_name: run.info.lifecycle_stage for run in found}
-
-
-def _dry_run_agrees(server: Server, folder: Path, *, undelete: bool = False) -> RestoreResult:
-    """A restore, after a dry run that ended with the same exit code, counts and refusals, and wrote nothing."""
-    before = rows(server.database)
-    planned = restore(server.uri, "latest", str(folder), undelete=undelete, dry_run=True)
-    assert rows(server.database) == before
-    done = restore(server.uri, "latest", str(folder), undelete=undelete)
-    assert planned.plan is not None
-    assert planned.exit_code == done.exit_code
-    named = sorted((r.kind, r.id, r.field) for r in planned.plan.refused)
-    assert named == sorted((r.kind, r.id, r.field) for r in done.refused)
-    assert (planned.plan.create, planned.plan.present) == (done.created, done.present)
-    assert planned.plan.undelete == done.undeleted
-    return done
 
 
 @pytest.mark.parametrize("source", ["models:/{model}", "{location}", "runs:/{run}/m"])
@@ -50,7 +35,7 @@ def test_versions_that_log_model_registered_are_the_same(server: Server, tmp_pat
     client.set_registered_model_alias("registered", "champion", "2")
     backup(server.uri, [str(tmp_path)])
     before = rows(server.database)
-    result = _dry_run_agrees(server, tmp_path)
+    result = restore_as_planned(server, tmp_path)
     assert (result.exit_code, result.issues) == (0, ())
     assert result.present["model versions"] == 2
     assert rows(server.database) == before
@@ -65,7 +50,7 @@ def test_a_lost_model_comes_back_with_the_sources_it_had(server: Server, tmp_pat
     backup(server.uri, [str(tmp_path)])
     client = MlflowClient(server.uri, server.uri)
     client.delete_registered_model("registered")
-    result = _dry_run_agrees(server, tmp_path)
+    result = restore_as_planned(server, tmp_path)
     assert (result.exit_code, result.issues) == (0, ())
     (version,) = client.search_model_versions("name = 'registered'")
     assert version.source == f"models:/{ids['forest']}"
@@ -73,20 +58,19 @@ def test_a_lost_model_comes_back_with_the_sources_it_had(server: Server, tmp_pat
 
 @pytest.mark.parametrize("selection", [Selection(), Selection(runs=False), Selection(models=False)])
 def test_a_restored_server_is_saved_and_restored_again(
-    server: Server, databases: Databases, snapshots: Path, tmp_path: Path, selection: Selection
+    restored: Server, databases: Databases, tmp_path: Path, selection: Selection
 ) -> None:
     """Its runs, experiments and models carry the tags of the first restore."""
-    restore(server.uri, "latest", str(snapshots))
-    backup(server.uri, [str(tmp_path / "second")])
-    before = rows(server.database)
-    again = restore(server.uri, "latest", str(tmp_path / "second"), selection=selection)
+    backup(restored.uri, [str(tmp_path / "second")])
+    before = rows(restored.database)
+    again = restore(restored.uri, "latest", str(tmp_path / "second"), selection=selection)
     assert (again.exit_code, again.issues) == (0, ())
-    assert rows(server.database) == before
-    databases.load("empty", server.database)
-    result = restore(server.uri, "latest", str(tmp_path / "second"), selection=selection)
+    assert rows(restored.database) == before
+    databases.load("empty", restored.database)
+    result = restore(restored.uri, "latest", str(tmp_path / "second"), selection=selection)
     assert (result.exit_code, result.issues) == (0, ())
     if selection == Selection():
-        assert plain(server.backend) == plain(databases.uri("filled"))
+        assert plain(restored.backend) == plain(databases.uri("filled"))
 
 
 def test_a_restored_server_with_logged_models_is_saved_and_restored_again(
@@ -98,11 +82,11 @@ def test_a_restored_server_with_logged_models_is_saved_and_restored_again(
     assert restore(server.uri, "latest", str(tmp_path / "first")).exit_code == 0
     backup(server.uri, [str(tmp_path / "second")])
     before = rows(server.database)
-    again = _dry_run_agrees(server, tmp_path / "second")
+    again = restore_as_planned(server, tmp_path / "second")
     assert (again.exit_code, again.issues) == (0, ())
     assert rows(server.database) == before
     databases.load("empty", server.database)
-    result = _dry_run_agrees(server, tmp_path / "second")
+    result = restore_as_planned(server, tmp_path / "second")
     assert (result.exit_code, result.issues) == (0, ())
     assert result.created["logged models"] == 4
 
@@ -112,7 +96,7 @@ def test_an_experiment_that_was_renamed_since(filled: Server, databases: Databas
     client, churn = MlflowClient(filled.uri), databases.content.experiments["churn"]
     client.rename_experiment(churn, "churn (old)")
     before = rows(filled.database)
-    result = _dry_run_agrees(filled, snapshots)
+    result = restore_as_planned(filled, snapshots)
     assert (result.exit_code, result.issues) == (0, ())
     assert rows(filled.database) == before
     assert result.comparison is not None
@@ -128,12 +112,12 @@ def test_deleted_runs_are_named_and_come_back_on_demand(filled: Server, database
         client.delete_run(run_id)
     gone = {runs["child-0"], runs["odd"]}
     before = rows(filled.database)
-    left = _dry_run_agrees(filled, snapshots)
+    left = restore_as_planned(filled, snapshots)
     assert left.exit_code == 3
     assert {(r.kind, r.id, r.code) for r in left.refused} == {("run", run_id, "deleted_in_target") for run_id in gone}
     assert all("--undelete" in issue.hint for issue in left.issues)
     assert rows(filled.database) == before
-    back = _dry_run_agrees(filled, snapshots, undelete=True)
+    back = restore_as_planned(filled, snapshots, undelete=True)
     assert (back.exit_code, back.issues) == (0, ())
     assert back.undeleted == {"runs": 2}
     assert _all_runs(filled)["mine"] == "deleted"
@@ -154,12 +138,12 @@ def test_a_deleted_experiment_is_named_and_comes_back_on_demand(
     active = ["parent", "child-0", "child-1", "child-2"] if name == "churn" else []
     gone = {("experiment", name), *(("run", databases.content.runs[run]) for run in active)}
     before = rows(filled.database)
-    left = _dry_run_agrees(filled, snapshots)
+    left = restore_as_planned(filled, snapshots)
     assert left.exit_code == 3
     assert {(r.kind, r.id) for r in left.refused} == gone
     assert {r.code for r in left.refused} == {"deleted_in_target"}
     assert rows(filled.database) == before
-    back = _dry_run_agrees(filled, snapshots, undelete=True)
+    back = restore_as_planned(filled, snapshots, undelete=True)
     assert (back.exit_code, back.issues) == (0, ())
     wanted = {"experiments": 1, "runs": len(active)} if active else {"experiments": 1}
     assert back.undeleted == wanted
@@ -168,19 +152,18 @@ def test_a_deleted_experiment_is_named_and_comes_back_on_demand(
     assert found == plain(databases.uri("filled"))
 
 
-def test_restored_runs_that_were_deleted_since(server: Server, databases: Databases, snapshots: Path) -> None:
+def test_restored_runs_that_were_deleted_since(restored: Server, databases: Databases, snapshots: Path) -> None:
     """The same where a restore had made the experiment and its runs, under new ids."""
-    restore(server.uri, "latest", str(snapshots))
-    client = MlflowClient(server.uri)
+    client = MlflowClient(restored.uri)
     churn = client.get_experiment_by_name("churn").experiment_id
     client.delete_experiment(churn)
-    left = _dry_run_agrees(server, snapshots)
+    left = restore_as_planned(restored, snapshots)
     assert left.exit_code == 3
     assert {r.code for r in left.refused} == {"deleted_in_target"}
     assert len(left.refused) == 5
-    back = _dry_run_agrees(server, snapshots, undelete=True)
+    back = restore_as_planned(restored, snapshots, undelete=True)
     assert (back.exit_code, back.issues) == (0, ())
-    assert plain(server.backend) == plain(databases.uri("filled"))
+    assert plain(restored.backend) == plain(databases.uri("filled"))
 
 
 def test_a_run_that_is_lost_in_a_deleted_experiment(filled: Server, databases: Databases, snapshots: Path) -> None:
@@ -189,26 +172,21 @@ def test_a_run_that_is_lost_in_a_deleted_experiment(filled: Server, databases: D
     for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
         change(filled.database, f"DELETE FROM {table} WHERE run_uuid = ?", lost)
     client.delete_experiment(databases.content.experiments["churn"])
-    left = _dry_run_agrees(filled, snapshots)
+    left = restore_as_planned(filled, snapshots)
     assert left.exit_code == 3
     assert ("run", lost) in {(r.kind, r.id) for r in left.refused}
-    back = _dry_run_agrees(filled, snapshots, undelete=True)
+    back = restore_as_planned(filled, snapshots, undelete=True)
     assert (back.exit_code, back.issues, back.created) == (0, (), {"runs": 1})
     assert plain(filled.backend) == plain(databases.uri("filled"))
 
 
-def test_a_half_filled_run_that_is_deleted(server: Server, databases: Databases, snapshots: Path) -> None:
-    restore(server.uri, "latest", str(snapshots))
-    client = MlflowClient(server.uri)
-    churn = client.get_experiment_by_name("churn").experiment_id
-    (half,) = client.search_runs([churn], "attributes.run_name = 'child-1'")
-    client.delete_tag(half.info.run_id, "mlmeta.snapshot")
-    client.delete_tag(half.info.run_id, "fold")
-    client.delete_run(half.info.run_id)
-    assert _dry_run_agrees(server, snapshots).exit_code == 3
-    back = _dry_run_agrees(server, snapshots, undelete=True)
+def test_a_half_filled_run_that_is_deleted(restored: Server, databases: Databases, snapshots: Path) -> None:
+    client = MlflowClient(restored.uri)
+    client.delete_run(unfinish(client, "child-1"))
+    assert restore_as_planned(restored, snapshots).exit_code == 3
+    back = restore_as_planned(restored, snapshots, undelete=True)
     assert (back.exit_code, back.issues) == (0, ())
-    assert plain(server.backend) == plain(databases.uri("filled"))
+    assert plain(restored.backend) == plain(databases.uri("filled"))
 
 
 @pytest.mark.parametrize("undelete", [False, True])
@@ -218,7 +196,7 @@ def test_a_deleted_logged_model_is_named(server: Server, tmp_path: Path, undelet
     backup(server.uri, [str(tmp_path)])
     MlflowClient(server.uri).delete_logged_model(ids["other"])
     before = rows(server.database)
-    result = _dry_run_agrees(server, tmp_path, undelete=undelete)
+    result = restore_as_planned(server, tmp_path, undelete=undelete)
     assert result.exit_code == 3
     assert [(r.kind, r.id, r.code) for r in result.refused] == [("logged model", ids["other"], "deleted_in_target")]
     assert "database" in result.refused[0].hint
@@ -243,7 +221,7 @@ def test_what_people_did_since_is_no_difference(
 ) -> None:
     alter(MlflowClient(filled.uri), databases)
     before = rows(filled.database)
-    result = _dry_run_agrees(filled, snapshots)
+    result = restore_as_planned(filled, snapshots)
     assert (result.exit_code, result.issues) == (0, ())
     assert result.comparison is not None
     assert result.comparison.total_changed >= 1

@@ -17,6 +17,7 @@ from tests.support.cli import Cli, Running
 from tests.support.databases import Databases, change, load
 from tests.support.plain import plain
 from tests.support.proxy import LOST, Fault, Request, proxy
+from tests.support.restoring import unfinish
 from tests.support.server import Server
 
 
@@ -104,16 +105,11 @@ def test_killed_and_run_again(server: Server, databases: Databases, snapshots: P
     assert not any(again.created.values())
 
 
-def test_a_half_filled_run_is_filled(server: Server, databases: Databases, snapshots: Path) -> None:
-    restore(server.uri, "latest", str(snapshots))
-    client = MlflowClient(server.uri)
-    churn = client.get_experiment_by_name("churn").experiment_id
-    (half,) = client.search_runs([churn], "attributes.run_name = 'child-1'")
-    client.delete_tag(half.info.run_id, "mlmeta.snapshot")
-    client.delete_tag(half.info.run_id, "fold")
-    change(server.database, "DELETE FROM metrics WHERE run_uuid = ? AND step > 10", half.info.run_id)
-    change(server.database, "DELETE FROM params WHERE run_uuid = ?", half.info.run_id)
-    result = restore(server.uri, "latest", str(snapshots))
+def test_a_half_filled_run_is_filled(restored: Server, databases: Databases, snapshots: Path) -> None:
+    half = unfinish(MlflowClient(restored.uri), "child-1")
+    change(restored.database, "DELETE FROM metrics WHERE run_uuid = ? AND step > 10", half)
+    change(restored.database, "DELETE FROM params WHERE run_uuid = ?", half)
+    result = restore(restored.uri, "latest", str(snapshots))
     assert result.exit_code == 0
     assert result.created["runs"] == 1
-    assert plain(server.backend) == plain(databases.uri("filled"))
+    assert plain(restored.backend) == plain(databases.uri("filled"))

@@ -7,10 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,31 +22,13 @@ from mlmeta.stores.sql.database import Database
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
 from tests.sql.helpers import ALL, QUIET, backup, records_of
+from tests.support.live import writing
 
 
-@contextmanager
-def writer(path: Path) -> Iterator[list[float]]:
-    """Commits every few milliseconds, each time two rows that belong together; gives how long each commit took."""
-    took: list[float] = []
-    stop = threading.Event()
-
-    def write() -> None:
-        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as db:
-            while not stop.wait(0.005):
-                began = time.monotonic()
-                db.execute("BEGIN IMMEDIATE")
-                db.execute("UPDATE runs SET name = ? WHERE start_time = 1000", (str(len(took)),))
-                db.execute("UPDATE registered_models SET description = ? WHERE name = 'zeta'", (str(len(took)),))
-                db.execute("COMMIT")
-                took.append(time.monotonic() - began)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield took
-    finally:
-        stop.set()
-        thread.join()
+def change(db: sqlite3.Connection, number: int) -> None:
+    """Two rows that belong together."""
+    db.execute("UPDATE runs SET name = ? WHERE start_time = 1000", (str(number),))
+    db.execute("UPDATE registered_models SET description = ? WHERE name = 'zeta'", (str(number),))
 
 
 def left_in(folder: Path) -> list[str]:
@@ -66,7 +45,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_reader_sees_one_moment_of_a_file_that_never_rests(store: Path, temporary: Path) -> None:
-    with writer(store) as took:
+    with writing(store, change, 0.005) as took:
         for _ in range(8):
             found = records_of(f"sqlite:///{store}")
             (name,) = (r.run_name for r in found if isinstance(r, Run) and r.start_time == 1000)

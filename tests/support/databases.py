@@ -54,6 +54,13 @@ class Databases:
         self._content = fill(f"sqlite:///{working}")
         working.rename(path)
 
+    def has(self, name: str) -> bool:
+        return (self._folder / f"{name}.db").exists()
+
+    def keep(self, name: str, source: Path) -> None:
+        """Give a name to what is in a database that a server has open."""
+        save(source, self._folder / f"{name}.db")
+
     def load(self, name: str, target: Path) -> None:
         """Make a database that a server has open hold the same rows as a named one."""
         load(self.path(name), target)

@@ -10,8 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.support.serving import listening
 
 _HOP = {"connection", "transfer-encoding", "keep-alive", "content-length", "date"}
 RETRIED = (408, 429, 500, 502, 503, 504)
@@ -232,13 +234,8 @@ def fault_proxy(target: str) -> Iterator[Plan]:
     class Handler(_Handler):
         plan = running
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listening.daemon_threads = True
-    running.address = f"127.0.0.1:{listening.server_address[1]}"
-    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield running
-    finally:
-        running.ended.set()
-        listening.shutdown()
-        listening.server_close()
+    with listening(Handler) as running.address:
+        try:
+            yield running
+        finally:
+            running.ended.set()

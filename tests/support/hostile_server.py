@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.support.serving import listening
 
 Answer = Callable[["Asked"], None]
 
@@ -127,12 +129,6 @@ def hostile_server(answers: dict[str, Answer] | None = None) -> Iterator[Plan]:
     class Handler(Asked):
         plan = running
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listening.daemon_threads = True
-    running.uri = f"http://127.0.0.1:{listening.server_address[1]}"
-    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
-    try:
+    with listening(Handler) as address:
+        running.uri = f"http://{address}"
         yield running
-    finally:
-        listening.shutdown()
-        listening.server_close()

@@ -10,9 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from tests.support.serving import listening
 
 HOP = {"connection", "transfer-encoding", "keep-alive", "content-length", "host", "server", "date"}
 
@@ -82,16 +84,9 @@ def proxy(uri: str, fault: Fault = lambda _: None) -> Iterator[Proxy]:
     class Handler(_Handler):
         proxy = state
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listening.daemon_threads = True
-    state.uri = f"http://127.0.0.1:{listening.server_address[1]}"
-    thread = threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as address:
+        state.uri = f"http://{address}"
         yield state
-    finally:
-        listening.shutdown()
-        listening.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -153,10 +148,10 @@ def basic(user: str, password: str) -> str:
 @contextmanager
 def silent_server() -> Iterator[str]:
     """A server that accepts connections and never answers."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(64)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
 
 
 @contextmanager
@@ -189,15 +184,9 @@ def static_server(
 
         do_GET = do_POST = do_CONNECT = _handle
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listening.daemon_threads = True
+    tls = None
     if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        listening.socket = context.wrap_socket(listening.socket, server_side=True)
-    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield f"{'https' if certificate else 'http'}://127.0.0.1:{listening.server_address[1]}"
-    finally:
-        listening.shutdown()
-        listening.server_close()
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
+    with listening(Handler, tls) as address:
+        yield f"{'https' if certificate else 'http'}://{address}"

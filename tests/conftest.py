@@ -90,6 +90,18 @@ def cli(tmp_path: Path) -> Cli:
 
 
 @pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with a hundred ended runs. Not to be changed."""
+    from mlmeta import restore
+    from tests.benchmarks.generate import SIZES, write
+
+    folder = tmp_path_factory.mktemp("bench")
+    write(SIZES["S"], folder / "snapshot")
+    restore(f"sqlite:///{folder / 'store.db'}", storage=str(folder / "snapshot"))
+    return folder / "store.db"
+
+
+@pytest.fixture(scope="session")
 def snapshot_folder(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Path:
     """A folder with one snapshot of the filled store. Not to be written to: copy it."""
     from mlmeta import backup

@@ -9,22 +9,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from mlmeta import backup, restore
-from tests.benchmarks.generate import SIZES, write
+from mlmeta import backup
 from tests.builders.changes import change_store
 from tests.support.cli import Cli
 from tests.support.databases import load
 from tests.support.proxy import Proxy, proxy
 from tests.support.reading import data_files, summary
 from tests.support.server import Server
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bench")
-    write(SIZES["S"], folder / "snapshot")
-    restore(f"sqlite:///{folder / 'store.db'}", storage=str(folder / "snapshot"))
-    return folder / "store.db"
 
 
 @pytest.fixture

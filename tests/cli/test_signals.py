@@ -6,6 +6,7 @@ import contextlib
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,7 @@ def test_in_the_middle_of_a_backup(filled: Server, cli: Cli, number: signal.Sign
     assert _left(cli) == []
 
 
-@pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_while_a_server_hangs(cli: Cli, number: signal.Signals, code: int) -> None:
+def _ends_while_a_server_hangs(cli: Cli, code: int, send: Callable[[Running], None]) -> None:
     asked = threading.Event()
 
     def hang(_: Request) -> None:
@@ -53,12 +53,18 @@ def test_while_a_server_hangs(cli: Cli, number: signal.Signals, code: int) -> No
     with proxy("http://127.0.0.1:9", hang) as hanging:
         running = cli.start("backup", "--tracking-uri", hanging.uri)
         assert asked.wait(60)
-        running.send(number)
+        send(running)
         began = time.monotonic()
         done = running.wait()
     assert done.code == code
+    assert "Traceback" not in done.err
     assert time.monotonic() - began < 20
     assert _left(cli) == []
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_while_a_server_hangs(cli: Cli, number: signal.Signals, code: int) -> None:
+    _ends_while_a_server_hangs(cli, code, lambda running: running.send(number))
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
@@ -86,22 +92,11 @@ def test_in_the_middle_of_a_restore(
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_two_signals_in_a_row(cli: Cli, number: signal.Signals, code: int, pause: float) -> None:
     """As GNU `timeout` sends them, while the server does not answer and the first is just being told of."""
-    asked = threading.Event()
 
-    def hang(_: Request) -> None:
-        asked.set()
-        time.sleep(25)
-
-    with proxy("http://127.0.0.1:9", hang) as hanging:
-        running = cli.start("backup", "--tracking-uri", hanging.uri)
-        assert asked.wait(60)
+    def send(running: Running) -> None:
         running.send(number)
         time.sleep(pause)
         with contextlib.suppress(ProcessLookupError):  # ended already
             running.send(number)
-        began = time.monotonic()
-        done = running.wait()
-    assert done.code == code
-    assert "Traceback" not in done.err
-    assert time.monotonic() - began < 20
-    assert _left(cli) == []
+
+    _ends_while_a_server_hangs(cli, code, send)

@@ -23,9 +23,10 @@ from mlflow.entities import (
 )
 
 from mlmeta.progress import Silent
-from mlmeta.schema import Record, Selection, Skipped
+from mlmeta.schema import Record, RegisteredModel, Run, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.proof import Comparison, prove
+from mlmeta.stores.source import UNSHOWN_BY_API
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.target import Report, RestoreOptions
@@ -162,3 +163,15 @@ def all_runs(uri: str) -> list[Any]:
     client = MlflowClient(uri, uri)
     experiments = [e.experiment_id for e in client.search_experiments(ViewType.ALL)]
     return list(client.search_runs(experiments, run_view_type=ViewType.ALL, max_results=1000))
+
+
+def without_what_the_api_hides(record: Record) -> Record:
+    """As a snapshot through the API has it."""
+    hidden = {"runs.deleted_time", "runs.model_inputs", "model versions.storage_location"}
+    assert set(UNSHOWN_BY_API) == hidden
+    if isinstance(record, Run):
+        return record.model_copy(update={"deleted_time": None, "model_inputs": ()})
+    if isinstance(record, RegisteredModel):
+        versions = tuple(v.model_copy(update={"storage_location": None}) for v in record.versions)
+        return record.model_copy(update={"versions": versions})
+    return record

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from mlmeta import backup, restore
-from mlmeta.schema import Record, RegisteredModel, Run
+from mlmeta.schema import Record
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.exporter import ApiSource
-from mlmeta.stores.source import UNSHOWN_BY_API
 from tests.builders.stores import add_logged_models
-from tests.sql.helpers import ALL, QUIET, records_of
+from tests.sql.helpers import ALL, QUIET, records_of, without_what_the_api_hides
 from tests.support.reading import data_files
 from tests.support.server import Server
 from tests.support.server import server as running
@@ -29,24 +28,13 @@ def server(filled: Path, tmp_path: Path) -> Iterator[Server]:
         yield started
 
 
-def _without_what_the_api_hides(record: Record) -> Record:
-    hidden = {"runs.deleted_time", "runs.model_inputs", "model versions.storage_location"}
-    assert set(UNSHOWN_BY_API) == hidden
-    if isinstance(record, Run):
-        return record.model_copy(update={"deleted_time": None, "model_inputs": ()})
-    if isinstance(record, RegisteredModel):
-        versions = tuple(v.model_copy(update={"storage_location": None}) for v in record.versions)
-        return record.model_copy(update={"versions": versions})
-    return record
-
-
 def test_database_and_api_give_the_same_bytes(server: Server) -> None:
     source = ApiSource(Connection(server.uri))
     try:
         shown = [r.to_line() for r in source.read(ALL, QUIET) if isinstance(r, Record)]
     finally:
         source.close()
-    found = [_without_what_the_api_hides(r) for r in records_of(server.backend) if isinstance(r, Record)]
+    found = [without_what_the_api_hides(r) for r in records_of(server.backend) if isinstance(r, Record)]
     assert [record.to_line() for record in found] == shown
     assert len(shown) > 15
 

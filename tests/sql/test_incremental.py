@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from mlmeta import backup, restore
 from mlmeta.schema import Record
 from mlmeta.stores.sql.restorer import SqlTarget
-from tests.benchmarks.generate import SIZES, write
 from tests.builders.changes import change_store
 from tests.builders.snapshots import snapshot_of
 from tests.sql.helpers import ALL, QUIET
@@ -40,14 +39,6 @@ def test_any_store_after_any_change(blank: Path, records: list[Record], seed: in
         result = backup(uri, [str(folder / "a")], incremental=True)
         assert result.incremental_base
         assert data_files(folder / "a", result.timestamp) == data_files(folder / "full")
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bench")
-    write(SIZES["S"], folder / "snapshot")
-    restore(f"sqlite:///{folder / 'store.db'}", storage=str(folder / "snapshot"))
-    return folder / "store.db"
 
 
 @pytest.mark.parametrize("seed", range(4))

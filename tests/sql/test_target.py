@@ -30,7 +30,19 @@ from mlmeta.stores.sql.schema import create_schema, make_schema
 from mlmeta.stores.sql.writing import writing
 from mlmeta.stores.target import RestoreOptions
 from tests.builders.snapshots import snapshot_of
-from tests.sql.helpers import ALL, QUIET, assert_proven, backup, digests, dump, lines, proof_of, records_of, tables
+from tests.sql.helpers import (
+    ALL,
+    QUIET,
+    assert_proven,
+    backup,
+    digests,
+    dump,
+    lines,
+    proof_of,
+    records_of,
+    tables,
+    without_what_the_api_hides,
+)
 
 
 @pytest.fixture
@@ -317,15 +329,7 @@ def test_what_only_other_stores_have_is_stored_as_mlflow_would(tmp_path: Path, e
 
 
 def test_what_an_api_snapshot_cannot_know_is_no_conflict(filled: Path, store: Path, tmp_path: Path) -> None:
-    def as_through_the_api(record: object) -> object:
-        if isinstance(record, Run):
-            return record.model_copy(update={"deleted_time": None, "model_inputs": ()})
-        if isinstance(record, RegisteredModel):
-            versions = tuple(v.model_copy(update={"storage_location": None}) for v in record.versions)
-            return record.model_copy(update={"versions": versions})
-        return record
-
-    snapshot = snapshot_of([as_through_the_api(r) for r in records_of(f"sqlite:///{filled}")], tmp_path / "a")
+    snapshot = snapshot_of([without_what_the_api_hides(r) for r in records_of(f"sqlite:///{filled}")], tmp_path / "a")
     plan = SqlTarget(f"sqlite:///{store}").plan(snapshot, ALL, QUIET)
     assert (plan.create, plan.conflicts) == ({}, ())
 

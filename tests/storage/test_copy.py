@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from mlmeta import copy, verify
 from mlmeta.errors import (
     DamagedSnapshotError,
     ExitCode,
-    MlmetaError,
     ObjectMissingError,
     StorageError,
     StorageFullError,
@@ -24,21 +22,13 @@ from mlmeta.storage import LocalStorage, Storage
 from tests.builders import legacy
 from tests.builders.snapshots import RECORDS, STAMP, commit
 from tests.storage.conftest import Ground
-from tests.storage.faulty import Direct, New
+from tests.storage.faulty import Direct, New, failure
 from tests.storage.test_errors import no_file_beyond
 from tests.support.cli import Cli
 from tests.support.fault_proxy import Plan
 from tests.support.stored import assert_whole, listed, names, publish, read
 
 OTHER: tuple[Record, ...] = (Experiment(experiment_id="0", name="other"),)
-
-
-def failure(act: Callable[[], object]) -> MlmetaError | None:
-    try:
-        act()
-    except MlmetaError as error:
-        return error
-    return None
 
 
 def contents(storage: Storage) -> dict[str, bytes]:

@@ -29,6 +29,7 @@ from mlmeta.storage import LocalStorage, StagedFile, Storage, open_storage
 from mlmeta.storage.gcs import GcsStorage
 from tests.builders.snapshots import commit
 from tests.storage.conftest import Ground
+from tests.storage.faulty import failure
 from tests.support.gcs import Emulator, free_port
 from tests.support.stored import assert_whole, digest, listed, names, publish, staged
 
@@ -130,7 +131,7 @@ class TestFull:
         outcomes = []
         for size in (*range(0, 400, 8), *range(400, 1600, 100)):
             with no_file_beyond(size):
-                error = _failure(lambda: commit(ground.open()))
+                error = failure(lambda: commit(ground.open()))
             outcomes.append(error is None)
             if error is None:
                 continue
@@ -169,14 +170,6 @@ class TestFull:
 def _fill(file: StagedFile) -> None:
     for _ in range(64):
         file.write(bytes(1 << 16))
-
-
-def _failure(act: Callable[[], object]) -> StorageError | None:
-    try:
-        act()
-    except StorageError as error:
-        return error
-    return None
 
 
 class TestFileSystemWithoutHardLinks:

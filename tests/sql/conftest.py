@@ -20,7 +20,7 @@ from tests.support.server import free_port
 HERE = Path(__file__).parent
 MYSQL_INSTALL = shutil.which("mariadb-install-db")
 MYSQL_SERVER = shutil.which("mariadbd")
-SERVERS = {"mysql": {"mysql"}, "postgres": {"postgres", "postgresql"}}
+SERVERS = {"postgres": {"postgres", "postgresql"}, "mysql": {"mysql", "emptied"}}
 """The words that tell, as a fixture or a parameter, that a test needs this server."""
 
 

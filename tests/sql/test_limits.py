@@ -171,23 +171,22 @@ def _snapshot_with(record: Any, folder: Path) -> Snapshot:
     return snapshot_of([*others, record], folder)
 
 
-def test_mysql_holds_nul_characters(mysql: Callable[..., str], tmp_path: Path) -> None:
+def test_mysql_holds_nul_characters(emptied: Callable[[str], str], tmp_path: Path) -> None:
     records = [experiment(1, "e\0"), run(ODD, tags={"k\0": "\0"}, metrics={"m\0": POINT}), model(name="m\0")]
     first = snapshot_of(records, tmp_path / "a")
-    uri = mysql()
+    uri = emptied("mysql")
     SqlTarget(uri).restore(first, ALL, QUIET)
     assert digests(backup(uri, tmp_path / "b")) == digests(first)
 
 
-def test_long_text_in_bytes(mysql: Callable[..., str], tmp_path: Path) -> None:
+def test_long_text_in_bytes(emptied: Callable[[str], str], tmp_path: Path) -> None:
     fits, not_quite = {"long": "é" * 32_767}, {"long": "é" * 32_768}
     records = [
         experiment(1, "e"),
         logged_model("m-1", tags=fits),
         logged_model("m-2", tags=not_quite),
     ]
-    uri = mysql()
-    ensure_schema(parse(uri))
+    uri = emptied("mysql")
     snapshot = snapshot_of(records, tmp_path / "a")
     (conflict,) = SqlTarget(uri).plan(snapshot, ALL, QUIET).conflicts
     reason = "its tag 'long' takes 65,536 bytes; logged_model_tags.tag_value holds 65,535"

@@ -48,8 +48,8 @@ def test_a_default_experiment_of_another_id_takes_the_placeholder_s_place(
     assert MlflowClient(uri).create_experiment("next") == "2"
 
 
-def test_a_second_restore_adds_nothing(filled: Path, tmp_path: Path, mysql: Callable[..., str]) -> None:
-    uri = mysql()
+def test_a_second_restore_adds_nothing(filled: Path, tmp_path: Path, emptied: Callable[[str], str]) -> None:
+    uri = emptied("mysql")
     snapshot = backup(f"sqlite:///{filled}", tmp_path / "a")
     SqlTarget(uri).restore(snapshot, ALL, QUIET)
     assert not any(SqlTarget(uri).restore(snapshot, ALL, QUIET).created.values())
@@ -89,9 +89,9 @@ def test_tables_that_mysql_hides_are_named(filled: Path, tmp_path: Path, mysql: 
 
 
 def test_a_locked_table_is_waited_for_and_named(
-    filled: Path, tmp_path: Path, mysql: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    filled: Path, tmp_path: Path, emptied: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri = mysql()
+    uri = emptied("mysql")
     SqlTarget(uri).restore(backup(f"sqlite:///{filled}", tmp_path / "a"), ALL, QUIET)
     monkeypatch.setattr(database, "BUSY_SECONDS", 1)
     with sa.create_engine(uri, poolclass=sa.NullPool).connect() as holder:

@@ -15,12 +15,11 @@ from sqlalchemy.engine import Connection
 from mlmeta.schema import Dataset, Experiment, History, Record, Run
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import read_histories
-from mlmeta.stores.sql.inputs import Leftover, Link, leftovers
 from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.parallel_reads import Lanes, read_in_parallel
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.reader import Reader
-from mlmeta.stores.sql.runs import RunReader
+from mlmeta.stores.sql.runs import Leftover, Link, RunReader, leftovers
 from mlmeta.stores.sql.tables import COLUMNS, DATASET_TABLE, EXPERIMENT_TABLE, RUN_TABLE
 
 DEFAULT_ID = 0

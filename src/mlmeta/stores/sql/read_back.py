@@ -12,10 +12,9 @@ from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, ExistingRows, experiment_number
+from mlmeta.stores.sql.kind_steps import is_other, run_batches
 from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.queries import batches
-from mlmeta.stores.sql.restore_registered_models import is_other
-from mlmeta.stores.sql.restore_runs import run_batches
 from mlmeta.stores.sql.stored import StoredForm, as_far_as_known
 from mlmeta.stores.sql.tables import MODEL_TABLE, TABLES
 from mlmeta.stores.sql.walk import suffix_of

@@ -11,12 +11,9 @@ from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.existing import ExistingRows
 from mlmeta.stores.sql.fitting import Fitting
+from mlmeta.stores.sql.kind_steps import ExperimentStep, LoggedModelStep, ModelStep, RunStep, run_batches
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.queries import batches
-from mlmeta.stores.sql.restore_experiments import ExperimentStep
-from mlmeta.stores.sql.restore_logged_models import LoggedModelStep
-from mlmeta.stores.sql.restore_registered_models import ModelStep
-from mlmeta.stores.sql.restore_runs import RunStep, run_batches
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tables import TABLES

@@ -11,10 +11,10 @@ from sqlalchemy.engine import Connection
 
 from mlmeta.schema import Experiment, LoggedModel, MetricHistory, Record, RegisteredModel, Run
 from mlmeta.stores.sql.existing import DEFAULT_ID, ExistingRows
-from mlmeta.stores.sql.inputs import Leftover, Link, dataset_id, datasets_of, input_links, input_row
 from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
 from mlmeta.stores.sql.mapping import KindTable, Row
 from mlmeta.stores.sql.metric_rows import latest_rows, single_point_rows
+from mlmeta.stores.sql.runs import Leftover, Link, dataset_id, datasets_of, input_links, input_row
 from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.sql.tables import (
     DATASET_TABLE,

@@ -1,0 +1,391 @@
+"""Steps of a restore for the kinds of which MLflow wants more than that a record is there once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, ModelVersion, RegisteredModel, Run
+from mlmeta.snapshot.compare import with_histories
+from mlmeta.snapshot.reader import RunLines
+from mlmeta.stores.sql.changes import Change, changes, compared, is_deleted, others
+from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, dataset_content, experiment_number
+from mlmeta.stores.sql.histories import POINTS_AT_ONCE
+from mlmeta.stores.sql.limits import Names
+from mlmeta.stores.sql.queries import BATCH
+from mlmeta.stores.sql.runs import Leftover, Link, dataset_id, datasets_of, input_links
+from mlmeta.stores.sql.steps import RestoreContext, Step
+from mlmeta.stores.sql.stored import StoredHistories
+from mlmeta.stores.sql.tables import EXPERIMENT_TABLE, LOGGED_MODEL_TABLE, MODEL_TABLE, NO_STAGE, RUN_TABLE
+from mlmeta.stores.sql.writer import Missing, RowWriter
+from mlmeta.stores.target import Key, model_key, model_keys, version_key
+
+_NO_STAGE = {None, "", NO_STAGE}
+
+
+class ExperimentStep(Step[Experiment]):
+    """Decides about experiments, whose names are unique too, and remembers which of them records may go into."""
+
+    def __init__(self, context: RestoreContext) -> None:
+        super().__init__(EXPERIMENT_TABLE, context)
+        self._largest_id = context.limits.column("experiments", "experiment_id").largest
+        self._names: Names[int] = Names(context.limits.column("experiments", "name").collation)
+        self._names.update((name, number) for number, name in self._existing.experiments.items())
+        self._default_is_free = self._existing.default_is_untouched()
+
+    def take(self, records: Sequence[Experiment]) -> None:
+        """See `Step.take`. One by one: each may take a name that another one wants."""
+        for record in records:
+            self._take(record)
+
+    def _take(self, record: Experiment) -> None:
+        stored, number = self._context.form.of(record), experiment_number(record.experiment_id)
+        if number is None or number > self._largest_id:
+            self._conflict(stored, "this kind of database can't hold its id; SQLite or a server can")
+        elif problem := self._table.state_problem(stored):
+            self._misfit(stored, f"it {problem}")
+        elif number in self._existing.experiments:
+            self._take_id(stored, number)
+        elif self._default_is_free and self._names.get(stored.name) == DEFAULT_ID:
+            # The Default experiment of the snapshot has another id than the one that MLflow made
+            self._adopt_default(stored, number)
+        else:
+            self._take_new(stored, number)
+
+    def _adopt_default(self, stored: Experiment, number: int) -> None:
+        """Take the place of the Default experiment that MLflow made."""
+        self._default_is_free = False
+        self._names[stored.name] = number
+        self._count_new(stored)
+        self._do(RowWriter.adopt_default, stored)
+
+    def _take_new(self, stored: Experiment, number: int) -> None:
+        name = self._free_name(stored.name)
+        if name is None:
+            other = self._names[stored.name]
+            self._conflict(stored, f"its name {stored.name!r} belongs to experiment {other}")
+            return
+        if name != stored.name:
+            self._tally.notes.append(f"experiment {number} gets the name {name!r}, as {stored.name!r} is taken")
+        self._names[name] = number
+        self._count_new(stored)
+        self._do(RowWriter.record, stored.model_copy(update={"name": name}))
+
+    def _free_name(self, name: str) -> str | None:
+        if name not in self._names:
+            return name
+        renamed = name + self._context.suffix
+        return renamed if self._context.renames and renamed not in self._names else None
+
+    def _count_new(self, stored: Experiment) -> None:
+        self._context.open.add(stored.experiment_id)
+        self._tally.created[self._kind.counted_as] += 1
+
+    def _take_id(self, stored: Experiment, number: int) -> None:
+        """Decide about an experiment whose id the target has."""
+        found = self._existing.experiment(number)
+        renamed = stored.model_copy(update={"name": stored.name + self._context.suffix})
+        if found is None:  # it belongs to another workspace
+            self._belongs_to_another(stored, number)
+        elif compared(stored, found).is_same or (self._context.renames and compared(renamed, found).is_same):
+            self._open(stored)
+            self._present(stored)
+        elif number == DEFAULT_ID and self._default_is_free and self._names.get(stored.name, number) == number:
+            self._names.pop(self._existing.experiments[number])  # the snapshot may have it for another one
+            self._adopt_default(stored, number)
+        elif number == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
+            self._open(stored)
+            self._present(stored, deleted=is_deleted(stored, found))
+            self._tally.notes.append("the Default experiment is in use in the target: it keeps its own attributes")
+        elif _is_it(found, stored):
+            self._open(stored)  # whatever differs, its runs belong into it
+            self._take_changed(stored, found, changes(stored, found))
+        else:
+            self._belongs_to_another(stored, number)
+
+    def _open(self, stored: Experiment) -> None:
+        self._context.open.add(stored.experiment_id)
+
+    def _belongs_to_another(self, stored: Experiment, number: int) -> None:
+        self._conflict(stored, f"its id belongs to {self._existing.experiments[number]!r} in the target")
+
+
+def _is_it(found: Experiment, stored: Experiment) -> bool:
+    """Whether the experiment with this id is the snapshot's, which may have got another name since."""
+    return found.name == stored.name or found.creation_time == stored.creation_time is not None
+
+
+class RunStep(Step[Run]):
+    """Decides about runs, with their histories, and with what `mlflow gc` left of their inputs."""
+
+    def __init__(self, context: RestoreContext) -> None:
+        super().__init__(RUN_TABLE, context)
+        self._dataset_contents: dict[str, bytes] = {}
+
+    def take_items(self, items: Sequence[RunLines]) -> None:
+        """See `Step.take`."""
+        ids = [item.run.run_id for item in items]
+        existing = self._existing.keys(RUN_TABLE, ids) if self._existing.runs else set()
+        self._tally.matched_runs += len(existing)
+        found = with_histories(self._existing.runs_with_histories([[run_id for run_id in ids if run_id in existing]]))
+        theirs = (run for run in found if isinstance(run, RunLines))
+        new = [item.run for item in items if item.run.run_id not in existing]
+        left = self._existing.leftovers([run.run_id for run in new if run.dataset_inputs or has_models(run)])
+        for item in items:
+            run = self._context.form.of(item.run)
+            if run.run_id in existing:
+                self._take_item(run, item, next(theirs))
+            elif self._has_place(run) and self._fits_in(run, left):
+                self._tally.created[self._kind.counted_as] += 1
+                self._do(RowWriter.run, run, StoredHistories(item), left)
+
+    def _fits_in(self, run: Run, left: Mapping[Link, Leftover]) -> bool:
+        """Whether nothing that is there of its inputs is in its way; noted, if not."""
+        reason = self._other_inputs(run, left) or self._other_dataset(run)
+        if reason:
+            self._conflict(run, reason)
+        return not reason
+
+    def _other_inputs(self, run: Run, left: Mapping[Link, Leftover]) -> str:
+        """What is left of its inputs and is not what would be written, in words; empty: nothing."""
+        for link, step, tags in input_links(run, self._datasets(run)) if left else ():
+            there = left.get(link)
+            if there is None:
+                continue
+            if there.step != step or any(there.tags.get(key, value) != value for key, value in tags.items()):
+                what = "a dataset" if link[0] == "DATASET" else "a model"
+                return f"the target still has {what} that a run with its id used or made, with other content"
+        return ""
+
+    def _other_dataset(self, run: Run) -> str:
+        """Which of its datasets its experiment has with other content, in words; empty: none. MLflow keeps each once.
+
+        `mlflow gc` leaves datasets, too; and where a snapshot has one twice, the first is written.
+        """
+        known = self._datasets(run)
+        for key, used in datasets_of(run).items():
+            dataset = known.get(key) or dataset_id(run.experiment_id, *key)
+            content = dataset_content(used)
+            if dataset not in self._dataset_contents:
+                self._dataset_contents[dataset] = self._existing.dataset_content(dataset) or content
+            if self._dataset_contents[dataset] != content:
+                return f"the target's experiment has its dataset {key[0]!r} ({key[1]}) with other content"
+        return ""
+
+    def _datasets(self, run: Run) -> dict[tuple[str, str], str]:
+        return self._existing.datasets(int(run.experiment_id)) if run.dataset_inputs else {}
+
+    def _take_item(self, run: Run, item: RunLines, theirs: RunLines) -> None:
+        stored = RunLines(run, item.lines)
+        if compared(stored, theirs).is_same:
+            self._present(run)
+        else:
+            self._take_changed(run, theirs.run, changes(stored, theirs))
+
+
+def has_models(run: Run) -> bool:
+    """Whether it used or made a logged model."""
+    return bool(run.model_inputs or run.model_outputs)
+
+
+def run_batches(items: Iterable[RunLines]) -> Iterator[list[RunLines]]:
+    """Runs in batches that are small in runs and in points."""
+    batch: list[RunLines] = []
+    points = 0
+    for item in items:
+        batch.append(item)
+        points += item.size
+        if len(batch) >= BATCH or points >= POINTS_AT_ONCE:
+            yield batch
+            batch, points = [], 0
+    if batch:
+        yield batch
+
+
+class LoggedModelStep(Step[LoggedModel]):
+    """Decides about logged models, whose metrics belong to runs as well."""
+
+    def __init__(self, context: RestoreContext) -> None:
+        super().__init__(LOGGED_MODEL_TABLE, context)
+        self._runs: Mapping[str, int] = {}
+
+    def take(self, records: Sequence[LoggedModel]) -> None:
+        """See `Step.take`."""
+        wanted = sorted({metric.run_id for model in records for metric in model.metrics})
+        self._runs = self._context.writer.experiments_of_runs(wanted)
+        super().take(records)
+
+    def _create(self, stored: LoggedModel) -> None:
+        super()._create(stored)
+        self._do(RowWriter.logged_model_metrics, self._with_runs(stored), self._runs)
+
+    def _take_changed(self, stored: LoggedModel, found: LoggedModel, differences: Sequence[Change]) -> None:
+        """Metrics go with their run when `mlflow gc` removes that; the model stays, and gets them back."""
+        missing = _missing(stored, found)
+        whole = found.model_copy(update={"metrics": tuple(sorted((*found.metrics, *missing), key=_place))})
+        differences = changes(stored, whole)
+        super()._take_changed(stored, found, differences)
+        if missing and not others(differences):
+            self._complete(self._with_runs(stored.model_copy(update={"metrics": missing})))
+
+    def _complete(self, torn: LoggedModel) -> None:
+        if torn.metrics:
+            self._tally.created["logged model metrics"] += len(torn.metrics)
+            self._tally.completed.add((*self._key(torn), "metrics"))
+            self._do(RowWriter.logged_model_metrics, torn, self._runs)
+
+    def _with_runs(self, model: LoggedModel) -> LoggedModel:
+        """Without the metrics of runs that are not there, which the database can't hold; that is noted."""
+        kept = tuple(metric for metric in model.metrics if metric.run_id in self._runs)
+        if lost := len(model.metrics) - len(kept):
+            reason = f"{lost} of its metrics belong to missing runs, and were left out"
+            self._tally.leave_out(*self._key(model), reason, "metrics")
+        return model.model_copy(update={"metrics": kept})
+
+
+def _missing(stored: LoggedModel, found: LoggedModel) -> tuple[LoggedModelMetric, ...]:
+    """The metrics that the target does not have, under whatever value."""
+    there = {_place(metric) for metric in found.metrics}
+    return tuple(metric for metric in stored.metrics if _place(metric) not in there)
+
+
+def _place(metric: LoggedModelMetric) -> tuple[str, int, int, str]:
+    """The primary key of a metric of a model, in the order of a snapshot."""
+    return metric.key, metric.step, metric.timestamp, metric.run_id
+
+
+class ModelStep(Step[RegisteredModel]):
+    """Decides about registered models: one that is there gets what it lacks of versions, tags, aliases and stages."""
+
+    def __init__(self, context: RestoreContext) -> None:
+        super().__init__(MODEL_TABLE, context)
+        self._collation = context.limits.column("registered_models", "name").collation
+        self._taken: Names[str] = Names(self._collation)
+
+    def take(self, records: Sequence[RegisteredModel]) -> None:
+        """See `Step.take`."""
+        suffix = self._context.suffix
+        names = [name for model in records for name in (model.name, model.name + suffix)]
+        wanted = names if self._context.renames else names[::2]
+        there = self._existing.keys(MODEL_TABLE, wanted) if self._collation else wanted
+        found: Names[RegisteredModel] = Names(self._collation)
+        found.update(self._existing.records(MODEL_TABLE, there).items())
+        for model in records:
+            self._take(self._context.form.of(model), found)
+
+    def _take(self, model: RegisteredModel, found: Names[RegisteredModel]) -> None:
+        there = found.get(model.name)
+        if (other := self._equal_name(model.name, there)) != model.name:
+            self._take_equal(model, other, found)
+        elif there is None:
+            self._create(model)
+        elif compared(model, there).is_same:
+            self._all_present(model)
+        elif self._context.renames and is_other(model, there):
+            self._rename(model, found.get(model.name + self._context.suffix))
+        else:
+            self._join(model, there)
+
+    def _equal_name(self, name: str, there: RegisteredModel | None) -> str:
+        """What the target's collation takes for a name: itself, but where another model has one that is equal to it."""
+        other = there.name if there is not None else self._taken.get(name, name)
+        if other == name:
+            self._taken[name] = name
+        return other or name
+
+    def _take_equal(self, model: RegisteredModel, other: str, found: Names[RegisteredModel]) -> None:
+        if self._context.renames:
+            self._rename(model, found.get(model.name + self._context.suffix))
+            return
+        reason = f"its name equals {other!r} in the target's collation"
+        self._tally.conflict("model", model.name, reason, *model_keys(model))
+
+    def _rename(self, model: RegisteredModel, there: RegisteredModel | None) -> None:
+        renamed = model.model_copy(update={"name": model.name + self._context.suffix})
+        if there is not None:
+            self._join(renamed, there, own=model.name)
+            return
+        self._tally.notes.append(f"model {model.name!r} gets the name {renamed.name!r}, as its own is taken")
+        self._create(renamed)
+
+    def _create(self, model: RegisteredModel) -> None:
+        self._tally.created["models"] += 1
+        self._tally.created["model versions"] += len(model.versions)
+        self._do(RowWriter.record, model)
+
+    def _all_present(self, model: RegisteredModel) -> None:
+        self._present(model)
+        for version in model.versions:
+            self._tally.was_there("model versions", version_key(model.name, version.version))
+
+    def _join(self, model: RegisteredModel, there: RegisteredModel, own: str = "") -> None:
+        """Add what the target's model of that name lacks. What it has stays, also where people changed it since.
+
+        Args:
+            model: of the snapshot, under the name it has in the target.
+            there: the target's.
+            own: its name in the snapshot, where that is another one.
+        """
+        own = own or model.name
+        found = changes(model, there)
+        if reason := others(found):
+            reason = f"the target has a model of that name with other content: {reason}"
+            self._tally.conflict("model", own, reason, *model_keys(model.model_copy(update={"name": own})))
+            return
+        missing = Missing(tags={k: v for k, v in model.tags.items() if k not in there.tags})
+        kept = self._versions(model, there, own, missing)
+        new = {a: n for a, n in model.aliases.items() if a not in there.aliases and n in kept}
+        missing.aliases.update(new)
+        added = {*(f"tags[{key}]" for key in missing.tags), *(f"aliases[{alias}]" for alias in new)}
+        self._tally.created["model aliases"] += len(new)
+        self._complete(model_key(own), added)
+        self._tally.was_there("models", model_key(own), [change for change in found if change.field not in added])
+        if missing != Missing():
+            self._do(RowWriter.complete_model, model, missing)
+
+    def _versions(self, model: RegisteredModel, there: RegisteredModel, own: str, missing: Missing) -> set[int]:
+        """Decide about the versions; the numbers of those that are, or will be, in the target."""
+        theirs = {version.version: version for version in there.versions}
+        stages = {version.current_stage for version in there.versions} - {"Archived"}  # where many can be at once
+        kept = set()
+        for version in model.versions:
+            found = theirs.get(version.version)
+            if found is None:
+                self._tally.created["model versions"] += 1
+                missing.versions.add(version.version)
+            elif reason := others(changes(version, found)):
+                key = version_key(own, version.version)
+                self._tally.conflict(*key, f"the target has another version of that number: {reason}", key)
+                continue
+            else:
+                self._version(own, version, found, stages, missing)
+            kept.add(version.version)
+        return kept
+
+    def _version(
+        self, own: str, version: ModelVersion, found: ModelVersion, stages: set[str | None], missing: Missing
+    ) -> None:
+        """Add the tags that a version lacks, and its stage where no version has that now."""
+        tags = {key: value for key, value in version.tags.items() if key not in found.tags}
+        added = {f"tags[{key}]" for key in tags}
+        if tags:
+            missing.version_tags[version.version] = tags
+        stage = version.current_stage
+        if stage and stage not in _NO_STAGE and found.current_stage in _NO_STAGE and stage not in stages:
+            missing.stages[version.version] = stage
+            self._tally.created["model stages"] += 1
+            added.add("current_stage")
+        key = version_key(own, version.version)
+        self._complete(key, added)
+        left = [change for change in changes(version, found) if change.field not in added]
+        self._tally.was_there("model versions", key, left)
+
+    def _complete(self, key: Key, fields: set[str]) -> None:
+        self._tally.created["model tags"] += sum(field.startswith("tags[") for field in fields)
+        self._tally.completed.update((*key, field) for field in fields)
+
+
+def is_other(model: RegisteredModel, there: RegisteredModel) -> bool:
+    """Whether the target has another model of that name, or another version under one of its numbers."""
+    theirs = {version.version: version for version in there.versions}
+    pairs = [(version, theirs[version.version]) for version in model.versions if version.version in theirs]
+    return any(others(changes(*pair)) for pair in [(model, there), *pairs])

@@ -176,8 +176,20 @@ def _send(connection: Connection, run_id: str, batch: LogBatch) -> None:
 
 
 def _refusal(batch: LogBatch, name: str, reason: str) -> Refusal:
-    kind, field = _what(batch)
-    return Refusal(kind=kind, id=name, reason=reason, field=field, records=((RUNS.one, name),))
+    what, field = _what(batch)
+    return refused_part(what, name, reason, field)
+
+
+def refused_part(what: str, run_id: str, reason: str, field: str) -> Refusal:
+    """A part of a run that the target does not take.
+
+    Args:
+        what: the part, in words.
+        run_id: in the snapshot.
+        reason: why.
+        field: as a comparison names it.
+    """
+    return Refusal(kind=what, id=run_id, reason=reason, field=field, records=((RUNS.one, run_id),))
 
 
 def _what(batch: LogBatch) -> tuple[str, str]:

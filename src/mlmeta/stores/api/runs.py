@@ -26,7 +26,7 @@ from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import Extent, Refusing, RestoreContext, SourceIds, TargetExperiment, TargetRun
 from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.histories import BULK_RUNS, Asked, HistoryReader, RunToRead
-from mlmeta.stores.api.log_batch import LogBatch, log, may_be_refused, sift
+from mlmeta.stores.api.log_batch import LogBatch, log, may_be_refused, refused_part, sift
 from mlmeta.stores.api.name_rules import dataset_obstacle
 from mlmeta.stores.api.paging import PAGE, Search, Sieve, runs_page
 from mlmeta.stores.source import SourceItem
@@ -322,16 +322,15 @@ def _refuse(run: Run, fate: Fate, context: RestoreContext) -> None:
 
 def _foreseen(run: Run, context: RestoreContext) -> Iterator[Refusal]:
     """What of a run that is to be filled a server can't be given."""
-    about = {"id": run.run_id, "records": ((_KIND, run.run_id),)}
     if _status(run.status) is None:
         reason = f"MLflow knows no status {run.status!r}; the run stays RUNNING"
-        yield Refusal(kind="run's status", reason=reason, field="status", **about)
+        yield refused_part("run's status", run.run_id, reason, "status")
     for reason in filter(None, map(_dataset_obstacle, run.dataset_inputs)):
-        yield Refusal(kind="run's dataset", reason=reason, field="dataset_inputs", **about)
+        yield refused_part("run's dataset", run.run_id, reason, "dataset_inputs")
     models = {m.model_id for m in run.model_inputs} | {m.model_id for m in run.model_outputs}
     if not models <= context.coming_models:
         reason = "the snapshot lacks some of the logged models that it used or made, or has them as deleted"
-        yield Refusal(kind="run's logged models", reason=reason, field="model_outputs", **about)
+        yield refused_part("run's logged models", run.run_id, reason, "model_outputs")
 
 
 def _status(status: str) -> Any:

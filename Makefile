@@ -24,7 +24,7 @@ demo: $(READY) ## the whole loop on an embedded store: create, back up, lose, re
 	$(BIN)/mlmeta demo
 
 check: lint ## lint and unit tests, in under half a minute
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q -n auto tests/unit
 
 test: lint ## all checks and all tests
 	$(BIN)/python -m pytest -n auto --dist loadgroup

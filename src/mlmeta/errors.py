@@ -1,7 +1,7 @@
 """Every error that mlmeta raises on purpose.
 
     MlmetaError                         exit code
-    ├── UsageError                          2   the call's words are off
+    ├── UsageError                          2   an option, URI or name can't be used
     │   └── AmbiguousSelectorError          2   a prefix that names several snapshots
     ├── ConnectionFailedError               1   source or target could not be used
     │   ├── UnreachableError                1   nothing answers there
@@ -86,7 +86,7 @@ def _revived(kind: type[MlmetaError], args: tuple[object, ...], attributes: dict
 
 
 class UsageError(MlmetaError):
-    """The call's words are off."""
+    """An option, URI or name of the call can't be used."""
 
     exit_code = ExitCode.USAGE
 

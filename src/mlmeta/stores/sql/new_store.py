@@ -1,4 +1,4 @@
-"""A store where there was none: nobody sees it before it is complete, so it is filled in ways that would not do else.
+"""A store where there was none: nobody sees it before it is complete, so it may be filled in riskier, faster ways.
 
 A SQLite file is built without a journal, in a temporary folder. PostgreSQL's biggest tables get their indexes last.
 """
@@ -31,10 +31,10 @@ AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND conrel
 
 
 class NewFile:
-    """Builds a store in a temporary folder beside its place, which it can be moved from.
+    """A SQLite store that appears when it is complete, built in a temporary folder beside its final place.
 
-    A context manager: left without `publish`, nothing remains; what restores that were killed have left is removed. As
-    nobody else sees the file, it needs no journal.
+    A context manager: left without `publish`, nothing remains; what killed restores have left is removed. As nobody
+    else sees the file, it needs no journal.
 
     Args:
         database: whose file does not exist yet; a missing folder is made, as MLflow does.
@@ -88,7 +88,7 @@ class NewFile:
 
 
 def remove_unfinished(database: Database) -> None:
-    """Remove what restores into this file that were killed have left beside it."""
+    """Remove what killed restores into this file have left beside it."""
     final = database.path.resolve()
     remove_leftovers(final.parent, _prefix(final))
 
@@ -131,7 +131,7 @@ def without_indexes(connection: Connection, tables: Sequence[str]) -> Iterator[N
     yield
     for statement in again:
         connection.exec_driver_sql(statement)
-    # Else the server plans queries without knowing these, for a while. All tables would take three times as long.
+    # Else the server plans queries as if these were empty, for a while. All tables would take three times as long.
     connection.exec_driver_sql(f"ANALYZE runs, {', '.join(tables)}")
 
 

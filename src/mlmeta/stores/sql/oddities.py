@@ -73,14 +73,14 @@ class Oddities:
         name: str,
         otherwise: Mapping[str, Any] = MappingProxyType({}),
     ) -> R | None:
-        """A record of some values; without those that are off. None where it says nothing without them.
+        """A record of some values, without those that are invalid. None where it is meaningless without them.
 
         Args:
             record: its class.
             values: of its fields; maps and tuples in them may be changed.
             kind: see `lost`.
             name: see `lost`.
-            otherwise: what stands for required fields whose value is off.
+            otherwise: what stands for required fields whose value is invalid.
         """
         try:
             return self._whole(record.model_validate(values), values, kind, name)
@@ -112,7 +112,7 @@ class Oddities:
         otherwise: Mapping[str, Any],
     ) -> None:
         """Put fields right where that can be done, and take the others out."""
-        off: dict[str, list[Any]] = {}
+        invalid: dict[str, list[Any]] = {}
         for error in errors:
             place, value = error["loc"], error["input"]
             number = whole_number(value) if error["type"] == "int_from_float" else None
@@ -120,11 +120,11 @@ class Oddities:
                 _put(values, place, number)
                 self.changed(kind, name, f"{_path(place)} {value!r} was saved as {number}")
             else:
-                off.setdefault(place[0], []).append(value if place[-1] == "[key]" else [*place[1:2]])
+                invalid.setdefault(place[0], []).append(value if place[-1] == "[key]" else [*place[1:2]])
                 instead = otherwise.get(place[0]) if len(place) == 1 else None
                 outcome = "was not saved" if instead is None else f"was saved as {instead!r}"
                 self.lost(kind, name, f"{_path(place)} is {shown(value)}, and {outcome}")
-        for field, parts in off.items():
+        for field, parts in invalid.items():
             _take_out(values, field, parts)
 
     def notices(self) -> tuple[str, ...]:

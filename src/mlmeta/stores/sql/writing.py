@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mlmeta.errors import UnreachableError
 from mlmeta.progress import Progress, Silent
-from mlmeta.stores.sql.database import POSTGRESQL, SQLITE, Database
+from mlmeta.stores.sql.database import MYSQL, POSTGRESQL, SQLITE, Database
 from mlmeta.stores.sql.sqlite import BUSY_SECONDS
 
 NOTICES = "mlmeta_notices"
@@ -46,7 +46,7 @@ def writing(database: Database, progress: Progress | None = None) -> Iterator[Co
         engine = engine.execution_options(isolation_level="READ COMMITTED")
     try:
         with database.errors(), engine.connect() as connection:
-            _begin_writing(connection, database, locks_of(connection, database, progress))
+            locks_of(connection, database, progress).begin()
             yield connection
             connection.commit()
     finally:
@@ -56,17 +56,6 @@ def writing(database: Database, progress: Progress | None = None) -> Iterator[Co
 def locks_of(connection: Connection, database: Database, progress: Progress | None = None) -> Locks:
     """The locks that a writer takes."""
     return Locks(connection, database.shown, BUSY_SECONDS, progress or Silent())
-
-
-def _begin_writing(connection: Connection, database: Database, locks: Locks) -> None:
-    if database.kind == SQLITE:
-        locks.sqlite()
-    elif database.kind == POSTGRESQL:
-        locks.postgresql()
-    else:
-        locks.mysql()
-        # MLflow's Default experiment has the id 0, which MySQL would take as "the next one"
-        connection.exec_driver_sql("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")
 
 
 class Locks:
@@ -81,13 +70,18 @@ class Locks:
 
     def __init__(self, connection: Connection, shown: str, seconds: float, progress: Progress) -> None:
         self._connection = connection
+        self._execute = connection.exec_driver_sql
         self._shown = shown
         self._seconds = seconds
         self._progress = progress
 
-    def sqlite(self) -> None:
-        """Begin a transaction that may write."""
-        execute = self._connection.exec_driver_sql
+    def begin(self) -> None:
+        """Let one restore in at a time, for as long as the transaction or, with MySQL, the connection lasts."""
+        take = {SQLITE: self._begin_sqlite, POSTGRESQL: self._begin_postgresql, MYSQL: self._begin_mysql}
+        take[self._connection.dialect.name]()
+
+    def _begin_sqlite(self) -> None:
+        execute = self._execute
         execute("PRAGMA busy_timeout = 0")
         if not self._goes(lambda: execute("BEGIN IMMEDIATE")):
             self._wait_for("whoever writes into it")
@@ -95,35 +89,37 @@ class Locks:
             execute("BEGIN IMMEDIATE")
         execute(f"PRAGMA busy_timeout = {round(self._seconds * 1000)}")
 
-    def postgresql(self) -> None:
-        """Let one restore in at a time, for as long as the transaction lasts."""
-        execute = self._connection.exec_driver_sql
+    def _begin_postgresql(self) -> None:
+        execute = self._execute
         execute(f"SET LOCAL lock_timeout = {round(self._seconds * 1000)}")
         if not execute(f"SELECT pg_try_advisory_xact_lock({_NUMBER})").scalar():
             self._wait_for("another restore")
             if not self._goes(lambda: execute(f"SELECT pg_advisory_xact_lock({_NUMBER})")):
                 raise self._busy("another restore writes into it")
 
-    def mysql(self) -> None:
-        """Let one restore in at a time, for as long as the connection lasts."""
-        execute = self._connection.exec_driver_sql
-        execute(f"SET SESSION lock_wait_timeout = {max(1, round(self._seconds))}")
+    def _begin_mysql(self) -> None:
+        # MLflow's Default experiment has the id 0, which MySQL would take as "the next one"
+        self._execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')")
+        self._mysql_waits(self._seconds)
         try:
-            taken = execute(f"SELECT GET_LOCK({_NAME}, 0)").scalar()
+            taken = self._execute(f"SELECT GET_LOCK({_NAME}, 0)").scalar()
             if not taken:
                 self._wait_for("another restore")
-                taken = execute(f"SELECT GET_LOCK({_NAME}, {self._seconds})").scalar()
+                taken = self._execute(f"SELECT GET_LOCK({_NAME}, {self._seconds})").scalar()
         except DBAPIError:  # a cluster has no such locks: two restores at once meet at a key, and one is taken back
             self._connection.info[NOTICES] = ("the database refuses GET_LOCK: let one restore run at a time",)
             return
         if not taken:
             raise self._busy("another restore writes into it")
 
+    def _mysql_waits(self, seconds: float) -> None:
+        self._execute(f"SET SESSION lock_wait_timeout = {seconds and max(1, round(seconds))}")
+
     def tables(self, names: Sequence[str]) -> None:
         """Have tables of PostgreSQL or MySQL for writing rows, beside others who do so."""
-        if self._connection.dialect.name == "postgresql":
+        if self._connection.dialect.name == POSTGRESQL:
             self._postgresql_tables(names)
-        elif self._connection.dialect.name == "mysql":
+        elif self._connection.dialect.name == MYSQL:
             for name in names:
                 self._mysql_table(name)
 
@@ -131,7 +127,7 @@ class Locks:
         statement = f"LOCK TABLE {', '.join(names)} IN ROW EXCLUSIVE MODE"
         try:
             with self._connection.begin_nested():
-                self._connection.exec_driver_sql(f"{statement} NOWAIT")
+                self._execute(f"{statement} NOWAIT")
             return
         except DBAPIError as error:
             found = _RELATION.search(str(error.orig))
@@ -139,21 +135,20 @@ class Locks:
                 raise
         what = f"the table {found[1]}"
         self._wait_for(f"a lock that somebody holds on {what}")
-        if not self._goes(lambda: self._connection.exec_driver_sql(statement)):
+        if not self._goes(lambda: self._execute(statement)):
             raise self._busy(f"somebody holds a lock on {what}")
 
     def _mysql_table(self, name: str) -> None:
         def touch() -> None:
-            self._connection.exec_driver_sql(f"INSERT INTO {name} SELECT * FROM {name} WHERE FALSE")  # noqa: S608 - MLflow's
+            self._execute(f"INSERT INTO {name} SELECT * FROM {name} WHERE FALSE")  # noqa: S608 - MLflow's
 
-        execute = self._connection.exec_driver_sql
-        execute("SET SESSION lock_wait_timeout = 0")
+        self._mysql_waits(0)
         if not self._goes(touch):
             self._wait_for(f"a lock that somebody holds on the table {name}")
-            execute(f"SET SESSION lock_wait_timeout = {max(1, round(self._seconds))}")
+            self._mysql_waits(self._seconds)
             if not self._goes(touch):
                 raise self._busy(f"somebody holds a lock on the table {name}")
-        execute(f"SET SESSION lock_wait_timeout = {max(1, round(self._seconds))}")
+        self._mysql_waits(self._seconds)
 
     @staticmethod
     def _goes(take: Callable[[], object]) -> bool:

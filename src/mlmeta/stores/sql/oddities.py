@@ -21,7 +21,7 @@ from mlmeta.schema import Skipped
 R = TypeVar("R", bound=BaseModel)
 
 MOST = 20
-"""Oddities of one kind that are named one by one; of more, the number is told."""
+"""Oddities of one kind, or rows without a parent, that are named one by one; of more, the number is told."""
 
 INT64 = 2**63
 

@@ -18,7 +18,7 @@ from mlmeta.schema import Selection, Skipped
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
 from mlmeta.stores.sql.known_tables import AUTH, AUTH_VERSION, NEVER, OWN_COLUMNS, PARTS, WORDS, tables_at
 from mlmeta.stores.sql.mapping import KindTable
-from mlmeta.stores.sql.oddities import shown
+from mlmeta.stores.sql.oddities import MOST, shown
 from mlmeta.stores.sql.queries import rows_of
 from mlmeta.stores.sql.tables import (
     COLUMNS,
@@ -29,9 +29,6 @@ from mlmeta.stores.sql.tables import (
     MODEL_VERSION_TABLE,
     RUN_TABLE,
 )
-
-MOST = 20
-"""Orphans of one kind that are named; of more, the number is told."""
 
 _EXPERIMENT = "experiment_id"
 _UNREADABLE = """

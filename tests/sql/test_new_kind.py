@@ -15,7 +15,7 @@ from mlmeta.schema import KINDS, Kind, Record, experiment_order, kinds
 from mlmeta.schema.base import Int64, SortedMap
 from mlmeta.snapshot import order
 from mlmeta.stores.sql import tables
-from mlmeta.stores.sql.mapping import KindTable, Pairs, optional, same
+from mlmeta.stores.sql.mapping import KindTable, Pairs, optional, plain
 from mlmeta.stores.sql.schema import begin_store
 
 
@@ -41,7 +41,7 @@ GADGETS = Kind(
 TABLE = KindTable(
     "gadgets",
     kind=GADGETS,
-    columns=(same("gadget_id"), tables.EXPERIMENT_ID, same("name"), same("made", otherwise=0), optional("color")),
+    columns=(plain("gadget_id"), tables.EXPERIMENT_ID, plain("name"), plain("made", otherwise=0), optional("color")),
     pairs=(Pairs("gadget_tags", "tags", ("gadget_id",)),),
     order=("experiment_id", "made", "gadget_id"),
     lasting=frozenset({"made"}),

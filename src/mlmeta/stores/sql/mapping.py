@@ -53,7 +53,7 @@ class Column:
         return self.field.rstrip("_")
 
 
-def same(name: str, field: str = "", *, otherwise: Any = None) -> Column:
+def plain(name: str, field: str = "", *, otherwise: Any = None) -> Column:
     """A column whose content a record has as it is."""
     return Column(name, field or name, otherwise=otherwise)
 

@@ -88,7 +88,7 @@ def test_a_stored_history_is_known_by_its_line(
     pair = compared((run, [own]), [run, found])
     assert (pair.matching["metric point"] == pair.compared["metric point"] and pair.is_equal) == is_same
     stored = RunLines(run, (own.as_line(),))
-    assert changes.compared(stored, RunLines(run, (found.as_line(),))).is_same == is_same
+    assert changes.is_same(stored, RunLines(run, (found.as_line(),))) == is_same
     assert not changes.compared(stored, RunLines(run.model_copy(update={"metrics": {}}), ())).is_same
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, ModelVersion, RegisteredModel, Run
 from mlmeta.snapshot.compare import with_histories
 from mlmeta.snapshot.reader import RunLines
-from mlmeta.stores.sql.changes import Change, changes, compared, is_deleted, others
+from mlmeta.stores.sql.changes import Change, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, dataset_content, experiment_number
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE
 from mlmeta.stores.sql.limits import Names
@@ -86,7 +86,7 @@ class ExperimentStep(Step[Experiment]):
         renamed = stored.model_copy(update={"name": stored.name + self._context.suffix})
         if found is None:  # it belongs to another workspace
             self._belongs_to_another(stored, number)
-        elif compared(stored, found).is_same or (self._context.renames and compared(renamed, found).is_same):
+        elif is_same(stored, found) or (self._context.renames and is_same(renamed, found)):
             self._open(stored)
             self._present(stored)
         elif number == DEFAULT_ID and self._default_is_free and self._names.get(stored.name, number) == number:
@@ -176,7 +176,7 @@ class RunStep(Step[Run]):
 
     def _take_item(self, run: Run, item: RunLines, theirs: RunLines) -> None:
         stored = RunLines(run, item.lines)
-        if compared(stored, theirs).is_same:
+        if is_same(stored, theirs):
             self._present(run)
         else:
             self._take_changed(run, theirs.run, changes(stored, theirs))
@@ -278,7 +278,7 @@ class ModelStep(Step[RegisteredModel]):
             self._take_equal(model, other, found)
         elif there is None:
             self._create(model)
-        elif compared(model, there).is_same:
+        elif is_same(model, there):
             self._all_present(model)
         elif self._context.renames and is_other(model, there):
             self._rename(model, found.get(model.name + self._context.suffix))

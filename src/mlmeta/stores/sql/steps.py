@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from mlmeta.schema import Record
-from mlmeta.stores.sql.changes import Change, changes, compared, is_deleted, others
+from mlmeta.stores.sql.changes import Change, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import ExistingRows
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.mapping import KindTable
@@ -99,7 +99,7 @@ class Step(Generic[R]):
         self._do(RowWriter.record, stored)
 
     def _take_existing(self, stored: R, found: R) -> None:
-        if compared(stored, found).is_same:
+        if is_same(stored, found):
             self._present(stored)
         else:
             self._take_changed(stored, found, changes(stored, found))

@@ -89,7 +89,7 @@ def test_a_stored_history_is_known_by_its_line(
     assert (pair.matching["metric point"] == pair.compared["metric point"] and pair.is_equal) == is_same
     stored = RunLines(run, (own.as_line(),))
     assert changes.is_same(stored, RunLines(run, (found.as_line(),))) == is_same
-    assert not changes.compared(stored, RunLines(run.model_copy(update={"metrics": {}}), ())).is_same
+    assert not changes.is_same(stored, RunLines(run.model_copy(update={"metrics": {}}), ()))
 
 
 def test_an_infinity_may_be_stored_as_it_is_or_as_mlflow_does_it() -> None:

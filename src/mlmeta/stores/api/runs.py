@@ -80,7 +80,7 @@ class RunReader:
             RUNS.one,
             ask=partial(runs_page, self._connection, [experiment_id]),
             key=lambda entity: entity.info.run_id,
-            lost=lambda place: f"experiment {experiment_id}, {place}",
+            lost=lambda place: f"experiment {experiment_id}, {'run ' * place.startswith('number')}{place}",
             size=PAGE,
         )
         found = self._sieve.sift(search.ahead(self._threads), experiment_id)

@@ -9,7 +9,7 @@ from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import DamagedSnapshotError, ExitCode, MlmetaError, SnapshotNotFoundError, StorageMissingError
 from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
-from mlmeta.schema import Selection
+from mlmeta.schema import KINDS, Selection
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
@@ -207,8 +207,8 @@ def _must_be_sound(snapshot: CheckedSnapshot) -> None:
 def _write(target: Target, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
     stats = snapshot.summary.stats
     if not selection.experiments:
-        progress.expect("runs", stats.get("runs", 0))
-        progress.expect("models", stats.get("models", 0))
+        for kind in (kind for kind in KINDS.values() if kind.follows is None):
+            progress.expect(kind.counted_as, stats.get(kind.name, 0))
     return target.restore(snapshot, selection, progress)
 
 

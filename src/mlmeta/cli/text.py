@@ -99,8 +99,9 @@ def counts(stats: Mapping[str, int]) -> str:
 
 
 def amount(count: int, many: str) -> str:
-    """Such as ``1 run`` or ``1,000 runs``, from the word for several."""
-    return f"{count:,} {many.removesuffix('s') if count == 1 else many}"
+    """Such as ``1 run``, ``1 model alias`` or ``1,000 runs``, from the word for several."""
+    one = many.removesuffix("es") if many.endswith("ses") else many.removesuffix("s")
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def plural(count: int, one: str) -> str:

@@ -93,15 +93,21 @@ def diff(
     if after is not None:
         other = open_snapshot(storage, after, of_source=of_source, likely=tracking_uri)
         with snapshot.kept_open(), other.kept_open():
-            notes = tuple(dict.fromkeys((*snapshot.notes, *other.notes)))
+            notes = tuple(dict.fromkeys((*_notes(snapshot), *_notes(other))))
             return _compared(first, _SnapshotSide(other), experiments, progress, notes)
     store = Store(tracking_uri, registry_uri, jobs)
     with open_source(store) as source, snapshot.kept_open():
         identity = identity_of(store, source.info)
         why = why_not(snapshot, identity, frozenset(experiments) or first.limit) if incremental else ""
         base = snapshot if incremental and not why else None
-        notes = (*snapshot.notes, *([f"all histories were read: {why}"] if why else ()))
+        notes = (*_notes(snapshot), *([f"all histories were read: {why}"] if why else ()))
         return _compared(first, _StoreSide(source, identity, progress, base), experiments, progress, notes)
+
+
+def _notes(snapshot: Snapshot) -> Iterator[str]:
+    """What a person should know of a snapshot: why it was chosen, and what of it is not compared."""
+    yield from snapshot.notes
+    yield from (f"{snapshot.timestamp}: {one.kind} are not compared: {one.reason}" for one in snapshot.unknown)
 
 
 class _Side(Protocol):

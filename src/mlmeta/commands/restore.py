@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import DamagedSnapshotError, ExitCode, MlmetaError, SnapshotNotFoundError, StorageMissingError
@@ -192,7 +192,7 @@ def _plan(target: Target, snapshot: CheckedSnapshot, selection: Selection, progr
         _must_be_sound(snapshot)  # damage is told first: the error may come of it
         raise
     _must_be_sound(snapshot)
-    return plan
+    return plan.model_copy(update={"refused": (*plan.refused, *_unknown(snapshot))})
 
 
 def _must_be_sound(snapshot: CheckedSnapshot) -> None:
@@ -209,7 +209,13 @@ def _write(target: Target, snapshot: Snapshot, selection: Selection, progress: P
     if not selection.experiments:
         for kind in (kind for kind in KINDS.values() if kind.follows is None):
             progress.expect(kind.counted_as, stats.get(kind.name, 0))
-    return target.restore(snapshot, selection, progress)
+    report = target.restore(snapshot, selection, progress)
+    return report.model_copy(update={"refused": (*report.refused, *_unknown(snapshot))})
+
+
+def _unknown(snapshot: Snapshot) -> Iterator[Refusal]:
+    """Kinds of record that only a newer mlmeta could restore."""
+    return (Refusal(kind=one.kind, id=one.id, reason=one.reason, code="unknown_kind") for one in snapshot.unknown)
 
 
 def _warnings(snapshot: Snapshot) -> Sequence[str]:

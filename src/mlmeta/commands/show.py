@@ -287,8 +287,10 @@ def metric_over_steps(selector: str, storage: str, run_id: str, key: str, *, of_
 def _where(snapshot: Snapshot) -> dict[str, Any]:
     """What every result says: which snapshot, where it is, and what to know of the choice."""
     shrunken = snapshot.summary.shrunken
-    notes = (*snapshot.notes, *([f"this snapshot has {shrunken}: `mlmeta list` shows others"] if shrunken else ()))
-    return {"timestamp": snapshot.timestamp, "storage": snapshot.storage.location, "warnings": notes}
+    notes = [*snapshot.notes, *(f"{one.kind}: {one.reason}" for one in snapshot.unknown)]
+    if shrunken:
+        notes.append(f"this snapshot has {shrunken}: `mlmeta list` shows others")
+    return {"timestamp": snapshot.timestamp, "storage": snapshot.storage.location, "warnings": tuple(notes)}
 
 
 def _experiment(snapshot: Snapshot, wanted: str) -> Experiment:

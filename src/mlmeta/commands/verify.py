@@ -141,6 +141,7 @@ def _thorough(place: Storage, selector: str, meant: Which, progress: Progress, *
             raise
         return Verified(timestamp=selector, problems=(Problem(file="", message=str(error)),))
     checked = CheckedSnapshot(snapshot, lambda count: progress.advance("records", count))
+    unknown = (f"{one.kind}: only their file was checked: {one.reason}" for one in snapshot.unknown)
     with checked.kept_open():
         files = next(files for files in file_sets(place) if files.timestamp == snapshot.timestamp)
         problems = (*checked.problems(), *strangers(checked, files))
@@ -149,7 +150,7 @@ def _thorough(place: Storage, selector: str, meant: Which, progress: Progress, *
             legacy=snapshot.is_legacy,
             records=sum(entry.records for entry in snapshot.summary.files.values()),
             problems=problems,
-            notices=(*snapshot.notes, *checked.notices(), *(() if problems else checked.dangling())),
+            notices=(*snapshot.notes, *unknown, *checked.notices(), *(() if problems else checked.dangling())),
             drill=drill(checked, progress) if with_drill and not problems else None,
         )
 

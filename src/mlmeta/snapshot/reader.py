@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from mlmeta.errors import DamagedSnapshotError, MlmetaError, ObjectRefusedError
-from mlmeta.schema import METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHistory, Run, Summary
+from mlmeta.schema import KINDS, METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHistory, Run, Skipped, Summary
 from mlmeta.schema.kind import R
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.find import Which, find
@@ -100,6 +100,14 @@ class Snapshot:
     def is_legacy(self) -> bool:
         """Whether the older script wrote it: no checksums, no histories."""
         return legacy.is_legacy(self.summary)
+
+    @property
+    def unknown(self) -> tuple[Skipped, ...]:
+        """Kinds of record that a newer mlmeta saved and this one does not know: nothing reads them."""
+        by = self.summary.mlmeta_version
+        reason = f"mlmeta {by} saved them, and this version does not know them: use {by} or a newer one"
+        unknown = (kind for kind, entry in self.summary.files.items() if kind not in KINDS and entry.records)
+        return tuple(Skipped(kind=kind.replace("_", " "), id="*", reason=reason) for kind in unknown)
 
     def records(self, kind: Kind[R]) -> Iterator[R]:
         """All records of a kind, in order; none where the snapshot has no such file.

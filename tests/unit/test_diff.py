@@ -19,7 +19,7 @@ from mlmeta.schema import (
     logged_model_order,
     run_order,
 )
-from mlmeta.snapshot.compare import MOST_NAMED, Changes, Item, Rules, Tally, changes
+from mlmeta.snapshot.compare import MOST_NAMED, Changes, ComparisonRules, Item, Tally, changes
 from mlmeta.snapshot.reader import RunLines
 from tests.support.examples import examples
 
@@ -96,7 +96,7 @@ def test_it_finds_what_dictionaries_find(one: list[Item], other: list[Item]) -> 
         what = "added" if old is None else "removed" if new is None else "same" if old == new else "changed"
         tally = expected.setdefault(kind, Tally())
         setattr(tally, what, getattr(tally, what) + 1)
-    found = changes(one, other, Rules())
+    found = changes(one, other, ComparisonRules())
     assert found.records == expected
     assert found.is_equal == (before == after)
     named = {(change.kind, change.id) for change in found.changes}
@@ -113,7 +113,7 @@ def _tags(**tags: str) -> list[Item]:
 
 
 def _differences(one: list[Item], other: list[Item]) -> list[tuple[str, str, str]]:
-    return [(c.field, c.before, c.after) for c in changes(one, other, Rules()).changes]
+    return [(c.field, c.before, c.after) for c in changes(one, other, ComparisonRules()).changes]
 
 
 def test_a_value_that_says_nothing_is_not_none_at_all() -> None:
@@ -133,12 +133,12 @@ def test_what_one_side_can_not_know_does_not_count() -> None:
     def state(deleted: int | None) -> list[Item]:
         return [RunLines(Run(run_id="r", experiment_id="1", status="RUNNING", deleted_time=deleted), ())]
 
-    assert changes(state(5), state(None), Rules(frozenset({"runs.deleted_time"}))).is_equal
-    assert not changes(state(5), state(None), Rules(frozenset({"runs.end_time"}))).is_equal
+    assert changes(state(5), state(None), ComparisonRules(frozenset({"runs.deleted_time"}))).is_equal
+    assert not changes(state(5), state(None), ComparisonRules(frozenset({"runs.end_time"}))).is_equal
 
 
 def test_more_changes_than_are_named() -> None:
     many: list[Item] = [Experiment(experiment_id=str(number), name=str(number)) for number in range(MOST_NAMED + 5)]
-    found: Changes = changes([], many, Rules())
+    found: Changes = changes([], many, ComparisonRules())
     assert (len(found.changes), found.unnamed) == (MOST_NAMED, 5)
     assert found.records == {"experiment": Tally(added=MOST_NAMED + 5)}

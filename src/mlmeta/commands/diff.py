@@ -12,7 +12,7 @@ from mlmeta.errors import ExitCode, UsageError
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import EXPERIMENTS, Selection, Skipped, kind_of, several
 from mlmeta.schema.identity import canonical, is_vague
-from mlmeta.snapshot.compare import Changes, Item, Rules, bare, changes, with_histories
+from mlmeta.snapshot.compare import Changes, ComparisonRules, Item, bare, changes, with_histories
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, identity_of, open_snapshot, open_source
@@ -199,7 +199,7 @@ def _compared(
     if (before.kind in DATABASES) != (after.kind in DATABASES):
         left, right = filter(_is_shown_by_api, left), filter(_is_shown_by_api, right)
         unknown = frozenset(UNSHOWN_BY_API)
-    found = changes(left, right, Rules(unknown, before.is_legacy, after.is_legacy))
+    found = changes(left, right, ComparisonRules(unknown, before.is_legacy, after.is_legacy))
     return DiffResult(
         before=before.shown,
         after=after.shown,

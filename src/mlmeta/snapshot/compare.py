@@ -55,7 +55,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Rules:
+class ComparisonRules:
     """What can't be compared.
 
     Args:
@@ -183,7 +183,7 @@ def with_histories(items: Iterable[Line | Skipped]) -> Iterator[Record | Skipped
         yield RunLines(run, tuple(lines))
 
 
-def compare(pair: Pair, rules: Rules, owner: str = "") -> Compared:
+def compare(pair: Pair, rules: ComparisonRules, owner: str = "") -> Compared:
     """Compare the two sides of a pair, of which there is at least one.
 
     Args:
@@ -211,7 +211,7 @@ def bare(item: Item) -> Record:
     return item.run if isinstance(item, RunLines) else item
 
 
-def _parts(kind: Kind[Any], key: str, pair: Pair, rules: Rules) -> Iterator[Compared]:
+def _parts(kind: Kind[Any], key: str, pair: Pair, rules: ComparisonRules) -> Iterator[Compared]:
     for field, part in kind.parts.items():
         left, right, expected = (
             {part.order(one): one for one in dict(bare(item))[field]} if item is not None else {}
@@ -221,7 +221,7 @@ def _parts(kind: Kind[Any], key: str, pair: Pair, rules: Rules) -> Iterator[Comp
             yield compare(Pair(left.get(order), right.get(order), expected.get(order)), rules, key)
 
 
-def _fields(kind: Kind[Any], left: Item, right: Item, rules: Rules) -> list[FieldDifference]:
+def _fields(kind: Kind[Any], left: Item, right: Item, rules: ComparisonRules) -> list[FieldDifference]:
     before, after = bare(left), bare(right)
     if before.to_line() == after.to_line():
         return []
@@ -235,14 +235,14 @@ def _fields(kind: Kind[Any], left: Item, right: Item, rules: Rules) -> list[Fiel
     ]
 
 
-def _has_values_only(left: Run, right: Run, rules: Rules) -> bool:
+def _has_values_only(left: Run, right: Run, rules: ComparisonRules) -> bool:
     """Whether an older script wrote one of two runs: it kept no step and no time of a metric."""
     metrics = (*left.metrics.values(), *right.metrics.values())
     return rules.left_is_legacy or rules.right_is_legacy or any(metric.step is None for metric in metrics)
 
 
 def _histories(
-    left: RunLines, right: RunLines, rules: Rules, *, is_same: bool
+    left: RunLines, right: RunLines, rules: ComparisonRules, *, is_same: bool
 ) -> tuple[list[FieldDifference], tuple[int, int]]:
     """The metrics of which a run has other points, and how many points there are on the left, and on both sides."""
     if rules.left_is_legacy or rules.right_is_legacy:
@@ -334,7 +334,7 @@ class Changes(BaseModel):
         return not any(tally.added or tally.removed or tally.changed for tally in self.records.values())
 
 
-def changes(before: Iterable[Item], after: Iterable[Item], rules: Rules) -> Changes:
+def changes(before: Iterable[Item], after: Iterable[Item], rules: ComparisonRules) -> Changes:
     """What changed from one state to another.
 
     Args:

@@ -15,7 +15,7 @@ from mlmeta.snapshot.records import taken_apart
 LARGEST = 1.7976931348623157e308
 """What MLflow's SQL store keeps for infinity (`SqlAlchemyStore.sanitize_metric_value`)."""
 
-Point = tuple[int, int, str]
+StoredPoint = tuple[int, int, str]
 """Step, timestamp and value, the latter as MLflow keeps it."""
 
 
@@ -42,7 +42,7 @@ class MetricPoints:
             return [line.line for line in self.lines] == [line.line for line in other.lines]
         return self.latest == other.latest
 
-    def points(self) -> set[Point]:
+    def points(self) -> set[StoredPoint]:
         """The points, taken apart."""
         if not self.lines:
             return {_point(self.latest)} if self.latest is not None else set()
@@ -53,7 +53,7 @@ class MetricPoints:
         }
 
 
-def _point(latest: LatestMetric) -> Point:
+def _point(latest: LatestMetric) -> StoredPoint:
     return latest.step or 0, latest.timestamp or 0, repr(_stored(latest.value))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlmeta.schema import Skipped
-from mlmeta.snapshot.compare import MOST_NAMED, Compared, FieldDifference, Pair, Rules, compare
+from mlmeta.snapshot.compare import MOST_NAMED, Compared, ComparisonRules, FieldDifference, Pair, compare
 from mlmeta.stores.target import Key, Report
 
 
@@ -120,7 +120,7 @@ class _Proof:
     def __init__(self, unkept: tuple[str, ...], report: Report | None) -> None:
         self._told = Told(report) if report is not None else None
         self._unkept = unkept
-        self._rules = Rules(frozenset(unkept))
+        self._rules = ComparisonRules(frozenset(unkept))
         self._last = ("", "")
         self._compared: Counter[str] = Counter()
         self._matching: Counter[str] = Counter()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlmeta.schema import Record
-from mlmeta.snapshot.compare import Compared, FieldDifference, Item, Pair, Rules, bare, compare
+from mlmeta.snapshot.compare import Compared, ComparisonRules, FieldDifference, Item, Pair, bare, compare
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.stores.sql.stored import as_far_as_known
 from mlmeta.stores.sql.tables import table_of
@@ -23,7 +23,7 @@ _NAMED = 20
 
 
 @dataclass(frozen=True)
-class Change:
+class TargetChange:
     """A field that differs.
 
     Args:
@@ -55,10 +55,10 @@ def _lines(item: Item) -> list[bytes]:
 
 def _compared(stored: Item, found: Item) -> Compared:
     """What the target has beside what a restore would leave there; what the snapshot can't know is as it should be."""
-    return compare(Pair(stored, found, as_far_as_known(stored, found)), Rules())
+    return compare(Pair(stored, found, as_far_as_known(stored, found)), ComparisonRules())
 
 
-def changes(stored: Item, found: Item) -> list[Change]:
+def changes(stored: Item, found: Item) -> list[TargetChange]:
     """The fields that differ; see `is_same`. What the snapshot does not know of those that never change is no change.
 
     Parts of the record, such as versions, are not looked at.
@@ -67,17 +67,19 @@ def changes(stored: Item, found: Item) -> list[Change]:
     return [change for one in _compared(stored, found).differences if (change := _change(one, record)) is not None]
 
 
-def _change(one: FieldDifference, stored: Record) -> Change | None:
+def _change(one: FieldDifference, stored: Record) -> TargetChange | None:
     if one.points is not None:
         points, _, common = one.points
-        return Change(one.field, f"{points:,} points", f"{common:,}", not one.is_more) if points else None
+        return TargetChange(one.field, f"{points:,} points", f"{common:,}", not one.is_more) if points else None
     name = one.field.partition("[")[0]
     if name not in table_of(stored).lasting:
-        return Change(one.field, one.left, one.right, is_other=False)
-    return Change(one.field, one.left, one.right, not one.is_more) if dict(stored)[name] not in (None, 0) else None
+        return TargetChange(one.field, one.left, one.right, is_other=False)
+    return (
+        TargetChange(one.field, one.left, one.right, not one.is_more) if dict(stored)[name] not in (None, 0) else None
+    )
 
 
-def others(found: Sequence[Change]) -> str:
+def others(found: Sequence[TargetChange]) -> str:
     """What shows another record, in words; empty: nothing does."""
     named = [change for change in found if change.is_other]
     if len(named) == 1 and named[0].field.startswith(_HISTORY):

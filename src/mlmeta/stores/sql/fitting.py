@@ -21,7 +21,7 @@ from mlmeta.stores.sql.tables import (
     RUN_TABLE,
     table_of,
 )
-from mlmeta.stores.sql.tally import Tally
+from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.target import Key, model_key, version_key
 
 R = TypeVar("R", bound=Record)
@@ -38,7 +38,7 @@ class Fitting:
         form: gives stored forms; of its own, for it counts what it rewrites.
     """
 
-    def __init__(self, limits: Limits, tally: Tally, form: StoredForm) -> None:
+    def __init__(self, limits: Limits, tally: RestoreTally, form: StoredForm) -> None:
         self._limits = limits
         self._tally = tally
         self._form = form

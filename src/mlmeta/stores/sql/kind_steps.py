@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, ModelVersion, RegisteredModel, Run
 from mlmeta.snapshot.compare import with_histories
 from mlmeta.snapshot.reader import RunLines
-from mlmeta.stores.sql.changes import Change, changes, is_deleted, is_same, others
+from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, dataset_content, experiment_number
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE
 from mlmeta.stores.sql.limits import Names
@@ -218,7 +218,7 @@ class LoggedModelStep(Step[LoggedModel]):
         super()._create(stored)
         self._do(RowWriter.logged_model_metrics, self._with_runs(stored), self._runs)
 
-    def _take_changed(self, stored: LoggedModel, found: LoggedModel, differences: Sequence[Change]) -> None:
+    def _take_changed(self, stored: LoggedModel, found: LoggedModel, differences: Sequence[TargetChange]) -> None:
         """Metrics go with their run when `mlflow gc` removes that; the model stays, and gets them back."""
         missing = _missing(stored, found)
         whole = found.model_copy(update={"metrics": tuple(sorted((*found.metrics, *missing), key=_place))})

@@ -22,7 +22,7 @@ _ENDLESS = 1 << 62
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnLimit:
     """One column of a target. The default is one that holds everything.
 
     Args:
@@ -75,7 +75,7 @@ class Column:
         return ""
 
 
-ANY = Column()
+ANY = ColumnLimit()
 
 
 class Limits:
@@ -85,7 +85,7 @@ class Limits:
         columns: by table and name; those that are missing hold everything.
     """
 
-    def __init__(self, columns: Mapping[tuple[str, str], Column] | None = None) -> None:
+    def __init__(self, columns: Mapping[tuple[str, str], ColumnLimit] | None = None) -> None:
         self._columns = dict(columns or {})
 
     @property
@@ -93,7 +93,7 @@ class Limits:
         """Whether there is any limit."""
         return bool(self._columns)
 
-    def column(self, table: str, name: str) -> Column:
+    def column(self, table: str, name: str) -> ColumnLimit:
         """One column."""
         return self._columns.get((table, name), ANY)
 
@@ -118,7 +118,9 @@ def limits_of_new(connection: Connection) -> Limits:
     return Limits()
 
 
-def _postgresql_columns(connection: Connection, types: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], Column]:
+def _postgresql_columns(
+    connection: Connection, types: Mapping[tuple[str, str], Any]
+) -> dict[tuple[str, str], ColumnLimit]:
     encoding = str(connection.exec_driver_sql("SHOW server_encoding").scalar_one())
     codec = _codec(encoding.replace("WIN", "cp"))
     narrow = _narrow(encoding, "UTF8", "ENCODING 'UTF8'")
@@ -128,7 +130,9 @@ def _postgresql_columns(connection: Connection, types: Mapping[tuple[str, str], 
         if isinstance(kind, sa.String):
             most = kind.length or _ENDLESS
             octets = most if encoding == "SQL_ASCII" else _ENDLESS  # there, a byte counts as a character
-            found[table, name] = Column(shown, characters=most, octets=octets, codec=codec, narrow=narrow, nul=False)
+            found[table, name] = ColumnLimit(
+                shown, characters=most, octets=octets, codec=codec, narrow=narrow, nul=False
+            )
         elif isinstance(kind, sa.Integer):
             found[table, name] = _integer(shown, _bits(kind))
     return found
@@ -142,10 +146,12 @@ def _bits(kind: sa.Integer) -> int:
     return 16 if isinstance(kind, sa.SmallInteger) else 64 if isinstance(kind, sa.BigInteger) else 32
 
 
-def _integer(name: str, bits: int, *, unsigned: bool = False) -> Column:
+def _integer(name: str, bits: int, *, unsigned: bool = False) -> ColumnLimit:
     half = 1 << bits - 1
     return (
-        Column(name, smallest=0, largest=2 * half - 1) if unsigned else Column(name, smallest=-half, largest=half - 1)
+        ColumnLimit(name, smallest=0, largest=2 * half - 1)
+        if unsigned
+        else ColumnLimit(name, smallest=-half, largest=half - 1)
     )
 
 
@@ -180,7 +186,7 @@ class _MysqlColumns:
         self._packet = int(packet) - _PACKET_SPARE
         self._collations: dict[str, Collation] = {}
 
-    def there(self) -> dict[tuple[str, str], Column]:
+    def there(self) -> dict[tuple[str, str], ColumnLimit]:
         """Those that are there."""
         found = {}
         for table, name, kind, declared, *text in self._connection.exec_driver_sql(_MYSQL_COLUMNS):
@@ -191,7 +197,7 @@ class _MysqlColumns:
                 found[table, name] = _integer(shown, _MYSQL_BITS[kind], unsigned="unsigned" in declared)
         return found
 
-    def new(self, types: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], Column]:
+    def new(self, types: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], ColumnLimit]:
         """Those that MLflow will make; how long a TEXT may be is seen when it is there."""
         query = "SELECT @@character_set_database, @@collation_database"
         charset, collation = self._connection.exec_driver_sql(query).one()
@@ -204,10 +210,10 @@ class _MysqlColumns:
                 found[table, name] = _integer(shown, _bits(kind))
         return found
 
-    def _text(self, name: str, characters: int, octets: int, charset: str, collation: str) -> Column:
+    def _text(self, name: str, characters: int, octets: int, charset: str, collation: str) -> ColumnLimit:
         if collation not in self._collations:
             self._collations[collation] = Collation(self._connection, charset, collation)
-        return Column(
+        return ColumnLimit(
             name,
             characters=characters,
             octets=min(octets, self._packet),

@@ -25,7 +25,7 @@ from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.read_back import read_back
 from mlmeta.stores.sql.schema import ensure_schema, holds_store, make_schema, makes_schema_within
 from mlmeta.stores.sql.tables import COLUMNS
-from mlmeta.stores.sql.tally import Tally
+from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.sql.walk import walk
 from mlmeta.stores.sql.writer import Planned, RowWriter
 from mlmeta.stores.sql.writing import NOTICES, locks_of, writing
@@ -161,7 +161,7 @@ class SqlTarget:
             yield
             progress.phase("making indexes")
 
-    def _write(self, connection: Connection, part: Selected, progress: Progress) -> Tally:
+    def _write(self, connection: Connection, part: Selected, progress: Progress) -> RestoreTally:
         with self._database.errors():
             existing = ExistingRows(connection, self._database.shown)
             writer = RowWriter(connection, existing)
@@ -187,7 +187,7 @@ class SqlTarget:
         """Nothing is kept open between calls."""
 
 
-def _report(tally: Tally) -> Report:
+def _report(tally: RestoreTally) -> Report:
     return Report(
         created=dict(+tally.created),
         present=dict(tally.present),

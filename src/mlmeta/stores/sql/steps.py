@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from mlmeta.schema import Record
-from mlmeta.stores.sql.changes import Change, changes, is_deleted, is_same, others
+from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import ExistingRows
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.stored import StoredForm
-from mlmeta.stores.sql.tally import Tally
+from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.sql.writer import RowWriter, Writer
 from mlmeta.stores.target import RENAME, Key, RestoreOptions
 
@@ -45,7 +45,7 @@ class RestoreContext:
     limits: Limits
     options: RestoreOptions
     suffix: str
-    tally: Tally
+    tally: RestoreTally
     open: set[str] = field(default_factory=set)
 
     @property
@@ -104,13 +104,13 @@ class Step(Generic[R]):
         else:
             self._take_changed(stored, found, changes(stored, found))
 
-    def _take_changed(self, stored: R, found: R, differences: Sequence[Change]) -> None:
+    def _take_changed(self, stored: R, found: R, differences: Sequence[TargetChange]) -> None:
         if reason := others(differences):
             self._conflict(stored, f"the target has it with other content: {reason}")
         else:
             self._present(stored, differences, deleted=is_deleted(stored, found))
 
-    def _present(self, stored: R, differences: Sequence[Change] = (), *, deleted: bool = False) -> None:
+    def _present(self, stored: R, differences: Sequence[TargetChange] = (), *, deleted: bool = False) -> None:
         """Note a record that is there; make it active again where that is wanted."""
         if self._tally.was_there(self._kind.counted_as, self._key(stored), differences, deleted=deleted):
             self._do(RowWriter.undelete, self._table, self._table.row_key(stored))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mlmeta.errors import ConflictError, RestoreError
-from mlmeta.stores.sql.changes import INCIDENTAL, Change
+from mlmeta.stores.sql.changes import INCIDENTAL, TargetChange
 from mlmeta.stores.target import Key, Refusal, deleted_in_target
 
 
 @dataclass
-class Tally:
+class RestoreTally:
     """What a restore does or would do.
 
     Args:
@@ -44,7 +44,7 @@ class Tally:
     existing: set[Key] = field(default_factory=set)
     completed: set[tuple[str, str, str]] = field(default_factory=set)
 
-    def was_there(self, plural: str, key: Key, found: Sequence[Change] = (), *, deleted: bool = False) -> bool:
+    def was_there(self, plural: str, key: Key, found: Sequence[TargetChange] = (), *, deleted: bool = False) -> bool:
         """Note a record that the target has already. Whether it is to be made active again.
 
         Args:

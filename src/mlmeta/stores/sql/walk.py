@@ -17,7 +17,7 @@ from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tables import TABLES
-from mlmeta.stores.sql.tally import Tally
+from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.sql.writer import Writer
 from mlmeta.stores.target import RestoreOptions
 
@@ -38,7 +38,7 @@ def walk(
     progress: Progress,
     *,
     compare: bool,
-) -> Tally:
+) -> RestoreTally:
     """Decide about every record, and hand those that are missing to the writer.
 
     Args:
@@ -54,7 +54,7 @@ def walk(
         SnapshotError: the snapshot is damaged.
         MlmetaError: the target can't be used.
     """
-    tally = Tally(undelete=options.undelete)
+    tally = RestoreTally(undelete=options.undelete)
     rewriter = Rewriter(options.rewrite)
     suffix = suffix_of(part.snapshot.timestamp)
     context = RestoreContext(existing, writer, StoredForm(rewriter), limits, options, suffix, tally)

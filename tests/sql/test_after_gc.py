@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.cli import cli as mlflow_cli
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric
+from mlflow.tracking._tracking_service import utils as tracking
 
 from mlmeta import restore
 from mlmeta.errors import ConflictError, ExitCode
@@ -66,6 +66,14 @@ def snapshot(original: Path) -> Snapshot:
     return open_snapshot(str(original / "backups"))
 
 
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mlflow gc` sets the tracking URI of the process, and of the environment that commands inherit."""
+    monkeypatch.setattr(tracking, "_tracking_uri", tracking._tracking_uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+
 @pytest.fixture(params=KINDS)
 def uri(
     request: pytest.FixtureRequest,
@@ -73,7 +81,7 @@ def uri(
     snapshot: Snapshot,
     tmp_path: Path,
     emptied: Callable[[str], str],
-) -> Iterator[str]:
+) -> str:
     """A database with the content of the original."""
     kind = request.param
     if kind == "sqlite":
@@ -82,9 +90,7 @@ def uri(
     else:
         found = emptied(kind)
         SqlTarget(found).restore(snapshot, ALL, QUIET)
-    tracking = mlflow.get_tracking_uri()
-    yield found
-    mlflow.set_tracking_uri(tracking)
+    return found
 
 
 def gc(uri: str, *arguments: str) -> str:
@@ -224,11 +230,9 @@ def test_what_is_left_with_other_content_is_a_conflict(
 ) -> None:
     shutil.copy(original / "mlflow.db", tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    tracking = mlflow.get_tracking_uri()
     run_id = runs_of(uri)[case]
     delete_run(uri, case)
     gc(uri)
-    mlflow.set_tracking_uri(tracking)
     with sa.create_engine(uri, poolclass=sa.NullPool).begin() as connection:
         connection.execute(sa.text(OTHER[case]), {"run": run_id})
     planned = restore(uri, "latest", snapshot.storage.location, dry_run=True)

@@ -14,8 +14,6 @@ from mlflow.entities import (
     Dataset,
     DatasetInput,
     InputTag,
-    LoggedModelInput,
-    LoggedModelOutput,
     Metric,
     Param,
     RunStatus,
@@ -141,6 +139,8 @@ def add_logged_models(uri: str, *, deleted: bool = True) -> dict[str, str]:
 
     Through a server, the first is registered as well: a store by itself asks MLflow's global one for it.
     """
+    from mlflow.entities import LoggedModelInput, LoggedModelOutput  # MLflow 2 has none
+
     client = MlflowClient(uri, uri)
     first = client.create_experiment("first", "gs://bucket/first")
     second = client.create_experiment("second", "gs://bucket/second")

@@ -64,9 +64,9 @@ def view(result: ListResult) -> list[Block]:
 
 def table(snapshots: Sequence[SnapshotInfo], *, is_long: bool) -> Table:
     """A row for each snapshot, with the counts of the kinds that every snapshot has."""
-    from mlmeta.schema import KINDS
+    from mlmeta.schema import leading_kinds
 
-    kinds = [kind.name for kind in KINDS.values() if kind.always and kind.follows is None]
+    kinds = [kind.name for kind in leading_kinds() if kind.always]
     counts = [name.upper() for name in kinds]
     texts = Counter(source for source, _ in {(info.source, info.identity) for info in snapshots})
     return Table(

@@ -12,8 +12,8 @@ from mlmeta.errors import ExitCode, UsageError
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import EXPERIMENTS, Selection, Skipped, kind_of, several
 from mlmeta.schema.identity import canonical, is_vague
-from mlmeta.snapshot.compare import Changes, ComparisonRules, Item, bare, changes, with_histories
-from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.compare import Changes, ComparisonRules, Item, changes, with_histories
+from mlmeta.snapshot.reader import Snapshot, bare
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, identity_of, open_snapshot, open_source
 from mlmeta.stores.source import UNSHOWN_BY_API, Source

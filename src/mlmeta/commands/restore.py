@@ -9,7 +9,7 @@ from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import DamagedSnapshotError, ExitCode, MlmetaError, SnapshotNotFoundError, StorageMissingError
 from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
-from mlmeta.schema import KINDS, Selection
+from mlmeta.schema import Selection, leading_kinds
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
@@ -207,7 +207,7 @@ def _must_be_sound(snapshot: CheckedSnapshot) -> None:
 def _write(target: Target, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
     stats = snapshot.summary.stats
     if not selection.experiments:
-        for kind in (kind for kind in KINDS.values() if kind.follows is None):
+        for kind in leading_kinds():
             progress.expect(kind.counted_as, stats.get(kind.name, 0))
     report = target.restore(snapshot, selection, progress)
     return report.model_copy(update={"refused": (*report.refused, *_unknown(snapshot))})

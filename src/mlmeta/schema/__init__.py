@@ -3,7 +3,7 @@
 from mlmeta.schema.base import Record
 from mlmeta.schema.experiments import EXPERIMENTS, Experiment, experiment_order
 from mlmeta.schema.kind import Kind
-from mlmeta.schema.kinds import KINDS, SCHEMA_VERSION, WITH_PARTS, Line, kind_of, named
+from mlmeta.schema.kinds import KINDS, SCHEMA_VERSION, WITH_PARTS, Line, kind_of, leading_kinds
 from mlmeta.schema.logged_models import LOGGED_MODELS, LoggedModel, LoggedModelMetric, logged_model_order
 from mlmeta.schema.metrics import (
     HISTORIES,
@@ -69,8 +69,8 @@ __all__ = [
     "canonical",
     "experiment_order",
     "kind_of",
+    "leading_kinds",
     "logged_model_order",
-    "named",
     "point_order",
     "run_order",
     "same_point",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mlmeta.schema.base import Record
 from mlmeta.schema.experiments import EXPERIMENTS
 from mlmeta.schema.kind import Kind
@@ -33,7 +35,6 @@ def kind_of(record: Line) -> Kind[Record]:
     return _BY_RECORD[type(record)]
 
 
-def named(record: Line) -> tuple[str, str]:
-    """What a record is, in a word, and what it is called among its like."""
-    kind = kind_of(record)
-    return kind.one, kind.key(record)
+def leading_kinds() -> Iterator[Kind[Record]]:
+    """The kinds whose records stand by themselves, in the order of `KINDS`; each is followed by those of others."""
+    return (kind for kind in KINDS.values() if kind.follows is None)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from mlmeta.schema.kind import Kind
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,10 @@ class Selection:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "experiments", several(self.experiments))
+
+    def means(self, kind: Kind[Any]) -> bool:
+        """Whether records of a kind are meant at all."""
+        return self.models if kind.in_registry else self.runs
 
 
 def several(values: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:

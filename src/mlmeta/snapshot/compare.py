@@ -16,7 +16,7 @@ from mlmeta.schema import HISTORIES, RUNS, WITH_PARTS, HistoryLine, Kind, Line, 
 from mlmeta.snapshot import equality
 from mlmeta.snapshot.equality import MetricPoints, metrics_of
 from mlmeta.snapshot.order import place
-from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.reader import RunLines, bare
 
 T = TypeVar("T")
 
@@ -204,11 +204,6 @@ def compare(pair: Pair, rules: ComparisonRules, owner: str = "") -> Compared:
         histories, points = _histories(pair.left, pair.right, rules, is_same=not differences)
         differences += histories
     return Compared(pair, kind, key, "changed" if differences else "same", tuple(differences), points, parts)
-
-
-def bare(item: Item) -> Record:
-    """A record without the histories that came with it."""
-    return item.run if isinstance(item, RunLines) else item
 
 
 def _parts(kind: Kind[Any], key: str, pair: Pair, rules: ComparisonRules) -> Iterator[Compared]:

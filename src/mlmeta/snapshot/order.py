@@ -6,14 +6,14 @@ from typing import Any
 
 from mlmeta.errors import InternalError
 from mlmeta.schema import KINDS, Kind, Line, Record, kind_of
-from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.reader import RunLines, bare
 
 _POSITIONS = {kind.name: position for position, kind in enumerate(KINDS.values())}
 
 
 def place(item: Record | RunLines) -> tuple[Any, ...]:
     """Where a record that follows no other stands among those of a store, kind after kind."""
-    record = item.run if isinstance(item, RunLines) else item
+    record = bare(item)
     kind = kind_of(record)
     return _POSITIONS[kind.name], kind.order(record)
 

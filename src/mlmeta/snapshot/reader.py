@@ -14,7 +14,19 @@ from functools import partial
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from mlmeta.errors import DamagedSnapshotError, MlmetaError, ObjectRefusedError
-from mlmeta.schema import KINDS, METRICS, RUNS, FileEntry, HistoryLine, Kind, MetricHistory, Run, Skipped, Summary
+from mlmeta.schema import (
+    KINDS,
+    METRICS,
+    RUNS,
+    FileEntry,
+    HistoryLine,
+    Kind,
+    MetricHistory,
+    Record,
+    Run,
+    Skipped,
+    Summary,
+)
 from mlmeta.schema.kind import R
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.find import Which, find
@@ -56,6 +68,11 @@ class RunLines:
         """
         for line in self.lines:
             yield taken_apart(line)
+
+
+def bare(item: Record | RunLines) -> Record:
+    """A record without the histories that came with it."""
+    return item.run if isinstance(item, RunLines) else item
 
 
 class Snapshot:
@@ -321,6 +338,3 @@ def open_snapshot(storage: Storage, selector: str = "latest", which: Which | Non
     if isinstance(found.summary, MlmetaError):
         raise found.summary
     return Snapshot(storage, found.summary or read_summary(storage, found.files), found.notes)
-
-
-__all__ = ["DamagedSnapshotError", "RunHistories", "RunLines", "Snapshot", "layout", "open_snapshot"]

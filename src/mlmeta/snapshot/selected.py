@@ -8,7 +8,6 @@ from typing import Any
 from mlmeta.errors import UsageError
 from mlmeta.schema import (
     EXPERIMENTS,
-    KINDS,
     LOGGED_MODELS,
     MODELS,
     RUNS,
@@ -17,6 +16,7 @@ from mlmeta.schema import (
     Record,
     RegisteredModel,
     Selection,
+    leading_kinds,
 )
 from mlmeta.schema.kind import Kind, R
 from mlmeta.snapshot.reader import RunHistories, RunLines, Snapshot
@@ -71,17 +71,14 @@ class Selected:
         Args:
             kind: one whose records do not follow others.
         """
-        if self.selection.models if kind.in_registry else self.selection.runs:
+        if self.selection.means(kind):
             known: Any = self._chosen if kind is EXPERIMENTS else None
             yield from known or (record for record in self.snapshot.records(kind) if self._means(kind, record))
 
     def items(self) -> Iterator[Record | RunLines]:
         """All that is meant, in the snapshot's order; runs with their histories."""
-        for kind in KINDS.values():
-            if kind is RUNS:
-                yield from self.runs_with_lines()
-            elif kind.follows is None:
-                yield from self.records(kind)
+        for kind in leading_kinds():
+            yield from self.runs_with_lines() if kind is RUNS else self.records(kind)
 
     def experiments(self) -> Iterator[Experiment]:
         """The experiments, by id."""

@@ -41,11 +41,6 @@ class Rewriter:
         """One that does the same, and has counted nothing."""
         return Rewriter(self._pairs)
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether any prefix is to be rewritten."""
-        return bool(self._pairs)
-
     def uris(self, kind: str, *uris: str | None) -> list[str | None]:
         """The locations of one record as they shall be stored.
 

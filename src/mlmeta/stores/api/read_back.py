@@ -21,9 +21,9 @@ from mlmeta.schema import (
     experiment_order,
     kind_of,
 )
-from mlmeta.snapshot.compare import Item, Pair, bare, merge_join, with_histories
+from mlmeta.snapshot.compare import Item, Pair, merge_join, with_histories
 from mlmeta.snapshot.order import place
-from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.reader import RunLines, bare
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import experiments, logged_models, registered_models, runs
 from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlmeta.schema import Record
-from mlmeta.snapshot.compare import Compared, ComparisonRules, FieldDifference, Item, Pair, bare, compare
-from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.compare import Compared, ComparisonRules, FieldDifference, Item, Pair, compare
+from mlmeta.snapshot.reader import RunLines, bare
 from mlmeta.stores.sql.stored import as_far_as_known
 from mlmeta.stores.sql.tables import table_of
 

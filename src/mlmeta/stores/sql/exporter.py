@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from mlmeta.errors import UsageError
 from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
-from mlmeta.schema import EXPERIMENTS, KINDS, MODELS, RUNS, Run, Selection, Skipped
+from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Run, Selection, Skipped, leading_kinds
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem
 from mlmeta.stores.sql.database import SQLITE, Database, parse, reading_still
@@ -89,8 +89,8 @@ class SqlSource:
                 RUNS.name: reading.runs(self._database, moment, base),
                 MODELS.name: reading.by_key(MODEL_TABLE, lambda: model_names(connection, tables, limited)),
             }
-            for kind in KINDS.values():
-                if kind.follows is None and (selection.models if kind.in_registry else selection.runs):
+            for kind in leading_kinds():
+                if selection.means(kind):
                     yield from own.get(kind.name) or reading.stream(TABLES[kind.name])
             yield from skipped(connection, tables, selection, limited)
             yield from tables.oddities.skipped()

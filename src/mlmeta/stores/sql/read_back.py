@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from mlmeta.schema import EXPERIMENTS, KINDS, MODELS, RUNS, Experiment, Record, RegisteredModel
+from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Experiment, Record, RegisteredModel, leading_kinds
 from mlmeta.snapshot.compare import Item, Pair, with_histories
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.snapshot.selected import Selected
@@ -27,7 +27,7 @@ def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -
     """Each record of a part of a snapshot beside the target's, which should be the stored form of it."""
     form = StoredForm(Rewriter(options.rewrite))
     suffix = suffix_of(part.snapshot.timestamp) if options.on_conflict == RENAME else ""
-    for kind in (kind for kind in KINDS.values() if kind.follows is None):
+    for kind in leading_kinds():
         if kind is RUNS:
             yield from _runs(part, existing, form)
             continue

@@ -25,9 +25,9 @@ from mlmeta.schema import (
     kind_of,
     to_records,
 )
-from mlmeta.snapshot.compare import Item, bare
+from mlmeta.snapshot.compare import Item
 from mlmeta.snapshot.equality import clamped
-from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.reader import RunLines, bare
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.tables import table_of
 

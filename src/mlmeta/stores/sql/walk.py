@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlmeta.progress import Progress
-from mlmeta.schema import EXPERIMENTS, KINDS, LOGGED_MODELS, MODELS, RUNS
+from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, leading_kinds
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.existing import ExistingRows
@@ -59,7 +59,7 @@ def walk(
     suffix = suffix_of(part.snapshot.timestamp)
     context = RestoreContext(existing, writer, StoredForm(rewriter), limits, options, suffix, tally)
     fitting = Fitting(limits, tally, StoredForm(rewriter.again()))
-    for kind in (kind for kind in KINDS.values() if kind.follows is None):
+    for kind in leading_kinds():
         progress.phase(f"restoring {kind.counted_as}")
         if kind is RUNS:
             _runs(part, context, fitting, progress, compare=compare)

@@ -175,3 +175,13 @@ def without_what_the_api_hides(record: Record) -> Record:
         versions = tuple(v.model_copy(update={"storage_location": None}) for v in record.versions)
         return record.model_copy(update={"versions": versions})
     return record
+
+
+def assert_round_trip(filled: Path, uri: str, tmp_path: Path) -> None:
+    """From SQLite into another database and back: every backup on the way has the same bytes."""
+    first = backup(f"sqlite:///{filled}", tmp_path / "a")
+    SqlTarget(uri).restore(first, ALL, QUIET)
+    second = backup(uri, tmp_path / "b")
+    assert digests(second) == digests(first)
+    SqlTarget(f"sqlite:///{tmp_path}/new.db").restore(second, ALL, QUIET)
+    assert digests(backup(f"sqlite:///{tmp_path}/new.db", tmp_path / "c")) == digests(first)

@@ -13,18 +13,12 @@ from mlmeta.errors import ConflictError, UnreachableError
 from mlmeta.schema import Skipped
 from mlmeta.stores.sql import database
 from mlmeta.stores.sql.restorer import SqlTarget
-from tests.sql.helpers import ALL, QUIET, all_runs, backup, digests, records_of
+from tests.sql.helpers import ALL, QUIET, all_runs, assert_round_trip, backup, digests, records_of
 from tests.sql.test_default_renamed import snapshot_of_renamed
 
 
 def test_sqlite_to_mysql_to_sqlite_gives_equal_bytes(filled: Path, tmp_path: Path, mysql: Callable[..., str]) -> None:
-    first = backup(f"sqlite:///{filled}", tmp_path / "a")
-    uri = mysql()
-    SqlTarget(uri).restore(first, ALL, QUIET)
-    second = backup(uri, tmp_path / "b")
-    assert digests(second) == digests(first)
-    SqlTarget(f"sqlite:///{tmp_path}/new.db").restore(second, ALL, QUIET)
-    assert digests(backup(f"sqlite:///{tmp_path}/new.db", tmp_path / "c")) == digests(first)
+    assert_round_trip(filled, mysql(), tmp_path)
 
 
 def test_mlflow_works_on_the_restored_store(filled: Path, tmp_path: Path, mysql: Callable[..., str]) -> None:

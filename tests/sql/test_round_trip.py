@@ -12,7 +12,17 @@ from mlflow import MlflowClient
 from mlmeta.schema import RegisteredModel, Run
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.target import RestoreOptions
-from tests.sql.helpers import ALL, QUIET, all_runs, assert_proven, backup, digests, proof_of, records_of
+from tests.sql.helpers import (
+    ALL,
+    QUIET,
+    all_runs,
+    assert_proven,
+    assert_round_trip,
+    backup,
+    digests,
+    proof_of,
+    records_of,
+)
 
 
 def test_sqlite_to_new_sqlite_gives_equal_bytes(filled: Path, tmp_path: Path) -> None:
@@ -28,13 +38,7 @@ def test_sqlite_to_new_sqlite_gives_equal_bytes(filled: Path, tmp_path: Path) ->
 def test_sqlite_to_postgresql_to_sqlite_gives_equal_bytes(
     filled: Path, tmp_path: Path, postgres: Callable[[], str]
 ) -> None:
-    first = backup(f"sqlite:///{filled}", tmp_path / "a")
-    uri = postgres()
-    SqlTarget(uri).restore(first, ALL, QUIET)
-    second = backup(uri, tmp_path / "b")
-    assert digests(second) == digests(first)
-    SqlTarget(f"sqlite:///{tmp_path}/new.db").restore(second, ALL, QUIET)
-    assert digests(backup(f"sqlite:///{tmp_path}/new.db", tmp_path / "c")) == digests(first)
+    assert_round_trip(filled, postgres(), tmp_path)
 
 
 def test_postgresql_made_by_mlflow_is_read_in_code_point_order(tmp_path: Path, postgres: Callable[[], str]) -> None:

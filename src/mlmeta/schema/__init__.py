@@ -29,7 +29,9 @@ from mlmeta.schema.runs import (
     same_point,
 )
 from mlmeta.schema.selection import Selection, several
+from mlmeta.schema.spans import Span, SpanLine
 from mlmeta.schema.summary import COUNTED, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
+from mlmeta.schema.traces import SPANS, TRACES, Assessment, AssessmentError, Trace
 
 __all__ = [
     "COUNTED",
@@ -42,8 +44,12 @@ __all__ = [
     "MODEL_VERSIONS",
     "RUNS",
     "SCHEMA_VERSION",
+    "SPANS",
+    "TRACES",
     "UNNAMED",
     "WITH_PARTS",
+    "Assessment",
+    "AssessmentError",
     "Dataset",
     "DatasetInput",
     "Experiment",
@@ -65,7 +71,10 @@ __all__ = [
     "Run",
     "Selection",
     "Skipped",
+    "Span",
+    "SpanLine",
     "Summary",
+    "Trace",
     "canonical",
     "experiment_order",
     "kind_of",

@@ -11,23 +11,26 @@ from mlmeta.schema.logged_models import LOGGED_MODELS
 from mlmeta.schema.metrics import HistoryLine
 from mlmeta.schema.models import MODELS
 from mlmeta.schema.runs import METRICS, RUNS
+from mlmeta.schema.spans import SpanLine
+from mlmeta.schema.traces import SPANS, TRACES
 
-Line = Record | HistoryLine
+Line = Record | HistoryLine | SpanLine
 """What can be written as a line of a snapshot."""
 
 KINDS: dict[str, Kind[Record]] = {
     kind.name: kind  # type: ignore[misc]
-    for kind in (EXPERIMENTS, RUNS, METRICS, LOGGED_MODELS, MODELS)
+    for kind in (EXPERIMENTS, RUNS, METRICS, LOGGED_MODELS, TRACES, SPANS, MODELS)
 }
 """All kinds that have a file, in the order in which a snapshot's files are published and read."""
 
-SCHEMA_VERSION = "1.1"
-"""Major: readers must understand it. Minor: fields and kinds were added; 1.1 brought logged models."""
+SCHEMA_VERSION = "1.2"
+"""Major: readers must understand it. Minor: fields and kinds were added; 1.1 brought logged models, 1.2 traces."""
 
 WITH_PARTS: tuple[Kind[Record], ...] = tuple(one for kind in KINDS.values() for one in (kind, *kind.parts.values()))
 """All kinds, each followed by those whose records are parts of its own."""
 
-_BY_RECORD: dict[type, Kind[Record]] = {kind.record: kind for kind in WITH_PARTS} | {HistoryLine: KINDS[METRICS.name]}
+_LINES: dict[type, Kind[Record]] = {HistoryLine: KINDS[METRICS.name], SpanLine: KINDS[SPANS.name]}
+_BY_RECORD: dict[type, Kind[Record]] = {kind.record: kind for kind in WITH_PARTS} | _LINES
 
 
 def kind_of(record: Line) -> Kind[Record]:

@@ -168,6 +168,7 @@ def with_histories(items: Iterable[Line | Skipped]) -> Iterator[Record | Skipped
     """Each run together with the histories that follow it, as lines; anything else as it comes."""
     run: Any = None
     lines: list[HistoryLine] = []
+    item: Any
     for item in items:
         if isinstance(item, HISTORIES):
             lines.append(item.as_line())

@@ -107,14 +107,15 @@ class ReadBack:
     def _registered_models(self) -> Iterator[Item]:
         return self._taken_apart(with_histories(self._source.read(Selection(runs=False), Silent())))
 
-    def _in_own_ids(self, item: SourceItem, experiment: TargetExperiment) -> SourceItem:
+    def _in_own_ids(self, item: Any, experiment: TargetExperiment) -> SourceItem:
         if isinstance(item, Skipped):
             return item
         if isinstance(item, HISTORIES):
             return item.record().model_copy(update={"run_id": self._ids.run(item.run_id)})
         if in_own_ids := _IN_OWN_IDS.get(kind_of(item).name):
             return in_own_ids(item, experiment, self._ids)
-        return item.model_copy(update={"experiment_id": experiment.source.experiment_id})
+        moved: Record = item.model_copy(update={"experiment_id": experiment.source.experiment_id})
+        return moved
 
 
 def _order(item: Item) -> tuple[Any, ...]:

@@ -90,7 +90,7 @@ class SqlSource:
                 MODELS.name: reading.by_key(MODEL_TABLE, lambda: model_names(connection, tables, limited)),
             }
             for kind in leading_kinds():
-                if selection.means(kind):
+                if selection.means(kind) and kind.name in TABLES:
                     yield from own.get(kind.name) or reading.stream(TABLES[kind.name])
             yield from skipped(connection, tables, selection, limited)
             yield from tables.oddities.skipped()

@@ -31,7 +31,7 @@ def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -
         if kind is RUNS:
             yield from _runs(part, existing, form)
             continue
-        for batch in batches(part.records(kind)):
+        for batch in batches(part.records(kind) if kind.name in TABLES else ()):
             if named := _NAMED.get(kind.name):
                 yield from named(batch, existing, form, suffix)
             else:

@@ -59,7 +59,7 @@ def walk(
     suffix = suffix_of(part.snapshot.timestamp)
     context = RestoreContext(existing, writer, StoredForm(rewriter), limits, options, suffix, tally)
     fitting = Fitting(limits, tally, StoredForm(rewriter.again()))
-    for kind in leading_kinds():
+    for kind in (kind for kind in leading_kinds() if kind.name in TABLES):
         progress.phase(f"restoring {kind.counted_as}")
         if kind is RUNS:
             _runs(part, context, fitting, progress, compare=compare)

@@ -1,0 +1,186 @@
+"""Spans: the parts of a trace, each in MLflow's own JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, JsonValue
+from pydantic_core import from_json, to_json
+
+from mlmeta.schema.base import Int64, Record
+
+
+class Span(Record):
+    """A span, taken apart. Times are nanoseconds since the epoch.
+
+    `content` is the object that MLflow made of it, or the text that a database has instead. It is None where the span
+    was archived: then the other fields are what is left of it; otherwise they are None.
+    """
+
+    trace_id: str
+    span_id: str
+    content: dict[str, JsonValue] | str | None
+    parent_span_id: str | None = None
+    name: str | None = None
+    type: str | None = None
+    status: str | None = None
+    start: Int64 | None = None
+    end: Int64 | None = None
+    input_cost: float | None = None
+    output_cost: float | None = None
+    total_cost: float | None = None
+    model_name: str | None = None
+    model_provider: str | None = None
+
+    @property
+    def started(self) -> int:
+        """When it began; 0 where it does not say."""
+        found = self.content.get(_START) if isinstance(self.content, dict) else self.start
+        return _time(found)
+
+    def record(self) -> Span:
+        """Itself: a `SpanLine` has to be taken apart."""
+        return self
+
+    def as_line(self) -> SpanLine:
+        """The line that a snapshot has of it."""
+        if self.content is None:
+            return SpanLine(self.trace_id, self.span_id, self.started, super().to_line())
+        text = self.content if isinstance(self.content, str) else json.dumps(self.content, ensure_ascii=False)
+        return SpanLine.of_content(self.trace_id, self.span_id, text.encode())
+
+    def to_line(self) -> bytes:
+        """See `Record.to_line`."""
+        return self.as_line().line
+
+
+@dataclass(slots=True)  # frozen, it would take three times as long to make: there are millions
+class SpanLine:
+    """A span as the line that a snapshot has of it, its content not taken apart.
+
+    Args:
+        trace_id: of its trace.
+        span_id: of the span.
+        started: when it began, nanoseconds since the epoch; 0 where it does not say.
+        line: JSON.
+    """
+
+    trace_id: str
+    span_id: str
+    started: int
+    line: bytes
+
+    @staticmethod
+    def of(line: bytes) -> SpanLine:
+        """From a line of a snapshot.
+
+        Raises:
+            ValueError: it is not a span.
+        """
+        found = _LINE.match(line[:_HEAD])
+        if found is None:
+            return _other(line)
+        trace_id, span_id, start = found.groups()
+        return SpanLine(trace_id.decode(), span_id.decode(), int(start), line)
+
+    @staticmethod
+    def of_content(trace_id: str, span_id: str, content: bytes) -> SpanLine:
+        """From what MLflow has of it.
+
+        Args:
+            trace_id: of its trace.
+            span_id: of the span.
+            content: UTF-8. A JSON object becomes part of the line as it is, but for letters that older versions of
+                MLflow wrote as escapes; any other text becomes a text in it.
+        """
+        started, text = _embedded(content)
+        return SpanLine(trace_id, span_id, started, _front(trace_id, span_id) + text + b"}")
+
+    def record(self) -> Span:
+        """The span, taken apart."""
+        return Span.model_validate_json(self.line)
+
+    def as_line(self) -> SpanLine:
+        """Itself."""
+        return self
+
+    def to_line(self) -> bytes:
+        """The line."""
+        return self.line
+
+    @property
+    def content(self) -> bytes | None:
+        """What MLflow has of it, in UTF-8; None where it was archived."""
+        text = self.line[len(_front(self.trace_id, self.span_id)) : -1]
+        if text.startswith(b"{"):
+            return text
+        return str(from_json(text)).encode() if text.startswith(b'"') else None
+
+
+_START = "start_time_unix_nano"
+_ID = rb'"[^"\\]*"'
+_LINE = re.compile(
+    rb'\{"trace_id":"([^"\\]*)","span_id":"([^"\\]*)","content":'
+    rb'\{"trace_id": ' + _ID + rb', "span_id": ' + _ID + rb', "parent_span_id": (?:null|' + _ID + rb"), "
+    rb'"name": "[^"\\]*(?:\\.[^"\\]*)*", "start_time_unix_nano": (\d{1,19}), "'
+)
+"""A span as MLflow writes it (`Span.to_dict`): when it began can be read without the rest."""
+_HEAD = 4096
+"""Bytes that hold the part above, but for names that nobody gives."""
+_ESCAPED = re.compile(rb"(?:\\u[0-9a-fA-F]{4})+")
+_BACKSLASHES = b"\0\0"
+"""Stands for an escaped backslash: it is in no JSON."""
+
+
+class _Content(BaseModel):
+    """A JSON object, of which nothing but the time is wanted."""
+
+    start_time_unix_nano: Any = None
+
+
+class _Line(BaseModel):
+    """A span, of which nothing but its place is wanted."""
+
+    trace_id: str
+    span_id: str
+    content: _Content | str | None
+    start: Any = None
+
+
+def _other(line: bytes) -> SpanLine:
+    """A span that was archived, or that was not written by MLflow."""
+    span = _Line.model_validate_json(line)
+    if not line.startswith(_front(span.trace_id, span.span_id)):  # of another make: write it as we do
+        return Span.model_validate_json(line).as_line()
+    started = span.content.start_time_unix_nano if isinstance(span.content, _Content) else span.start
+    return SpanLine(span.trace_id, span.span_id, _time(started), line)
+
+
+def _embedded(content: bytes) -> tuple[int, bytes]:
+    """When a span began, and its content as JSON on one line."""
+    try:
+        if b"NaN" in content or b"Infinity" in content:  # perhaps as numbers, which JSON does not know
+            from_json(content, allow_inf_nan=False)
+        started = _time(_Content.model_validate_json(content).start_time_unix_nano)
+    except ValueError:
+        return 0, to_json(content.decode())
+    if b"\\u" in content:
+        bare = content.replace(rb"\\", _BACKSLASHES)
+        content = _ESCAPED.sub(_letters, bare).replace(_BACKSLASHES, rb"\\")
+    return started, content.strip().replace(b"\n", b" ").replace(b"\r", b" ")
+
+
+def _letters(found: re.Match[bytes]) -> bytes:
+    """Letters that were escaped; what JSON can't be without stays so."""
+    return json.dumps(json.loads(b'"%b"' % found[0]), ensure_ascii=False)[1:-1].encode()
+
+
+def _time(value: object) -> int:
+    return value if type(value) is int else 0
+
+
+def _front(trace_id: str, span_id: str) -> bytes:
+    return b'{"trace_id":%b,"span_id":%b,"content":' % (to_json(trace_id), to_json(span_id))

@@ -1,0 +1,118 @@
+"""Traces, with their assessments and all else that MLflow tells of them but their spans."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Annotated
+
+from pydantic import AfterValidator, JsonValue
+
+from mlmeta.schema.base import Int64, Record, SortedMap
+from mlmeta.schema.experiments import experiment_order
+from mlmeta.schema.kind import Kind
+from mlmeta.schema.spans import Span
+
+NAME_TAG = "mlflow.traceName"
+SPANS_LOCATION_TAG = "mlflow.trace.spansLocation"
+ARTIFACT_LOCATION_TAG = "mlflow.artifactLocation"
+ARCHIVE_LOCATION_TAG = "mlflow.trace.archiveLocation"
+
+_EXACT = 1 << 53
+"""From here on, not every whole number is one to MLflow's API, which knows only doubles."""
+
+
+def _canonical(value: JsonValue) -> JsonValue:
+    """A value in which whole numbers are integers and objects have their keys in order: the API shows neither."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < _EXACT else value
+    if isinstance(value, list):
+        return [_canonical(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _canonical(one) for key, one in sorted(value.items())}
+    return value
+
+
+class AssessmentError(Record):
+    """Why a feedback has no value."""
+
+    error_code: str
+    error_message: str | None = None
+    stack_trace: str | None = None
+
+
+class Assessment(Record):
+    """What somebody or something thinks of a trace, or of one of its spans.
+
+    `type` is ``feedback``, ``expectation`` or ``issue``. Times are milliseconds since the epoch.
+    """
+
+    assessment_id: str
+    name: str
+    type: str
+    value: Annotated[JsonValue, AfterValidator(_canonical)] = None
+    error: AssessmentError | None = None
+    source_type: str
+    source_id: str | None = None
+    created: Int64
+    updated: Int64
+    run_id: str | None = None
+    span_id: str | None = None
+    rationale: str | None = None
+    overrides: str | None = None
+    valid: bool = True
+    metadata: SortedMap[str] = {}
+
+
+def _in_order(assessments: tuple[Assessment, ...]) -> tuple[Assessment, ...]:
+    return tuple(sorted(assessments, key=lambda one: (one.created, one.assessment_id)))
+
+
+class Trace(Record):
+    """A trace. `timestamp` is milliseconds since the epoch, `duration` milliseconds.
+
+    Tags and metadata are those that MLflow's API shows, in whatever columns a database has them.
+    """
+
+    trace_id: str
+    experiment_id: str
+    timestamp: Int64
+    duration: Int64 | None = None
+    state: str
+    client_request_id: str | None = None
+    request_preview: str | None = None
+    response_preview: str | None = None
+    tags: SortedMap[str] = {}
+    metadata: SortedMap[str] = {}
+    assessments: Annotated[tuple[Assessment, ...], AfterValidator(_in_order)] = ()
+
+    @property
+    def spans_location(self) -> str:
+        """Where its spans are: ``TRACKING_STORE``, ``ARCHIVE_REPO``, or ``ARTIFACT_REPO``, as before MLflow 3.5."""
+        return self.tags.get(SPANS_LOCATION_TAG, "ARTIFACT_REPO")
+
+
+TRACES = Kind(
+    "traces",
+    Trace,
+    one="trace",
+    many="traces",
+    key=attrgetter("trace_id"),
+    order=lambda trace: (experiment_order(trace.experiment_id), trace.timestamp, trace.trace_id),
+    title=lambda trace: trace.tags.get(NAME_TAG, ""),
+    always=False,
+    has_id=True,
+    experiment=attrgetter("experiment_id"),
+    counts=(("traces", lambda _: 1), ("assessments", lambda trace: len(trace.assessments))),
+    pieces=("assessment",),
+)
+SPANS = Kind(
+    "spans",
+    Span,
+    one="span",
+    many="spans",
+    key=lambda span: f"{span.trace_id}/{span.span_id}",
+    order=attrgetter("started", "span_id"),
+    always=False,
+    follows=TRACES,
+    leader=attrgetter("trace_id"),
+)

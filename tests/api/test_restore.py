@@ -97,15 +97,15 @@ def test_one_experiment(server: Server, databases: Databases, snapshots: Path) -
 
 def test_only_runs_then_only_models(server: Server, databases: Databases, snapshots: Path) -> None:
     wanted = plain(databases.uri("filled"))
-    assert restore(server.uri, "latest", str(snapshots), selection=Selection(models=False)).exit_code == 0
+    assert restore(server.uri, "latest", str(snapshots), selection=Selection(without=("models",))).exit_code == 0
     assert plain(server.backend) == {**wanted, "models": {}}
-    assert restore(server.uri, "latest", str(snapshots), selection=Selection(runs=False)).exit_code == 0
+    assert restore(server.uri, "latest", str(snapshots), selection=Selection(only=("models",))).exit_code == 0
     assert plain(server.backend) == wanted
 
 
 def test_only_models_without_their_runs(server: Server, databases: Databases, snapshots: Path) -> None:
     """Versions keep the ids of runs that are not there: as good as it was."""
-    assert restore(server.uri, "latest", str(snapshots), selection=Selection(runs=False)).exit_code == 0
+    assert restore(server.uri, "latest", str(snapshots), selection=Selection(only=("models",))).exit_code == 0
     found = plain(server.backend)
     assert found["runs"] == {}
     assert found["models"]["churn-model"]["versions"][1]["run"] == databases.content.runs["child-0"]

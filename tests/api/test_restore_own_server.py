@@ -56,7 +56,7 @@ def test_a_lost_model_comes_back_with_the_sources_it_had(server: Server, tmp_pat
     assert version.source == f"models:/{ids['forest']}"
 
 
-@pytest.mark.parametrize("selection", [Selection(), Selection(runs=False), Selection(models=False)])
+@pytest.mark.parametrize("selection", [Selection(), Selection(only=("models",)), Selection(without=("models",))])
 def test_a_restored_server_is_saved_and_restored_again(
     restored: Server, databases: Databases, tmp_path: Path, selection: Selection
 ) -> None:

@@ -130,7 +130,7 @@ def test_a_selection_of_experiments(store: Path) -> None:
     assert [r.name for r in records if isinstance(r, RegisteredModel)] == ["zeta"]
     with pytest.raises(UsageError, match="'no such'"):
         records_of(f"sqlite:///{store}", Selection(experiments=("no such",)))
-    only_models = records_of(f"sqlite:///{store}", Selection(runs=False))
+    only_models = records_of(f"sqlite:///{store}", Selection(only=("models",)))
     assert {type(record) for record in only_models} == {RegisteredModel}
 
 

@@ -84,7 +84,8 @@ def test_a_plan_writes_nothing_and_says_what_a_restore_does(snapshot: Snapshot, 
 
 
 @pytest.mark.parametrize(
-    "selection", [ALL, Selection(experiments=("Träume/夢 🚀",)), Selection(runs=False), Selection(models=False)]
+    "selection",
+    [ALL, Selection(experiments=("Träume/夢 🚀",)), Selection(only=("models",)), Selection(without=("models",))],
 )
 def test_a_plan_that_reads_no_run_says_the_same(snapshot: Snapshot, tmp_path: Path, selection: Selection) -> None:
     target = SqlTarget(f"sqlite:///{tmp_path}/new.db")
@@ -232,7 +233,7 @@ def test_a_selection(snapshot: Snapshot, empty: str) -> None:
         SqlTarget(empty).plan(snapshot, Selection(experiments=("no such",)), QUIET)
     rest = SqlTarget(empty).restore(snapshot, ALL, QUIET)
     assert rest.created == {"experiments": 3, "runs": 2, "models": 3, "model versions": 2}
-    models = SqlTarget(f"{empty}2").restore(snapshot, Selection(runs=False), QUIET)
+    models = SqlTarget(f"{empty}2").restore(snapshot, Selection(only=("models",)), QUIET)
     assert models.created == {"models": 4, "model versions": 5}
 
 

@@ -18,7 +18,7 @@ from mlmeta.commands.previous import newest
 from mlmeta.commands.prune import PruneResult, prune
 from mlmeta.commands.restore import restore
 from mlmeta.errors import SnapshotNotFoundError
-from mlmeta.schema import Experiment, Record
+from mlmeta.schema import Experiment, Record, Selection
 from mlmeta.snapshot.layout import timestamp_of
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.retention import Rules
@@ -60,7 +60,7 @@ def test_the_future_is_shown_and_used_only_where_it_is_named(storage: Storage) -
     assert open_snapshot(storage, future).timestamp == future
     with pytest.raises(SnapshotNotFoundError):
         open_snapshot(storage, "latest~1")
-    found = newest(storage, "http://a", ())
+    found = newest(storage, "http://a", Selection())
     assert found is not None
     assert found.backup_timestamp == good
 

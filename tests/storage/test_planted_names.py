@@ -10,7 +10,7 @@ import pytest
 
 from mlmeta.commands.previous import newest
 from mlmeta.commands.prune import prune
-from mlmeta.schema import Summary
+from mlmeta.schema import Selection, Summary
 from mlmeta.snapshot.layout import SUMMARY, file_name
 from mlmeta.snapshot.reader import open_snapshot
 from mlmeta.snapshot.retention import Rules, kept, parse_within
@@ -46,7 +46,7 @@ def test_a_timestamp_that_is_no_date_stands_for_nothing(storage: Storage, stamp:
     assert rows[stamp] == ("damaged", f"{file_name(SUMMARY, stamp)} is damaged: its timestamp is not a date")
     assert open_snapshot(storage, "latest").timestamp == good
     assert open_snapshot(storage, "latest~1").timestamp == older
-    found = newest(storage, "http://a", ())
+    found = newest(storage, "http://a", Selection())
     assert found is not None
     assert found.backup_timestamp == good
     decisions = {one.timestamp: (one.keep, one.reason) for one in prune(storage.location, Rules(last=1)).snapshots}

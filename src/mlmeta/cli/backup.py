@@ -79,6 +79,7 @@ def command(
     tracking_uri: options.TrackingUri = "",
     storage: Storages = [options.DEFAULT_STORAGE],  # noqa: B006 - Typer copies it
     experiment: options.Experiments = None,
+    without: options.Without = None,
     label: Label = "",
     compress: Compress = False,
     if_changed: IfChanged = False,
@@ -128,6 +129,7 @@ def command(
             tracking_uri,
             storage,
             experiments=experiment or (),
+            without=options.values(without),
             registry_uri=registry_uri,
             jobs=jobs,
             executor=executor,

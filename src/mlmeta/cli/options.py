@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +35,31 @@ def option(name: str, text: str, *others: str, env: str | list[str] = "", **more
     """
     variable = "MLMETA_" + name.partition("/")[0].removeprefix("--").upper().replace("-", "_")
     return typer.Option(name, *others, envvar=env or variable, help=text, **more)
+
+
+class Group(str, Enum):
+    """A part of a store or snapshot: see `schema.GROUPS`."""
+
+    RUNS = "runs"
+    TRACES = "traces"
+    DATASETS = "datasets"
+    MODELS = "models"
+    SETTINGS = "settings"
+
+
+class LeftOut(str, Enum):
+    """What can be left out of it."""
+
+    SPANS = "spans"
+    TRACES = "traces"
+    DATASETS = "datasets"
+    MODELS = "models"
+    SETTINGS = "settings"
+
+
+def values(chosen: list[Group] | list[LeftOut] | None) -> tuple[str, ...]:
+    """What was chosen, as texts, each once and in one order."""
+    return tuple(sorted({one.value for one in chosen or ()}))
 
 
 def one_a_line(context: typer.Context, parameter: typer.CallbackParam, value: list[str] | None) -> list[str]:
@@ -148,6 +174,18 @@ Experiments = Annotated[
         callback=one_a_line,
         rich_help_panel=_LIMIT,
     ),
+]
+Only = Annotated[
+    list[Group] | None,
+    option(
+        "--only",
+        "Only this part; with its experiments, but for the model registry. Repeatable.",
+        rich_help_panel=_LIMIT,
+    ),
+]
+Without = Annotated[
+    list[LeftOut] | None,
+    option("--without", "Leave this part out, such as spans, the bulk of traces. Repeatable.", rich_help_panel=_LIMIT),
 ]
 Jobs = Annotated[int, option("--jobs", "Number of simultaneous requests.", min=1, max=256)]
 Yes = Annotated[bool, option("--yes", "Don't ask for confirmation.", "-y")]

@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 _NAMED = 20
 
 
-class Only(str, Enum):
-    """A part of a snapshot."""
-
-    RUNS = "runs"
-    MODELS = "models"
-
-
 class Ids(str, Enum):
     """What becomes of ids."""
 
@@ -74,7 +67,6 @@ Rewrite = Annotated[
 IfEmpty = Annotated[bool, options.option("--if-empty", "Do nothing, exit 0, when the target has runs already.")]
 AllowNone = Annotated[bool, options.option("--allow-none", "Do nothing, exit 0, when there is no snapshot yet.")]
 Timestamp = Annotated[str, options.option("--timestamp", f"Which snapshot: a {options.SELECTORS}", metavar="SELECTOR")]
-OnlyOption = Annotated[Only | None, options.option("--only", "Only experiments and runs, or only the model registry.")]
 DryRun = Annotated[bool, options.option("--dry-run", "Show what would be done, and write nothing.")]
 Verify = Annotated[bool, options.option("--verify/--no-verify", "Read the target back afterwards, and compare.")]
 
@@ -85,7 +77,8 @@ def command(
     storage: options.Storage = options.DEFAULT_STORAGE,
     source: options.Source = "",
     experiment: options.Experiments = None,
-    only: OnlyOption = None,
+    only: options.Only = None,
+    without: options.Without = None,
     ids: IdsOption = None,
     on_conflict: OnConflictOption = OnConflict.FAIL,
     undelete: Undelete = False,
@@ -119,7 +112,7 @@ def command(
             timestamp,
             storage,
             of_source=source,
-            selection=Selection(tuple(experiment or ()), runs=only is not Only.MODELS, models=only is not Only.RUNS),
+            selection=Selection(tuple(experiment or ()), options.values(only), options.values(without)),
             registry_uri=registry_uri,
             jobs=jobs,
             ids=ids.value if ids else "",

@@ -133,10 +133,18 @@ def _overview(result: Overview) -> list[Block]:
         ["Snapshot ", Styled(result.timestamp, "bold"), f" of {result.source or 'an unknown source'}"],
         f"{text.counts(result.stats)}; {text.size(result.size)}",
         Styled(f"taken {result.date} from {result.source_kind or 'MLflow'}{server}", "dim"),
+        *(Styled(line, "yellow") for line in _limits(result)),
         "",
         Table(columns, [_experiment(row) for row in result.experiments], right=("RUNS", "DELETED")),
         *(Styled(f"not saved: {one.kind} {one.id}: {one.reason}", "yellow") for one in result.skipped),
     ]
+
+
+def _limits(result: Overview) -> Iterator[str]:
+    if result.limited_to:
+        yield f"limited to {text.plural(len(result.limited_to), 'experiment')}: {', '.join(result.limited_to)}"
+    if result.without:
+        yield f"saved without {', '.join(result.without)}"
 
 
 def _experiment(row: ExperimentRow) -> list[Piece]:

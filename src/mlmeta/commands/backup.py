@@ -66,6 +66,7 @@ class BackupResult(Result):
         size: bytes of all files, the summary included.
         seconds: how long it took.
         experiments: the names it was limited to; empty: everything.
+        without: the kinds and groups that it leaves out on request; empty: none.
         skipped: what the source has and the snapshot lacks.
         unchanged_since: the snapshot that has the same content already (`if_changed`): none was written.
         drill: what a trial restore into a throwaway database gave back; None where that was not asked for.
@@ -88,6 +89,7 @@ class BackupResult(Result):
     size: int
     seconds: float
     experiments: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     unchanged_since: str = ""
     drill: Comparison | None = None
@@ -128,6 +130,7 @@ def backup(
     storages: str | Sequence[str] = ("backups",),
     *,
     experiments: str | Sequence[str] = (),
+    without: str | Sequence[str] = (),
     registry_uri: str | None = None,
     jobs: int = DEFAULT_JOBS,
     executor: str | Executor = THREADS,
@@ -148,6 +151,7 @@ def backup(
         tracking_uri: the MLflow server or store.
         storages: where the snapshot goes: a folder or ``gs://bucket/prefix``, or several.
         experiments: a name to limit it to, or several; none: everything.
+        without: a kind or group to leave out, or several, such as ``spans``: see `Selection`.
         registry_uri: of the model registry; None: as MLflow resolves it.
         jobs: requests under way at once.
         executor: see `Store`.
@@ -174,7 +178,8 @@ def backup(
     require_text(label, "--label")
     places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(several(storages))]
     started = utc_now()
-    limit = tuple(sorted(set(several(experiments))))  # in any order, they are the same limit
+    # In any order, they are the same limit
+    limit = Selection(tuple(sorted(set(several(experiments)))), without=tuple(sorted(set(several(without)))))
     store = Store(tracking_uri, registry_uri, jobs, executor)
     with open_source(store) as source:
         info = source.info  # a store that can't be read is told before a storage is touched
@@ -186,7 +191,7 @@ def backup(
             started=started,
             source_id=source_id,
             label=label,
-            experiments=limit,
+            limit=limit,
             compress=compress,
             if_changed=if_changed,
             dry_run=dry_run,
@@ -212,7 +217,8 @@ def backup(
         files=summary.files,
         size=saved.size,
         seconds=(utc_now() - started).total_seconds(),
-        experiments=limit,
+        experiments=limit.experiments,
+        without=limit.without,
         skipped=summary.skipped,
         warnings=summary.warnings,
         drill=proof,
@@ -235,7 +241,7 @@ class _Request:
         started: when the backup began.
         source_id: which store is read: see `stores.identity_of`.
         label: the name that a person gave it; empty: none.
-        experiments: names to limit it to; none: everything.
+        limit: what of the source is saved.
         compress: gzip the data files.
         if_changed: write nothing if the newest snapshots have the same content.
         dry_run: read everything, write nothing.
@@ -248,7 +254,7 @@ class _Request:
     started: datetime
     source_id: str
     label: str
-    experiments: tuple[str, ...]
+    limit: Selection
     compress: bool
     if_changed: bool
     dry_run: bool
@@ -307,7 +313,7 @@ def _save_on(
     base: Snapshot | None, source: Source, request: _Request, warnings: tuple[str, ...], progress: Progress
 ) -> _Saved:
     with SnapshotWriter(request.places, request.started, compress=request.compress) as writer:
-        skipped = _read(source, writer, Selection(experiments=request.experiments), base, progress)
+        skipped = _read(source, writer, request.limit, base, progress)
         notes = [*warnings, *source.warnings()]
         if is_empty(writer.stats):
             notes.append(EMPTY)
@@ -354,7 +360,8 @@ def _summary(source: Source, request: _Request, base: Snapshot | None) -> Summar
         started=started,
         finished=_milliseconds(utc_now()),
         point_in_time=info.point_in_time,
-        experiments=request.experiments,
+        experiments=request.limit.experiments,
+        without=request.limit.without,
         incremental_base=base.timestamp if base is not None else "",
         fully_read=fully_read(base.summary) if base is not None else started,
         source_id=request.source_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar, Protocol
 
@@ -10,7 +11,7 @@ from mlmeta.commands.previous import read_along, why_not
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, UsageError
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import EXPERIMENTS, Selection, Skipped, kind_of, several
+from mlmeta.schema import EXPERIMENTS, Kind, Record, Selection, Skipped, kind_of, several
 from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.snapshot.compare import Changes, ComparisonRules, Item, changes, with_histories
 from mlmeta.snapshot.reader import Snapshot, bare
@@ -60,6 +61,8 @@ def diff(
     tracking_uri: str = "",
     registry_uri: str | None = None,
     experiments: str | Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    without: str | Sequence[str] = (),
     incremental: bool = False,
     jobs: int = DEFAULT_JOBS,
     progress: Progress | None = None,
@@ -75,6 +78,8 @@ def diff(
         tracking_uri: the MLflow server or store to compare with, where there is no `after`.
         registry_uri: of its model registry; None: as MLflow resolves it.
         experiments: only these, their runs, and the models with a version from them; empty: all that both sides cover.
+        only: groups of kinds, or one: see `Selection`; empty: all.
+        without: kinds or groups to leave out, or one.
         incremental: do not ask the store for histories that can't have changed since the snapshot (nor see points that
             were added, through the API, behind the latest step of a run that had ended).
         jobs: requests under way at once.
@@ -87,21 +92,21 @@ def diff(
         UsageError: there is no experiment to compare.
     """
     progress = progress or Silent()
-    experiments = several(experiments)
+    limit = Selection(several(experiments), several(only), several(without))
     snapshot = open_snapshot(storage, before, of_source=of_source, likely=tracking_uri)
     first = _SnapshotSide(snapshot)
     if after is not None:
         other = open_snapshot(storage, after, of_source=of_source, likely=tracking_uri)
         with snapshot.kept_open(), other.kept_open():
             notes = tuple(dict.fromkeys((*_notes(snapshot), *_notes(other))))
-            return _compared(first, _SnapshotSide(other), experiments, progress, notes)
+            return _compared(first, _SnapshotSide(other), limit, progress, notes)
     store = Store(tracking_uri, registry_uri, jobs)
     with open_source(store) as source, snapshot.kept_open():
         identity = identity_of(store, source.info)
-        why = why_not(snapshot, identity, frozenset(experiments) or first.limit) if incremental else ""
+        why = why_not(snapshot, identity, limit.experiments or first.limit.experiments) if incremental else ""
         base = snapshot if incremental and not why else None
         notes = (*_notes(snapshot), *([f"all histories were read: {why}"] if why else ()))
-        return _compared(first, _StoreSide(source, identity, progress, base), experiments, progress, notes)
+        return _compared(first, _StoreSide(source, identity, progress, base), limit, progress, notes)
 
 
 def _notes(snapshot: Snapshot) -> Iterator[str]:
@@ -118,7 +123,8 @@ class _Side(Protocol):
         kind: of the store that it tells of, such as ``server``.
         uri: of that store, without credentials.
         identity: which store that is, whatever text named it; empty: the text is used.
-        limit: names of the experiments that it is limited to; empty: it has all.
+        limit: what of that store it is limited to.
+        unsupported: kinds that it can't have, for whatever wrote it did not know them.
         unsaved: how many things could not be saved.
         is_legacy: whether an older script made it.
         unread: what could not be read, once `items` were.
@@ -128,7 +134,8 @@ class _Side(Protocol):
     kind: str
     uri: str
     identity: str
-    limit: frozenset[str]
+    limit: Selection
+    unsupported: tuple[Kind[Record], ...]
     unsaved: int
     is_legacy: bool
     unread: list[Skipped]
@@ -149,7 +156,8 @@ class _SnapshotSide:
         self.kind = summary.source_kind
         self.uri = summary.mlflow_uri
         self.identity = summary.source_id or summary.identity
-        self.limit = frozenset(summary.experiments)
+        self.limit = summary.selection
+        self.unsupported = summary.unsupported
         self.unsaved = sum(skipped.is_of_records for skipped in summary.skipped)
         self.is_legacy = snapshot.is_legacy
         self.unread: list[Skipped] = []
@@ -172,7 +180,8 @@ class _StoreSide:
         self.shown = self.uri = source.info.uri
         self.kind = source.info.kind
         self.identity = identity
-        self.limit: frozenset[str] = frozenset()
+        self.limit = Selection()
+        self.unsupported: tuple[Kind[Record], ...] = ()
         self.unsaved = 0
         self.is_legacy = False
         self.unread: list[Skipped] = []
@@ -189,11 +198,9 @@ class _StoreSide:
                 self.unread.append(item)
 
 
-def _compared(
-    before: _Side, after: _Side, experiments: Sequence[str], progress: Progress, notes: Sequence[str]
-) -> DiffResult:
+def _compared(before: _Side, after: _Side, limit: Selection, progress: Progress, notes: Sequence[str]) -> DiffResult:
     progress.phase("comparing")
-    wanted = _wanted(before, after, experiments)
+    wanted = _wanted(before, after, limit)
     left, right = _items(before, wanted), _items(after, wanted)
     unknown: frozenset[str] = frozenset()
     if (before.kind in DATABASES) != (after.kind in DATABASES):
@@ -203,37 +210,38 @@ def _compared(
     return DiffResult(
         before=before.shown,
         after=after.shown,
-        experiments=tuple(sorted(wanted)),
+        experiments=wanted.experiments,
         comparison=found,
         unread=tuple(after.unread),
         warnings=(*_cautions(before, after, differ=bool(found.changes)), *notes),
     )
 
 
-def _wanted(before: _Side, after: _Side, experiments: Sequence[str]) -> frozenset[str]:
-    """The names of the experiments to compare; empty: all.
+def _wanted(before: _Side, after: _Side, limit: Selection) -> Selection:
+    """What to compare: what both sides can have.
 
     Raises:
         UsageError: neither side has them, or they don't cover any in common.
     """
     hint = "`mlmeta show` names the experiments of a snapshot"
-    limits = [limit for limit in (frozenset(experiments), before.limit, after.limit) if limit]
-    if not limits:
-        return frozenset()
-    wanted = frozenset.intersection(*limits)
-    if not wanted:
+    limits = (limit, before.limit, after.limit)
+    without = {name for one in limits for name in one.without}
+    without.update(kind.name for side in (before, after) for kind in side.unsupported)
+    named = [set(one.experiments) for one in limits if one.experiments]
+    wanted = set.intersection(*named) if named else set()
+    if named and not wanted:
         raise UsageError("none of the given experiments is covered by both sides", hint=hint)
-    if unknown := wanted - before.names - after.names:
+    if unknown := wanted and wanted - before.names - after.names:
         raise UsageError(f"neither side has an experiment {', '.join(map(repr, sorted(unknown)))}", hint=hint)
-    return wanted
+    return Selection(tuple(sorted(wanted)), limit.only, tuple(sorted(without)))
 
 
-def _items(side: _Side, wanted: frozenset[str]) -> Iterator[Item]:
-    """What a side has of these experiments; none: of all."""
-    if not wanted:
-        return side.items(Selection())
-    there = wanted & side.names
-    return side.items(Selection(tuple(sorted(there)))) if there else iter(())
+def _items(side: _Side, wanted: Selection) -> Iterator[Item]:
+    """What a side has of a selection."""
+    if not wanted.experiments:
+        return side.items(wanted)
+    there = side.names.intersection(wanted.experiments)
+    return side.items(replace(wanted, experiments=tuple(sorted(there)))) if there else iter(())
 
 
 def _is_shown_by_api(item: Item) -> bool:
@@ -244,6 +252,9 @@ def _is_shown_by_api(item: Item) -> bool:
 def _cautions(before: _Side, after: _Side, *, differ: bool) -> Iterator[str]:
     """What a person should know who reads what changed."""
     for side in (before, after):
+        if side.unsupported:
+            kinds = ", ".join(kind.many for kind in side.unsupported)
+            yield f"{side.shown} is of a version of mlmeta that did not save {kinds} yet: they were not compared"
         if side.unsaved:
             yield f"{side.unsaved} things could not be saved in {side.shown}, and may appear to be missing"
         if side.is_legacy:

@@ -39,34 +39,34 @@ class Previous:
     suspect: Summary | None = None
 
 
-def previous_in(places: Sequence[Storage], identity: str, experiments: tuple[str, ...]) -> list[Previous]:
+def previous_in(places: Sequence[Storage], identity: str, limit: Selection) -> list[Previous]:
     """In each storage; without those that can't be read: writing will fail there too, and be named.
 
     Args:
         places: where to look.
         identity: of the source.
-        experiments: what the backup is limited to.
+        limit: what the backup is limited to.
     """
     found = []
     for place in places:
         try:
-            last = newest(place, identity, experiments, SOUND | {SnapshotState.SHRUNKEN})
+            last = newest(place, identity, limit, SOUND | {SnapshotState.SHRUNKEN})
             suspect = last if last is not None and last.shrunken else None
-            found.append(Previous(place, newest(place, identity, experiments) if suspect else last, suspect))
+            found.append(Previous(place, newest(place, identity, limit) if suspect else last, suspect))
         except StorageError:
             continue
     return found
 
 
 def newest(
-    storage: Storage, source: str, experiments: tuple[str, ...], states: Collection[SnapshotState] = SOUND
+    storage: Storage, source: str, limit: Selection, states: Collection[SnapshotState] = SOUND
 ) -> Summary | None:
     """The summary of a source's newest snapshot that is neither shrunken nor from the future; None: there is none.
 
     Args:
         storage: where to look.
         source: which one (`Summary.identity`).
-        experiments: what it was limited to.
+        limit: what it was limited to.
         states: which ones count, where others than those are meant.
     """
     try:
@@ -76,7 +76,7 @@ def newest(
     now = time.time()
     for files in sets:
         info = describe(storage, files, now)
-        if (info.identity, info.experiments) == (source, experiments) and info.state in states:
+        if info.series == (source, limit) and info.state in states:
             return read_summary(storage, files)
     return None
 
@@ -117,7 +117,7 @@ def serves(base: Summary, now: datetime, full_every: timedelta) -> bool:
     return base.schema_version == SCHEMA_VERSION and oldest < fully_read(base) <= now.timestamp() * 1000
 
 
-def why_not(snapshot: Snapshot, source: str, experiments: frozenset[str]) -> str:
+def why_not(snapshot: Snapshot, source: str, experiments: Collection[str]) -> str:
     """Why a read of a source can't take histories from a snapshot; empty: it can.
 
     Args:
@@ -131,7 +131,7 @@ def why_not(snapshot: Snapshot, source: str, experiments: frozenset[str]) -> str
     if source not in {summary.identity, summary.source_id}:
         may = "may be" if summary.is_vague else "is"
         return f"{summary.backup_timestamp} {may} from another store, {summary.mlflow_uri}"
-    if frozenset(summary.experiments) != experiments:
+    if set(summary.experiments) != set(experiments):
         return f"{summary.backup_timestamp} covers other experiments"
     return ""
 

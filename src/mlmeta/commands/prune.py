@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.commands.previous import is_empty
 from mlmeta.commands.result import Result
 from mlmeta.errors import UsageError
-from mlmeta.schema import several
+from mlmeta.schema import Selection, several
 from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, file_sets
 from mlmeta.snapshot.layout import FileSet, moment_of
 from mlmeta.snapshot.retention import Rules, kept, leftovers, remove
@@ -112,8 +112,8 @@ def prune(
 
 def _alike(infos: Sequence[SnapshotInfo], like: str) -> list[SnapshotInfo]:
     """Those that a rule for one of them is meant for."""
-    wanted = {(info.identity, info.experiments) for info in infos if info.timestamp == like}
-    return [info for info in infos if not like or (info.identity, info.experiments) in wanted]
+    wanted = {info.series for info in infos if info.timestamp == like}
+    return [info for info in infos if not like or info.series in wanted]
 
 
 def _plan(
@@ -145,11 +145,11 @@ def _is_misdated(files: FileSet) -> bool:
 
 
 def _reasons(infos: Sequence[SnapshotInfo], misdated: set[str], rules: Rules) -> dict[str, list[str]]:
-    groups: dict[tuple[str, tuple[str, ...], bool], list[str]] = defaultdict(list)
+    groups: dict[tuple[tuple[str, Selection], bool], list[str]] = defaultdict(list)
     for info in infos:
         if info.state.restorable and info.state is not SnapshotState.FUTURE and moment_of(info.timestamp) is not None:
             suspect = info.state is SnapshotState.SHRUNKEN or is_empty(info.stats)
-            groups[info.identity, info.experiments, suspect].append(info.timestamp)
+            groups[info.series, suspect].append(info.timestamp)
     return {timestamp: why for group in groups.values() for timestamp, why in _kept(group, misdated, rules).items()}
 
 

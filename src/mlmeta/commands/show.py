@@ -56,7 +56,13 @@ class ExperimentRow(BaseModel):
 
 
 class Overview(Shown):
-    """A snapshot as a whole."""
+    """A snapshot as a whole.
+
+    Args:
+        experiments: of the snapshot, with what it has of them.
+        limited_to: the names of experiments that the backup was limited to; empty: none.
+        without: the kinds and groups that the backup left out on request.
+    """
 
     source: str
     source_id: str = ""
@@ -68,6 +74,8 @@ class Overview(Shown):
     point_in_time: bool
     stats: dict[str, int]
     size: int
+    limited_to: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     experiments: tuple[ExperimentRow, ...]
     skipped: tuple[Skipped, ...]
     note: str
@@ -168,6 +176,8 @@ def overview(selector: str = "latest", storage: str = "backups", *, of_source: s
         mlflow_server_version=summary.mlflow_server_version,
         point_in_time=summary.point_in_time,
         stats=summary.stats,
+        limited_to=summary.experiments,
+        without=summary.without,
         size=sum(entry.bytes for entry in summary.files.values()),
         experiments=rows,
         skipped=summary.skipped,

@@ -2,7 +2,7 @@
 
 from mlmeta.schema.base import Record
 from mlmeta.schema.experiments import EXPERIMENTS, Experiment, experiment_order
-from mlmeta.schema.kind import Kind
+from mlmeta.schema.kind import DATASET_GROUP, GROUPS, MODEL_GROUP, RUN_GROUP, SETTING_GROUP, TRACE_GROUP, Kind
 from mlmeta.schema.kinds import KINDS, SCHEMA_VERSION, WITH_PARTS, Line, kind_of, leading_kinds
 from mlmeta.schema.logged_models import LOGGED_MODELS, LoggedModel, LoggedModelMetric, logged_model_order
 from mlmeta.schema.metrics import (
@@ -35,17 +35,23 @@ from mlmeta.schema.traces import SPANS, TRACES, Assessment, AssessmentError, Tra
 
 __all__ = [
     "COUNTED",
+    "DATASET_GROUP",
     "EXPERIMENTS",
+    "GROUPS",
     "HISTORIES",
     "KINDS",
     "LOGGED_MODELS",
     "METRICS",
     "MODELS",
+    "MODEL_GROUP",
     "MODEL_VERSIONS",
     "RUNS",
+    "RUN_GROUP",
     "SCHEMA_VERSION",
     "SPANS",
     "TRACES",
+    "SETTING_GROUP",
+    "TRACE_GROUP",
     "UNNAMED",
     "WITH_PARTS",
     "Assessment",

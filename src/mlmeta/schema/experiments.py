@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 
 from mlmeta.schema.base import Int64, Record, SortedMap
-from mlmeta.schema.kind import Kind
+from mlmeta.schema.kind import DATASET_GROUP, RUN_GROUP, SETTING_GROUP, TRACE_GROUP, Kind
 
 
 class Experiment(Record):
@@ -37,6 +37,7 @@ EXPERIMENTS = Kind(
     title=attrgetter("name"),
     found_by=attrgetter("name"),
     has_id=True,
+    groups=(RUN_GROUP, TRACE_GROUP, DATASET_GROUP, SETTING_GROUP),
     experiment=attrgetter("experiment_id"),
     pieces=("experiment tag",),
     locations=("artifact_location",),

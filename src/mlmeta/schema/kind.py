@@ -10,6 +10,15 @@ from mlmeta.schema.base import Record
 
 R = TypeVar("R", bound=Record)
 
+RUN_GROUP = "runs"
+TRACE_GROUP = "traces"
+DATASET_GROUP = "datasets"
+MODEL_GROUP = "models"
+SETTING_GROUP = "settings"
+GROUPS = (RUN_GROUP, TRACE_GROUP, DATASET_GROUP, MODEL_GROUP, SETTING_GROUP)
+"""Kinds that people choose together: runs with all that was logged for them; traces with their spans; evaluation
+datasets; the model registry, prompts included; and what else a server keeps, such as webhooks and scorers."""
+
 
 def _no_title(_: Any) -> str:
     return ""
@@ -32,9 +41,10 @@ class Kind(Generic[R]):
         order: the sort key of a record in its file, or among the parts of a record.
         title: what people call a record; empty: its key.
         found_by: what a restore finds a record by in another store, and names it by; None: its key.
+        since: the version of the snapshot format that brought it.
         always: whether its file is written even when it is empty.
         has_id: whether the key is an id that MLflow makes, and the name of a folder.
-        in_registry: whether it belongs to the model registry, and not to the experiments.
+        groups: which of `GROUPS` it belongs to: those that can't do without its records.
         experiment: the id of the experiment that a record belongs to; None: its records belong to none.
         follows: the kind whose records these come right after, in a source's stream; they are part of these.
         leader: the key of the record that a record follows.
@@ -58,9 +68,10 @@ class Kind(Generic[R]):
     order: Callable[[Any], Any]
     title: Callable[[Any], str] = _no_title
     found_by: Callable[[Any], str] | None = None
+    since: str = "1.0"
     always: bool = True
     has_id: bool = False
-    in_registry: bool = False
+    groups: tuple[str, ...] = (RUN_GROUP,)
     experiment: Callable[[Any], str] | None = None
     follows: Kind[Any] | None = None
     leader: Callable[[Any], str] | None = None

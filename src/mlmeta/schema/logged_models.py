@@ -63,6 +63,7 @@ LOGGED_MODELS = Kind(
     key=attrgetter("model_id"),
     order=lambda model: (experiment_order(model.experiment_id), logged_model_order(model)),
     title=attrgetter("name"),
+    since="1.1",
     always=False,
     has_id=True,
     experiment=attrgetter("experiment_id"),

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from mlmeta.schema.base import Int64, Record, SortedMap
-from mlmeta.schema.kind import Kind
+from mlmeta.schema.kind import MODEL_GROUP, Kind
 
 
 class ModelVersion(Record):
@@ -53,7 +53,7 @@ MODEL_VERSIONS = Kind(
     many="model versions",
     key=lambda version: f"version {version.version}",
     order=attrgetter("version"),
-    in_registry=True,
+    groups=(MODEL_GROUP,),
     locations=("source", "storage_location"),
     unshown=("storage_location",),
     unsettable=(
@@ -74,7 +74,7 @@ MODELS = Kind(
     many="registered models",
     key=attrgetter("name"),
     order=attrgetter("name"),
-    in_registry=True,
+    groups=(MODEL_GROUP,),
     runs=lambda model: (version.run_id for version in model.versions),
     parts={"versions": MODEL_VERSIONS},
     counts=(("models", lambda _: 1), ("model_versions", lambda model: len(model.versions))),

@@ -7,8 +7,11 @@ import re
 
 from pydantic import BaseModel, ConfigDict
 
+from mlmeta.schema.base import Record
 from mlmeta.schema.identity import canonical, is_vague
-from mlmeta.schema.kinds import SCHEMA_VERSION, WITH_PARTS
+from mlmeta.schema.kind import Kind
+from mlmeta.schema.kinds import KINDS, SCHEMA_VERSION, WITH_PARTS
+from mlmeta.schema.selection import Selection
 
 COUNTED = ("experiments", "runs", "models", "model_versions", "metric_points")
 """What every summary counts, be it 0; what came later is counted where there is some."""
@@ -72,6 +75,7 @@ class Summary(BaseModel):
         finished: when reading ended, milliseconds since the epoch.
         point_in_time: whether the read saw one point in time.
         experiments: the names the backup was limited to; empty: everything.
+        without: the kinds and groups that the backup left out on request, such as ``spans``; empty: none.
         incremental_base: timestamp of the snapshot that unchanged histories were taken from; empty: all were read.
         fully_read: when all histories were last read, here or in a base; milliseconds since the epoch, 0 if unknown.
         source_id: which store it was taken from, whatever text named it; empty in older snapshots.
@@ -98,6 +102,7 @@ class Summary(BaseModel):
     finished: int = 0
     point_in_time: bool = False
     experiments: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     incremental_base: str = ""
     fully_read: int = 0
     source_id: str = ""
@@ -106,6 +111,17 @@ class Summary(BaseModel):
     warnings: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     checksum: str = _NO_CHECKSUM.decode()
+
+    @property
+    def selection(self) -> Selection:
+        """What of the source it was limited to."""
+        return Selection(self.experiments, without=self.without)
+
+    @property
+    def unsupported(self) -> tuple[Kind[Record], ...]:
+        """The kinds that whatever wrote it could not save yet."""
+        own = max(_numbers(self.schema_version), (1, 0))  # the older script's are named by themselves
+        return tuple(kind for kind in KINDS.values() if _numbers(kind.since) > own)
 
     @property
     def identity(self) -> str:
@@ -122,6 +138,10 @@ class Summary(BaseModel):
         blank = self.model_copy(update={"checksum": _NO_CHECKSUM.decode()})
         text = (blank.model_dump_json(indent=1) + "\n").encode()
         return _with_checksum(text, hashlib.sha256(text).hexdigest().encode())
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split(".") if number.isdecimal())
 
 
 def summary_is_intact(text: bytes) -> bool:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlmeta.errors import MlmetaError, ObjectMissingError, StorageError, UnsupportedSchemaError
 from mlmeta.parallel import ordered_map
-from mlmeta.schema import SCHEMA_VERSION, Summary
+from mlmeta.schema import SCHEMA_VERSION, Selection, Summary
 from mlmeta.snapshot import layout, legacy
 from mlmeta.snapshot.summaries import read_summary, untrue
 from mlmeta.storage import Storage, StoredFile
@@ -65,6 +65,7 @@ class SnapshotInfo(BaseModel):
         size: bytes of all its files.
         age: seconds since its timestamp; None where the timestamp is not a date.
         experiments: the names it was limited to; empty: everything.
+        without: the kinds and groups that it leaves out on request; empty: none.
         problem: why the state is not `complete`.
     """
 
@@ -80,7 +81,13 @@ class SnapshotInfo(BaseModel):
     size: int
     age: float | None = None
     experiments: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     problem: str = ""
+
+    @property
+    def series(self) -> tuple[str, Selection]:
+        """What those share that one may stand for another of, in retention and as a measure: source and limits."""
+        return self.identity, Selection(self.experiments, without=self.without)
 
     @property
     def is_ahead(self) -> bool:
@@ -177,6 +184,7 @@ def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> Snap
             "is_vague": summary.is_vague,
             "stats": summary.stats,
             "experiments": summary.experiments,
+            "without": summary.without,
         }
     )
 

@@ -86,15 +86,14 @@ class Selected:
 
     def runs(self) -> Iterator[RunHistories]:
         """The runs, with their histories, in the snapshot's order."""
-        return (
-            (item for item in self.snapshot.runs() if self._means(RUNS, item.run)) if self.selection.runs else iter(())
-        )
+        items = self.snapshot.runs() if self.selection.means(RUNS) else iter(())
+        return (item for item in items if self._means(RUNS, item.run))
 
     def runs_with_lines(self, *, histories: bool = True) -> Iterator[RunLines]:
         """Like `runs`, with the histories where these are wanted, not taken apart."""
         if not histories:
             return self._noted(RunLines(run, ()) for run in self.records(RUNS))
-        items = self.snapshot.runs_with_lines() if self.selection.runs else iter(())
+        items = self.snapshot.runs_with_lines() if self.selection.means(RUNS) else iter(())
         return self._noted(item for item in items if self._means(RUNS, item.run))
 
     def _noted(self, items: Iterable[RunLines]) -> Iterator[RunLines]:
@@ -104,7 +103,7 @@ class Selected:
             if self._experiments is not None:
                 seen.add(item.run.run_id)
             yield item
-        if self.selection.runs:
+        if self.selection.means(RUNS):
             self._seen = seen
 
     def logged_models(self) -> Iterator[LoggedModel]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mlmeta.progress import Progress
-from mlmeta.schema import RUNS, WITH_PARTS, Line, Selection, Skipped, kind_of
+from mlmeta.schema import EXPERIMENTS, GROUPS, MODEL_GROUP, MODELS, RUNS, WITH_PARTS, Line, Selection, Skipped, kind_of
 from mlmeta.stores.base import Base
 
 SourceItem = Line | Skipped
@@ -101,8 +101,9 @@ class SplitSource:
 
     def read(self, selection: Selection, progress: Progress, base: Base | None = None) -> Iterator[SourceItem]:
         """See `Source.read`."""
-        in_experiments = self._runs.read(replace(selection, runs=True, models=False), progress, base)
-        in_registry = self._models.read(Selection(runs=False), progress)
+        in_tracking = tuple(group for group in GROUPS if group != MODEL_GROUP)
+        in_experiments = self._runs.read(replace(selection, only=in_tracking), progress, base)
+        in_registry = self._models.read(Selection(only=(MODEL_GROUP,)), progress)
         return selected(selection, in_experiments, in_registry)
 
     def warnings(self) -> tuple[str, ...]:
@@ -125,14 +126,15 @@ def selected(
         in_experiments: the selected experiments, and what belongs to them; read only where it is needed.
         in_registry: all of the model registry; likewise.
     """
-    limited = bool(selection.experiments)
-    run_ids = set()
-    for item in in_experiments if selection.runs or limited else ():
-        if limited and not isinstance(item, Skipped) and kind_of(item) is RUNS:
+    limited, run_ids = bool(selection.experiments), set()
+    in_part = selection.means(EXPERIMENTS)
+    for item in in_experiments if in_part or limited else ():
+        kind = None if isinstance(item, Skipped) else kind_of(item)
+        if limited and kind is RUNS:
             run_ids.add(RUNS.key(item))
-        if selection.runs:
+        if selection.means(kind) if kind is not None else in_part:
             yield item
-    for item in in_registry if selection.models else ():
+    for item in in_registry if selection.means(MODELS) else ():
         if not limited or isinstance(item, Skipped) or _refers_to(item, run_ids):
             yield item
 

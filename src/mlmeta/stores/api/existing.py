@@ -26,7 +26,7 @@ def survey(context: RestoreContext) -> None:
     by_name = {entity.name: entity for entity in _all_experiments(connection)}
     by_identity = {(str(entity.experiment_id), entity.creation_time): entity for entity in by_name.values()}
     context.root = next((e.artifact_location for e in by_name.values() if str(e.experiment_id) == "0"), "") or ""
-    wanted = selected.experiments() if selected.selection.runs else selected.snapshot.records(EXPERIMENTS)
+    wanted = selected.experiments() if selected.selection.means(EXPERIMENTS) else selected.snapshot.records(EXPERIMENTS)
     for source in wanted:
         entity = by_identity.get(_identity(source)) or by_name.get(source.name)
         experiment = _target_experiment(source, entity, context.timestamp)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from mlmeta.progress import Progress
-from mlmeta.schema import Selection
+from mlmeta.schema import LOGGED_MODELS, RUNS, Kind, Selection
 from mlmeta.stores.api import experiments, logged_models, registered_models, runs
 from mlmeta.stores.api.bounded import json_object
 from mlmeta.stores.api.connection import Connection, client_version, unreadable
@@ -84,17 +84,22 @@ class ApiSource:
         yield from skipped
         progress.phase("reading runs and their metrics")
         ids = [experiment.experiment_id for experiment in found]
-        for read in self._readers(base, limited=bool(selection.experiments)):
-            yield from read(ids)
+        limited = bool(selection.experiments)
+        for kind, read in self._readers(base, limited=limited):
+            if selection.means(kind) or (kind is RUNS and limited):  # what is in the registry is selected by runs
+                yield from read(ids)
         self._hidden = _hidden_from_user(self._connection)
 
-    def _readers(self, base: Base | None, *, limited: bool) -> tuple[Reader, ...]:
-        """The readers of all kinds whose records belong to experiments, in the order of `Source.read`."""
+    def _readers(self, base: Base | None, *, limited: bool) -> tuple[tuple[Kind[Any], Reader], ...]:
+        """The readers of all kinds whose records belong to experiments, in the order of `Source.read`.
+
+        What a snapshot does not hold is looked for wherever runs are read.
+        """
         histories = HistoryReader(self._connection, self._executor, self._pace, self._bulk, base)
         return (
-            runs.RunReader(self._connection, histories, self._threads).read,
-            partial(logged_models.read, self._connection),
-            partial(read_unsupported, self._connection, executor=self._threads, limited=limited),
+            (RUNS, runs.RunReader(self._connection, histories, self._threads).read),
+            (LOGGED_MODELS, partial(logged_models.read, self._connection)),
+            (RUNS, partial(read_unsupported, self._connection, executor=self._threads, limited=limited)),
         )
 
     def _in_registry(self, progress: Progress) -> Iterator[SourceItem]:

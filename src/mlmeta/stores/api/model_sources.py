@@ -96,7 +96,7 @@ def is_elsewhere(location: str | None, context: RestoreContext) -> bool:
 
 def survey(context: RestoreContext) -> None:
     """Note where the files are of what the snapshot's versions refer to: runs, logged models and other versions."""
-    if not context.selected.selection.models:
+    if not context.selected.selection.means(MODELS):
         return
     snapshot, locations = context.selected.snapshot, context.locations
     wanted = set(itertools.chain.from_iterable(_references(version) for _, version in _versions(snapshot)))

@@ -6,6 +6,7 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from mlmeta.progress import Silent
@@ -13,6 +14,7 @@ from mlmeta.schema import (
     EXPERIMENTS,
     HISTORIES,
     LOGGED_MODELS,
+    MODEL_GROUP,
     MODELS,
     RUNS,
     Record,
@@ -57,6 +59,7 @@ class ReadBack:
         self._selected = selected
         self._context = context
         self._source = source
+        self._in_experiments = replace(selected.selection, without=(*selected.selection.without, MODEL_GROUP))
         self._ids = context.source_ids()
         self._logged: dict[str, Item] = {}
         self._skipped: deque[Skipped] = deque()
@@ -70,7 +73,7 @@ class ReadBack:
             yield from self._taken()
         for model in selected.logged_models():
             yield self._pair(model, self._logged.get(model.model_id))
-        if selected.selection.models:
+        if selected.selection.means(MODELS):
             for mine, theirs in merge_join(selected.models(), self._registered_models(), MODELS.order):
                 yield self._pair(mine, theirs)
         yield from self._taken()
@@ -90,7 +93,7 @@ class ReadBack:
         for experiment in self._context.experiments.values():
             if not experiment.target_id:
                 continue
-            selection = Selection(experiments=(experiment.name or experiment.source.name,), models=False)
+            selection = replace(self._in_experiments, experiments=(experiment.name or experiment.source.name,))
             items = (self._in_own_ids(item, experiment) for item in self._source.read(selection, Silent()))
             for _, ties in itertools.groupby(with_histories(items), _start):
                 yield from sorted(self._taken_apart(ties), key=_order)
@@ -105,7 +108,7 @@ class ReadBack:
                 yield item
 
     def _registered_models(self) -> Iterator[Item]:
-        return self._taken_apart(with_histories(self._source.read(Selection(runs=False), Silent())))
+        return self._taken_apart(with_histories(self._source.read(Selection(only=(MODEL_GROUP,)), Silent())))
 
     def _in_own_ids(self, item: Any, experiment: TargetExperiment) -> SourceItem:
         if isinstance(item, Skipped):

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from mlmeta.errors import RestoreError
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import MODEL_VERSIONS, WITH_PARTS, Selection, Skipped
+from mlmeta.schema import EXPERIMENTS, MODEL_VERSIONS, WITH_PARTS, Selection, Skipped
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
@@ -127,7 +127,7 @@ class ApiTarget:
         )
         for survey in (existing.survey, logged_models.survey, model_sources.survey):
             survey(context)
-        if not selected.selection.runs:
+        if not selected.selection.means(EXPERIMENTS):
             context.experiments.clear()
         return context
 

@@ -188,7 +188,7 @@ class _RunRestorer:
 
     def _runs(self) -> Iterator[Run]:
         selected = self._context.selected
-        runs = selected.snapshot.records(RUNS) if selected.selection.runs else ()
+        runs = selected.snapshot.records(RUNS) if selected.selection.means(RUNS) else ()
         return (run for run in runs if run.experiment_id in self._context.experiments)
 
     def _create(self, run: Run) -> tuple[Run, str, list[Refusal]]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
-from mlmeta.schema import Selection, Skipped
+from mlmeta.schema import RUNS, Selection, Skipped
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
 from mlmeta.stores.sql.known_tables import AUTH, AUTH_VERSION, NEVER, OWN_COLUMNS, PARTS, WORDS, tables_at
 from mlmeta.stores.sql.mapping import KindTable
@@ -49,7 +49,7 @@ def skipped(
         selection: what is saved.
         experiments: ids; only what belongs to these is looked for. None: everything.
     """
-    if selection.runs:
+    if selection.means(RUNS):
         yield from _unsupported(connection, tables, experiments)
     yield from _unseen(connection, tables)
     if experiments is None:
@@ -214,8 +214,7 @@ them: every store that it ran on has some."""
 def _orphans(connection: Connection, tables: Tables, selection: Selection) -> Iterator[Skipped]:
     """What MLflow shows by its id only, as what it belongs to is gone. A restore has no place for it: not saved."""
     for table, parent in _SHOWN.items():
-        wanted = selection.models if parent is MODEL_TABLE else selection.runs
-        if wanted and table.name in tables:
+        if selection.means(table.kind) and table.name in tables:
             found = _named_orphans(connection, tables, table, parent)
             for name, reason in found[:MOST]:
                 yield Skipped(kind=table.kind.one, id=name, reason=reason)

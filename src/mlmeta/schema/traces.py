@@ -9,7 +9,7 @@ from pydantic import AfterValidator, JsonValue
 
 from mlmeta.schema.base import Int64, Record, SortedMap
 from mlmeta.schema.experiments import experiment_order
-from mlmeta.schema.kind import Kind
+from mlmeta.schema.kind import TRACE_GROUP, Kind
 from mlmeta.schema.spans import Span
 
 NAME_TAG = "mlflow.traceName"
@@ -99,8 +99,10 @@ TRACES = Kind(
     key=attrgetter("trace_id"),
     order=lambda trace: (experiment_order(trace.experiment_id), trace.timestamp, trace.trace_id),
     title=lambda trace: trace.tags.get(NAME_TAG, ""),
+    since="1.2",
     always=False,
     has_id=True,
+    groups=(TRACE_GROUP,),
     experiment=attrgetter("experiment_id"),
     counts=(("traces", lambda _: 1), ("assessments", lambda trace: len(trace.assessments))),
     pieces=("assessment",),
@@ -112,7 +114,9 @@ SPANS = Kind(
     many="spans",
     key=lambda span: f"{span.trace_id}/{span.span_id}",
     order=attrgetter("started", "span_id"),
+    since="1.2",
     always=False,
+    groups=(TRACE_GROUP,),
     follows=TRACES,
     leader=attrgetter("trace_id"),
 )

@@ -115,6 +115,14 @@ class ReplyError(ConnectionFailedError):
     """A server's reply is too big, or not one of MLflow's. Its text says what it is."""
 
 
+class OversizedReplyError(ReplyError):
+    """A server's reply is too big: less at once, or by itself, it may do."""
+
+
+class UnknownCallError(ReplyError):
+    """A server does not have this part of MLflow's API."""
+
+
 class ClusterError(ConnectionFailedError):
     """The cluster that batches were handed to can't be reached, lacks something, or lost them."""
 

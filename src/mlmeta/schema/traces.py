@@ -91,13 +91,18 @@ class Trace(Record):
         return self.tags.get(SPANS_LOCATION_TAG, "ARTIFACT_REPO")
 
 
+def trace_order(trace: Trace) -> tuple[int, str]:
+    """Sort key of traces within an experiment: time, then trace id."""
+    return trace.timestamp, trace.trace_id
+
+
 TRACES = Kind(
     "traces",
     Trace,
     one="trace",
     many="traces",
     key=attrgetter("trace_id"),
-    order=lambda trace: (experiment_order(trace.experiment_id), trace.timestamp, trace.trace_id),
+    order=lambda trace: (experiment_order(trace.experiment_id), trace_order(trace)),
     title=lambda trace: trace.tags.get(NAME_TAG, ""),
     since="1.2",
     always=False,
@@ -105,7 +110,7 @@ TRACES = Kind(
     groups=(TRACE_GROUP,),
     experiment=attrgetter("experiment_id"),
     counts=(("traces", lambda _: 1), ("assessments", lambda trace: len(trace.assessments))),
-    pieces=("assessment",),
+    pieces=("assessment", "trace tags", "trace metadata"),
 )
 SPANS = Kind(
     "spans",

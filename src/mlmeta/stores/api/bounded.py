@@ -28,7 +28,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from mlmeta.errors import ReplyError
+from mlmeta.errors import OversizedReplyError, ReplyError
 from mlmeta.redaction import cut
 
 if TYPE_CHECKING:
@@ -86,6 +86,24 @@ def impatient(really: bool = True) -> Iterator[None]:
         yield
     finally:
         _thread.impatient = before
+
+
+@contextlib.contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """Within the block, replies to this thread may have so many bytes; whoever asks counts their values.
+
+    What is larger raises an `OversizedReplyError`, which MLflow's client wraps.
+    """
+    before, _thread.most = _thread.__dict__.get("most"), size
+    try:
+        yield
+    finally:
+        _thread.most = before
+
+
+def _most_bytes() -> int:
+    """Of a reply to this thread."""
+    return _thread.__dict__.get("most") or MOST_BYTES
 
 
 def _instead_of(original: Callable[..., Response]) -> Callable[..., Response]:
@@ -204,7 +222,7 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
         raise ReplyError(f"the reply is encoded as {cut(encoding, 40)!r}, which was not asked for")
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # tells gzip from zlib by itself
     try:
-        found = decoder.decompress(body, MOST_BYTES + 1)
+        found = decoder.decompress(body, _most_bytes() + 1)
     except zlib.error as error:
         raise ReplyError(f"the reply can't be unpacked: {error}") from error
     _must_fit(len(found))
@@ -214,8 +232,9 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
 
 
 def _must_fit(size: int) -> None:
-    if size > MOST_BYTES:
-        raise ReplyError(f"the reply is larger than {MOST_BYTES >> 20} MiB")
+    most = _most_bytes()
+    if size > most:
+        raise OversizedReplyError(f"the reply is larger than {most >> 20} MiB")
 
 
 def _must_stay(reply: Response) -> None:
@@ -245,7 +264,7 @@ def _judged(reply: Response) -> Response:
         raise ReplyError("the reply is empty, which is not what an MLflow server sends")
     if not body.lstrip().startswith(b"{"):
         raise ReplyError(f"the reply is {_kind_of(reply)}, not what an MLflow server sends (a login page, a proxy?)")
-    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+    if _thread.__dict__.get("most") is None and sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise ReplyError(f"the reply has more than {MOST_VALUES:,} values")
     return reply
 

@@ -20,6 +20,7 @@ from mlmeta.errors import (
     ConnectionFailedError,
     MissingStoreError,
     ReplyError,
+    UnknownCallError,
     UnreachableError,
 )
 from mlmeta.redaction import in_brief, scrubbed, without_secrets
@@ -35,6 +36,8 @@ SEARCH_EXPERIMENTS = "/api/2.0/mlflow/experiments/search"
 LIST_EXPERIMENTS = "/api/2.0/mlflow/experiments/list"
 """What servers before MLflow 1.28 have in place of it."""
 DEFAULT_WORKSPACE = "default"
+_UNKNOWN = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
+"""What a server says to a call that it does not know."""
 _CHECK_TIMEOUT = 10
 """Seconds for one try of the check; with the second try and its pause it stays under half a minute."""
 _SHORT_TIMEOUT = 5
@@ -256,6 +259,25 @@ class Connection:
             **kwargs,
         )
         return response
+
+    def call(self, method: str, endpoint: str, **kwargs: Any) -> dict[str, Any]:
+        """What a call of MLflow's API gives that `MlflowClient` does not have, tried again as its own are.
+
+        Raises:
+            MlflowException: nothing answered, or the answer is an error.
+            UnknownCallError: the server does not know the call.
+            ReplyError: the answer is no JSON object.
+        """
+        from mlflow.utils.rest_utils import http_request, verify_rest_response
+
+        response = http_request(self.tracking.get_host_creds(), endpoint, method, **kwargs)
+        reply = bounded.json_object(response)
+        if response.status_code in _UNKNOWN and (reply or {}).get("error_code") != "RESOURCE_DOES_NOT_EXIST":
+            raise UnknownCallError(f"it answers {response.status_code}")
+        verify_rest_response(response, endpoint)
+        if reply is None:
+            raise ReplyError("the reply is not a JSON object")
+        return reply
 
     def server_version(self) -> str | None:
         """The server's MLflow version; None where it doesn't tell."""

@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 from mlmeta.progress import Progress
-from mlmeta.schema import LOGGED_MODELS, RUNS, Kind, Selection
+from mlmeta.schema import LOGGED_MODELS, RUNS, SPANS, TRACES, Kind, Selection
 from mlmeta.stores.api import experiments, logged_models, registered_models, runs
 from mlmeta.stores.api.bounded import json_object
 from mlmeta.stores.api.connection import Connection, client_version, unreadable
 from mlmeta.stores.api.histories import BulkEndpoint, HistoryReader
 from mlmeta.stores.api.pace import Pace
+from mlmeta.stores.api.traces import TraceReader
 from mlmeta.stores.api.unsupported import read_unsupported
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem, report, selected
@@ -85,20 +86,22 @@ class ApiSource:
         progress.phase("reading runs and their metrics")
         ids = [experiment.experiment_id for experiment in found]
         limited = bool(selection.experiments)
-        for kind, read in self._readers(base, limited=limited):
+        for kind, read in self._readers(base, spans=selection.means(SPANS), limited=limited):
             if selection.means(kind) or (kind is RUNS and limited):  # what is in the registry is selected by runs
                 yield from read(ids)
         self._hidden = _hidden_from_user(self._connection)
 
-    def _readers(self, base: Base | None, *, limited: bool) -> tuple[tuple[Kind[Any], Reader], ...]:
+    def _readers(self, base: Base | None, *, spans: bool, limited: bool) -> tuple[tuple[Kind[Any], Reader], ...]:
         """The readers of all kinds whose records belong to experiments, in the order of `Source.read`.
 
         What a snapshot does not hold is looked for wherever runs are read.
         """
         histories = HistoryReader(self._connection, self._executor, self._pace, self._bulk, base)
+        traces = TraceReader(self._connection, self._executor, self._threads, self._pace, spans=spans)
         return (
             (RUNS, runs.RunReader(self._connection, histories, self._threads).read),
             (LOGGED_MODELS, partial(logged_models.read, self._connection)),
+            (TRACES, traces.read),
             (RUNS, partial(read_unsupported, self._connection, executor=self._threads, limited=limited)),
         )
 

@@ -312,5 +312,5 @@ class Sieve(Generic[R]):
 
 def _id_of(entity: Any) -> str:
     info = getattr(entity, "info", entity)
-    found = (getattr(info, name, None) for name in ("run_id", "model_id", "experiment_id", "name"))
+    found = (getattr(info, name, None) for name in ("run_id", "model_id", "trace_id", "experiment_id", "name"))
     return str(next(filter(None, found), "without an id"))

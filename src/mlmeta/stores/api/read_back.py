@@ -17,6 +17,8 @@ from mlmeta.schema import (
     MODEL_GROUP,
     MODELS,
     RUNS,
+    SPANS,
+    TRACES,
     Record,
     Selection,
     Skipped,
@@ -102,6 +104,8 @@ class ReadBack:
         for item in items:
             if isinstance(item, Skipped):
                 self._skipped.append(item)
+            elif kind_of(bare(item)).name in {TRACES.name, SPANS.name}:
+                continue
             elif kind_of(bare(item)).name == LOGGED_MODELS.name:
                 self._logged[LOGGED_MODELS.key(item)] = item
             else:

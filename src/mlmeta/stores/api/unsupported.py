@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from mlmeta.errors import ReplyError
 from mlmeta.parallel import ordered_map
 from mlmeta.schema import Skipped
 from mlmeta.stores.api.bounded import json_object
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
 
 _EXPERIMENTS_PER_CALL = 100
 _REASON = "the store has some, and this version of mlmeta does not save them"
-_FAILURES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
-_UNKNOWN = re.compile(r"error code (?:4\d\d|501)")
-"""How older clients say it of a reply that is not JSON: they know one code for all."""
 _API = "/api/3.0/mlflow"
 
 
@@ -78,8 +73,7 @@ def read_unsupported(
         limited: whether only these experiments are meant.
     """
     ids = experiment_ids
-    some = (ids[start : start + _EXPERIMENTS_PER_CALL] for start in range(0, len(ids), _EXPERIMENTS_PER_CALL))
-    yield from islice(filter(None, (_traces(connection, part) for part in some)), 1)
+    yield from _unread_traces(connection, ids)
     if connection.kind != "server":
         return
     if not limited:
@@ -140,21 +134,16 @@ def _other_workspaces(connection: Connection) -> Iterator[Skipped]:
         yield Skipped(kind="workspaces", id="*", reason=reason)
 
 
-def _traces(connection: Connection, ids: list[str]) -> Skipped | None:
+def _unread_traces(connection: Connection, ids: list[str]) -> Iterator[Skipped]:
+    """Those of stores that are no server: MLflow's folders, and stores of somebody else's make."""
+    if connection.kind == "server" or not ids:
+        return
     try:
-        return Skipped(kind="traces", id="*", reason=_REASON) if len(_any_trace(connection, ids)) else None
-    except unreadable() as error:
-        connection.check()
-        return _unknown("traces", connection.reason(error)) if _has_failed(error) else None
-
-
-def _has_failed(error: Exception) -> bool:
-    """Whether a server knows a call, and could not answer it; else this client or server does not know the kind."""
-    from mlflow.exceptions import MlflowException
-
-    if not isinstance(error, MlflowException):
-        return isinstance(error, ReplyError)
-    return error.error_code in _FAILURES and not _UNKNOWN.search(str(error))
+        found = _any_trace(connection, ids[:_EXPERIMENTS_PER_CALL])
+    except unreadable():  # it knows none
+        return
+    if len(found):
+        yield Skipped(kind="traces", id="*", reason=_REASON)
 
 
 def _any_trace(connection: Connection, ids: list[str]) -> Any:

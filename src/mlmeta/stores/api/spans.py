@@ -1,0 +1,130 @@
+"""Spans through the API: one request a trace, which gives what the server's database has, to the byte.
+
+``GET /ajax-api/2.0/mlflow/get-trace-artifact`` is what MLflow's UI reads. `traces/batchGet` gives many traces at once,
+but rewrites the texts of attributes, and fails for all where one is odd.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from mlmeta.errors import OversizedReplyError, ReplyError
+from mlmeta.schema import SPANS, Skipped, SpanLine
+from mlmeta.snapshot import bounds
+from mlmeta.stores.api.bounded import at_most
+from mlmeta.stores.api.connection import Connection, unreadable
+from mlmeta.stores.api.pace import Pace
+
+ENDPOINT = "/ajax-api/2.0/mlflow/get-trace-artifact"
+_TIMEOUT = 120
+_RETRIED = (408, 500, 502, 504)
+"""Statuses that the client tries again by itself; those of a busy server are `Pace`'s."""
+_BATCH_BYTES = 4 << 20
+"""After so many bytes, a batch leaves the rest of its traces to be asked for later: it waits in memory."""
+_ONE_BYTES = 8 << 20
+"""Of one trace in a batch."""
+_MOST_BYTES = 256 << 20
+"""Of one trace by itself."""
+_VALUES = 20 * bounds.VALUES
+_OPENING = '{"spans":['
+_UNSPACED = '{"trace_id":"'
+"""How a span begins that the server changed on the way, or that an older one took apart: written as its database does,
+it has blanks."""
+_DECODER = json.JSONDecoder()
+
+Spans = list[SpanLine] | Skipped | None
+"""What came of a trace: its spans in order, what can't be read, or None: they are too large for a batch."""
+
+
+def read_batch(connection: Connection, pace: Pace, trace_ids: Sequence[str]) -> list[Spans]:
+    """The spans of some traces, one request after the other.
+
+    Args:
+        connection: to the server.
+        pace: of the requests.
+        trace_ids: of traces whose spans are in the server's database.
+
+    Returns:
+        What came of each, in their order; None from where on it gets too much.
+
+    Raises:
+        ConnectionFailedError: the server is gone.
+    """
+    found: list[Spans] = []
+    size = 0
+    for trace_id in trace_ids:
+        spans = _read(connection, pace, trace_id, _ONE_BYTES) if size < _BATCH_BYTES else None
+        size += sum(len(span.line) for span in spans) if isinstance(spans, list) else 0
+        found.append(spans)
+    return found
+
+
+def read_alone(connection: Connection, pace: Pace, trace_id: str) -> list[SpanLine] | Skipped:
+    """The spans of one trace, however large it is.
+
+    Raises:
+        ConnectionFailedError: the server is gone.
+    """
+    found = _read(connection, pace, trace_id, _MOST_BYTES)
+    reason = f"its spans have more than {_MOST_BYTES >> 20} MiB: back up the server's database"
+    return Skipped(kind=SPANS.many, id=trace_id, reason=reason) if found is None else found
+
+
+def _read(connection: Connection, pace: Pace, trace_id: str, most: int) -> Spans:
+    try:
+        found = _asked(connection, pace, trace_id, most)
+    except unreadable() as error:
+        if isinstance(error.__cause__ or error.__context__ or error, OversizedReplyError):
+            return None
+        return Skipped(kind=SPANS.many, id=trace_id, reason=connection.failed(error))
+    connection.succeeded()
+    return found
+
+
+def _asked(connection: Connection, pace: Pace, trace_id: str, most: int) -> list[SpanLine]:
+    from mlflow.utils.rest_utils import verify_rest_response
+
+    ask = partial(connection.request, "GET", ENDPOINT, timeout=_TIMEOUT, retry_codes=_RETRIED)
+    with at_most(most):
+        reply = pace.ask(lambda: ask(params={"request_id": trace_id}))
+    return parsed(trace_id, verify_rest_response(reply, ENDPOINT).content)
+
+
+def parsed(trace_id: str, body: bytes) -> list[SpanLine]:
+    """The spans in a reply, in a snapshot's order.
+
+    Raises:
+        ReplyError, ValueError, LookupError, TypeError: it is something else, or more than may be parsed.
+    """
+    if why := bounds.excess(body, len(body), _VALUES):
+        raise ReplyError(f"the reply can't be read: {why}")
+    return sorted((_line(trace_id, *found) for found in _contents(body.decode())), key=SPANS.order)
+
+
+def _contents(text: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Each span, taken apart and as its text."""
+    if not text.startswith(_OPENING):
+        for span in json.loads(text)["spans"]:
+            yield span, json.dumps(span, ensure_ascii=False)
+        return
+    place = len(_OPENING)
+    while text[place : place + 1] not in {"]", ""}:
+        span, end = _DECODER.raw_decode(text, place)
+        yield span, text[place:end]
+        place = end + (text[end : end + 1] == ",")
+
+
+def _line(trace_id: str, span: dict[str, Any], text: str) -> SpanLine:
+    if text.startswith(_UNSPACED):
+        text = json.dumps(span, ensure_ascii=False)
+    return SpanLine.of_content(trace_id, _hex(span["span_id"]), text.encode())
+
+
+def _hex(identifier: str) -> str:
+    """A span's id as the database has it beside the content; MLflow 3.5.0 wrote it so into the content, too."""
+    is_base64 = len(identifier) == 12 and identifier.endswith("=")
+    return base64.b64decode(identifier, validate=True).hex() if is_base64 else identifier

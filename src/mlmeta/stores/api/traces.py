@@ -1,0 +1,126 @@
+"""Traces through the API, each followed by its spans: in a snapshot's order, with many requests at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from functools import partial
+
+from mlmeta.schema import TRACES, Skipped, Trace
+from mlmeta.stores.api.connection import Connection
+from mlmeta.stores.api.pace import Pace
+from mlmeta.stores.api.paging import Search, Sieve
+from mlmeta.stores.api.spans import Spans, read_alone, read_batch
+from mlmeta.stores.api.trace_search import PAGE, TraceSearch
+from mlmeta.stores.source import SourceItem
+
+_EXPERIMENTS_PER_CALL = 100
+_EXPERIMENTS_AHEAD = 4
+_BATCH = 8
+"""Traces whose spans are asked for one after the other: enough batches for all threads, even of a few traces."""
+_BATCHES_AHEAD = 3
+"""For each request that may be under way."""
+IN_DATABASE = "TRACKING_STORE"
+
+
+@dataclass
+class _Batch:
+    """Some traces, and what else came between them.
+
+    Args:
+        items: in order.
+        wanted: the traces whose spans are asked for.
+    """
+
+    items: list[Trace | Skipped] = field(default_factory=list)
+    wanted: list[Trace] = field(default_factory=list)
+
+
+class TraceReader:
+    """All traces of some experiments.
+
+    Args:
+        connection: to the server.
+        executor: for the requests for spans.
+        threads: for the searches.
+        pace: of the requests for spans.
+        spans: whether these are read.
+    """
+
+    def __init__(
+        self, connection: Connection, executor: Executor, threads: Executor, pace: Pace, *, spans: bool = True
+    ) -> None:
+        self._connection = connection
+        self._executor = executor
+        self._threads = threads
+        self._pace = pace
+        self._spans = spans
+        self._search = TraceSearch(connection)
+        self._sieve = Sieve(connection, TRACES, TRACES.one, self._search.record)
+
+    def read(self, experiment_ids: list[str]) -> Iterator[SourceItem]:
+        """The traces, experiment after experiment; none where the server knows no such thing.
+
+        Raises:
+            ConnectionFailedError: the server is gone.
+        """
+        if self._connection.kind != "server":
+            return
+        for start in range(0, len(experiment_ids), _EXPERIMENTS_PER_CALL):
+            some = experiment_ids[start : start + _EXPERIMENTS_PER_CALL]
+            if self._search.knows(some):
+                found = self._traces(some)
+                yield from self._with_spans(found) if self._spans else found
+
+    def _traces(self, experiment_ids: list[str]) -> Iterator[Trace | Skipped]:
+        """The traces, the first page of several experiments asked for ahead."""
+        begun: deque[tuple[str, Search, Iterator[Trace | Skipped]]] = deque()
+        for experiment_id in experiment_ids:
+            search = self._search.of(experiment_id)
+            begun.append((experiment_id, search, self._sieve.sift(search.ahead(self._threads), experiment_id)))
+            if len(begun) > _EXPERIMENTS_AHEAD:
+                yield from self._whole(*begun.popleft())
+        while begun:
+            yield from self._whole(*begun.popleft())
+
+    def _whole(self, experiment_id: str, search: Search, found: Iterator[Trace | Skipped]) -> Iterator[Trace | Skipped]:
+        """An experiment's traces, and what the server does not show of them."""
+        while some := list(itertools.islice(found, PAGE)):
+            yield from some
+            yield from self._search.cut(experiment_id, [one for one in some if isinstance(one, Trace)])
+        yield from search.skipped
+
+    def _with_spans(self, items: Iterable[Trace | Skipped]) -> Iterator[SourceItem]:
+        read = partial(read_batch, self._connection, self._pace)
+        waiting: deque[tuple[_Batch, Future[list[Spans]]]] = deque()
+        for batch in _batches(items):
+            waiting.append((batch, self._executor.submit(read, [trace.trace_id for trace in batch.wanted])))
+            if len(waiting) > _BATCHES_AHEAD * self._pace.most:
+                yield from self._finished(*waiting.popleft())
+        while waiting:
+            yield from self._finished(*waiting.popleft())
+
+    def _finished(self, batch: _Batch, asked: Future[list[Spans]]) -> Iterator[SourceItem]:
+        found = dict(zip((trace.trace_id for trace in batch.wanted), asked.result(), strict=True))
+        for item in batch.items:
+            yield item
+            if isinstance(item, Trace) and item.trace_id in found:
+                spans = found.pop(item.trace_id)
+                spans = read_alone(self._connection, self._pace, item.trace_id) if spans is None else spans
+                yield from [spans] if isinstance(spans, Skipped) else spans
+
+
+def _batches(items: Iterable[Trace | Skipped]) -> Iterator[_Batch]:
+    batch = _Batch()
+    for item in items:
+        batch.items.append(item)
+        if isinstance(item, Trace) and item.spans_location == IN_DATABASE:
+            batch.wanted.append(item)
+        if len(batch.wanted) == _BATCH or len(batch.items) == PAGE:
+            yield batch
+            batch = _Batch()
+    if batch.items:
+        yield batch

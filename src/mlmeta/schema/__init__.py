@@ -1,6 +1,13 @@
 """The records of a snapshot, as Pydantic models. Imports nothing else of mlmeta."""
 
 from mlmeta.schema.base import Record
+from mlmeta.schema.evaluation import (
+    DATASET_RECORDS,
+    EVALUATION_DATASETS,
+    DatasetRecord,
+    EvaluationDataset,
+    hash_of_inputs,
+)
 from mlmeta.schema.experiments import EXPERIMENTS, Experiment, experiment_order
 from mlmeta.schema.kind import DATASET_GROUP, GROUPS, MODEL_GROUP, RUN_GROUP, SETTING_GROUP, TRACE_GROUP, Kind
 from mlmeta.schema.kinds import KINDS, SCHEMA_VERSION, WITH_PARTS, Line, kind_of, leading_kinds
@@ -36,6 +43,8 @@ from mlmeta.schema.traces import SPANS, TRACES, Assessment, AssessmentError, Tra
 __all__ = [
     "COUNTED",
     "DATASET_GROUP",
+    "DATASET_RECORDS",
+    "EVALUATION_DATASETS",
     "EXPERIMENTS",
     "GROUPS",
     "HISTORIES",
@@ -58,6 +67,8 @@ __all__ = [
     "AssessmentError",
     "Dataset",
     "DatasetInput",
+    "DatasetRecord",
+    "EvaluationDataset",
     "Experiment",
     "FileEntry",
     "History",
@@ -83,6 +94,7 @@ __all__ = [
     "Trace",
     "canonical",
     "experiment_order",
+    "hash_of_inputs",
     "kind_of",
     "leading_kinds",
     "logged_model_order",

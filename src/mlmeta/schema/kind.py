@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -46,6 +46,10 @@ class Kind(Generic[R]):
         has_id: whether the key is an id that MLflow makes, and the name of a folder.
         groups: which of `GROUPS` it belongs to: those that can't do without its records.
         experiment: the id of the experiment that a record belongs to; None: its records belong to none.
+        experiments: the field with the ids of the experiments that a record belongs to, where these can be several or
+            none; empty: see `experiment`.
+        owner: the kind that its records belong to, which stand by themselves all the same; None: to none.
+        owned_by: the key of the record that a record belongs to.
         follows: the kind whose records these come right after, in a source's stream; they are part of these.
         leader: the key of the record that a record follows.
         repeats: how much of what a record that follows another counts was counted with that one.
@@ -73,6 +77,9 @@ class Kind(Generic[R]):
     has_id: bool = False
     groups: tuple[str, ...] = (RUN_GROUP,)
     experiment: Callable[[Any], str] | None = None
+    experiments: str = ""
+    owner: Kind[Any] | None = None
+    owned_by: Callable[[Any], str] | None = None
     follows: Kind[Any] | None = None
     leader: Callable[[Any], str] | None = None
     repeats: Callable[[Any, Any], int] | None = None
@@ -106,4 +113,17 @@ class Kind(Generic[R]):
 
     def field(self, name: str) -> str:
         """The name of a field among those of all kinds, such as ``runs.artifact_uri``."""
-        return f"{self.counted_as}.{name}"
+        return f"{self.counted_as}.{name.rstrip('_')}"
+
+
+def within(kind: Kind[R], record: R, experiments: Collection[str]) -> R:
+    """A record that belongs to several experiments, without those that are not among some.
+
+    Args:
+        kind: of the record; it says which field that is.
+        record: itself, where it belongs to no other.
+        experiments: ids.
+    """
+    before = getattr(record, kind.experiments)
+    kept = tuple(one for one in before if one in experiments)
+    return record if len(kept) == len(before) else record.model_copy(update={kind.experiments: kept})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlmeta.schema.base import Record
+from mlmeta.schema.evaluation import DATASET_RECORDS, EVALUATION_DATASETS
 from mlmeta.schema.experiments import EXPERIMENTS
 from mlmeta.schema.kind import Kind
 from mlmeta.schema.logged_models import LOGGED_MODELS
@@ -19,12 +20,16 @@ Line = Record | HistoryLine | SpanLine
 
 KINDS: dict[str, Kind[Record]] = {
     kind.name: kind  # type: ignore[misc]
-    for kind in (EXPERIMENTS, RUNS, METRICS, LOGGED_MODELS, TRACES, SPANS, MODELS)
+    for kind in (
+        *(EXPERIMENTS, RUNS, METRICS, LOGGED_MODELS, TRACES, SPANS, EVALUATION_DATASETS, DATASET_RECORDS),
+        MODELS,
+    )
 }
 """All kinds that have a file, in the order in which a snapshot's files are published and read."""
 
 SCHEMA_VERSION = "1.2"
-"""Major: readers must understand it. Minor: fields and kinds were added; 1.1 brought logged models, 1.2 traces."""
+"""Major: readers must understand it. Minor: fields and kinds were added; 1.1 brought logged models, 1.2 traces and
+evaluation datasets."""
 
 WITH_PARTS: tuple[Kind[Record], ...] = tuple(one for kind in KINDS.values() for one in (kind, *kind.parts.values()))
 """All kinds, each followed by those whose records are parts of its own."""

@@ -18,7 +18,7 @@ from mlmeta.schema import (
     Selection,
     leading_kinds,
 )
-from mlmeta.schema.kind import Kind, R
+from mlmeta.schema.kind import Kind, R, within
 from mlmeta.snapshot.reader import RunHistories, RunLines, Snapshot
 
 
@@ -39,6 +39,7 @@ class Selected:
         self._chosen = self._choose() if selection.experiments else None
         self._experiments = {e.experiment_id for e in self._chosen} if self._chosen is not None else None
         self._seen: set[str] | None = None
+        self._owners: dict[str, set[str]] = {}
 
     def _choose(self) -> list[Experiment]:
         found = {e.name: e for e in self.snapshot.records(EXPERIMENTS) if e.name in self.selection.experiments}
@@ -63,7 +64,23 @@ class Selected:
             return True
         if kind.experiment is not None:
             return kind.experiment(record) in self._experiments
+        if kind.experiments:
+            return not self._experiments.isdisjoint(getattr(record, kind.experiments))
+        if kind.owner is not None and kind.owned_by is not None:
+            return kind.owned_by(record) in self._keys_of(kind.owner)
         return kind.runs is None or not self._runs.isdisjoint(kind.runs(record))
+
+    def _keys_of(self, kind: Kind[Any]) -> set[str]:
+        """The keys of the records of a kind that are meant."""
+        if kind.name not in self._owners:
+            self._owners[kind.name] = {kind.key(one) for one in self.snapshot.records(kind) if self._means(kind, one)}
+        return self._owners[kind.name]
+
+    def _limited(self, kind: Kind[R], record: R) -> R:
+        """A record without the experiments that are not meant."""
+        if self._experiments is None or not kind.experiments:
+            return record
+        return within(kind, record, self._experiments)
 
     def records(self, kind: Kind[R]) -> Iterator[R]:
         """The records of a kind that are meant, in the snapshot's order.
@@ -73,7 +90,8 @@ class Selected:
         """
         if self.selection.means(kind):
             known: Any = self._chosen if kind is EXPERIMENTS else None
-            yield from known or (record for record in self.snapshot.records(kind) if self._means(kind, record))
+            found = (record for record in self.snapshot.records(kind) if self._means(kind, record))
+            yield from known or (self._limited(kind, record) for record in found)
 
     def items(self) -> Iterator[Record | RunLines]:
         """All that is meant, in the snapshot's order; runs with their histories."""

@@ -33,6 +33,7 @@ from mlmeta.storage import Digest
 MOST = 1000
 """Bad records of one file that are named one by one."""
 _TOLD = 1000
+_OWNERS = {kind.owner for kind in KINDS.values() if kind.owner is not None}
 T = TypeVar("T")
 
 
@@ -145,9 +146,15 @@ class CheckedSnapshot(Snapshot):
         return self._walks[kind.name]
 
     def _others(self, kind: Kind[Any]) -> Iterator[Any]:
+        if kind.owner is not None:
+            self._read_rest(kind.owner)
         for record, _ in self._good(kind):
             if kind is EXPERIMENTS:
                 self._references.take_experiment(record)
+            elif kind in _OWNERS:
+                self._references.take_owner(kind, record)
+            elif kind.owner is not None:
+                self._is_sound &= self._references.take_owned(kind, kind.owner, record)
             elif kind is MODELS:
                 self._references.take_model(record)
             yield record
@@ -239,6 +246,7 @@ class _References:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._experiments: set[str] = set()
+        self._owners: dict[str, set[str]] = {}
         self._homeless: list[Problem] = []
         self._behind: dict[str, str] = {}
         self._lost_versions: dict[str, list[str]] = {}
@@ -255,6 +263,20 @@ class _References:
     def take_experiment(self, record: Experiment) -> None:
         """The next good experiment."""
         self._experiments.add(record.experiment_id)
+
+    def take_owner(self, kind: Kind[Any], record: Record) -> None:
+        """The next good record of a kind that records of another one belong to."""
+        self._owners.setdefault(kind.name, set()).add(kind.key(record))
+
+    def take_owned(self, kind: Kind[Any], owner: Kind[Any], record: Record) -> bool:
+        """The next good record that belongs to one of another kind: whether that is there."""
+        key = kind.owned_by(record) if kind.owned_by is not None else ""
+        if key in self._owners.get(owner.name, ()):
+            return True
+        if not self._given_up:
+            message = f"{kind.one} {kind.key(record)} is of {owner.one} {key}, which is missing"
+            self._homeless.append(Problem(file=self._snapshot.summary.files[kind.name].name, message=message))
+        return False
 
     def take_run(self, run: Run) -> bool:
         """The next good run: whether its experiment is there."""

@@ -164,7 +164,11 @@ class SnapshotWriter:
         """Whether a record goes with its run or experiment; what belongs to it goes, too."""
         if kind.follows is not None and kind.leader is not None:
             return (kind.follows.name, kind.leader(record)) in self._left_out
-        if kind.experiment is None or (EXPERIMENTS.name, kind.experiment(record)) not in self._left_out:
+        if kind.owner is not None and kind.owned_by is not None:
+            belongs_to = kind.owner.name, kind.owned_by(record)
+        else:
+            belongs_to = EXPERIMENTS.name, "" if kind.experiment is None else kind.experiment(record)
+        if belongs_to not in self._left_out:
             return False
         self._left_out.add((kind.name, kind.key(record)))
         return True

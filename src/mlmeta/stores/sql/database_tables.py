@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.errors import IncompatibleStoreError
-from mlmeta.stores.sql.mapping import KindTable, Pairs, Table
+from mlmeta.stores.sql.mapping import KindTable, Links, Pairs, Table
 from mlmeta.stores.sql.oddities import Oddities
 from mlmeta.stores.sql.tables import DEFAULT_WORKSPACE
 
@@ -109,6 +109,11 @@ class Tables:
             column, hidden = self[table.name].c[table.hides[0]], table.hides[1]
             shown = sa.and_(shown, sa.or_(column.is_(None), column != hidden))
         return shown
+
+    def of_links(self, links: Links) -> ColumnElement[bool]:
+        """The condition for the rows of a table of links that are meant."""
+        columns = self[links.name].c
+        return sa.and_(*(columns[name] == value for name, value in links.types.items()))
 
     def in_default_workspace(self, table: str) -> ColumnElement[bool]:
         """The condition for rows that a server without workspaces shows."""

@@ -20,7 +20,7 @@ from mlmeta.stores.sql.parallel_reads import Lanes, read_in_parallel
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.reader import Reader
 from mlmeta.stores.sql.runs import Leftover, Link, RunReader, leftovers
-from mlmeta.stores.sql.tables import COLUMNS, DATASET_TABLE, EXPERIMENT_TABLE, RUN_TABLE
+from mlmeta.stores.sql.tables import COLUMNS, DATASET_RECORD_TABLE, DATASET_TABLE, EXPERIMENT_TABLE, RUN_TABLE
 
 DEFAULT_ID = 0
 DEFAULT_NAME = "Default"
@@ -128,6 +128,20 @@ class ExistingRows:
             query = sa.select(runs.run_uuid, runs.experiment_id).where(runs.run_uuid.in_(batch))
             found.update((row[0], row[1]) for row in self._connection.execute(query))
         return found
+
+    def records_of_inputs(self, inputs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Ids of the records of evaluation datasets that have some inputs, by dataset and the hash of the inputs.
+
+        Args:
+            inputs: datasets and hashes. At most a batch of them.
+        """
+        if DATASET_RECORD_TABLE.name not in self._tables:
+            return {}
+        columns = self._tables[DATASET_RECORD_TABLE.name].c
+        query = sa.select(columns.dataset_id, columns.input_hash, columns.dataset_record_id)
+        datasets, hashes = zip(*inputs, strict=True)
+        query = query.where(columns.dataset_id.in_(set(datasets)), columns.input_hash.in_(set(hashes)))
+        return {(row[0], row[1]): row[2] for row in self._connection.execute(query)}
 
     def leftovers(self, ids: Sequence[str]) -> dict[Link, Leftover]:
         """What is left of the inputs of these runs, which are gone. At most a batch of them."""

@@ -16,6 +16,7 @@ from mlmeta.errors import UsageError
 from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
 from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Run, Selection, Skipped, leading_kinds
+from mlmeta.schema.kind import within
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem
 from mlmeta.stores.sql.database import SQLITE, Database, parse, reading_still
@@ -151,7 +152,11 @@ class _Reading:
 
     def stream(self, table: KindTable[Any]) -> Iterator[SourceItem]:
         """The records of a kind that belong to the experiments, in the kind's order."""
-        return chain.from_iterable(Reader(self.connection, self.tables, table).stream(self.experiments))
+        found = chain.from_iterable(Reader(self.connection, self.tables, table).stream(self.experiments))
+        if self.experiments is None or not table.kind.experiments:
+            return found
+        meant = {str(number) for number in self.experiments}
+        return (within(table.kind, record, meant) for record in found)
 
     def runs(self, database: Database, moment: str, base: Base | None) -> Iterator[SourceItem]:
         """Runs with their histories, over further connections to the same moment where that is worth it."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from mlmeta.schema import LOGGED_MODELS, MODELS, RUNS, DatasetInput, LoggedModel, Record, RegisteredModel, Run
 from mlmeta.snapshot.reader import RunLines
 from mlmeta.stores.sql.limits import Limits
-from mlmeta.stores.sql.mapping import KindTable, Pairs, Table
+from mlmeta.stores.sql.mapping import Column, KindTable, Pairs, Table
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tables import (
     DATASET_TABLE,
@@ -179,7 +179,7 @@ class Fitting:
 
     def _checks_of(self, table: Table) -> list[tuple[Callable[[Any], object], Callable[[object], str]]]:
         return [
-            (attrgetter(column.field), self._limits.column(table.name, column.name).problem)
+            (_value_of(column), self._limits.column(table.name, column.name).problem)
             for column in table.fields
             if column.limited
         ]
@@ -228,6 +228,12 @@ class Fitting:
 
     def _misfit(self, subject: Key, what: str, name: str, problem: str, field: str) -> None:
         self._tally.misfit(*subject, f"its {what} {name!r} {problem}", field)
+
+
+def _value_of(column: Column) -> Callable[[Any], object]:
+    """Gives what of a record has to fit into a column."""
+    value_of, write = attrgetter(column.field), column.write
+    return (lambda record: write(value_of(record))) if column.is_json and write is not None else value_of
 
 
 def _is(one: object, other: object) -> bool:

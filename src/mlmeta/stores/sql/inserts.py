@@ -16,13 +16,16 @@ from mlmeta.stores.sql.metric_rows import history_rows
 from mlmeta.stores.sql.postgres import TYPES, copy_histories, driver_errors, psycopg_of
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.stored import StoredHistories
-from mlmeta.stores.sql.tables import COLUMNS
+from mlmeta.stores.sql.tables import COLUMNS, DATASET_RECORD_TABLE
 
 ROWS_AT_ONCE = 20_000
 """Rows that are held before they are written."""
 
 POINTS_A_ROW = 5
 """Points of a history that take as much memory as a row of another table, as they wait as text."""
+
+LETTERS_A_ROW = 500
+"""Letters of a row that are as much as another row of a usual size."""
 
 ROWS_TO_COPY = 100
 """From so many rows on, PostgreSQL gets them by COPY (psycopg 3 only)."""
@@ -52,6 +55,8 @@ class Inserts:
         before = len(held)
         held.extend(rows)
         self._held += len(held) - before
+        if table == DATASET_RECORD_TABLE.name:  # the rows of other tables are small
+            self._held += sum(map(_weight, held[before:]))
         if self._held >= ROWS_AT_ONCE:
             self.flush()
 
@@ -72,6 +77,11 @@ class Inserts:
             self._tables["metrics"].write_histories(self._connection, chain.from_iterable(self._histories))
             self._histories.clear()
         self._held = 0
+
+
+def _weight(row: Row) -> int:
+    """How many usual rows have a row's letters."""
+    return sum(len(value) for value in row if isinstance(value, str)) // LETTERS_A_ROW
 
 
 class _Table:

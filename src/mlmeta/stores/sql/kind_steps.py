@@ -34,6 +34,7 @@ class ExperimentStep(Step[Experiment]):
 
     def take(self, records: Sequence[Experiment]) -> None:
         """See `Step.take`. One by one: each may take a name that another one wants."""
+        self._context.known.update(record.experiment_id for record in records)
         for record in records:
             self._take(record)
 

@@ -23,8 +23,7 @@ NEVER = frozenset(
 WORDS = {
     "trace_info": "traces",
     "assessments": "assessments of traces",
-    "entity_associations": "links of traces, runs and datasets",
-    "evaluation_datasets": "evaluation datasets",
+    "entity_associations": "links of traces, runs and prompts",
     "scorers": "scorers",
     "label_schemas": "label schemas",
     "review_queues": "review queues",
@@ -43,7 +42,6 @@ PARTS = {
     part: whole
     for whole, parts in {
         "trace_info": "trace_tags trace_request_metadata spans trace_metrics span_metrics",
-        "evaluation_datasets": "evaluation_dataset_records evaluation_dataset_tags",
         "scorers": "scorer_versions online_scoring_configs",
         "review_queues": "review_queue_items review_queue_users review_queue_label_schemas",
         "issues": "issue_categories",

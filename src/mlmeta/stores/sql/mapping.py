@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -36,6 +37,9 @@ class Column:
         otherwise: what stands for a value that is not known, or that is off where a record can't be without.
         value: what is written where there is no field.
         limited: whether the values may be too much for a column; an experiment's id is looked at elsewhere.
+        is_id: whether records are sorted by it as a text, and not as a number.
+        made: what is written where the record has nothing, made of the whole record; None: nothing is.
+        is_json: whether a text of JSON is written.
     """
 
     name: str
@@ -46,6 +50,9 @@ class Column:
     otherwise: Any = None
     value: Any = None
     limited: bool = True
+    is_id: bool = False
+    made: Callable[[Any], Any] | None = None
+    is_json: bool = False
 
     @property
     def shown_as(self) -> str:
@@ -88,6 +95,39 @@ def one_of(name: str, known: Mapping[Any, str], otherwise: str, *, read: Convert
         known=known,
         otherwise=otherwise,
     )
+
+
+def identifier(name: str) -> Column:
+    """A column with an id by which records are sorted, beside the one that is their key."""
+    return Column(name, name, is_id=True)
+
+
+def of_json(name: str, *, read: Convert | None = None, write: Convert | None = None) -> Column:
+    """A column of JSON; where it is NULL or holds ``null``, there is nothing.
+
+    Args:
+        name: of the column, and of the field.
+        read: makes the field's value of what the JSON says.
+        write: the other way.
+    """
+    if read is None or write is None:
+        return Column(name, name, read=from_json, write=to_json, is_json=True)
+    return Column(
+        name, name, read=lambda text: read(from_json(text)), write=lambda value: to_json(write(value)), is_json=True
+    )
+
+
+def from_json(text: Any) -> Any:
+    """What a column of JSON says; what is no JSON, as it is."""
+    try:
+        return json.loads(text) if isinstance(text, str | bytes) else text
+    except ValueError:
+        return text
+
+
+def to_json(value: Any) -> str | None:
+    """The text for a column of JSON, as MLflow writes it."""
+    return None if value is None else json.dumps(value)
 
 
 def fixed(name: str, value: Any) -> Column:
@@ -135,6 +175,43 @@ class Pairs:
         """
         front = map(repeat, owner[: len(self.owner)])
         return zip(*front, pairs, pairs.values(), *(repeat(column.value) for column in self.fixed), strict=False)
+
+
+@dataclass(frozen=True)
+class Links:
+    """Rows of a table of links that lead from a record to others, of which the record has the ids as a tuple.
+
+    Args:
+        name: of the table.
+        field: of the record.
+        owner: the column for the record's own id.
+        other: the column for the ids of the others.
+        types: columns that say what is linked to what, and what they say here: rows that say something else belong to
+            others.
+        rest: columns after these, and what makes their content of the record and an id.
+    """
+
+    name: str
+    field: str
+    owner: str
+    other: str
+    types: Mapping[str, str]
+    rest: Mapping[str, Callable[[Any, str], Any]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that are written."""
+        return (self.owner, self.other, *self.types, *self.rest)
+
+    def rows(self, owner: Row, record: Record) -> Iterator[Row]:
+        """The rows of a record, in the order of `names`.
+
+        Args:
+            owner: the record's own row.
+            record: whose ids they are.
+        """
+        for other in getattr(record, self.field):
+            yield (owner[0], other, *self.types.values(), *(made(record, other) for made in self.rest.values()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,12 +272,15 @@ class Table:
         content = fields if len(self.fields) > 1 else lambda record: (fields(record),)
         start = len(self.owner) + len(self.looked_up)
         writes = [(start + i, column.write) for i, column in enumerate(self.columns) if column.write is not None]
+        makes = [(start + i, column.made) for i, column in enumerate(self.columns) if column.made is not None]
         rest = [column.value for column in self.columns if not column.field]
 
         def row(record: Record, *owner: Any) -> Row:
             found = [*owner, *content(record), *rest]
             for place, write in writes:
                 found[place] = write(found[place])
+            for place, made in makes:
+                found[place] = found[place] or made(record)
             return tuple(found)
 
         return row
@@ -235,6 +315,8 @@ class KindTable(Table, Generic[R]):
         key: how many of the first columns identify a row.
         pairs: tables below it that a record has as maps.
         parts: tables below it that a record has as tuples of records, by field.
+        links: rows of tables of links, which a record has as tuples of ids.
+        at_once: how many records are looked up together.
         order: columns that the kind's order goes by, the key last; empty: just the key.
         hides: a column and its value in rows that MLflow keeps and shows to nobody.
         lasting: fields that MLflow never changes: where they differ, it is another record.
@@ -247,6 +329,8 @@ class KindTable(Table, Generic[R]):
     key: int = 1
     pairs: tuple[Pairs, ...] = ()
     parts: Mapping[str, Table] = field(default_factory=dict)
+    links: tuple[Links, ...] = ()
+    at_once: int = 500
     order: tuple[str, ...] = ()
     hides: tuple[str, str] | None = None
     lasting: frozenset[str] = frozenset()
@@ -269,6 +353,8 @@ class KindTable(Table, Generic[R]):
         row = self.row(record, *owner)
         yield self.name, iter((row,))
         yield from self._below(record, row)
+        for links in self.links:
+            yield links.name, links.rows(row, record)
 
     def rows_below(self, record: R) -> Iterator[tuple[str, Iterator[Row]]]:
         """The rows of a record but its own."""
@@ -323,3 +409,5 @@ class KindTable(Table, Generic[R]):
             yield pairs.name, pairs.names
         for table in self.parts.values():
             yield from table.all_columns()
+        for links in self.links:
+            yield links.name, links.names

@@ -31,7 +31,9 @@ def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -
         if kind is RUNS:
             yield from _runs(part, existing, form)
             continue
-        for batch in batches(part.records(kind) if kind.name in TABLES else ()):
+        if kind.name not in TABLES:
+            continue
+        for batch in batches(part.records(kind), TABLES[kind.name].at_once):
             if named := _NAMED.get(kind.name):
                 yield from named(batch, existing, form, suffix)
             else:

@@ -16,9 +16,10 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema import Record
 from mlmeta.stores.sql.database_tables import Tables, among, by_bytes, whole
-from mlmeta.stores.sql.mapping import KindTable, Pairs, Table, Values
+from mlmeta.stores.sql.mapping import KindTable, Links, Pairs, Table, Values
 from mlmeta.stores.sql.oddities import shown
 from mlmeta.stores.sql.queries import BATCH, any_text, batches, rows_of
+from mlmeta.stores.sql.tables import TABLES
 
 R = TypeVar("R", bound=Record)
 
@@ -46,7 +47,7 @@ class Reader(Generic[R]):
 
     def by_key(self, keys: Iterable[Any]) -> Iterator[R]:
         """Those of these records that exist, in the order of their keys."""
-        for batch in batches(keys if self._table.name in self._tables else ()):
+        for batch in batches(keys if self._table.name in self._tables else (), self._table.at_once):
             rows = {row[0]: row for row in self._rows(self._table, self._table.read_names, batch)}
             yield from self._records([rows[key] for key in batch if key in rows])
 
@@ -87,6 +88,9 @@ class Reader(Generic[R]):
         columns, fields = self._tables[self._table.name].c, {column.name: column for column in self._table.fields}
         *before, key = self._table.order or self._table.read_names[: self._table.key]
         for name in before:
+            if fields[name].is_id:
+                yield by_bytes(columns[name], self._dialect)
+                continue
             if not fields[name].limited:
                 yield columns[name]
                 continue
@@ -98,13 +102,30 @@ class Reader(Generic[R]):
 
     def _meant(self, experiments: Sequence[int] | None) -> ColumnElement[bool]:
         """The condition for rows that belong to these experiments; None: to any that a server shows."""
-        columns = self._tables[self._table.name].c
+        return self._meant_of(self._table, experiments)
+
+    def _meant_of(self, table: KindTable[Any], experiments: Sequence[int] | None) -> ColumnElement[bool]:
+        columns = self._tables[table.name].c
+        if table.kind.owner is not None:
+            owner = TABLES[table.kind.owner.name]
+            key = owner.columns[0].name
+            of_owner = sa.select(self._tables[owner.name].c[key])
+            return columns[key].in_(of_owner.where(self._meant_of(owner, experiments)))
         if "experiment_id" not in columns:
-            return self._tables.shown(self._table)
+            shown = self._tables.shown(table)
+            linked = (self._linked(table, links, experiments) for links in table.links if experiments is not None)
+            return sa.and_(shown, *linked)
         if experiments is not None:
             return columns.experiment_id.in_(experiments)
         ids = sa.select(self._tables["experiments"].c.experiment_id)
         return columns.experiment_id.in_(ids.where(self._tables.in_default_workspace("experiments")))
+
+    def _linked(self, table: KindTable[Any], links: Links, experiments: Sequence[int] | None) -> ColumnElement[bool]:
+        """The condition for rows that are linked to one of some experiments."""
+        columns = self._tables[links.name].c
+        owners = sa.select(columns[links.owner]).where(self._tables.of_links(links))
+        wanted = columns[links.other].in_([str(experiment) for experiment in experiments or ()])
+        return self._tables[table.name].c[table.columns[0].name].in_(owners.where(wanted))
 
     def _sound(self, keys: Iterable[Any]) -> Iterator[str]:
         """The keys that are text; the others are named as lost."""
@@ -146,7 +167,19 @@ class Reader(Generic[R]):
                 found[field] = self._part_records(table, keys)
             else:
                 found[field] = self._part_rows(table, keys)
+        for links in self._table.links:
+            found[links.field] = self._linked_ids(links, keys)
         return found
+
+    def _linked_ids(self, links: Links, keys: Sequence[Any]) -> Mapping[Any, tuple[Any, ...]]:
+        """The ids that records have as tuples, by key."""
+        found: dict[Any, list[Any]] = defaultdict(list)
+        if links.name in self._tables:
+            query = sa.select(*self._tables.columns(links.name, links.owner, links.other))
+            owned = among(self._tables[links.name].c[links.owner], keys, self._dialect)
+            for owner, other in rows_of(self._connection, query.where(owned, self._tables.of_links(links))):
+                found[owner].append(other)
+        return defaultdict(tuple, {key: tuple(ids) for key, ids in found.items()})
 
     def _pairs(self, pairs: Pairs, keys: Sequence[Any], width: int) -> Mapping[Any, dict[str, Any]]:
         """The maps of records by key: the first column, or a tuple of the first `width` ones."""

@@ -22,8 +22,11 @@ from mlmeta.stores.sql.oddities import MOST, shown
 from mlmeta.stores.sql.queries import rows_of
 from mlmeta.stores.sql.tables import (
     COLUMNS,
+    DATASET_RECORD_TABLE,
     DEFAULT_WORKSPACE,
+    EVALUATION_DATASET_TABLE,
     EXPERIMENT_TABLE,
+    EXPERIMENTS_OF_DATASETS,
     LOGGED_MODEL_TABLE,
     MODEL_TABLE,
     MODEL_VERSION_TABLE,
@@ -79,7 +82,8 @@ def _unsupported_tables(tables: Tables) -> list[str]:
     while new := {name for name in unknown if _is_mlflows(name, tables, mlflows)}:
         mlflows |= new
         unknown -= new
-    return sorted((mlflows & tables.names) - set(COLUMNS) - NEVER)
+    saved = set(COLUMNS) - {EXPERIMENTS_OF_DATASETS.name}  # others have links there as well
+    return sorted((mlflows & tables.names) - saved - NEVER)
 
 
 def _is_mlflows(name: str, tables: Tables, mlflows: set[str]) -> bool:
@@ -106,6 +110,9 @@ def _counts(connection: Connection, names: list[str], experiments: Sequence[int]
 def _count(name: str, experiments: Sequence[int] | None) -> sa.Select[int]:
     table = sa.table(name, sa.column(_EXPERIMENT))
     query = sa.select(sa.func.count()).select_from(table)
+    if name == EXPERIMENTS_OF_DATASETS.name:
+        types = (sa.column(column) == value for column, value in EXPERIMENTS_OF_DATASETS.types.items())
+        return query.where(sa.not_(sa.and_(*types)))
     return query if experiments is None else query.where(table.c.experiment_id.in_(experiments))
 
 
@@ -136,7 +143,7 @@ def _words(name: str) -> str:
 
 
 def _other_workspaces(connection: Connection, tables: Tables) -> Iterator[Skipped]:
-    for table in (EXPERIMENT_TABLE, MODEL_TABLE):
+    for table in (EXPERIMENT_TABLE, EVALUATION_DATASET_TABLE, MODEL_TABLE):
         if table.name in tables and "workspace" in tables[table.name].c:
             workspace = tables[table.name].c["workspace"]
             query = sa.select(workspace, sa.func.count()).where(workspace != DEFAULT_WORKSPACE).group_by(workspace)
@@ -206,6 +213,8 @@ _HIDDEN = (
     _Children("registered_model_tags", MODEL_TABLE, "tags"),
     _Children("registered_model_aliases", MODEL_TABLE, "aliases"),
     _Children("model_version_tags", MODEL_TABLE, "version tags"),
+    _Children("evaluation_dataset_tags", EVALUATION_DATASET_TABLE, "evaluation dataset tags"),
+    _Children(DATASET_RECORD_TABLE.name, EVALUATION_DATASET_TABLE, "dataset records"),
 )
 """Rows that MLflow shows to nobody then. What `mlflow gc` leaves behind (inputs, their tags and datasets) is not among
 them: every store that it ran on has some."""

@@ -36,7 +36,9 @@ class RestoreContext:
         options: how conflicts, locations and deleted records are dealt with.
         suffix: put behind a name that is taken.
         tally: what becomes of each record.
-        open: ids of the snapshot's experiments that the target has or gets: what belongs to them can be written.
+        known: ids of the snapshot's experiments.
+        open: those of them that the target has or gets: what belongs to them can be written.
+        datasets: ids of the snapshot's evaluation datasets that the target has or gets, and whether they are new there.
     """
 
     existing: ExistingRows
@@ -46,7 +48,9 @@ class RestoreContext:
     options: RestoreOptions
     suffix: str
     tally: RestoreTally
+    known: set[str] = field(default_factory=set)
     open: set[str] = field(default_factory=set)
+    datasets: dict[str, bool] = field(default_factory=dict)
 
     @property
     def renames(self) -> bool:

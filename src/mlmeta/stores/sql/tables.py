@@ -5,18 +5,36 @@ By MLflow's own table definitions (`mlflow/store/tracking/dbmodels/models.py` an
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, TypeVar
 
-from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, MODELS, RUNS, Record, Run, kind_of
+from mlmeta.schema import (
+    DATASET_RECORDS,
+    EVALUATION_DATASETS,
+    EXPERIMENTS,
+    LOGGED_MODELS,
+    MODEL_VERSIONS,
+    MODELS,
+    RUNS,
+    EvaluationDataset,
+    Record,
+    Run,
+    hash_of_inputs,
+    kind_of,
+)
+from mlmeta.schema.evaluation import as_json
 from mlmeta.stores.sql.mapping import (
     Column,
     KindTable,
+    Links,
     Pairs,
     Table,
     Values,
     defaulting,
     filled,
     fixed,
+    identifier,
+    of_json,
     one_of,
     optional,
     plain,
@@ -180,6 +198,95 @@ LOGGED_MODEL_TABLE = KindTable(
 )
 
 
+def _link_id(dataset: EvaluationDataset, experiment_id: str) -> str:
+    """The id of a link, in MLflow's form; nothing refers to it, so a snapshot does not have it."""
+    return f"a-{hashlib.md5(f'{dataset.dataset_id}/{experiment_id}'.encode(), usedforsecurity=False).hexdigest()}"
+
+
+EXPERIMENTS_OF_DATASETS = Links(
+    "entity_associations",
+    "experiment_ids",
+    owner="source_id",
+    other="destination_id",
+    types={"source_type": "evaluation_dataset", "destination_type": "experiment"},
+    rest={"association_id": _link_id, "created_time": lambda dataset, _: dataset.created_time},
+)
+"""The rows of this table that belong to evaluation datasets; all others are of other kinds."""
+
+EVALUATION_DATASET_TABLE = KindTable(
+    "evaluation_datasets",
+    kind=EVALUATION_DATASETS,
+    columns=(
+        plain("dataset_id"),
+        plain("name"),
+        optional("schema", "schema_"),
+        optional("profile"),
+        optional("digest"),
+        plain("created_time"),
+        plain("last_update_time"),
+        optional("created_by"),
+        optional("last_updated_by"),
+        WORKSPACE,
+    ),
+    pairs=(Pairs("evaluation_dataset_tags", "tags", ("dataset_id",)),),
+    links=(EXPERIMENTS_OF_DATASETS,),
+    lasting=frozenset({"name", "created_time", "created_by"}),
+    otherwise=lambda values: {"name": str(decoded(values["name"]))},
+)
+
+_WRAPPED = "mlflow_wrapped"
+"""Where in an object of its own MLflow keeps outputs (`DATASET_RECORD_WRAPPED_OUTPUT_KEY`): they need not be one."""
+
+
+def _unwrapped(outputs: Any) -> Any:
+    return outputs[_WRAPPED] if isinstance(outputs, dict) and _WRAPPED in outputs else outputs
+
+
+def _wrapped(outputs: Any) -> Any:
+    return None if outputs is None else {_WRAPPED: outputs}
+
+
+_JSON = ("inputs", "outputs", "expectations", "tags", "source")
+
+
+def _without_known_hash(values: Values, oddities: Oddities, name: str) -> None:
+    """MLflow's hash goes without saying. JSON knows no NaN, which MLflow writes into SQLite all the same."""
+    if values["input_hash"] == hash_of_inputs(values["inputs"]):
+        values["input_hash"] = None
+    for field in _JSON:
+        try:
+            as_it_can_be = as_json(values[field])
+        except ValueError:
+            continue  # the record will say so
+        if as_it_can_be != values[field]:
+            values[field] = as_it_can_be
+            oddities.changed(DATASET_RECORDS.one, name, f"its {field} hold NaN or an infinity, which became a text")
+
+
+DATASET_RECORD_TABLE = KindTable(
+    "evaluation_dataset_records",
+    kind=DATASET_RECORDS,
+    columns=(
+        plain("dataset_record_id"),
+        identifier("dataset_id"),
+        of_json("inputs"),
+        of_json("outputs", read=_unwrapped, write=_wrapped),
+        *map(of_json, ("expectations", "tags", "source")),
+        optional("source_id"),
+        optional("source_type"),
+        plain("created_time"),
+        plain("last_update_time"),
+        optional("created_by"),
+        optional("last_updated_by"),
+        Column("input_hash", "input_hash", made=lambda record: record.identity),
+    ),
+    order=("dataset_id", "created_time", "dataset_record_id"),
+    at_once=50,  # each may have some megabytes
+    lasting=frozenset({"dataset_id", "inputs", "source", "created_time", "created_by"}),
+    complete=_without_known_hash,
+)
+
+
 def _with_a_stage(values: Values, oddities: Oddities, name: str) -> None:
     if values["current_stage"] is None:
         values["current_stage"] = NO_STAGE
@@ -235,7 +342,10 @@ MODEL_TABLE = KindTable(
 
 TABLES: dict[str, KindTable[Any]] = {
     table.kind.name: table
-    for table in (EXPERIMENT_TABLE, RUN_TABLE, LOGGED_MODEL_TABLE, MODEL_TABLE, MODEL_VERSION_TABLE)
+    for table in (
+        *(EXPERIMENT_TABLE, RUN_TABLE, LOGGED_MODEL_TABLE, EVALUATION_DATASET_TABLE, DATASET_RECORD_TABLE),
+        *(MODEL_TABLE, MODEL_VERSION_TABLE),
+    )
 }
 """By the name of their kind."""
 
@@ -254,6 +364,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     **dict(LOGGED_MODEL_TABLE.all_columns()),
     "inputs": INPUT_COLUMNS,
     INPUT_TAGS.name: INPUT_TAGS.names,
+    **dict(EVALUATION_DATASET_TABLE.all_columns()),
+    **dict(DATASET_RECORD_TABLE.all_columns()),
     **dict(MODEL_TABLE.all_columns()),
 }
 """The columns written, by table, in the order in which tables must be filled (foreign keys)."""

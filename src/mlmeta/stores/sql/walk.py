@@ -6,9 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from mlmeta.progress import Progress
-from mlmeta.schema import EXPERIMENTS, LOGGED_MODELS, MODELS, RUNS, leading_kinds
+from mlmeta.schema import (
+    DATASET_RECORDS,
+    EVALUATION_DATASETS,
+    EXPERIMENTS,
+    LOGGED_MODELS,
+    MODELS,
+    RUNS,
+    leading_kinds,
+)
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
+from mlmeta.stores.sql.dataset_steps import DatasetRecordStep, EvaluationDatasetStep
 from mlmeta.stores.sql.existing import ExistingRows
 from mlmeta.stores.sql.fitting import Fitting
 from mlmeta.stores.sql.kind_steps import ExperimentStep, LoggedModelStep, ModelStep, RunStep, run_batches
@@ -24,6 +33,8 @@ from mlmeta.stores.target import RestoreOptions
 _STEPS: dict[str, Callable[[RestoreContext], Step[Any]]] = {
     EXPERIMENTS.name: ExperimentStep,
     LOGGED_MODELS.name: LoggedModelStep,
+    EVALUATION_DATASETS.name: EvaluationDatasetStep,
+    DATASET_RECORDS.name: DatasetRecordStep,
     MODELS.name: ModelStep,
 }
 """The kinds, beside runs, of which MLflow wants more than that a record is there once."""
@@ -65,7 +76,7 @@ def walk(
             _runs(part, context, fitting, progress, compare=compare)
             continue
         step = _STEPS[kind.name](context) if kind.name in _STEPS else Step[Any](TABLES[kind.name], context)
-        for batch in batches(fitting.records(part.records(kind))):
+        for batch in batches(fitting.records(part.records(kind)), TABLES[kind.name].at_once):
             step.take(batch)
             progress.advance(kind.counted_as, len(batch))
         step.finish()

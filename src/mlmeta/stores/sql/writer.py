@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, Protocol
@@ -17,7 +18,9 @@ from mlmeta.stores.sql.metric_rows import latest_rows, single_point_rows
 from mlmeta.stores.sql.runs import Leftover, Link, dataset_id, datasets_of, input_links, input_row
 from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.sql.tables import (
+    DATASET_RECORD_TABLE,
     DATASET_TABLE,
+    EVALUATION_DATASET_TABLE,
     EXPERIMENT_TABLE,
     INPUT_TAGS,
     LOGGED_MODEL_METRIC_TABLE,
@@ -95,6 +98,7 @@ class RowWriter:
         self._existing = existing
         self._inserts = Inserts(connection)
         self._undeleted: dict[KindTable[Any], list[str | int]] = {}
+        self._grown: set[str] = set()
 
     def do(self, method: Callable[Concatenate[RowWriter, P], None], *given: P.args, **named: P.kwargs) -> None:
         """See `Writer`."""
@@ -215,8 +219,22 @@ class RowWriter:
                 where = self._existing.version(name, number, table)
                 self._connection.execute(sa.delete(self._existing.table(table)).where(where))
 
+    def count_records(self, dataset_id: str) -> None:
+        """Have the profile of an evaluation dataset say how many records it has, at the end, as MLflow does."""
+        self._grown.add(dataset_id)
+
+    def _count_records(self) -> None:
+        for grown in sorted(self._grown):
+            datasets = self._existing.table(EVALUATION_DATASET_TABLE.name)
+            records = self._existing.table(DATASET_RECORD_TABLE.name)
+            query = sa.select(sa.func.count()).select_from(records).where(records.c.dataset_id == grown)
+            profile = json.dumps({"num_records": self._connection.execute(query).scalar_one()})
+            update = sa.update(datasets).where(datasets.c.dataset_id == grown)
+            self._connection.execute(update.values(profile=profile))
+
     def finish(self) -> str:
         """Write what is held, and see to the next experiment's id; what a person should know of it, or nothing."""
         self._inserts.flush()
         self._make_active()
+        self._count_records()
         return raise_experiment_counter(self._connection)

@@ -15,6 +15,7 @@ from mlmeta.schema import (
     LatestMetric,
     LoggedModel,
     LoggedModelMetric,
+    ModelInput,
     ModelOutput,
     ModelVersion,
     RegisteredModel,
@@ -52,8 +53,19 @@ def run(entity: Any) -> Run:
         tags=dict(data.tags),
         metrics={m.key: LatestMetric(value=m.value, step=m.step, timestamp=m.timestamp) for m in data._metric_objs},
         dataset_inputs=tuple(map(dataset_input, getattr(entity.inputs, "dataset_inputs", None) or ())),
-        model_outputs=tuple(map(model_output, getattr(getattr(entity, "outputs", None), "model_outputs", None) or ())),
+        model_outputs=model_outputs(entity),
     )
+
+
+def model_outputs(entity: Any) -> tuple[ModelOutput, ...]:
+    """The logged models that an `mlflow.entities.Run` made; MLflow 2 knows none."""
+    return tuple(map(model_output, getattr(getattr(entity, "outputs", None), "model_outputs", None) or ()))
+
+
+def model_inputs(entity: Any) -> tuple[ModelInput, ...]:
+    """The logged models that an `mlflow.entities.Run` used."""
+    found = getattr(getattr(entity, "inputs", None), "model_inputs", None) or ()
+    return tuple(ModelInput(model_id=one.model_id) for one in found)
 
 
 def model_output(entity: Any) -> ModelOutput:

@@ -47,13 +47,21 @@ def read(connection: Connection, experiment_ids: list[str]) -> Iterator[LoggedMo
         yield from itertools.chain.from_iterable(map(FileStore(connection).logged_models, experiment_ids))
         return
     sieve = Sieve(connection, LOGGED_MODELS, LOGGED_MODELS.many, convert.logged_model)
-    for start in range(0, len(experiment_ids), _EXPERIMENTS_PER_CALL):
-        some = experiment_ids[start : start + _EXPERIMENTS_PER_CALL]
+    for some in _batches(experiment_ids):
         if _has_any(connection, some):
             for experiment_id in some:
                 search = _search(connection, experiment_id)
                 yield from sieve.sift(search, experiment_id)
                 yield from search.skipped
+
+
+def are_there(connection: Connection, experiment_ids: list[str]) -> bool:
+    """Whether a server has any logged model in some experiments."""
+    return any(_has_any(connection, some) for some in _batches(experiment_ids))
+
+
+def _batches(ids: list[str]) -> Iterator[list[str]]:
+    return (ids[start : start + _EXPERIMENTS_PER_CALL] for start in range(0, len(ids), _EXPERIMENTS_PER_CALL))
 
 
 def _has_any(connection: Connection, experiment_ids: list[str]) -> bool:

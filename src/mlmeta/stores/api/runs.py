@@ -29,6 +29,7 @@ from mlmeta.stores.api.histories import BULK_RUNS, Asked, HistoryReader, RunToRe
 from mlmeta.stores.api.log_batch import LogBatch, log, may_be_refused, refused_part, sift
 from mlmeta.stores.api.name_rules import dataset_obstacle
 from mlmeta.stores.api.paging import PAGE, Search, Sieve, runs_page
+from mlmeta.stores.api.run_models import Completing, completing
 from mlmeta.stores.source import SourceItem
 from mlmeta.stores.target import Refusal, deleted_in_target
 
@@ -56,7 +57,7 @@ class RunReader:
         self._threads = threads
         self._sieve = Sieve(connection, RUNS, RUNS.one, convert.run)
 
-    def read(self, experiment_ids: Iterable[str]) -> Iterator[SourceItem]:
+    def read(self, experiment_ids: list[str]) -> Iterator[SourceItem]:
         """The runs, experiment after experiment.
 
         The first page of several experiments is asked for ahead: most are small, and waiting adds up.
@@ -64,15 +65,16 @@ class RunReader:
         Raises:
             ConnectionFailedError: the server is gone.
         """
+        complete = completing(self._connection, self._threads, experiment_ids)
         begun: deque[Iterator[SourceItem]] = deque()
         for experiment_id in experiment_ids:
-            begun.append(self._begin(experiment_id))
+            begun.append(self._begin(experiment_id, complete))
             if len(begun) > _EXPERIMENTS_AHEAD:
                 yield from begun.popleft()
         while begun:
             yield from begun.popleft()
 
-    def _begin(self, experiment_id: str) -> Iterator[SourceItem]:
+    def _begin(self, experiment_id: str, complete: Completing) -> Iterator[SourceItem]:
         if self._connection.kind == "files":
             return self._with_histories(FileStore(self._connection).runs(experiment_id), [])
         search = Search(
@@ -84,7 +86,7 @@ class RunReader:
             size=PAGE,
         )
         found = self._sieve.sift(search.ahead(self._threads), experiment_id)
-        return self._with_histories(found, search.skipped)
+        return self._with_histories(complete(found), search.skipped)
 
     def _with_histories(self, items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[SourceItem]:
         waiting: deque[tuple[list[RunToRead], Asked]] = deque()

@@ -7,7 +7,7 @@ LOWEST := .venv-lowest
 LOWEST_READY := $(LOWEST)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-all test-lowest lint format docs bench bench-peers clean
+.PHONY: help install demo check test test-all test-lowest test-compat lint format docs bench bench-peers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,10 @@ $(LOWEST_READY): pyproject.toml tests/lowest.txt
 test-lowest: $(LOWEST_READY) ## unit tests and the main commands, with the lowest versions declared
 	$(LOWEST)/bin/python -m pytest -n auto -p no:cacheprovider tests/unit tests/cli/test_output.py tests/cli/test_lists.py
 
+test-compat: $(READY) ## servers of other MLflow versions; the first time it makes their environments (four minutes)
+	$(BIN)/python -m tests.compat.environments
+	$(BIN)/python -m pytest -n auto --dist loadgroup tests/compat
+
 lint: $(READY) ## ruff, mypy strict, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,4 +65,4 @@ bench-peers: $(READY) ## mlmeta beside mlflow-export-import and mlflow migrate-f
 	$(BIN)/python -m tests.benchmarks.run --size S --route export-import migrate-filestore
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) $(LOWEST) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(LOWEST) .cache .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -29,6 +29,7 @@ class Server:
         backend: its backend store; by default a SQLite file in the folder.
         arguments: more arguments of `mlflow server`.
         environment: more of the process's environment.
+        python: the interpreter, of an environment that may have another MLflow.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Server:
         backend: str | None = None,
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
+        python: Path = Path(sys.executable),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -46,11 +48,12 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.port}"
         self._arguments = arguments
         self._environment = environment or {}
+        self._python = python
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:
         command = [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)),
+            *(str(self._python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)),
             *("--backend-store-uri", self.backend, "--workers", "1"),
             *("--default-artifact-root", "gs://bucket/artifacts", *self._arguments),
         ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlmeta.schema import (
     KINDS,
+    Assessment,
     Experiment,
     Kind,
     LoggedModel,
@@ -18,7 +19,9 @@ from mlmeta.schema import (
     Record,
     RegisteredModel,
     Run,
+    Span,
     Summary,
+    Trace,
     kind_of,
 )
 from mlmeta.snapshot.reader import Snapshot, open_snapshot
@@ -68,6 +71,25 @@ def model(*versions: ModelVersion, name: str = "made-model", **more: object) -> 
 def version(number: int = 1, **more: object) -> ModelVersion:
     defaults = {"source": f"{BUCKET}/v{number}", "creation_timestamp": T, "current_stage": "None", "status": "READY"}
     return _record(ModelVersion, version=number, **{**defaults, **more})
+
+
+def trace(trace_id: str = f"tr-{'c' * 32}", experiment_id: str = "1", **more: object) -> Trace:
+    defaults = {"timestamp": T, "duration": 5, "state": "OK", "tags": {"mlflow.trace.spansLocation": "TRACKING_STORE"}}
+    return _record(Trace, trace_id=trace_id, experiment_id=experiment_id, **{**defaults, **more})
+
+
+def assessment(assessment_id: str = "a-1", value: object = 0.5, **more: object) -> Assessment:
+    told = {"name": "quality", "type": "feedback", "source_type": "HUMAN", "created": T, "updated": T}
+    return _record(Assessment, assessment_id=assessment_id, value=value, **{**told, **more})
+
+
+def span(span_id: str = "1" * 16, trace_id: str = f"tr-{'c' * 32}", start: int = 1_000_000 * T, **more: object) -> Span:
+    """As MLflow writes it."""
+    ids = {"trace_id": "zMzMzMzMzMzMzMzMzMzMzA==", "span_id": span_id[:8], "parent_span_id": None}
+    times = {"start_time_unix_nano": start, "end_time_unix_nano": start + 5_000_000}
+    status = {"code": "STATUS_CODE_OK", "message": ""}
+    content = {**ids, "name": "call", **times, "events": [], "status": status, "attributes": {}, "links": [], **more}
+    return _record(Span, trace_id=trace_id, span_id=span_id, content=content)
 
 
 def _record(kind: type[Any], **fields: object) -> Any:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlmeta.schema import (
     Experiment,
+    HistoryLine,
     LatestMetric,
     LoggedModel,
     MetricHistory,
     ModelVersion,
     RegisteredModel,
     Run,
+    SpanLine,
+    Trace,
     experiment_order,
+    kind_of,
     logged_model_order,
     run_order,
 )
 from mlmeta.snapshot.compare import MOST_NAMED, Changes, ComparisonRules, Item, Tally, changes
-from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.reader import Led, RunLines, TraceLines
 from tests.support.examples import examples
 
 _FEW = st.integers(0, 4).map(str)
@@ -37,6 +43,18 @@ def _runs(draw: st.DrawFn) -> RunLines:
     values = [draw(_VALUES) for _ in steps[1:]] + [value]
     history = MetricHistory(run_id=run.run_id, key="loss", step=steps, timestamp=[7] * count, value=values)
     return RunLines(run, (history.as_line(),) if count > 1 else ())
+
+
+@st.composite
+def _traces(draw: st.DrawFn) -> TraceLines:
+    trace = Trace(trace_id=draw(_FEW), experiment_id="1", timestamp=5, state="OK", tags=draw(_TAGS))
+    spans = draw(st.lists(st.tuples(st.sampled_from("ab"), _TAGS), max_size=2, unique_by=lambda span: span[0]))
+    return Led(trace, tuple(_span(trace.trace_id, key, attributes) for key, attributes in sorted(spans)))
+
+
+def _span(trace_id: str, span_id: str, attributes: dict[str, str]) -> SpanLine:
+    content = json.dumps({"name": "call", "start_time_unix_nano": 5, "attributes": attributes})
+    return SpanLine.of_content(trace_id, span_id, content.encode())
 
 
 _EXPERIMENTS = st.builds(Experiment, experiment_id=_FEW, name=_FEW, tags=_TAGS)
@@ -62,10 +80,13 @@ _ITEMS = st.tuples(
     st.lists(_EXPERIMENTS, unique_by=lambda e: e.experiment_id).map(
         lambda found: sorted(found, key=lambda e: experiment_order(e.experiment_id))
     ),
-    st.lists(_runs(), unique_by=lambda r: r.run.run_id).map(
-        lambda found: sorted(found, key=lambda r: run_order(r.run))
+    st.lists(_runs(), unique_by=lambda r: r.record.run_id).map(
+        lambda found: sorted(found, key=lambda r: run_order(r.record))
     ),
     st.lists(_LOGGED, unique_by=lambda m: m.model_id).map(lambda found: sorted(found, key=logged_model_order)),
+    st.lists(_traces(), unique_by=lambda t: t.record.trace_id).map(
+        lambda found: sorted(found, key=lambda t: t.record.trace_id)
+    ),
     st.lists(_MODELS, unique_by=lambda m: m.name).map(lambda found: sorted(found, key=lambda m: m.name)),
 ).map(lambda kinds: [item for kind in kinds for item in kind])
 
@@ -73,8 +94,9 @@ _ITEMS = st.tuples(
 def _by_id(items: Sequence[Item]) -> dict[tuple[str, str], bytes]:
     found = {}
     for item in items:
-        if isinstance(item, RunLines):
-            found["run", item.run.run_id] = b"".join([item.run.to_line(), *(line.line for line in item.lines)])
+        if isinstance(item, Led):
+            kind = kind_of(item.record)
+            found[kind.one, kind.key(item.record)] = b"".join([item.record.to_line(), *_content_of(item)])
         elif isinstance(item, Experiment):
             found["experiment", item.experiment_id] = item.to_line()
         elif isinstance(item, LoggedModel):
@@ -84,6 +106,12 @@ def _by_id(items: Sequence[Item]) -> dict[tuple[str, str], bytes]:
             for version in item.versions:
                 found["model version", f"{item.name} version {version.version}"] = version.to_line()
     return found
+
+
+def _content_of(item: Led[Any, Any]) -> Iterator[bytes]:
+    """The lines of what follows a record; of spans, with their attributes in order: that says the same."""
+    for line in item.lines:
+        yield line.line if isinstance(line, HistoryLine) else json.dumps(json.loads(line.line), sort_keys=True).encode()
 
 
 @examples(150)
@@ -127,6 +155,37 @@ def test_points_are_counted() -> None:
         for s in ([1, 2, 3], [2, 3, 4])
     )
     assert _differences([one], [other]) == [("history of k", "3 points", "3 points: 1 new, 1 gone")]
+
+
+def _trace(*spans: SpanLine) -> list[Item]:
+    return [Led(Trace(trace_id="t", experiment_id="1", timestamp=5, state="OK"), spans)]
+
+
+def test_spans_are_named_with_what_differs() -> None:
+    before, after = _trace(_span("t", "a", {"k": "x" * 200})), _trace(_span("t", "a", {"k": "y"}))
+    was = f"'{'x' * 78}…"
+    assert _differences(before, after) == [("spans[a 'call'].attributes[k]", was, "'y'")]
+
+
+def test_a_span_on_one_side_only() -> None:
+    one, other = _span("t", "a", {}), _span("t", "b", {})
+    size = f"{len(one.line)} bytes"
+    assert _differences(_trace(one), _trace(one, other)) == [("spans[b 'call']", "nothing", size)]
+    assert _differences(_trace(one, other), _trace(other)) == [("spans[a 'call']", size, "nothing")]
+    assert _differences(_trace(one, other), _trace()) == [("spans", "2 spans", "0 spans")]
+
+
+def test_a_span_in_other_letters_is_the_same() -> None:
+    content = b'{"attributes":{"b":1.0,"a":[1]},"name":"call"}'
+    other = b'{"name": "call",  "attributes": {"a": [1], "b": 1.0}}'
+    one, same = (SpanLine.of_content("t", "a", text) for text in (content, other))
+    assert one != same
+    assert _differences(_trace(one), _trace(same)) == []
+
+
+def test_spans_that_one_side_does_not_have() -> None:
+    rules = ComparisonRules(frozenset({"traces.spans"}))
+    assert changes(_trace(_span("t", "a", {})), _trace(), rules).is_equal
 
 
 def test_what_one_side_can_not_know_does_not_count() -> None:

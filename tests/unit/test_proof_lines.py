@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mlmeta.schema import LatestMetric, MetricHistory, Run, canonical
 from mlmeta.snapshot import equality
-from mlmeta.snapshot.compare import Pair, with_histories
-from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.compare import Pair, with_followers
+from mlmeta.snapshot.reader import Led, RunLines
 from mlmeta.stores.proof import Comparison, prove
 from mlmeta.stores.sql import changes
 from tests.support.examples import examples
@@ -42,8 +42,8 @@ def run_with(histories: dict[str, list[tuple[int, int, float]]]) -> tuple[Run, l
 
 def compared(histories: tuple[Run, list[MetricHistory]], found: list[Any]) -> Comparison:
     run, records = histories
-    (item,) = with_histories(found)
-    assert isinstance(item, RunLines)
+    (item,) = with_followers(found)
+    assert isinstance(item, Led)
     return prove([Pair(RunLines(run, tuple(record.as_line() for record in records)), item)], ())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 from mlmeta import open_snapshot, verify
 from mlmeta.commands.list import list_snapshots
 from mlmeta.errors import MlmetaError
-from mlmeta.schema import Experiment, MetricHistory, ModelVersion, RegisteredModel, Run, Summary
+from mlmeta.schema import TRACES, Experiment, MetricHistory, ModelVersion, RegisteredModel, Run, Skipped, Summary
 from mlmeta.snapshot import reader
 from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.verify import verify_snapshot
+from mlmeta.snapshot.writer import SnapshotWriter
 from mlmeta.storage import LocalStorage
-from tests.builders.snapshots import commit
+from tests.builders.snapshots import NOW, commit, experiment, span, trace
 from tests.support import damage
 
 KINDS = ("experiments", "runs", "metrics", "models", "backup_summary")
@@ -197,3 +199,48 @@ def test_each_file_is_read_once(snapshots: Path) -> None:
     storage.opened.clear()
     assert verify_snapshot(snapshot) == []
     assert set(storage.opened.values()) == {1}
+
+
+SPANS = tuple(span(f"{n:016x}", start=n) for n in range(3))
+WITH_TRACES = [experiment(), trace(), *SPANS, trace("tr-d"), span("0" * 16, "tr-d")]
+
+
+def test_spans_are_checked_with_their_traces(tmp_path: Path) -> None:
+    commit(LocalStorage(tmp_path), WITH_TRACES)
+    assert _problems(tmp_path) == []
+    for change, words in (
+        (lambda lines: [*lines[:1], *lines], f"span tr-{'c' * 32}/{'0' * 16} is out of order, or there twice"),
+        (lambda lines: [lines[1], lines[0], *lines[2:]], f"span tr-{'c' * 32}/{'0' * 16} is out of order"),
+        (lambda lines: [lines[0].replace(b'"name":', b'"name"'), *lines[1:]], "line 2 is damaged: Invalid JSON"),
+        (lambda lines: [lines[0].replace(b'"span_id"', b'"id"', 1), *lines[1:]], "line 2 is damaged: span_id"),
+        (
+            lambda lines: [*lines, lines[-1].replace(b"tr-d", b"tr-e")],
+            f"span tr-e/{'0' * 16} is of trace tr-e, which",
+        ),
+        (lambda lines: lines[::-1], "the spans of spans_20250815_232928.json are not in the order of their traces"),
+    ):
+        folder = tmp_path / "changed"
+        shutil.copytree(tmp_path, folder, ignore=shutil.ignore_patterns("changed"))
+        _rewrite(folder, "spans", change)
+        assert any(words in message for message in _problems(folder)), (words, _problems(folder))
+        shutil.rmtree(folder)
+
+
+def test_a_trace_without_its_experiment_is_named(tmp_path: Path) -> None:
+    commit(LocalStorage(tmp_path), [experiment("2"), trace(experiment_id="7")])
+    assert _problems(tmp_path) == [f"trace tr-{'c' * 32} is in experiment 7, which is missing"]
+
+
+def test_a_span_may_be_bigger_than_other_records(tmp_path: Path) -> None:
+    big = span(attributes={"big": '"' + "ü" * (12 << 20) + '"'})
+    commit(LocalStorage(tmp_path), [experiment(), trace(), big])
+    assert _problems(tmp_path) == []
+    (item,) = open_snapshot(str(tmp_path)).led(TRACES)
+    assert item.lines == (big.as_line(),)
+    too_big = span(attributes={"big": "x" * (64 << 20)})
+    with SnapshotWriter([LocalStorage(tmp_path)], NOW) as writer:
+        assert [writer.add(record) for record in (experiment(), trace(), too_big)][-1] == Skipped(
+            kind="span",
+            id=f"tr-{'c' * 32}/{'1' * 16}",
+            reason="it has more than 67,108,864 bytes: no snapshot can hold it",
+        )

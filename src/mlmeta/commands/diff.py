@@ -13,7 +13,7 @@ from mlmeta.errors import ExitCode, UsageError
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import EXPERIMENTS, Kind, Record, Selection, Skipped, kind_of, several
 from mlmeta.schema.identity import canonical, is_vague
-from mlmeta.snapshot.compare import Changes, ComparisonRules, Item, changes, with_histories
+from mlmeta.snapshot.compare import Changes, ComparisonRules, Item, changes, with_followers
 from mlmeta.snapshot.reader import Snapshot, bare
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, identity_of, open_snapshot, open_source
@@ -191,7 +191,7 @@ class _StoreSide:
         return self._source.experiment_names()
 
     def items(self, selection: Selection) -> Iterator[Item]:
-        for item in with_histories(read_along(self._source, selection, self._base, self._progress)):
+        for item in with_followers(read_along(self._source, selection, self._base, self._progress)):
             if not isinstance(item, Skipped):
                 yield item
             elif item.is_of_records:

@@ -10,10 +10,19 @@ from mlmeta.schema.evaluation import (
 )
 from mlmeta.schema.experiments import EXPERIMENTS, Experiment, experiment_order
 from mlmeta.schema.kind import DATASET_GROUP, GROUPS, MODEL_GROUP, RUN_GROUP, SETTING_GROUP, TRACE_GROUP, Kind
-from mlmeta.schema.kinds import KINDS, SCHEMA_VERSION, WITH_PARTS, Line, kind_of, leading_kinds
+from mlmeta.schema.kinds import (
+    FOLLOWERS,
+    FOLLOWING,
+    KINDS,
+    SCHEMA_VERSION,
+    WITH_PARTS,
+    FollowerLine,
+    Line,
+    kind_of,
+    leading_kinds,
+)
 from mlmeta.schema.logged_models import LOGGED_MODELS, LoggedModel, LoggedModelMetric, logged_model_order
 from mlmeta.schema.metrics import (
-    HISTORIES,
     History,
     HistoryLine,
     MetricHistory,
@@ -46,8 +55,9 @@ __all__ = [
     "DATASET_RECORDS",
     "EVALUATION_DATASETS",
     "EXPERIMENTS",
+    "FOLLOWERS",
+    "FOLLOWING",
     "GROUPS",
-    "HISTORIES",
     "KINDS",
     "LOGGED_MODELS",
     "METRICS",
@@ -71,6 +81,7 @@ __all__ = [
     "EvaluationDataset",
     "Experiment",
     "FileEntry",
+    "FollowerLine",
     "History",
     "HistoryLine",
     "Kind",

@@ -52,7 +52,12 @@ class Kind(Generic[R]):
         owned_by: the key of the record that a record belongs to.
         follows: the kind whose records these come right after, in a source's stream; they are part of these.
         leader: the key of the record that a record follows.
-        repeats: how much of what a record that follows another counts was counted with that one.
+        as_line: what makes, of a line of its file, the form in which a record that follows another goes through,
+            not taken apart.
+        checked: a class that takes what `record` takes, and keeps less of it: where records are just checked.
+        longest: bytes that a line of its file may have; None: as those of most kinds.
+        repeats: how much of what a record that follows another counts was counted with that one; None: nothing, and
+            each key is there once.
         runs: ids of the runs that a record refers to, and by which it is selected; None: it refers to none.
         parts: fields that hold records of kinds without a file of their own.
         counts: what a record adds to the counts of a summary.
@@ -82,6 +87,9 @@ class Kind(Generic[R]):
     owned_by: Callable[[Any], str] | None = None
     follows: Kind[Any] | None = None
     leader: Callable[[Any], str] | None = None
+    as_line: Callable[[bytes], Any] | None = None
+    checked: type[Record] | None = None
+    longest: int | None = None
     repeats: Callable[[Any, Any], int] | None = None
     runs: Callable[[Any], Iterable[str | None]] | None = None
     parts: dict[str, Kind[Any]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from mlmeta.schema.base import Record
 from mlmeta.schema.evaluation import DATASET_RECORDS, EVALUATION_DATASETS
@@ -15,7 +16,10 @@ from mlmeta.schema.runs import METRICS, RUNS
 from mlmeta.schema.spans import SpanLine
 from mlmeta.schema.traces import SPANS, TRACES
 
-Line = Record | HistoryLine | SpanLine
+FollowerLine = HistoryLine | SpanLine
+"""A record that follows another, as the line that a snapshot has of it."""
+
+Line = Record | FollowerLine
 """What can be written as a line of a snapshot."""
 
 KINDS: dict[str, Kind[Record]] = {
@@ -34,8 +38,15 @@ evaluation datasets."""
 WITH_PARTS: tuple[Kind[Record], ...] = tuple(one for kind in KINDS.values() for one in (kind, *kind.parts.values()))
 """All kinds, each followed by those whose records are parts of its own."""
 
+FOLLOWERS: dict[str, Kind[Record]] = {kind.follows.name: kind for kind in KINDS.values() if kind.follows is not None}
+"""The kinds whose records follow others, by the name of the kind that leads them."""
+
 _LINES: dict[type, Kind[Record]] = {HistoryLine: KINDS[METRICS.name], SpanLine: KINDS[SPANS.name]}
-_BY_RECORD: dict[type, Kind[Record]] = {kind.record: kind for kind in WITH_PARTS} | _LINES
+_CHECKED: dict[type, Kind[Record]] = {kind.checked: kind for kind in KINDS.values() if kind.checked is not None}
+FOLLOWING: tuple[Any, ...] = (*_LINES, *(kind.record for kind in FOLLOWERS.values()))
+"""The classes of records that follow others: for `isinstance`."""
+
+_BY_RECORD: dict[type, Kind[Record]] = {kind.record: kind for kind in WITH_PARTS} | _LINES | _CHECKED
 
 
 def kind_of(record: Line) -> Kind[Record]:

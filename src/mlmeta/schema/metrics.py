@@ -117,9 +117,6 @@ class HistoryLine:
 History = MetricHistory | HistoryLine
 """The two forms of a metric history."""
 
-HISTORIES = (MetricHistory, HistoryLine)
-"""The same for `isinstance`: a union of types is made anew each time it is asked."""
-
 
 @lru_cache(maxsize=1000)  # the same few names, again and again
 def _json(name: str) -> bytes:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from mlmeta.schema.base import Int64, Record, SortedMap
 from mlmeta.schema.experiments import experiment_order
 from mlmeta.schema.kind import Kind
-from mlmeta.schema.metrics import MetricHistory, point_order
+from mlmeta.schema.metrics import HistoryLine, MetricHistory, point_order
 
 
 class LatestMetric(Record):
@@ -128,6 +128,7 @@ METRICS = Kind(
     order=attrgetter("key"),
     follows=RUNS,
     leader=attrgetter("run_id"),
+    as_line=HistoryLine.of,
     repeats=lambda run, history: int(history.key in run.metrics),
     counts=(("metric_points", attrgetter("size")),),
 )

@@ -13,16 +13,18 @@ from pydantic_core import from_json, to_json
 from mlmeta.schema.base import Int64, Record
 
 
-class Span(Record):
-    """A span, taken apart. Times are nanoseconds since the epoch.
+class _Content(BaseModel):
+    """A JSON object, of which nothing but the time is wanted."""
 
-    `content` is the object that MLflow made of it, or the text that a database has instead. It is None where the span
-    was archived: then the other fields are what is left of it; otherwise they are None.
-    """
+    start_time_unix_nano: Any = None
+
+
+class CheckedSpan(Record):
+    """A span of which it is known that it is one, and where it belongs: a quarter of the work of a `Span`."""
 
     trace_id: str
     span_id: str
-    content: dict[str, JsonValue] | str | None
+    content: _Content | str | None
     parent_span_id: str | None = None
     name: str | None = None
     type: str | None = None
@@ -38,8 +40,22 @@ class Span(Record):
     @property
     def started(self) -> int:
         """When it began; 0 where it does not say."""
-        found = self.content.get(_START) if isinstance(self.content, dict) else self.start
-        return _time(found)
+        return _time(self.content.start_time_unix_nano if isinstance(self.content, _Content) else self.start)
+
+
+class Span(CheckedSpan):
+    """A span, taken apart. Times are nanoseconds since the epoch.
+
+    `content` is the object that MLflow made of it, or the text that a database has instead. It is None where the span
+    was archived: then the other fields are what is left of it; otherwise they are None.
+    """
+
+    content: dict[str, JsonValue] | str | None  # type: ignore[assignment]
+
+    @property
+    def started(self) -> int:
+        """See `CheckedSpan.started`."""
+        return _time(self.content.get(_START) if isinstance(self.content, dict) else self.start)
 
     def record(self) -> Span:
         """Itself: a `SpanLine` has to be taken apart."""
@@ -103,6 +119,11 @@ class SpanLine:
         """The span, taken apart."""
         return Span.model_validate_json(self.line)
 
+    @property
+    def size(self) -> int:
+        """What it counts for: one span."""
+        return 1
+
     def as_line(self) -> SpanLine:
         """Itself."""
         return self
@@ -135,28 +156,12 @@ _BACKSLASHES = b"\0\0"
 """Stands for an escaped backslash: it is in no JSON."""
 
 
-class _Content(BaseModel):
-    """A JSON object, of which nothing but the time is wanted."""
-
-    start_time_unix_nano: Any = None
-
-
-class _Line(BaseModel):
-    """A span, of which nothing but its place is wanted."""
-
-    trace_id: str
-    span_id: str
-    content: _Content | str | None
-    start: Any = None
-
-
 def _other(line: bytes) -> SpanLine:
     """A span that was archived, or that was not written by MLflow."""
-    span = _Line.model_validate_json(line)
+    span = CheckedSpan.model_validate_json(line)
     if not line.startswith(_front(span.trace_id, span.span_id)):  # of another make: write it as we do
         return Span.model_validate_json(line).as_line()
-    started = span.content.start_time_unix_nano if isinstance(span.content, _Content) else span.start
-    return SpanLine(span.trace_id, span.span_id, _time(started), line)
+    return SpanLine(span.trace_id, span.span_id, span.started, line)
 
 
 def _embedded(content: bytes) -> tuple[int, bytes]:

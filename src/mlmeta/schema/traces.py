@@ -10,13 +10,15 @@ from pydantic import AfterValidator, JsonValue
 from mlmeta.schema.base import Int64, Record, SortedMap
 from mlmeta.schema.experiments import experiment_order
 from mlmeta.schema.kind import TRACE_GROUP, Kind
-from mlmeta.schema.spans import Span
+from mlmeta.schema.spans import CheckedSpan, Span, SpanLine
 
 NAME_TAG = "mlflow.traceName"
 SPANS_LOCATION_TAG = "mlflow.trace.spansLocation"
 ARTIFACT_LOCATION_TAG = "mlflow.artifactLocation"
 ARCHIVE_LOCATION_TAG = "mlflow.trace.archiveLocation"
 
+SPAN_BYTES = 64 << 20
+"""Of the line of a span, which is hardly ever taken apart: it has all that a model was asked, and what it answered."""
 _EXACT = 1 << 53
 """From here on, not every whole number is one to MLflow's API, which knows only doubles."""
 
@@ -124,4 +126,7 @@ SPANS = Kind(
     groups=(TRACE_GROUP,),
     follows=TRACES,
     leader=attrgetter("trace_id"),
+    as_line=SpanLine.of,
+    checked=CheckedSpan,
+    longest=SPAN_BYTES,
 )

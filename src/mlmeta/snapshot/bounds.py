@@ -5,6 +5,11 @@ A writer keeps to the same bounds, and names what does not fit, so that all it w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+from mlmeta.schema import Kind
+
 LINE = 24 << 20
 """Bytes of a record. The biggest value that MLflow takes is a dataset's profile of 16 MiB; a history of 10,000 points,
 the most that a line has, stays below 1 MiB; a model with 40,000 versions has about 16 MiB. Parsed, a text
@@ -23,6 +28,11 @@ _SMALL = 1 << 20
 """A text of so many bytes has no room for too much."""
 
 
+def of(kind: Kind[Any]) -> int:
+    """Bytes of a record of a kind."""
+    return kind.longest or LINE
+
+
 def excess(text: bytes, most: int = LINE, values: int = VALUES) -> str:
     """What is too much about a JSON text; empty: it may be parsed.
 
@@ -35,19 +45,30 @@ def excess(text: bytes, most: int = LINE, values: int = VALUES) -> str:
         return ""
     if len(text) > most:
         return f"it has more than {most:,} bytes"
-    commas, braces = _structure(text.replace(b"\\\\", b"").replace(b'\\"', b""))
+    commas, braces = _structure(text)
     if commas > values:
         return f"it has more than {values:,} values"
     return f"it has more than {OBJECTS:,} objects" if braces > OBJECTS else ""
 
 
-def _structure(bare: bytes) -> tuple[int, int]:
-    """The commas and opening braces of a JSON text without escapes, but for those in strings: a profile has many."""
+def _structure(text: bytes) -> tuple[int, int]:
+    """The commas and opening braces of a JSON text, but for those in strings: a profile has many."""
     commas = braces = in_string = 0
-    for start in range(0, len(bare), _SMALL):
-        parts = bare[start : start + _SMALL].split(b'"')
+    for piece in _pieces(text):
+        parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
         outside = b"".join(parts[in_string::2])
         commas += outside.count(b",")
         braces += outside.count(b"{")
         in_string ^= ~len(parts) & 1
     return commas, braces
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """A text in small pieces, none of which ends within an escape: copies of the whole would take its size each."""
+    start = 0
+    while start < len(text):
+        end = start + _SMALL
+        while text[end - 1 : end] == b"\\":
+            end += 1
+        yield text[start:end]
+        start = end

@@ -12,22 +12,31 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import InternalError
-from mlmeta.schema import HISTORIES, RUNS, WITH_PARTS, HistoryLine, Kind, Line, Record, Run, Skipped, kind_of
-from mlmeta.snapshot import equality
-from mlmeta.snapshot.equality import MetricPoints, metrics_of
+from mlmeta.schema import (
+    FOLLOWERS,
+    FOLLOWING,
+    WITH_PARTS,
+    FollowerLine,
+    Kind,
+    Line,
+    Record,
+    Run,
+    Skipped,
+    kind_of,
+)
+from mlmeta.snapshot import equality, followers
+from mlmeta.snapshot.followers import FieldDifference
 from mlmeta.snapshot.order import place
-from mlmeta.snapshot.reader import RunLines, bare
+from mlmeta.snapshot.reader import AnyLed, Led, bare
 
 T = TypeVar("T")
 
-Item = Record | RunLines
-"""A record of any kind; a run comes with its histories."""
+Item = Record | AnyLed
+"""A record of any kind; a run comes with its histories, and a trace with its spans."""
 
 What = Literal["added", "removed", "changed"]
 
 MOST_NAMED = 1000
-
-_NO_POINTS = MetricPoints((), None)
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class ComparisonRules:
 
     Args:
         unknown: fields that one side does not know or can't keep, such as ``runs.deleted_time``, or the keys of a map
-            that begin so: ``runs.tags[mlmeta.*]``.
+            that begin so: ``runs.tags[mlmeta.*]``; for all that follows the records of a kind, ``traces.spans``.
         left_is_legacy: whether an older script wrote the left side: of its records, only the fields that it has count.
         right_is_legacy: the same of the right side.
     """
@@ -82,32 +91,15 @@ class ComparisonRules:
             if is_known and field not in kind.parts and kind.field(field) not in self.unknown:
                 yield field
 
+    def has_followers(self, kind: Kind[Any]) -> bool:
+        """Whether what follows the records of a kind is compared: metric histories, spans."""
+        return not (
+            self.left_is_legacy or self.right_is_legacy or kind.field(FOLLOWERS[kind.name].name) in self.unknown
+        )
+
     def leave_out(self, name: str) -> bool:
         """Whether a difference does not count, for the key of the map that differs."""
         return any(fnmatchcase(name, pattern) for pattern in self._patterns)
-
-
-@dataclass(frozen=True)
-class FieldDifference:
-    """A field that is not the same on both sides.
-
-    Args:
-        field: such as ``status``, ``metrics[loss]`` or ``history of loss``.
-        left: what it was, shortened.
-        right: what it is, shortened.
-        is_more: whether the right side has all that is on the left, and more or later things besides.
-        points: of a history, how many are on the left, on the right, and on both sides; None: it is another field.
-        metric: of a history, the field of the metric, such as ``metrics[loss]``.
-        is_single: whether neither side has more than the latest point, which the record tells already.
-    """
-
-    field: str
-    left: str
-    right: str
-    is_more: bool
-    points: tuple[int, int, int] | None = None
-    metric: str = ""
-    is_single: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,8 +112,8 @@ class Compared:
         key: of the record.
         what: whether it is the same, on the right only (``added``), on the left only (``removed``), or ``changed``.
         differences: of the record itself.
-        points: of a run that is on both sides, how many metric points are on the left, and how many of them on the
-            right as well.
+        points: of a record that others follow and that is on both sides, how many metric points or spans are on the
+            left, and how many of them on the right as well.
         parts: what came of the records that are parts of it.
     """
 
@@ -164,24 +156,24 @@ def merge_join(left: Iterable[T], right: Iterable[T], order: Callable[[T], Any])
         following = next(waiting, None)
 
 
-def with_histories(items: Iterable[Line | Skipped]) -> Iterator[Record | Skipped | RunLines]:
-    """Each run together with the histories that follow it, as lines; anything else as it comes."""
-    run: Any = None
-    lines: list[HistoryLine] = []
+def with_followers(items: Iterable[Line | Skipped]) -> Iterator[Skipped | Item]:
+    """Each run or trace together with the records that follow it, as lines; anything else as it comes."""
+    leader: Any = None
+    lines: list[FollowerLine] = []
     item: Any
     for item in items:
-        if isinstance(item, HISTORIES):
+        if isinstance(item, FOLLOWING):
             lines.append(item.as_line())
             continue
-        if run is not None:
-            yield RunLines(run, tuple(lines))
-            run, lines = None, []
-        if not isinstance(item, Skipped) and kind_of(item) is RUNS:
-            run = item
+        if leader is not None:
+            yield Led(leader, tuple(lines))
+            leader, lines = None, []
+        if not isinstance(item, Skipped) and kind_of(item).name in FOLLOWERS:
+            leader = item
         else:
             yield item
-    if run is not None:
-        yield RunLines(run, tuple(lines))
+    if leader is not None:
+        yield Led(leader, tuple(lines))
 
 
 def compare(pair: Pair, rules: ComparisonRules, owner: str = "") -> Compared:
@@ -201,9 +193,9 @@ def compare(pair: Pair, rules: ComparisonRules, owner: str = "") -> Compared:
     expected = pair.expected if pair.expected is not None else pair.left
     differences = _fields(kind, expected, pair.right, rules)
     points = (0, 0)
-    if isinstance(pair.left, RunLines) and isinstance(pair.right, RunLines):
-        histories, points = _histories(pair.left, pair.right, rules, is_same=not differences)
-        differences += histories
+    if isinstance(pair.left, Led) and isinstance(pair.right, Led) and rules.has_followers(kind):
+        found, points = followers.compared(kind)(pair.left, pair.right, is_same=not differences)
+        differences += found
     return Compared(pair, kind, key, "changed" if differences else "same", tuple(differences), points, parts)
 
 
@@ -222,7 +214,7 @@ def _fields(kind: Kind[Any], left: Item, right: Item, rules: ComparisonRules) ->
     if before.to_line() == after.to_line():
         return []
     old, new = dict(before), dict(after)
-    if isinstance(left, RunLines) and isinstance(right, RunLines) and _has_values_only(left.run, right.run, rules):
+    if isinstance(before, Run) and isinstance(after, Run) and _has_values_only(before, after, rules):
         old["metrics"], new["metrics"] = ({k: m.value for k, m in one["metrics"].items()} for one in (old, new))
     return [
         FieldDifference(name, was, now, equality.is_more(name, old, new))
@@ -235,45 +227,6 @@ def _has_values_only(left: Run, right: Run, rules: ComparisonRules) -> bool:
     """Whether an older script wrote one of two runs: it kept no step and no time of a metric."""
     metrics = (*left.metrics.values(), *right.metrics.values())
     return rules.left_is_legacy or rules.right_is_legacy or any(metric.step is None for metric in metrics)
-
-
-def _histories(
-    left: RunLines, right: RunLines, rules: ComparisonRules, *, is_same: bool
-) -> tuple[list[FieldDifference], tuple[int, int]]:
-    """The metrics of which a run has other points, and how many points there are on the left, and on both sides."""
-    if rules.left_is_legacy or rules.right_is_legacy:
-        return [], (0, 0)
-    if is_same and [line.line for line in left.lines] == [line.line for line in right.lines]:
-        return [], (_size(left), _size(left))
-    differences, total, matching = [], 0, 0
-    old, new = metrics_of(left), metrics_of(right)
-    for key in sorted({*old, *new}):
-        one, other = old.get(key, _NO_POINTS), new.get(key, _NO_POINTS)
-        if one.is_plainly(other):
-            total, matching = total + one.size, matching + one.size
-            continue
-        points, there = one.points(), other.points()
-        total, matching = total + len(points), matching + len(points & there)
-        if points != there:
-            more = f"{len(there):,} points: {len(there - points):,} new, {len(points - there):,} gone"
-            differences.append(
-                FieldDifference(
-                    f"history of {key}",
-                    f"{len(points):,} points",
-                    more,
-                    is_more=points <= there,
-                    points=(len(points), len(there), len(points & there)),
-                    metric=f"metrics[{key}]",
-                    is_single=not (one.lines or other.lines),
-                )
-            )
-    return differences, (total, matching)
-
-
-def _size(item: RunLines) -> int:
-    """The number of points of a run: a history that is its latest point has no line."""
-    keys = {line.key for line in item.lines}
-    return item.size + sum(metric.step is not None and key not in keys for key, metric in item.run.metrics.items())
 
 
 class Change(BaseModel):

@@ -59,7 +59,7 @@ def _point(latest: LatestMetric) -> StoredPoint:
 
 def metrics_of(item: RunLines) -> dict[str, MetricPoints]:
     """The metrics of a run, by key; those without a step, of an older script, say nothing of points."""
-    latest = {key: metric for key, metric in item.run.metrics.items() if metric.step is not None}
+    latest = {key: metric for key, metric in item.record.metrics.items() if metric.step is not None}
     lines: dict[str, list[HistoryLine]] = {key: [] for key in latest}
     for line in item.lines:
         lines.setdefault(line.key, []).append(line)
@@ -100,7 +100,7 @@ class _Nothing:
         return "nothing"
 
 
-_NOTHING = _Nothing()
+NOTHING = _Nothing()
 
 
 def parts(field: str, expected: Any, found: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -109,7 +109,7 @@ def parts(field: str, expected: Any, found: Any) -> Iterator[tuple[str, Any, Any
         yield field, expected, found
         return
     for key in sorted({*expected, *found}):
-        left, right = expected.get(key, _NOTHING), found.get(key, _NOTHING)
+        left, right = expected.get(key, NOTHING), found.get(key, NOTHING)
         if not same(left, right):
             yield f"{field}[{key}]", left, right
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from mlmeta.errors import InternalError
 from mlmeta.schema import KINDS, Kind, Line, Record, kind_of
-from mlmeta.snapshot.reader import RunLines, bare
+from mlmeta.snapshot.reader import AnyLed, bare
 
 _POSITIONS = {kind.name: position for position, kind in enumerate(KINDS.values())}
 
 
-def place(item: Record | RunLines) -> tuple[Any, ...]:
+def place(item: Record | AnyLed) -> tuple[Any, ...]:
     """Where a record that follows no other stands among those of a store, kind after kind."""
     record = bare(item)
     kind = kind_of(record)
@@ -50,7 +50,8 @@ class OrderGuard:
     def _check_follower(self, kind: Kind[Record], leads: Kind[Record], order: tuple[str, Any], record: Line) -> None:
         """Of a record that follows another, several may have the same key: a long history goes on in a further one."""
         leader, last = self._leaders.get(leads.name), self._last.get(kind.name, ("", None))
-        if leader is None or leads.key(leader) != order[0] or (last[0] == order[0] and order < last):
+        is_next = last[0] != order[0] or last < order or (last == order and kind.repeats is not None)
+        if leader is None or leads.key(leader) != order[0] or not is_next:
             raise InternalError(f"{kind.one} {kind.key(record)} came out of order")
         self.repeated = kind.repeats(leader, record) if kind.repeats is not None and order != last else 0
         self._last[kind.name] = order

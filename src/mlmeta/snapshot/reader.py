@@ -11,10 +11,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from mlmeta.errors import DamagedSnapshotError, MlmetaError, ObjectRefusedError
 from mlmeta.schema import (
+    FOLLOWERS,
     KINDS,
     METRICS,
     RUNS,
@@ -25,19 +26,21 @@ from mlmeta.schema import (
     Record,
     Run,
     Skipped,
+    SpanLine,
     Summary,
+    Trace,
 )
 from mlmeta.schema.kind import R
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.find import Which, find
-from mlmeta.snapshot.records import damaged, inspect_lines, parse_history_lines, parse_lines, taken_apart
+from mlmeta.snapshot.records import damaged, inspect_lines, parse_lines, split_lines, taken_apart
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
 
 _BUFFER = 1 << 20
 
 T = TypeVar("T")
-H = TypeVar("H", MetricHistory, HistoryLine)
+L = TypeVar("L", HistoryLine, SpanLine)
 
 
 @dataclass(frozen=True)
@@ -49,30 +52,36 @@ class RunHistories:
 
 
 @dataclass(frozen=True)
-class RunLines:
-    """A run and its metric histories as lines: a fifth of the memory, for those who take one apart at a time."""
+class Led(Generic[R, L]):
+    """A record and those that follow it, as lines: a fifth of the memory, for those who take one apart at a time."""
 
-    run: Run
-    lines: tuple[HistoryLine, ...]
+    record: R
+    lines: tuple[L, ...]
 
     @property
     def size(self) -> int:
-        """The number of points in the histories."""
+        """What the lines count: the points of histories, or spans."""
         return sum(line.size for line in self.lines)
 
-    def histories(self) -> Iterator[MetricHistory]:
-        """The histories, taken apart.
+    def followers(self) -> Iterator[Any]:
+        """The records of the lines, taken apart.
 
         Raises:
             DamagedSnapshotError: one is not valid.
         """
-        for line in self.lines:
-            yield taken_apart(line)
+        return map(taken_apart, self.lines)
 
 
-def bare(item: Record | RunLines) -> Record:
-    """A record without the histories that came with it."""
-    return item.run if isinstance(item, RunLines) else item
+RunLines = Led[Run, HistoryLine]
+"""A run and its metric histories."""
+TraceLines = Led[Trace, SpanLine]
+"""A trace and its spans."""
+AnyLed = Led[Any, Any]
+
+
+def bare(item: Record | AnyLed) -> Record:
+    """A record without those that came with it."""
+    return item.record if isinstance(item, Led) else item
 
 
 class Snapshot:
@@ -139,10 +148,12 @@ class Snapshot:
         if self.is_legacy:
             yield from self._legacy_records(entry, kind)
             return
-        yield from self._checked(entry, lambda lines: parse_lines(lines, kind.record, entry.name))
+        yield from self._checked(entry, kind, parse_lines)
 
-    def inspect(self, kind: Kind[R]) -> Iterator[tuple[R, bytes] | DamagedSnapshotError]:
+    def inspect(self, kind: Kind[Any]) -> Iterator[tuple[Any, bytes] | DamagedSnapshotError]:
         """Like `records`, each with the line that it stands on; each bad record comes as an error in its place.
+
+        Of a kind that says so (`Kind.checked`), they have no more than shows that they are sound.
 
         Raises:
             DamagedSnapshotError: of the file as a whole; at its end, if it still has the shape of a data file.
@@ -153,24 +164,26 @@ class Snapshot:
         if self.is_legacy:
             yield from ((record, b"") for record in self._legacy_records(entry, kind))
         else:
-            yield from self._checked(entry, lambda lines: inspect_lines(lines, kind.record, entry.name))
+            yield from self._checked(entry, kind, inspect_lines)
 
-    def history_lines(self) -> Iterator[HistoryLine]:
-        """All metric histories, in order, not taken apart: ten times as fast as `records`.
+    def lines(self, kind: Kind[Any]) -> Iterator[Any]:
+        """All records of a kind that follows another, in order, not taken apart: ten times as fast as `records`.
 
         Raises:
             DamagedSnapshotError: see `records`.
         """
-        if entry := self.summary.files.get(METRICS.name):
-            yield from self._checked(entry, lambda lines: parse_history_lines(lines, entry.name))
+        if entry := self.summary.files.get(kind.name):
+            yield from self._checked(entry, kind, split_lines)
 
-    def _checked(self, entry: FileEntry, parse: Callable[[Iterator[bytes]], Iterator[T]]) -> Iterator[T]:
+    def _checked(
+        self, entry: FileEntry, kind: Kind[Any], parse: Callable[[Iterator[bytes], Kind[Any], str], Iterator[T]]
+    ) -> Iterator[T]:
         """What a data file holds; at its end it is checked against the summary, and it is never more than that says."""
         with self._open(entry) as file:
             hashed = _HashedFile(file, entry)
             lines = io.BufferedReader(hashed, _BUFFER)
             count = 0
-            for item in parse(_content(lines, entry.name)):
+            for item in parse(_content(lines, entry.name, bounds.of(kind) + 1), kind, entry.name):
                 count += 1
                 if count > entry.records:
                     raise damaged(entry.name, None, f"it has more than {entry.records} records")
@@ -207,36 +220,62 @@ class Snapshot:
         Raises:
             DamagedSnapshotError: see `records`; also for a history that belongs to no run.
         """
-        return (RunHistories(run, tuple(own)) for run, own in self._with_own(self.records(METRICS)))
+        return (RunHistories(run, own) for run, own in self._with_own(RUNS, self.records(METRICS)))
 
-    def runs_with_lines(self) -> Iterator[RunLines]:
-        """Like `runs`, with the histories not taken apart."""
-        return (RunLines(run, tuple(own)) for run, own in self._with_own(self.history_lines()))
+    def led(self, kind: Kind[Any]) -> Iterator[AnyLed]:
+        """All records of a kind that others follow, each with these, not taken apart.
 
-    def _with_own(self, histories: Iterator[H]) -> Iterator[tuple[Run, list[H]]]:
-        following = next(histories, None)
-        for run in self.records(RUNS):
-            own = []
-            while following is not None and following.run_id == run.run_id:
-                own.append(following)
-                following = next(histories, None)
-            yield run, own
-        if following is not None:
-            name = self.summary.files[METRICS.name].name
-            raise damaged(name, None, f"it has a history of run {following.run_id}, in the wrong place")
+        Raises:
+            DamagedSnapshotError: see `records`; also for one that follows nothing.
+        """
+        return (Led(record, own) for record, own in self._with_own(kind, self.lines(FOLLOWERS[kind.name])))
+
+    def _with_own(self, kind: Kind[R], followers: Iterator[T]) -> Iterator[tuple[R, tuple[T, ...]]]:
+        part = FOLLOWERS[kind.name]
+        leader: Any = part.leader
+        following = Following(kind, followers, leader)
+        for record in self.records(kind):
+            yield record, tuple(following.of(record))
+        if following.next is not None:
+            what = f"it has a {part.one} of {kind.one} {leader(following.next)}, in the wrong place"
+            raise damaged(self.summary.files[part.name].name, None, what)
 
 
-def _content(file: io.BufferedReader[_HashedFile], name: str) -> Iterator[bytes]:
-    """The lines of a file's content, unpacked where it is compressed; no more of one than shows that it is too long.
+class Following(Generic[T]):
+    """A stream of records that follow others, given record by record.
+
+    Args:
+        kind: of those that they follow.
+        items: the stream.
+        leader: the key of the record that one follows.
+    """
+
+    def __init__(self, kind: Kind[Any], items: Iterator[T], leader: Callable[[T], str]) -> None:
+        self._key = kind.key
+        self._items = items
+        self._leader = leader
+        self.next = next(items, None)
+        """The first that was not given yet; None: there is none."""
+
+    def of(self, record: Record) -> Iterator[T]:
+        """Those that follow a record, which come next."""
+        key = self._key(record)
+        while self.next is not None and self._leader(self.next) == key:
+            yield self.next
+            self.next = next(self._items, None)
+
+
+def _content(file: io.BufferedReader[_HashedFile], name: str, most: int) -> Iterator[bytes]:
+    """The lines of a file's content, unpacked where it is compressed; of each, at most so many bytes.
 
     Raises:
         DamagedSnapshotError: it can't be unpacked.
     """
     if not name.endswith(layout.COMPRESSED):
-        yield from iter(partial(file.readline, bounds.LINE + 1), b"")
+        yield from iter(partial(file.readline, most), b"")
         return
     try:
-        yield from iter(partial(gzip.GzipFile(fileobj=file).readline, bounds.LINE + 1), b"")
+        yield from iter(partial(gzip.GzipFile(fileobj=file).readline, most), b"")
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(name, None, f"it can't be unpacked ({error})") from error
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pydantic import ValidationError
 
-from mlmeta.errors import DamagedSnapshotError
+from mlmeta.errors import DamagedSnapshotError, InternalError
 from mlmeta.redaction import cut
-from mlmeta.schema import HistoryLine, Kind, Line, MetricHistory, Record, kind_of
+from mlmeta.schema import FollowerLine, Kind, Line, Record, kind_of
 from mlmeta.schema.kind import R
 from mlmeta.snapshot import bounds
 
@@ -24,42 +25,44 @@ FIRST = b"\n"
 CLOSING = b"\n]\n"
 
 
-def parse_lines(lines: Iterable[bytes], record: type[R], name: str) -> Iterator[R]:
+def parse_lines(lines: Iterable[bytes], kind: Kind[R], name: str) -> Iterator[R]:
     """The records of a data file.
 
     Args:
         lines: the file's lines.
-        record: the class of its records.
+        kind: of its records.
         name: the file's name, for errors.
 
     Raises:
         DamagedSnapshotError: the file is cut, or a line is not such a record.
     """
-    for number, text in record_lines(lines, name):
-        yield parse_record(text, record, f"{name}, line {number}")
+    for number, text in record_lines(lines, name, bounds.of(kind)):
+        yield parse_record(text, kind.record, f"{name}, line {number}")
 
 
 def inspect_lines(
-    lines: Iterable[bytes], record: type[R], name: str
-) -> Iterator[tuple[R, bytes] | DamagedSnapshotError]:
-    """Like `parse_lines`, each record with its JSON. A line that is not such a record comes as the error it is.
+    lines: Iterable[bytes], kind: Kind[Any], name: str
+) -> Iterator[tuple[Any, bytes] | DamagedSnapshotError]:
+    """Records to be checked, each with its JSON. A line that is not such a record comes as the error it is.
 
     Raises:
         DamagedSnapshotError: the file is cut.
     """
-    for number, text in record_lines(lines, name):
+    record = kind.checked or kind.record
+    for number, text in record_lines(lines, name, bounds.of(kind)):
         try:
             yield parse_record(text, record, f"{name}, line {number}"), text
         except DamagedSnapshotError as error:
             yield error
 
 
-def record_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes]]:
+def record_lines(lines: Iterable[bytes], name: str, most: int = bounds.LINE) -> Iterator[tuple[int, bytes]]:
     """The JSON of each record of a data file, with the number of its line.
 
     Args:
         lines: the file's lines; of one that is too long, more than a line may have.
         name: the file's name, for errors.
+        most: bytes that a line may have.
 
     Raises:
         DamagedSnapshotError: the file is cut, or a line is too long.
@@ -68,7 +71,7 @@ def record_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes
     if next(numbered, (0, b""))[1].strip() != OPENING:
         raise damaged(name, 1, "the opening bracket is missing")
     for number, line in numbered:
-        if why := bounds.excess(line):
+        if why := bounds.excess(line, most):
             raise damaged(name, number, why)
         text = line.strip().removesuffix(b",")
         if text == b"]":
@@ -79,21 +82,33 @@ def record_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes
     raise damaged(name, None, "the file is cut off: its closing bracket is missing")
 
 
-def parse_history_lines(lines: Iterable[bytes], name: str) -> Iterator[HistoryLine]:
-    """The metric histories of a data file, not taken apart.
+def split_lines(lines: Iterable[bytes], kind: Kind[Any], name: str) -> Iterator[Any]:
+    """The records of a data file whose kind follows another, not taken apart.
 
     Args:
         lines: the file's lines.
+        kind: of the records.
         name: the file's name, for errors.
 
     Raises:
-        DamagedSnapshotError: the file is cut, or a line is not a metric history.
+        DamagedSnapshotError: the file is cut, or a line is not such a record.
     """
-    for number, text in record_lines(lines, name):
+    for number, text in record_lines(lines, name, bounds.of(kind)):
         try:
-            yield HistoryLine.of(text)
+            yield as_line(kind, text)
         except ValueError as error:
-            raise damaged(name, number, "it is not a metric history") from error
+            raise damaged(name, number, f"it is not a {kind.one}") from error
+
+
+def as_line(kind: Kind[Any], text: bytes) -> Any:
+    """A record that follows another, not taken apart.
+
+    Raises:
+        ValueError: it is not of that kind.
+    """
+    if kind.as_line is None:
+        raise InternalError(f"{kind.many} follow nothing")
+    return kind.as_line(text)
 
 
 def parse_record(text: bytes, record: type[R], where: str) -> R:
@@ -113,13 +128,14 @@ def parse_record(text: bytes, record: type[R], where: str) -> R:
     return found
 
 
-def taken_apart(line: HistoryLine) -> MetricHistory:
-    """A metric history from its line.
+def taken_apart(line: FollowerLine) -> Any:
+    """A record that follows another, from its line.
 
     Raises:
         DamagedSnapshotError: it is not one.
     """
-    return parse_record(line.line, MetricHistory, f"the history of {line.key[:200]!r} of run {line.run_id[:100]}")
+    kind = kind_of(line)
+    return parse_record(line.line, kind.record, f"the {kind.one} {cut(kind.key(line), 300)!r}")
 
 
 def misnamed(kind: Kind[Record], record: Line) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from mlmeta.errors import UsageError
 from mlmeta.schema import (
     EXPERIMENTS,
+    FOLLOWERS,
     LOGGED_MODELS,
     MODELS,
     RUNS,
@@ -19,7 +20,7 @@ from mlmeta.schema import (
     leading_kinds,
 )
 from mlmeta.schema.kind import Kind, R, within
-from mlmeta.snapshot.reader import RunHistories, RunLines, Snapshot
+from mlmeta.snapshot.reader import AnyLed, Led, RunHistories, Snapshot
 
 
 class Selected:
@@ -93,10 +94,10 @@ class Selected:
             found = (record for record in self.snapshot.records(kind) if self._means(kind, record))
             yield from known or (self._limited(kind, record) for record in found)
 
-    def items(self) -> Iterator[Record | RunLines]:
-        """All that is meant, in the snapshot's order; runs with their histories."""
+    def items(self) -> Iterator[Record | AnyLed]:
+        """All that is meant, in the snapshot's order; runs with their histories, and traces with their spans."""
         for kind in leading_kinds():
-            yield from self.runs_with_lines() if kind is RUNS else self.records(kind)
+            yield from self.led(kind) if kind.name in FOLLOWERS else self.records(kind)
 
     def experiments(self) -> Iterator[Experiment]:
         """The experiments, by id."""
@@ -107,19 +108,26 @@ class Selected:
         items = self.snapshot.runs() if self.selection.means(RUNS) else iter(())
         return (item for item in items if self._means(RUNS, item.run))
 
-    def runs_with_lines(self, *, histories: bool = True) -> Iterator[RunLines]:
-        """Like `runs`, with the histories where these are wanted, not taken apart."""
-        if not histories:
-            return self._noted(RunLines(run, ()) for run in self.records(RUNS))
-        items = self.snapshot.runs_with_lines() if self.selection.means(RUNS) else iter(())
-        return self._noted(item for item in items if self._means(RUNS, item.run))
+    def led(self, kind: Kind[Any], *, lines: bool = True) -> Iterator[AnyLed]:
+        """The records of a kind that others follow, with these where they are wanted, not taken apart.
 
-    def _noted(self, items: Iterable[RunLines]) -> Iterator[RunLines]:
+        Args:
+            kind: such as runs, which histories follow.
+            lines: whether what follows them is wanted.
+        """
+        if not lines or not self.selection.means(FOLLOWERS[kind.name]):
+            found = (Led(record, ()) for record in self.records(kind))
+        else:
+            items = self.snapshot.led(kind) if self.selection.means(kind) else iter(())
+            found = (item for item in items if self._means(kind, item.record))
+        return self._noted(found) if kind is RUNS else found
+
+    def _noted(self, items: Iterable[AnyLed]) -> Iterator[AnyLed]:
         """Runs of a limited selection are remembered: what refers to them is selected by that."""
         seen = set()
         for item in items:
             if self._experiments is not None:
-                seen.add(item.run.run_id)
+                seen.add(item.record.run_id)
             yield item
         if self.selection.means(RUNS):
             self._seen = seen

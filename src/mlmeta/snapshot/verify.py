@@ -11,13 +11,12 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.errors import DamagedSnapshotError, InternalError, MlmetaError, ObjectMissingError
 from mlmeta.schema import (
     EXPERIMENTS,
+    FOLLOWERS,
     KINDS,
-    METRICS,
     MODELS,
     RUNS,
     Experiment,
     FileEntry,
-    HistoryLine,
     Kind,
     MetricHistory,
     Record,
@@ -27,7 +26,8 @@ from mlmeta.schema import (
 from mlmeta.schema.kind import R
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.order import OrderGuard
-from mlmeta.snapshot.reader import RunLines, Snapshot
+from mlmeta.snapshot.reader import AnyLed, Following, Led, Snapshot
+from mlmeta.snapshot.records import as_line
 from mlmeta.storage import Digest
 
 MOST = 1000
@@ -87,13 +87,13 @@ class CheckedSnapshot(Snapshot):
         if kind.follows is not None or kind.name in self._walks:
             return super().records(kind)
         walk = self._walk(kind)
-        return self._while_sound((item.run for item in walk) if kind is RUNS else walk)
+        return self._while_sound((item.record for item in walk) if kind.name in FOLLOWERS else walk)
 
-    def runs_with_lines(self) -> Iterator[RunLines]:
-        """See `Snapshot.runs_with_lines`."""
-        if RUNS.name in self._walks:
-            return super().runs_with_lines()
-        self._walks[RUNS.name] = walk = self._runs(keeps_lines=True)
+    def led(self, kind: Kind[Any]) -> Iterator[AnyLed]:
+        """See `Snapshot.led`."""
+        if kind.name in self._walks:
+            return super().led(kind)
+        self._walks[kind.name] = walk = self._led(kind, keeps_lines=True)
         return self._while_sound(walk)
 
     def _while_sound(self, items: Iterator[T]) -> Iterator[T]:
@@ -140,9 +140,10 @@ class CheckedSnapshot(Snapshot):
                 pass
 
     def _walk(self, kind: Kind[Any]) -> Iterator[Any]:
-        """The one walk through a file, as far as it has come: its good records, or runs with their histories."""
+        """The one walk through a file, as far as it has come: its good records, perhaps with those that follow them."""
         if kind.name not in self._walks:
-            self._walks[kind.name] = self._runs(keeps_lines=False) if kind is RUNS else self._others(kind)
+            is_led = kind.name in FOLLOWERS
+            self._walks[kind.name] = self._led(kind, keeps_lines=False) if is_led else self._others(kind)
         return self._walks[kind.name]
 
     def _others(self, kind: Kind[Any]) -> Iterator[Any]:
@@ -159,23 +160,35 @@ class CheckedSnapshot(Snapshot):
                 self._references.take_model(record)
             yield record
 
-    def _runs(self, *, keeps_lines: bool) -> Iterator[RunLines]:
-        """Runs and histories side by side, in one walk through both files."""
+    def _led(self, kind: Kind[Any], *, keeps_lines: bool) -> Iterator[AnyLed]:
+        """Runs and histories, or traces and spans, side by side, in one walk through both files."""
         self._read_rest(EXPERIMENTS)
-        histories = self._good(METRICS)
-        following = next(histories, None)
-        for run, _ in self._good(RUNS):
-            self._is_sound &= self._references.take_run(run)
-            lines = []
-            while following is not None and following[0].run_id == run.run_id:
-                self._references.compare_latest(run, following[0])
+        part = FOLLOWERS[kind.name]
+        leader: Any = part.leader
+        items = self._good(part)
+        following = Following(kind, items, lambda item: leader(item[0]))
+        for record, _ in self._good(kind):
+            self._is_sound &= self._references.take_led(kind, record)
+            lines, last = [], None
+            for follower, text in following.of(record):
+                if kind is RUNS:
+                    self._references.compare_latest(record, follower)
+                last = self._next_follower(part, follower, last)
                 if keeps_lines:
-                    lines.append(HistoryLine.of(following[1]))
-                following = next(histories, None)
-            yield RunLines(run, tuple(lines))
-        self._references.has_strays = following is not None
-        for _ in histories:
+                    lines.append(as_line(part, text))
+            yield Led(record, tuple(lines))
+        if following.next is not None:
+            self._references.strays.append(part)
+        for _ in items:
             pass
+
+    def _next_follower(self, kind: Kind[Any], follower: Record, last: Any) -> Any:
+        """The place of a record that follows another; noted, if it is not behind the last one where each is once."""
+        place = kind.order(follower)
+        if kind.repeats is None and last is not None and not last < place:
+            what = f"{kind.one} {kind.key(follower)} is out of order, or there twice"
+            self._note(kind.name, self.summary.files[kind.name], what)
+        return place
 
     def _good(self, kind: Kind[Any]) -> Iterator[tuple[Any, bytes]]:
         """The good records of a file, with their lines. Each bad one is noted; of more than `MOST`, their number."""
@@ -252,8 +265,8 @@ class _References:
         self._lost_versions: dict[str, list[str]] = {}
         self._lost_aliases: list[str] = []
         self._given_up = False
-        self.has_strays = False
-        """Whether there are histories that are not where they belong."""
+        self.strays: list[Kind[Any]] = []
+        """The kinds of which there are records that are not where they belong."""
 
     def give_up(self) -> None:
         """Where records are bad or missing, references to them say nothing."""
@@ -278,14 +291,15 @@ class _References:
             self._homeless.append(Problem(file=self._snapshot.summary.files[kind.name].name, message=message))
         return False
 
-    def take_run(self, run: Run) -> bool:
-        """The next good run: whether its experiment is there."""
-        self._lost_versions.pop(run.run_id, None)
-        if run.experiment_id in self._experiments:
+    def take_led(self, kind: Kind[Any], record: Any) -> bool:
+        """The next good run or trace: whether its experiment is there."""
+        if kind is RUNS:
+            self._lost_versions.pop(record.run_id, None)
+        if record.experiment_id in self._experiments:
             return True
         if not self._given_up:
-            message = f"run {run.run_id} is in experiment {run.experiment_id}, which is missing"
-            self._homeless.append(Problem(file=self._snapshot.summary.files[RUNS.name].name, message=message))
+            message = f"{kind.one} {kind.key(record)} is in experiment {record.experiment_id}, which is missing"
+            self._homeless.append(Problem(file=self._snapshot.summary.files[kind.name].name, message=message))
         return False
 
     def take_model(self, model: RegisteredModel) -> None:
@@ -308,7 +322,7 @@ class _References:
 
     def notices(self) -> Iterator[str]:
         """See `CheckedSnapshot.notices`."""
-        if self._behind and not self.has_strays:
+        if self._behind and not self.strays:
             run, key = next(iter(self._behind.items()))
             yield (
                 f"{len(self._behind):,} runs have a latest metric that is older than its own history, such as {key!r} "
@@ -324,19 +338,22 @@ class _References:
     def problems(self) -> Iterator[Problem]:
         """What is wrong."""
         yield from self._homeless
-        if self.has_strays:
-            yield from _stray_histories(self._snapshot)
+        for kind in self.strays:
+            yield from _strays(self._snapshot, kind)
 
 
-def _stray_histories(snapshot: Snapshot) -> Iterator[Problem]:
-    """Histories that are not where they belong. Only here all run ids are held in memory."""
-    name = snapshot.summary.files[METRICS.name].name
-    runs = {run.run_id for run in snapshot.records(RUNS)}
-    strays = [line for line in snapshot.history_lines() if line.run_id not in runs]
+def _strays(snapshot: Snapshot, kind: Kind[Any]) -> Iterator[Problem]:
+    """Records that are not where they belong. Only here all ids of what they follow are held in memory."""
+    name, leader, leads = snapshot.summary.files[kind.name].name, kind.leader, kind.follows
+    if leads is None or leader is None:
+        return
+    known = set(map(leads.key, snapshot.records(leads)))
+    strays = [line for line in snapshot.lines(kind) if leader(line) not in known]
     for line in strays:
-        yield Problem(file=name, message=f"it has a history of {line.key!r} of run {line.run_id}, which is missing")
+        what = f"{kind.one} {kind.key(line)} is of {leads.one} {leader(line)}, which is missing"
+        yield Problem(file=name, message=what)
     if not strays:
-        yield Problem(file=name, message=f"the histories of {name} are not in the order of their runs")
+        yield Problem(file=name, message=f"the {kind.many} of {name} are not in the order of their {leads.many}")
 
 
 def strangers(snapshot: Snapshot, files: FileSet) -> list[Problem]:

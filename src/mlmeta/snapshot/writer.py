@@ -152,7 +152,7 @@ class SnapshotWriter:
         if self._left_out and self._belongs_to_what_is_left_out(kind, record):
             return None
         line = record.to_line()
-        if why := bounds.excess(line) or misnamed(kind, record):
+        if why := bounds.excess(line, bounds.of(kind)) or misnamed(kind, record):
             self._left_out.add((kind.name, kind.key(record)))
             return Skipped(kind=kind.one, id=cut(kind.key(record), 1000), reason=f"{why}: no snapshot can hold it")
         (self._files.get(kind.name) or self._open(kind)).add(line)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from mlmeta.errors import BaseSnapshotError, SnapshotError, StorageError
-from mlmeta.schema import RUNS, UNNAMED, HistoryLine, Run, same_point
+from mlmeta.schema import METRICS, RUNS, UNNAMED, HistoryLine, Run, same_point
 from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import taken_apart
@@ -37,7 +37,7 @@ class Base:
         self._timestamp = snapshot.timestamp
         self._started = snapshot.summary.started
         self._runs = self._checked(snapshot.records(RUNS))
-        self._lines = self._checked(snapshot.history_lines())
+        self._lines = self._checked(snapshot.lines(METRICS))
         self._run = next(self._runs, None)
         self._line = next(self._lines, None)
         self._passed: deque[str] = deque()

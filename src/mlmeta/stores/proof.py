@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlmeta.schema import Skipped
-from mlmeta.snapshot.compare import MOST_NAMED, Compared, ComparisonRules, FieldDifference, Pair, compare
+from mlmeta.snapshot.compare import MOST_NAMED, Compared, ComparisonRules, Pair, compare
+from mlmeta.snapshot.followers import FieldDifference
 from mlmeta.stores.target import Key, Report
 
 

@@ -182,8 +182,8 @@ def restore(context: RestoreContext, progress: Progress) -> None:
                 made.add(model.model_id)
         progress.advance(LOGGED_MODELS.counted_as)
     if made and context.writes:
-        for item in context.selected.runs_with_lines(histories=False):
-            _link(item.run, made, context)
+        for item in context.selected.led(RUNS, lines=False):
+            _link(item.record, made, context)
 
 
 def _restore(model: LoggedModel, context: RestoreContext) -> bool:

@@ -12,22 +12,25 @@ from typing import Any
 from mlmeta.progress import Silent
 from mlmeta.schema import (
     EXPERIMENTS,
-    HISTORIES,
     LOGGED_MODELS,
     MODEL_GROUP,
     MODELS,
     RUNS,
     SPANS,
     TRACES,
+    HistoryLine,
+    MetricHistory,
     Record,
+    Run,
     Selection,
     Skipped,
+    SpanLine,
     experiment_order,
     kind_of,
 )
-from mlmeta.snapshot.compare import Item, Pair, merge_join, with_histories
+from mlmeta.snapshot.compare import Item, Pair, merge_join, with_followers
 from mlmeta.snapshot.order import place
-from mlmeta.snapshot.reader import RunLines, bare
+from mlmeta.snapshot.reader import bare
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import experiments, logged_models, registered_models, runs
 from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment
@@ -69,7 +72,7 @@ class ReadBack:
     def pairs(self) -> Iterator[Pair | Skipped]:
         """All of them: each experiment with its runs, then logged models, then registered models."""
         selected = self._selected
-        ours: Iterator[Item] = heapq.merge(selected.experiments(), selected.runs_with_lines(), key=_order)
+        ours: Iterator[Item] = heapq.merge(selected.experiments(), selected.led(RUNS), key=_order)
         for own, found in merge_join(ours, self._experiments_and_runs(), _order):
             yield self._pair(own, found)
             yield from self._taken()
@@ -97,7 +100,7 @@ class ReadBack:
                 continue
             selection = replace(self._in_experiments, experiments=(experiment.name or experiment.source.name,))
             items = (self._in_own_ids(item, experiment) for item in self._source.read(selection, Silent()))
-            for _, ties in itertools.groupby(with_histories(items), _start):
+            for _, ties in itertools.groupby(with_followers(items), _start):
                 yield from sorted(self._taken_apart(ties), key=_order)
 
     def _taken_apart(self, items: Iterable[Item | Skipped]) -> Iterator[Item]:
@@ -112,12 +115,12 @@ class ReadBack:
                 yield item
 
     def _registered_models(self) -> Iterator[Item]:
-        return self._taken_apart(with_histories(self._source.read(Selection(only=(MODEL_GROUP,)), Silent())))
+        return self._taken_apart(with_followers(self._source.read(Selection(only=(MODEL_GROUP,)), Silent())))
 
     def _in_own_ids(self, item: Any, experiment: TargetExperiment) -> SourceItem:
-        if isinstance(item, Skipped):
+        if isinstance(item, (Skipped, SpanLine)):
             return item
-        if isinstance(item, HISTORIES):
+        if isinstance(item, (MetricHistory, HistoryLine)):
             return item.record().model_copy(update={"run_id": self._ids.run(item.run_id)})
         if in_own_ids := _IN_OWN_IDS.get(kind_of(item).name):
             return in_own_ids(item, experiment, self._ids)
@@ -133,4 +136,5 @@ def _order(item: Item) -> tuple[Any, ...]:
 
 def _start(item: Item | Skipped) -> tuple[bool, int | None]:
     """Runs that began at the same time are in the order of the target's ids."""
-    return (True, item.run.start_time) if isinstance(item, RunLines) else (False, None)
+    record = item if isinstance(item, Skipped) else bare(item)
+    return (True, record.start_time) if isinstance(record, Run) else (False, None)

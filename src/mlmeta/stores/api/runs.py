@@ -19,7 +19,7 @@ from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.redaction import cut
 from mlmeta.schema import RUNS, DatasetInput, Run, Skipped
-from mlmeta.snapshot.reader import RunHistories, RunLines
+from mlmeta.snapshot.reader import Led, RunHistories, RunLines
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.connection import Connection
@@ -151,7 +151,7 @@ def _fate(run: Run, context: RestoreContext) -> Fate:
 def restore(context: RestoreContext, progress: Progress) -> None:
     """Create and fill the runs that the target lacks; or plan it. Experiments are restored by then."""
     if not context.writes:
-        for item in context.selected.runs_with_lines():
+        for item in context.selected.led(RUNS):
             _plan(item, context)
         return
     runs = _RunRestorer(context)
@@ -163,7 +163,7 @@ def restore(context: RestoreContext, progress: Progress) -> None:
 
 def _plan(item: RunLines, context: RestoreContext) -> None:
     """Count what a restore would do about a run, and name what of it the target won't take."""
-    run = item.run
+    run = item.record
     fate, found = _fate(run, context), context.target_run(run.run_id)
     _count(run, fate, context)
     if fate is Fate.CREATE:
@@ -293,7 +293,9 @@ def in_own_ids(run: Run, experiment: TargetExperiment, ids: SourceIds) -> Run:
 
 def expected(own: RunLines, found: RunLines, _: RestoreContext) -> RunLines:
     """A run of the snapshot as the target should give it back: a server makes up a name for one without."""
-    return own if own.run.run_name else RunLines(own.run.model_copy(update={"run_name": found.run.run_name}), own.lines)
+    if own.record.run_name:
+        return own
+    return Led(own.record.model_copy(update={"run_name": found.record.run_name}), own.lines)
 
 
 def _count(run: Run, fate: Fate, context: RestoreContext) -> None:

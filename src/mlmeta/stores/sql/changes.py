@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlmeta.schema import Record
-from mlmeta.snapshot.compare import Compared, ComparisonRules, FieldDifference, Item, Pair, compare
-from mlmeta.snapshot.reader import RunLines, bare
+from mlmeta.snapshot.compare import Compared, ComparisonRules, Item, Pair, compare
+from mlmeta.snapshot.followers import FieldDifference
+from mlmeta.snapshot.reader import Led, bare
 from mlmeta.stores.sql.stored import as_far_as_known
 from mlmeta.stores.sql.tables import table_of
 
@@ -50,7 +51,7 @@ def is_same(stored: Item, found: Item) -> bool:
 
 
 def _lines(item: Item) -> list[bytes]:
-    return [bare(item).to_line(), *(line.line for line in (item.lines if isinstance(item, RunLines) else ()))]
+    return [bare(item).to_line(), *(line.line for line in (item.lines if isinstance(item, Led) else ()))]
 
 
 def _compared(stored: Item, found: Item) -> Compared:

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from mlmeta.schema import LOGGED_MODELS, MODELS, RUNS, DatasetInput, LoggedModel, Record, RegisteredModel, Run
-from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.reader import Led, RunLines
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.mapping import Column, KindTable, Pairs, Table
 from mlmeta.stores.sql.stored import StoredForm
@@ -77,14 +77,14 @@ class Fitting:
 
     def _runs(self, items: Iterable[RunLines]) -> Iterator[RunLines]:
         for item in items:
-            stored, subject = self._form.of(item.run), (RUNS.one, item.run.run_id)
+            stored, subject = self._form.of(item.record), (RUNS.one, item.record.run_id)
             if problem := self._problem(RUN_TABLE, stored):
                 self._tally.misfit(*subject, f"it {problem}")
             else:
                 yield self._run(item, stored, subject)
 
     def _run(self, item: RunLines, stored: Run, subject: Key) -> RunLines:
-        run, bad = item.run, self._bad_metrics(item, stored)
+        run, bad = item.record, self._bad_metrics(item, stored)
         metrics = self._without("metrics", subject, run.metrics, bad)
         pairs = self._all_pairs(RUN_TABLE, run, subject)
         fitted = _with(run, {**pairs, "metrics": metrics, "dataset_inputs": self._datasets(run, subject)})
@@ -92,7 +92,7 @@ class Fitting:
             return item
         for key in bad.keys() - run.metrics.keys():
             self._misfit(subject, "metric", key, bad[key], f"metrics[{key}]")
-        return RunLines(fitted, tuple(line for line in item.lines if line.key not in bad))
+        return Led(fitted, tuple(line for line in item.lines if line.key not in bad))
 
     def _bad_metrics(self, item: RunLines, stored: Run) -> dict[str, str]:
         """What is wrong with metrics, by key."""

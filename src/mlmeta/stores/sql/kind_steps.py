@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, ModelVersion, RegisteredModel, Run
-from mlmeta.snapshot.compare import with_histories
-from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.compare import with_followers
+from mlmeta.snapshot.reader import Led, RunLines
 from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, dataset_content, experiment_number
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE
@@ -124,15 +124,15 @@ class RunStep(Step[Run]):
 
     def take_items(self, items: Sequence[RunLines]) -> None:
         """See `Step.take`."""
-        ids = [item.run.run_id for item in items]
+        ids = [item.record.run_id for item in items]
         existing = self._existing.keys(RUN_TABLE, ids) if self._existing.runs else set()
         self._tally.matched_runs += len(existing)
-        found = with_histories(self._existing.runs_with_histories([[run_id for run_id in ids if run_id in existing]]))
-        theirs = (run for run in found if isinstance(run, RunLines))
-        new = [item.run for item in items if item.run.run_id not in existing]
+        found = with_followers(self._existing.runs_with_histories([[run_id for run_id in ids if run_id in existing]]))
+        theirs = (run for run in found if isinstance(run, Led))
+        new = [item.record for item in items if item.record.run_id not in existing]
         left = self._existing.leftovers([run.run_id for run in new if run.dataset_inputs or has_models(run)])
         for item in items:
-            run = self._context.form.of(item.run)
+            run = self._context.form.of(item.record)
             if run.run_id in existing:
                 self._take_item(run, item, next(theirs))
             elif self._has_place(run) and self._fits_in(run, left):
@@ -176,11 +176,11 @@ class RunStep(Step[Run]):
         return self._existing.datasets(int(run.experiment_id)) if run.dataset_inputs else {}
 
     def _take_item(self, run: Run, item: RunLines, theirs: RunLines) -> None:
-        stored = RunLines(run, item.lines)
+        stored = Led(run, item.lines)
         if is_same(stored, theirs):
             self._present(run)
         else:
-            self._take_changed(run, theirs.run, changes(stored, theirs))
+            self._take_changed(run, theirs.record, changes(stored, theirs))
 
 
 def has_models(run: Run) -> bool:

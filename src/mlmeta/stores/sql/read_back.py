@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Experiment, Record, RegisteredModel, leading_kinds
-from mlmeta.snapshot.compare import Item, Pair, with_histories
-from mlmeta.snapshot.reader import RunLines
+from mlmeta.snapshot.compare import Item, Pair, with_followers
+from mlmeta.snapshot.reader import Led, RunLines
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, ExistingRows, experiment_number
@@ -69,12 +69,12 @@ def _experiment(record: Experiment, existing: ExistingRows, form: StoredForm, su
 
 def _runs(part: Selected, existing: ExistingRows, form: StoredForm) -> Iterator[Pair]:
     waiting: deque[RunLines] = deque()
-    records = existing.runs_with_histories(_asked(run_batches(part.runs_with_lines()), waiting))
-    for found in with_histories(records):
-        if isinstance(found, RunLines):
-            while (own := waiting.popleft()).run.run_id != found.run.run_id:
+    records = existing.runs_with_histories(_asked(run_batches(part.led(RUNS)), waiting))
+    for found in with_followers(records):
+        if isinstance(found, Led):
+            while (own := waiting.popleft()).record.run_id != found.record.run_id:
                 yield Pair(own, None)
-            yield _pair(own, RunLines(form.of(own.run), own.lines), found)
+            yield _pair(own, Led(form.of(own.record), own.lines), found)
     yield from (Pair(own, None) for own in waiting)
 
 
@@ -82,7 +82,7 @@ def _asked(batches: Iterable[list[RunLines]], waiting: deque[RunLines]) -> Itera
     """The ids of runs; the runs themselves wait."""
     for batch in batches:
         waiting.extend(batch)
-        yield [item.run.run_id for item in batch]
+        yield [item.record.run_id for item in batch]
 
 
 def _models(models: Sequence[RegisteredModel], existing: ExistingRows, form: StoredForm, suffix: str) -> Iterator[Pair]:

@@ -27,7 +27,7 @@ from mlmeta.schema import (
 )
 from mlmeta.snapshot.compare import Item
 from mlmeta.snapshot.equality import clamped
-from mlmeta.snapshot.reader import RunLines, bare
+from mlmeta.snapshot.reader import Led, RunLines, bare
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.tables import table_of
 
@@ -63,7 +63,7 @@ class StoredHistories:
         Raises:
             DamagedSnapshotError: one is not valid.
         """
-        return chain.from_iterable(map(stored_history, self.item.histories()))
+        return chain.from_iterable(map(stored_history, self.item.followers()))
 
 
 class StoredForm:
@@ -133,8 +133,8 @@ def as_far_as_known(stored: Item, found: Item) -> Item:
         stored: the stored form of the snapshot's record.
         found: the target's record.
     """
-    if isinstance(stored, RunLines) and isinstance(found, RunLines):
-        return RunLines(_as_known(stored.run, found.run), stored.lines)
+    if isinstance(stored, Led) and isinstance(found, Led):
+        return Led(_as_known(stored.record, found.record), stored.lines)
     return _as_known(bare(stored), bare(found))
 
 

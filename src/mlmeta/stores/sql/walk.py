@@ -95,7 +95,7 @@ def suffix_of(timestamp: str) -> str:
 
 def _runs(part: Selected, context: RestoreContext, fitting: Fitting, progress: Progress, *, compare: bool) -> None:
     step = RunStep(context)
-    for batch in run_batches(fitting.runs(part.runs_with_lines(histories=compare))):
+    for batch in run_batches(fitting.runs(part.led(RUNS, lines=compare))):
         step.take_items(batch)
         progress.advance("runs", len(batch))
         progress.advance("metric points", sum(item.size for item in batch))

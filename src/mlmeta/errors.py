@@ -2,7 +2,8 @@
 
     MlmetaError                         exit code
     ├── UsageError                          2   an option, URI or name can't be used
-    │   └── AmbiguousSelectorError          2   a prefix that names several snapshots
+    │   ├── AmbiguousSelectorError          2   a prefix that names several snapshots
+    │   └── ConfigurationError              2   a configuration file that can't be used
     ├── ConnectionFailedError               1   source or target could not be used
     │   ├── UnreachableError                1   nothing answers there
     │   ├── AuthenticationError             1   401 or 403
@@ -93,6 +94,10 @@ class UsageError(MlmetaError):
 
 class AmbiguousSelectorError(UsageError):
     """A prefix names several snapshots."""
+
+
+class ConfigurationError(UsageError):
+    """A configuration file can't be used, or has no such profile."""
 
 
 class ConnectionFailedError(MlmetaError):

@@ -14,10 +14,12 @@ from mlmeta.errors import ExitCode
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 _WIDTH = 100
+_HEAD = "| option | environment | meaning |\n|---|---|---|"
 _STREAMS = (
     "Results go to stdout, progress and messages to stderr. Every option can be given as an environment variable, "
-    "which holds one value a line where the option is repeatable."
+    "which holds one value a line where the option is repeatable, or in a configuration file."
 )
+_BEFORE = "These go before the command: `mlmeta --profile prod backup`. See [configuration.md](configuration.md)."
 _SELECTOR = (
     "A snapshot is selected by its timestamp (`20250815_232928`), the beginning of one, `latest`, `latest~1`, or an "
     "ISO 8601 time (the newest snapshot at or before it)."
@@ -52,6 +54,7 @@ def page() -> str:
         "<!-- Made by `make docs`: don't edit. -->",
         _wrapped(_STREAMS),
         _wrapped(_SELECTOR),
+        _everywhere(),
         *(_command(name, command) for name, command in commands().items()),
         _exit_codes(),
         f"## `--json`\n\n{_wrapped(_JSON)}",
@@ -59,10 +62,15 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _everywhere() -> str:
+    rows = "\n".join(_rows(typer.main.get_command(app)))
+    return f"## Before every command\n\n{_wrapped(_BEFORE)}\n\n{_HEAD}\n{rows}"
+
+
 def _command(name: str, command: Any) -> str:
     text = " ".join((command.help or "").split("\n"))
     rows = "\n".join(_rows(command))
-    return f"## mlmeta {name}\n\n{_wrapped(_clean(text))}\n\n| option | environment | meaning |\n|---|---|---|\n{rows}"
+    return f"## mlmeta {name}\n\n{_wrapped(_clean(text))}\n\n{_HEAD}\n{rows}"
 
 
 def _rows(command: Any) -> Iterator[str]:

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import sys
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from mlmeta import __version__
-from mlmeta.cli.text import visible
+from mlmeta.cli import options
+from mlmeta.cli.group import Command, Commands, wants_json
+from mlmeta.errors import MlmetaError
 
-COMMANDS = ("backup", "list", "show", "diff", "restore", "verify", "prune", "copy", "browse", "demo")
+COMMANDS = ("backup", "list", "show", "diff", "restore", "verify", "prune", "copy", "browse", "demo", "config")
 """In the order of the help. Each is the function `command` in the module of its name in `mlmeta.cli`."""
 
-
-class _Commands(TyperGroup):
-    """The commands. What is wrong with a call's words is said without control characters that they may have."""
-
-    def make_context(self, *arguments: Any, **more: Any) -> Any:
-        with _usage_errors_visible():
-            return super().make_context(*arguments, **more)
-
-    def invoke(self, ctx: Any) -> Any:
-        with _usage_errors_visible():
-            return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def _usage_errors_visible() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if tell := getattr(error, "format_message", None):  # click's own, or the click within typer
-            message = visible(tell())
-            error.format_message = lambda: message  # type: ignore[attr-defined]
-        raise
-
+_SETTINGS = {"config": {"ignore_unknown_options": True, "allow_interspersed_args": False}}
+"""Of Click, by command: `mlmeta config backup --jobs 4` takes the words of another one."""
 
 app = typer.Typer(
     name="mlmeta",
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -62,22 +41,34 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
+    config: options.ConfigPath = "",
+    no_config: options.NoConfig = False,
+    profile: options.Profile = "",
 ) -> None:
     pass
 
 
 for name in COMMANDS:
-    app.command(name)(import_module(f"mlmeta.cli.{name}").command)
+    app.command(name, cls=Command, context_settings=_SETTINGS.get(name))(import_module(f"mlmeta.cli.{name}").command)
 
 
 def main() -> None:
     """The entry point of the `mlmeta` command."""
     try:
-        app()
+        app(prog_name="mlmeta")
+    except MlmetaError as error:  # before there is a command: its words, or the configuration file
+        _leave(error)
     except OSError as error:  # of typer's own words: --help into a full disk
-        from mlmeta.cli.output import Output
-        from mlmeta.cli.run import leave, refused
+        from mlmeta.cli.run import refused
 
         if (named := refused(error)) is None:
             raise
-        leave(Output("mlmeta").error(named))
+        _leave(named)
+
+
+def _leave(error: MlmetaError) -> None:
+    from mlmeta.cli.output import Output
+    from mlmeta.cli.run import leave
+
+    command = next((word for word in sys.argv[1:] if word in COMMANDS), "mlmeta")
+    leave(Output(command, json=wants_json()).error(error))

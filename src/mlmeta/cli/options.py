@@ -82,8 +82,14 @@ def _variable(context: typer.Context, parameter: typer.CallbackParam) -> str | N
     source = context.get_parameter_source(parameter.name or "")
     if source is None or source.name != "ENVIRONMENT":
         return None
+    name = variable_of(parameter)
+    return os.environ[name] if name else None
+
+
+def variable_of(parameter: typer.CallbackParam) -> str | None:
+    """The name of the environment variable of a parameter that has a value; None: there is none."""
     names = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or ()
-    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+    return next((name for name in names if os.environ.get(name)), None)
 
 
 def _lines(text: str) -> list[str]:
@@ -107,6 +113,18 @@ Source = Annotated[
         metavar="NAME",
     ),
 ]
+
+
+ConfigPath = Annotated[
+    str,
+    option(
+        "--config",
+        "The configuration file. Default: the nearest mlmeta.toml, here or in a folder above (docs/configuration.md).",
+        metavar="FILE",
+    ),
+]
+NoConfig = Annotated[bool, option("--no-config", "Use no configuration file.")]
+Profile = Annotated[str, option("--profile", "Values of this profile of the configuration file.", metavar="NAME")]
 
 
 def _use_project(project: str | None) -> str | None:

@@ -1,0 +1,137 @@
+"""The group of all commands, as Click sees it: with a configuration file behind the options; errors told our way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from mlmeta.cli.settings import META, Defaults, DefaultsOfCommands, Settings
+from mlmeta.cli.text import visible
+from mlmeta.errors import ConfigurationError, MlmetaError, UsageError
+
+_GLOBAL = {"--config", "--no-config", "--profile"}
+_USAGE = 2
+
+
+class Commands(TyperGroup):
+    """The commands. What is wrong with a call's words is said without control characters that they may have."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """As Click does, with what the configuration file says for each command."""
+        with _usage_errors_told():
+            context = super().make_context(*arguments, **more)
+        settings = _settings(context)
+        context.meta[META] = settings
+        context.default_map = DefaultsOfCommands(settings, quietly=context.resilient_parsing)  # type: ignore[assignment]
+        return context
+
+    def invoke(self, ctx: Any) -> Any:
+        """As Click does."""
+        with _usage_errors_told():
+            return super().invoke(ctx)
+
+
+def _settings(context: Any) -> Settings:
+    by_option = getattr(context.get_parameter_source("profile"), "name", "") == "COMMANDLINE"
+    return Settings(
+        named=context.params.get("config") or "",
+        without=bool(context.params.get("no_config")),
+        profile=context.params.get("profile") or "",
+        chosen_by="option" if by_option else "MLMETA_PROFILE",
+    )
+
+
+class Command(TyperCommand):
+    """A command. Its help shows defaults as they are without a configuration file, which may be broken."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **more: Any) -> Any:
+        """As Click does; what it refuses of a value from the configuration file is told with the place there."""
+        try:
+            return super().make_context(info_name, args, parent=parent, **more)
+        except Exception as error:
+            if (named := _of_the_file(error)) is not None:
+                raise named from error
+            raise
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """As Click does, from the commands alone."""
+        ctx.default_map = None
+        super().format_help(ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As Click does, once the profile that was asked for is known to be there."""
+        settings = ctx.meta.get(META)
+        if settings is not None:
+            settings.check()  # the profile, where no option is left to ask for
+            _tell_of_variables_before_the_profile(ctx, settings)
+        return super().invoke(ctx)
+
+
+def _of_the_file(error: Exception) -> MlmetaError | None:
+    """The error for what a callback refused of a value from the file; None: it is about something else."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    values = getattr(context, "default_map", None)
+    if parameter is None or context is None or not isinstance(values, Defaults):
+        return None
+    if getattr(context.get_parameter_source(parameter.name), "name", "") != "DEFAULT_MAP":
+        return None
+    value = values.values_of_file[parameter.name]
+    message = getattr(error, "message", str(error))
+    file = context.meta[META].file
+    where = f"{file}: {value.section}" if value.section else f"{file}:"
+    return ConfigurationError(f"{where} {parameter.opts[0].lstrip('-')}: {message}", hint="see docs/configuration.md")
+
+
+def _tell_of_variables_before_the_profile(context: Any, settings: Settings) -> None:
+    """Warn where a profile was asked for in this very call, and a variable of the environment goes before it."""
+    if not settings.profile or settings.chosen_by != "option" or not isinstance(context.default_map, Defaults):
+        return
+    from mlmeta.cli.options import variable_of
+
+    for parameter in context.command.params:
+        value = context.default_map.values_of_file.get(parameter.name)
+        by_variable = getattr(context.get_parameter_source(parameter.name), "name", "") == "ENVIRONMENT"
+        if value and value.profile and by_variable and value.value != context.params.get(parameter.name):
+            from mlmeta.cli.output import Output
+
+            key, variable = parameter.opts[0].lstrip("-"), variable_of(parameter)
+            Output(context.info_name or "").note(
+                f"warning: {variable} of the environment goes before {key} of profile {value.profile}"
+            )
+
+
+@contextlib.contextmanager
+def _usage_errors_told() -> Iterator[None]:
+    """Usage errors as one JSON document where that was asked for, else without control characters."""
+    try:
+        yield
+    except Exception as error:
+        tell = getattr(error, "format_message", None)  # click's own, or the click within typer
+        if tell is None or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        message = _misplaced(error) or visible(tell())
+        if wants_json() and getattr(error, "exit_code", None) == _USAGE:
+            raise UsageError(message, hint="--help shows how it is used") from error
+        error.format_message = lambda: message  # type: ignore[attr-defined]
+        raise
+
+
+def _misplaced(error: Exception) -> str:
+    """What to say of an option of mlmeta itself among those of a command; empty: it is something else."""
+    option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    if option not in _GLOBAL or context is None:
+        return ""
+    return f"{option} goes before the command: mlmeta {option} … {context.info_name} …"
+
+
+def wants_json() -> bool:
+    """Whether the command line asks for JSON, be it one that can't be understood."""
+    words = sys.argv[1:]
+    if "--json" in (words[: words.index("--")] if "--" in words else words):
+        return True
+    return os.environ.get("MLMETA_JSON", "").lower() in {"1", "true", "t", "yes", "y", "on"}

@@ -139,14 +139,10 @@ def test_what_a_snapshot_does_not_take_is_counted(store: Path) -> None:
         connection.execute(
             "INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status) VALUES ('tr-1', 1, 1, 'OK')"
         )
-        connection.execute("INSERT INTO experiments (experiment_id, name, workspace) VALUES (77, 'x', 'team-a')")
-        connection.execute("INSERT INTO runs (run_uuid, experiment_id) VALUES ('hidden', 77)")
     source = SqlSource(f"sqlite:///{store}")
     records = list(source.read(ALL, QUIET))
-    assert "77" not in {record.experiment_id for record in records if isinstance(record, (Experiment, Run))}
     skipped = {record.kind: record.reason for record in records if isinstance(record, Skipped)}
     assert skipped["traces"].startswith("the store has 1,")
-    assert skipped["experiments"].startswith("1 are in other workspaces than `default`")
 
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])

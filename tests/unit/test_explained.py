@@ -22,7 +22,9 @@ MODEL = Refusal(
     reason="its name",
     records=model_keys(RegisteredModel(name="m", versions=(ModelVersion(version=1),))),
 )
-ALIAS = Refusal(kind="alias", id="m@a", reason="it is taken", field="aliases[a]", records=(model_key("m"),))
+ALIAS = Refusal(
+    kind="alias", id="m@a", reason="it is taken", field="aliases[a]", records=(model_key(RegisteredModel(name="m")),)
+)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The records of a snapshot, as Pydantic models. Imports nothing else of mlmeta."""
 
-from mlmeta.schema.base import Record
+from mlmeta.schema.base import DEFAULT_WORKSPACE, Record
 from mlmeta.schema.evaluation import (
     DATASET_RECORDS,
     EVALUATION_DATASETS,
@@ -8,7 +8,7 @@ from mlmeta.schema.evaluation import (
     EvaluationDataset,
     hash_of_inputs,
 )
-from mlmeta.schema.experiments import EXPERIMENTS, Experiment, experiment_order
+from mlmeta.schema.experiments import EXPERIMENTS, Experiment, experiment_order, experiment_title
 from mlmeta.schema.kind import DATASET_GROUP, GROUPS, MODEL_GROUP, RUN_GROUP, SETTING_GROUP, TRACE_GROUP, Kind
 from mlmeta.schema.kinds import (
     FOLLOWERS,
@@ -31,7 +31,7 @@ from mlmeta.schema.metrics import (
     point_order,
     to_records,
 )
-from mlmeta.schema.models import MODEL_VERSIONS, MODELS, ModelVersion, RegisteredModel
+from mlmeta.schema.models import MODEL_VERSIONS, MODELS, ModelVersion, RegisteredModel, model_place, model_title
 from mlmeta.schema.runs import (
     METRICS,
     RUNS,
@@ -53,6 +53,7 @@ __all__ = [
     "COUNTED",
     "DATASET_GROUP",
     "DATASET_RECORDS",
+    "DEFAULT_WORKSPACE",
     "EVALUATION_DATASETS",
     "EXPERIMENTS",
     "FOLLOWERS",
@@ -105,10 +106,13 @@ __all__ = [
     "Trace",
     "canonical",
     "experiment_order",
+    "experiment_title",
     "hash_of_inputs",
     "kind_of",
     "leading_kinds",
     "logged_model_order",
+    "model_place",
+    "model_title",
     "point_order",
     "run_order",
     "same_point",

@@ -7,11 +7,11 @@ import json
 import math
 from collections.abc import Iterable
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from mlmeta.schema.base import Int64, Record, SortedMap
+from mlmeta.schema.base import Int64, Record, SortedMap, Workspace
 from mlmeta.schema.experiments import experiment_order
 from mlmeta.schema.kind import DATASET_GROUP, Kind
 
@@ -64,7 +64,10 @@ class EvaluationDataset(Record):
     experiments, and several may have the same name.
     """
 
+    left_out: ClassVar = ("workspace",)
+
     dataset_id: str
+    workspace: Workspace = None
     name: str
     digest: str | None = None
     created_time: Int64 | None = None
@@ -120,6 +123,7 @@ EVALUATION_DATASETS = Kind(
     since="1.2",
     always=False,
     groups=(DATASET_GROUP,),
+    workspace=attrgetter("workspace"),
     experiments="experiment_ids",
     pieces=("evaluation dataset tag",),
     unsettable=(

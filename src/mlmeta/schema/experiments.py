@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from operator import attrgetter
+from typing import ClassVar
 
-from mlmeta.schema.base import Int64, Record, SortedMap
+from mlmeta.schema.base import Int64, Record, SortedMap, Workspace
 from mlmeta.schema.kind import DATASET_GROUP, RUN_GROUP, SETTING_GROUP, TRACE_GROUP, Kind
 
 
 class Experiment(Record):
-    """An MLflow experiment. Times are milliseconds since the epoch; MLflow 1.x stores have none."""
+    """An MLflow experiment. Times are milliseconds since the epoch; MLflow 1.x stores have none.
+
+    Its name is the only one of its kind within its workspace.
+    """
+
+    left_out: ClassVar = ("workspace",)
 
     experiment_id: str
+    workspace: Workspace = None
     name: str
     artifact_location: str | None = None
     lifecycle_stage: str = "active"
@@ -27,6 +34,11 @@ def experiment_order(experiment_id: str) -> tuple[int, int, str]:
     return (1, 0, experiment_id)
 
 
+def experiment_title(name: str, workspace: str | None) -> str:
+    """What a message calls an experiment: by its name, which may hold any character, and by its workspace."""
+    return f"{name} (workspace {workspace})" if workspace else name
+
+
 EXPERIMENTS = Kind(
     "experiments",
     Experiment,
@@ -34,10 +46,11 @@ EXPERIMENTS = Kind(
     many="experiments",
     key=attrgetter("experiment_id"),
     order=lambda experiment: experiment_order(experiment.experiment_id),
-    title=attrgetter("name"),
-    found_by=attrgetter("name"),
+    title=lambda experiment: experiment_title(experiment.name, experiment.workspace),
+    found_by=lambda experiment: experiment_title(experiment.name, experiment.workspace),
     has_id=True,
     groups=(RUN_GROUP, TRACE_GROUP, DATASET_GROUP, SETTING_GROUP),
+    workspace=attrgetter("workspace"),
     experiment=attrgetter("experiment_id"),
     pieces=("experiment tag",),
     locations=("artifact_location",),

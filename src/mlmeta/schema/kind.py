@@ -45,6 +45,7 @@ class Kind(Generic[R]):
         always: whether its file is written even when it is empty.
         has_id: whether the key is an id that MLflow makes, and the name of a folder.
         groups: which of `GROUPS` it belongs to: those that can't do without its records.
+        workspace: the workspace that a record is in; None: its records are where what they belong to is.
         experiment: the id of the experiment that a record belongs to; None: its records belong to none.
         experiments: the field with the ids of the experiments that a record belongs to, where these can be several or
             none; empty: see `experiment`.
@@ -81,6 +82,7 @@ class Kind(Generic[R]):
     always: bool = True
     has_id: bool = False
     groups: tuple[str, ...] = (RUN_GROUP,)
+    workspace: Callable[[Any], str | None] | None = None
     experiment: Callable[[Any], str] | None = None
     experiments: str = ""
     owner: Kind[Any] | None = None

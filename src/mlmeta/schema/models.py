@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
 
-from mlmeta.schema.base import Int64, Record, SortedMap
+from mlmeta.schema.base import Int64, Record, SortedMap, Workspace
 from mlmeta.schema.kind import MODEL_GROUP, Kind
 
 
@@ -35,15 +35,31 @@ def _by_number(versions: tuple[ModelVersion, ...]) -> tuple[ModelVersion, ...]:
 
 
 class RegisteredModel(Record):
-    """A registered model (or prompt) with all its versions. `aliases` maps an alias to a version number."""
+    """A registered model (or prompt) with all its versions. `aliases` maps an alias to a version number.
+
+    Its name is the only one of its kind within its workspace.
+    """
+
+    left_out: ClassVar = ("workspace",)
 
     name: str
+    workspace: Workspace = None
     creation_timestamp: Int64 | None = None
     last_updated_timestamp: Int64 | None = None
     description: str | None = None
     tags: SortedMap[str] = {}
     aliases: SortedMap[Int64] = {}
     versions: Annotated[tuple[ModelVersion, ...], AfterValidator(_by_number)] = ()
+
+
+def model_title(name: str, workspace: str | None) -> str:
+    """A registered model among those of all workspaces: MLflow's names have no slash."""
+    return f"{workspace}/{name}" if workspace else name
+
+
+def model_place(workspace: str | None, name: str) -> tuple[str, str]:
+    """Sort key of registered models: those of the default workspace first."""
+    return workspace or "", name
 
 
 MODEL_VERSIONS = Kind(
@@ -72,9 +88,10 @@ MODELS = Kind(
     RegisteredModel,
     one="registered model",
     many="registered models",
-    key=attrgetter("name"),
-    order=attrgetter("name"),
+    key=lambda model: model_title(model.name, model.workspace),
+    order=lambda model: model_place(model.workspace, model.name),
     groups=(MODEL_GROUP,),
+    workspace=attrgetter("workspace"),
     runs=lambda model: (version.run_id for version in model.versions),
     parts={"versions": MODEL_VERSIONS},
     counts=(("models", lambda _: 1), ("model_versions", lambda model: len(model.versions))),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from mlmeta.schema.base import DEFAULT_WORKSPACE
 from mlmeta.schema.kind import GROUPS, Kind
 
 
@@ -19,6 +20,7 @@ class Selection:
             of their runs.
         only: groups of kinds, or one; empty: all. See `kind.GROUPS`.
         without: kinds or groups that are left out, or one, such as ``spans``.
+        workspaces: names, or the name of one, ``default`` for what is in none; empty: all.
 
     Raises:
         ValueError: there is no such group.
@@ -27,12 +29,31 @@ class Selection:
     experiments: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("experiments", "only", "without"):
+        for name in ("experiments", "only", "without", "workspaces"):
             object.__setattr__(self, name, several(getattr(self, name)))
         if unknown := set(self.only).difference(GROUPS):
             raise ValueError(f"there is no group {', '.join(map(repr, sorted(unknown)))}, only {', '.join(GROUPS)}")
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether some experiments are meant, and not all."""
+        return bool(self.experiments or self.workspaces)
+
+    @property
+    def meant_workspaces(self) -> tuple[str | None, ...]:
+        """The workspaces that are meant, as records have them; empty: all."""
+        return tuple(None if name == DEFAULT_WORKSPACE else name for name in self.workspaces)
+
+    def has_workspace(self, workspace: str | None) -> bool:
+        """Whether a workspace is meant, which is as a record has it."""
+        return not self.workspaces or (workspace or DEFAULT_WORKSPACE) in self.workspaces
+
+    def has_experiment(self, name: str) -> bool:
+        """Whether experiments of a name are meant, in whatever workspace that is meant."""
+        return not self.experiments or name in self.experiments
 
     def means(self, kind: Kind[Any]) -> bool:
         """Whether records of a kind are meant at all: what follows others, only with these."""

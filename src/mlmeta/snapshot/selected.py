@@ -7,6 +7,7 @@ from typing import Any
 
 from mlmeta.errors import UsageError
 from mlmeta.schema import (
+    DEFAULT_WORKSPACE,
     EXPERIMENTS,
     FOLLOWERS,
     LOGGED_MODELS,
@@ -37,20 +38,37 @@ class Selected:
     def __init__(self, snapshot: Snapshot, selection: Selection) -> None:
         self.snapshot = snapshot
         self.selection = selection
-        self._chosen = self._choose() if selection.experiments else None
+        self._chosen = self._choose() if selection.is_limited else None
         self._experiments = {e.experiment_id for e in self._chosen} if self._chosen is not None else None
         self._seen: set[str] | None = None
         self._owners: dict[str, set[str]] = {}
 
     def _choose(self) -> list[Experiment]:
-        found = {e.name: e for e in self.snapshot.records(EXPERIMENTS) if e.name in self.selection.experiments}
-        for wanted in self.selection.experiments:
-            if wanted not in found:
+        snapshot, selection = self.snapshot, self.selection
+        found = [one for one in snapshot.records(EXPERIMENTS) if selection.has_workspace(one.workspace)]
+        names = {one.name for one in found}
+        for wanted in selection.experiments:
+            if wanted not in names:
                 raise UsageError(
-                    f"snapshot {self.snapshot.timestamp} has no experiment {wanted!r}",
-                    hint=f"`mlmeta show {self.snapshot.timestamp}` names them",
+                    f"snapshot {snapshot.timestamp} has no experiment {wanted!r}{self._in_workspaces()}",
+                    hint=f"`mlmeta show {snapshot.timestamp}` names them",
                 )
-        return list(found.values())
+        self._check_workspaces({one.workspace or DEFAULT_WORKSPACE for one in found})
+        return [one for one in found if selection.has_experiment(one.name)]
+
+    def _in_workspaces(self) -> str:
+        names = self.selection.workspaces
+        return f" in {'workspace' if len(names) == 1 else 'workspaces'} {', '.join(names)}" if names else ""
+
+    def _check_workspaces(self, found: set[str]) -> None:
+        """See that all that are selected are there: those without an experiment may have a registered model."""
+        if missing := set(self.selection.workspaces) - found - {DEFAULT_WORKSPACE}:
+            missing -= {model.workspace or DEFAULT_WORKSPACE for model in self.snapshot.records(MODELS)}
+        if missing:
+            raise UsageError(
+                f"snapshot {self.snapshot.timestamp} has nothing in workspace {', '.join(map(repr, sorted(missing)))}",
+                hint=f"`mlmeta show {self.snapshot.timestamp}` names the workspaces of its experiments",
+            )
 
     @property
     def _runs(self) -> set[str]:
@@ -60,15 +78,21 @@ class Selected:
         return self._seen
 
     def _means(self, kind: Kind[R], record: R) -> bool:
-        """Whether a record belongs to a selected experiment, or refers to one of its runs."""
+        """Whether a record belongs to a selected experiment or workspace, or refers to one of its runs."""
         if self._experiments is None:
             return True
         if kind.experiment is not None:
             return kind.experiment(record) in self._experiments
-        if kind.experiments:
-            return not self._experiments.isdisjoint(getattr(record, kind.experiments))
+        if kind.workspace is not None and not self.selection.has_workspace(kind.workspace(record)):
+            return False
         if kind.owner is not None and kind.owned_by is not None:
             return kind.owned_by(record) in self._keys_of(kind.owner)
+        return not self.selection.experiments or self._refers(kind, record, self._experiments)
+
+    def _refers(self, kind: Kind[R], record: R, experiments: set[str]) -> bool:
+        """Whether a record refers to one of some experiments, or to one of their runs."""
+        if kind.experiments:
+            return not experiments.isdisjoint(getattr(record, kind.experiments))
         return kind.runs is None or not self._runs.isdisjoint(kind.runs(record))
 
     def _keys_of(self, kind: Kind[Any]) -> set[str]:

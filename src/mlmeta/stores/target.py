@@ -88,19 +88,19 @@ def deleted_in_target(kind: str, record_id: str) -> Refusal:
     )
 
 
-def model_key(name: str) -> Key:
+def model_key(model: RegisteredModel) -> Key:
     """A registered model as a comparison names it."""
-    return MODELS.one, name
+    return MODELS.one, MODELS.key(model)
 
 
-def version_key(name: str, number: int) -> Key:
+def version_key(model: RegisteredModel, number: int) -> Key:
     """A version of a model, likewise."""
-    return MODEL_VERSIONS.one, f"{name} version {number}"
+    return MODEL_VERSIONS.one, f"{MODELS.key(model)} version {number}"
 
 
 def model_keys(model: RegisteredModel) -> tuple[Key, ...]:
     """A registered model and all its versions."""
-    return model_key(model.name), *(version_key(model.name, version.version) for version in model.versions)
+    return model_key(model), *(version_key(model, version.version) for version in model.versions)
 
 
 class Plan(BaseModel):

@@ -168,7 +168,7 @@ class _ModelRestorer:
     def _has_model(self) -> bool:
         """Whether the target has the model, or gets it."""
         context, model = self._context, self._model
-        with context.refusing(*model_key(model.name), hint=DATABASE_HINT, records=model_keys(model)):
+        with context.refusing(*model_key(model), hint=DATABASE_HINT, records=model_keys(model)):
             self._entity = _find(context.connection, self._name)
             if self._entity is None:
                 self._create()
@@ -177,7 +177,7 @@ class _ModelRestorer:
             self._is_filling = self._was_filling = self._entity.tags.get(restore_tags.VERSIONS) == filling
             self._versions = self._cleaned()
             self._numbers = VersionNumbers.of(model, self._entity, self._versions, context.timestamp)
-            context.was_there(MODELS, self._name)
+            context.was_there(MODELS, MODELS.key(model))
             return True
         return False
 
@@ -208,7 +208,7 @@ class _ModelRestorer:
 
     def _has_version(self, version: ModelVersion) -> bool:
         """Whether the version is in the target afterwards, and is the snapshot's."""
-        context, key = self._context, version_key(self._name, version.version)
+        context, key = self._context, version_key(self._model, version.version)
         with context.refusing(*key, hint=DATABASE_HINT):
             if reason := self._restore_version(version):
                 context.refuse(*key, reason, hint=DATABASE_HINT)
@@ -226,7 +226,7 @@ class _ModelRestorer:
             return reason or self._make(version, wanted)
         if not _is_same(entity, version, self._context):
             return f"the target has another version of that number (source {entity.source}); it stays as it is"
-        self._context.was_there(MODEL_VERSIONS, version_key(self._name, version.version)[1])
+        self._context.was_there(MODEL_VERSIONS, version_key(self._model, version.version)[1])
         return ""
 
     def _make(self, version: ModelVersion, wanted: Repointed) -> str:
@@ -247,7 +247,7 @@ class _ModelRestorer:
         return ""
 
     def _tags(self, version: ModelVersion, wanted: Repointed) -> dict[str, str]:
-        key = version_key(self._name, version.version)
+        key = version_key(self._model, version.version)
         tags = accepted(*key, restore_tags.without(version.tags), self._context)
         tags |= {restore_tags.SNAPSHOT: self._context.timestamp, restore_tags.VERSION: str(version.version)}
         if wanted.source != version.source:
@@ -278,7 +278,7 @@ class _ModelRestorer:
         context, model = self._context, self._model
         if not context.writes or not self._is_filling:
             return
-        with context.refusing(*model_key(model.name), prefix="not marked as done: ", records=model_keys(model)):
+        with context.refusing(*model_key(model), prefix="not marked as done: ", records=model_keys(model)):
             entity = self._registry.get_registered_model(model.name)
             self._set_mark(restore_tags.filled(self._numbers.last, entity.last_updated_timestamp))
 
@@ -294,11 +294,11 @@ class _ModelRestorer:
         is_due = entity is None or (resumes and entity.current_stage == "None")
         if self._context.writes and is_due and stage not in {None, "None"}:
             self._registry.transition_model_version_stage(self._name, str(version.version), stage, False)
-            self._context.completed.add((*version_key(self._name, version.version), "current_stage"))
+            self._context.completed.add((*version_key(self._model, version.version), "current_stage"))
 
     def _set_aliases(self, ours: set[int]) -> None:
         """Set the aliases that the target's model lacks; `ours`: the versions that are in the target."""
-        context, key = self._context, model_key(self._name)
+        context, key = self._context, model_key(self._model)
         there = dict(self._entity.aliases) if self._entity is not None else {}
         for alias, number in self._model.aliases.items():
             if alias in there:

@@ -11,9 +11,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.errors import IncompatibleStoreError
+from mlmeta.schema import DEFAULT_WORKSPACE
 from mlmeta.stores.sql.mapping import KindTable, Links, Pairs, Table
 from mlmeta.stores.sql.oddities import Oddities
-from mlmeta.stores.sql.tables import DEFAULT_WORKSPACE
+from mlmeta.stores.sql.tables import WORKSPACE
 
 _POSTGRESQL_COLUMNS = """
 SELECT relname, attname, nspname FROM pg_catalog.pg_class
@@ -103,22 +104,32 @@ class Tables:
         return found[name] if name in found else _OTHERWISE.get((table, name), sa.null())
 
     def shown(self, table: Table | Pairs) -> ColumnElement[bool]:
-        """The condition for rows that a server without workspaces shows; one without a state counts, too."""
-        shown = self.in_default_workspace(table.name)
-        if isinstance(table, KindTable) and table.hides:
-            column, hidden = self[table.name].c[table.hides[0]], table.hides[1]
-            shown = sa.and_(shown, sa.or_(column.is_(None), column != hidden))
-        return shown
+        """The condition for rows that a server shows; one without a state counts, too."""
+        if not isinstance(table, KindTable) or not table.hides:
+            return sa.true()
+        column, hidden = self[table.name].c[table.hides[0]], table.hides[1]
+        return sa.or_(column.is_(None), column != hidden)
 
     def of_links(self, links: Links) -> ColumnElement[bool]:
         """The condition for the rows of a table of links that are meant."""
         columns = self[links.name].c
         return sa.and_(*(columns[name] == value for name, value in links.types.items()))
 
-    def in_default_workspace(self, table: str) -> ColumnElement[bool]:
-        """The condition for rows that a server without workspaces shows."""
-        found = self[table].c
-        return found["workspace"] == DEFAULT_WORKSPACE if "workspace" in found else sa.true()
+    def has_workspaces(self, table: str) -> bool:
+        """Whether the rows of a table can be in several workspaces: MLflow before 3.10 has none."""
+        return WORKSPACE.name in self[table].c
+
+    def within(self, table: str, workspaces: Sequence[str | None]) -> ColumnElement[bool]:
+        """The condition for rows that are in one of some workspaces, of a table that says it.
+
+        Args:
+            table: any.
+            workspaces: as records have them; none: all.
+        """
+        if not workspaces or not self.has_workspaces(table):
+            return sa.true()
+        column, names = self[table].c[WORKSPACE.name], [workspace or DEFAULT_WORKSPACE for workspace in workspaces]
+        return column == names[0] if len(names) == 1 else column.in_(names)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -18,6 +18,12 @@ class EvaluationDatasetStep(Step[EvaluationDataset]):
     def __init__(self, context: RestoreContext) -> None:
         super().__init__(EVALUATION_DATASET_TABLE, context)
 
+    def _has_place(self, stored: EvaluationDataset) -> bool:
+        if problem := self._workspace_problem(stored):
+            self._misfit(stored, problem)
+            return False
+        return super()._has_place(stored)
+
     def _create(self, stored: EvaluationDataset) -> None:
         self._context.datasets[stored.dataset_id] = True
         kept = tuple(number for number in stored.experiment_ids if self._is_meant(number))

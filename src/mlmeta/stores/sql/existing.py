@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.schema import Dataset, Experiment, History, Record, Run
+from mlmeta.schema import Dataset, Experiment, History, Record, RegisteredModel, Run
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import read_histories
 from mlmeta.stores.sql.mapping import KindTable
@@ -20,7 +20,16 @@ from mlmeta.stores.sql.parallel_reads import Lanes, read_in_parallel
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.reader import Reader
 from mlmeta.stores.sql.runs import Leftover, Link, RunReader, leftovers
-from mlmeta.stores.sql.tables import COLUMNS, DATASET_RECORD_TABLE, DATASET_TABLE, EXPERIMENT_TABLE, RUN_TABLE
+from mlmeta.stores.sql.tables import (
+    COLUMNS,
+    DATASET_RECORD_TABLE,
+    DATASET_TABLE,
+    EXPERIMENT_TABLE,
+    MODEL_TABLE,
+    RUN_TABLE,
+    WORKSPACE,
+    workspace_of,
+)
 
 DEFAULT_ID = 0
 DEFAULT_NAME = "Default"
@@ -72,18 +81,26 @@ class ExistingRows:
         self._connection = connection
         self._lanes = lanes
         self._tables = tables = Tables(connection, shown)
-        experiments = tables["experiments"].c
-        names = connection.execute(sa.select(experiments.experiment_id, experiments.name))
-        self.experiments: dict[int, str] = {row[0]: row[1] for row in names}
-        """Names by id, of all workspaces: an id is taken whoever has it."""
+        columns = tables.columns("experiments", "experiment_id", "name", WORKSPACE.name)
+        self.experiments: dict[int, tuple[str, str | None]] = {
+            row[0]: (row[1], workspace_of(row[2])) for row in connection.execute(sa.select(*columns))
+        }
+        """Names and workspaces by id."""
         self.runs = int(connection.execute(sa.select(sa.func.count()).select_from(tables["runs"])).scalar_one())
         self.has_inputs = self._has_rows("inputs")
         self._has_datasets = self._has_rows("datasets")
         self._datasets: dict[int, dict[tuple[str, str], str]] = {}
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._tables
+
     def has(self, table: KindTable[Any]) -> bool:
         """Whether the target has a table at all: an older MLflow may not."""
         return table.name in self._tables
+
+    def has_workspaces(self) -> bool:
+        """Whether the target can hold what is in other workspaces than the default one: MLflow before 3.10 can't."""
+        return self._tables.has_workspaces(EXPERIMENT_TABLE.name)
 
     def records(self, table: KindTable[R], keys: Iterable[Any]) -> dict[str, R]:
         """Those of these records that exist, by key.
@@ -93,6 +110,21 @@ class ExistingRows:
             keys: as the database has them.
         """
         return {table.kind.key(record): record for record in Reader(self._connection, self._tables, table).by_key(keys)}
+
+    def models(self, workspace: str | None, names: Iterable[str]) -> dict[str, RegisteredModel]:
+        """Those of these registered models of a workspace that exist, by name."""
+        if workspace is not None and not self.has_workspaces():
+            return {}
+        reader = Reader(self._connection, self._tables, MODEL_TABLE, (workspace,))
+        return {model.name: model for model in reader.by_key(names)}
+
+    def model_names(self, workspace: str | None, names: Sequence[str]) -> set[str]:
+        """The names in a workspace that the database takes for one of these. At most a batch of them."""
+        if not self.has(MODEL_TABLE):
+            return set()
+        column = self._tables[MODEL_TABLE.name].c.name
+        inside = self._tables.within(MODEL_TABLE.name, (workspace,))
+        return set(self._connection.execute(sa.select(column).where(column.in_(names), inside)).scalars())
 
     def experiment(self, number: int) -> Experiment | None:
         """The experiment with this id."""
@@ -151,11 +183,11 @@ class ExistingRows:
         """A table of the target, with the columns that it has there."""
         return self._tables[name]
 
-    def version(self, name: str, number: int, table: str) -> sa.ColumnElement[bool]:
-        """The condition for the rows of a model version in a table of the registry."""
+    def version(self, model: RegisteredModel, number: int, table: str) -> sa.ColumnElement[bool]:
+        """The condition for the rows of a model's version in a table of the registry."""
         columns = self._tables[table].c
-        workspace = self._tables.in_default_workspace(table)
-        return sa.and_(columns.name == name, columns.version == number, workspace)
+        inside = self._tables.within(table, (model.workspace,))
+        return sa.and_(columns.name == model.name, columns.version == number, inside)
 
     def datasets(self, experiment_id: int) -> dict[tuple[str, str], str]:
         """Ids of the datasets of an experiment, by name and digest; who writes more of them adds them here."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
-from typing import Any
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -15,12 +16,22 @@ from sqlalchemy.engine import Connection
 from mlmeta.errors import UsageError
 from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
-from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Run, Selection, Skipped, leading_kinds
+from mlmeta.schema import (
+    DEFAULT_WORKSPACE,
+    EXPERIMENTS,
+    MODELS,
+    RUNS,
+    Run,
+    Selection,
+    Skipped,
+    leading_kinds,
+    model_place,
+)
 from mlmeta.schema.kind import within
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem
 from mlmeta.stores.sql.database import SQLITE, Database, parse, reading_still
-from mlmeta.stores.sql.database_tables import Tables, by_bytes
+from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import HistoryBatch, read_histories
 from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.oddities import shown
@@ -29,7 +40,18 @@ from mlmeta.stores.sql.queries import BATCH, batches, grouped, rows_of
 from mlmeta.stores.sql.reader import Reader
 from mlmeta.stores.sql.runs import RunReader
 from mlmeta.stores.sql.skipped import hidden_orphans, skipped
-from mlmeta.stores.sql.tables import EXPERIMENT_TABLE, MODEL_TABLE, MODEL_VERSION_TABLE, TABLES, experiment_name
+from mlmeta.stores.sql.tables import (
+    EXPERIMENT_TABLE,
+    MODEL_TABLE,
+    MODEL_VERSION_TABLE,
+    TABLES,
+    WORKSPACE,
+    experiment_name,
+    workspace_of,
+)
+
+ModelPlace = tuple[str | None, str]
+"""Workspace, as a record has it, and name of a registered model."""
 
 
 class SqlSource:
@@ -67,7 +89,7 @@ class SqlSource:
     def experiment_names(self) -> set[str]:
         """See `Source.experiment_names`. It takes no time, so no copy is needed."""
         with self._database.reading() as connection:
-            return set(experiment_names(connection, Tables(connection, self._database.shown)).values())
+            return {one.name for one in experiments_of(connection, Tables(connection, self._database.shown))}
 
     def read(self, selection: Selection, progress: Progress, base: Base | None = None) -> Iterator[SourceItem]:
         """All records of the selection as of one moment, in the order of `Source.read`.
@@ -82,13 +104,13 @@ class SqlSource:
             self._warnings = (still.warning,) if still.warning else ()
             moment = export_moment(connection)
             tables = Tables(connection, self._database.shown)
-            ids = self._selected(experiment_names(connection, tables), selection)
-            limited = ids if selection.experiments else None
-            reading = _Reading(connection, tables, limited, progress)
+            ids = self._selected(experiments_of(connection, tables), connection, tables, selection)
+            limited = ids if selection.is_limited else None
+            reading = _Reading(connection, tables, selection, limited, progress)
             own = {
                 EXPERIMENTS.name: reading.by_key(EXPERIMENT_TABLE, lambda: ids),
                 RUNS.name: reading.runs(self._database, moment, base),
-                MODELS.name: reading.by_key(MODEL_TABLE, lambda: model_names(connection, tables, limited)),
+                MODELS.name: reading.models(),
             }
             for kind in leading_kinds():
                 if selection.means(kind) and kind.name in TABLES:
@@ -106,15 +128,23 @@ class SqlSource:
             reason = f"{self._database.shown} is damaged, and what was read of it may be wrong or incomplete: {what}"
             yield Skipped(kind="database", id="*", reason=reason)
 
-    def _selected(self, names: dict[int, str], selection: Selection) -> list[int]:
-        if not selection.experiments:
-            return list(names)
-        if unknown := set(selection.experiments).difference(names.values()):
+    def _selected(
+        self, found: Sequence[NamedExperiment], connection: Connection, tables: Tables, selection: Selection
+    ) -> list[int]:
+        """The ids of the experiments that are meant."""
+        missing = set(selection.workspaces) - {one.workspace or DEFAULT_WORKSPACE for one in found}
+        if missing and (missing := missing - other_workspaces(connection, tables)):
+            raise UsageError(
+                f"{self._database.shown} has no workspace {', '.join(map(repr, sorted(missing)))}",
+                hint="workspaces came with MLflow 3.10; of an older store, all is in `default`",
+            )
+        inside = [one for one in found if selection.has_workspace(one.workspace)]
+        if unknown := set(selection.experiments).difference(one.name for one in inside):
             raise UsageError(
                 f"{self._database.shown} has no experiment {', '.join(map(repr, sorted(unknown)))}",
                 hint="the names are case-sensitive; deleted experiments count too",
             )
-        return [experiment_id for experiment_id, name in names.items() if name in selection.experiments]
+        return [one.number for one in inside if selection.has_experiment(one.name)]
 
     def warnings(self) -> tuple[str, ...]:
         """How it was read, and what is saved in another form than the database has it."""
@@ -131,12 +161,14 @@ class _Reading:
     Args:
         connection: in its transaction.
         tables: of that database.
+        selection: what is read.
         experiments: ids; only what belongs to these is read. None: everything.
         progress: told how far it is.
     """
 
     connection: Connection
     tables: Tables
+    selection: Selection
     experiments: Sequence[int] | None
     progress: Progress
 
@@ -150,9 +182,26 @@ class _Reading:
             yield record
             self.progress.advance(many)
 
+    def models(self) -> Iterator[SourceItem]:
+        """The registered models that are meant, workspace after workspace."""
+        self.progress.phase("reading models")
+        wanted = None
+        if self.selection.experiments and self.experiments is not None:
+            wanted = models_from_runs_of(self.connection, self.tables, self.experiments)
+        found = model_places(self.connection, self.tables, wanted)
+        places = [place for place in found if self.selection.has_workspace(place[0])]
+        self.progress.expect(MODELS.counted_as, len(places))
+        for workspace, some in groupby(places, itemgetter(0)):
+            reader = Reader(self.connection, self.tables, MODEL_TABLE, (workspace,))
+            for record in reader.by_key(name for _, name in some):
+                yield record
+                self.progress.advance(MODELS.counted_as)
+
     def stream(self, table: KindTable[Any]) -> Iterator[SourceItem]:
         """The records of a kind that belong to the experiments, in the kind's order."""
-        found = chain.from_iterable(Reader(self.connection, self.tables, table).stream(self.experiments))
+        is_limited = self.selection.experiments or table.kind.experiment is not None
+        reader = Reader(self.connection, self.tables, table, self.selection.meant_workspaces)
+        found = chain.from_iterable(reader.stream(self.experiments if is_limited else None))
         if self.experiments is None or not table.kind.experiments:
             return found
         meant = {str(number) for number in self.experiments}
@@ -187,42 +236,70 @@ class _Reading:
             yield from read_ahead(found, depth=2)  # a server works while we write
 
 
-def experiment_names(connection: Connection, tables: Tables) -> dict[int, str]:
-    """The names of all experiments by id, in the order of ids."""
-    table = tables["experiments"]
-    query = sa.select(table.c.experiment_id, table.c.name).where(tables.in_default_workspace("experiments"))
-    return {row[0]: experiment_name(*row) for row in rows_of(connection, query.order_by(table.c.experiment_id))}
+class NamedExperiment(NamedTuple):
+    """An experiment, as its row names it.
+
+    Args:
+        number: its id.
+        name: the only one of its kind within its workspace.
+        workspace: as a record has it.
+    """
+
+    number: int
+    name: str
+    workspace: str | None
 
 
-def model_names(connection: Connection, tables: Tables, experiments: Sequence[int] | None) -> list[str]:
-    """Names of registered models in code point order.
+def experiments_of(connection: Connection, tables: Tables) -> list[NamedExperiment]:
+    """All experiments, in the order of their ids."""
+    table, columns = tables["experiments"], tables.columns("experiments", "experiment_id", "name", WORKSPACE.name)
+    rows = rows_of(connection, sa.select(*columns).order_by(table.c.experiment_id))
+    return [NamedExperiment(row[0], experiment_name(row[0], row[1]), workspace_of(row[2])) for row in rows]
+
+
+def other_workspaces(connection: Connection, tables: Tables) -> set[str]:
+    """Workspaces of which there may be no experiment: MLflow's list of them, and those of registered models."""
+    lists = {"workspaces": "name", "registered_models": WORKSPACE.name}
+    queries = [
+        sa.select(tables[table].c[column]).distinct()
+        for table, column in lists.items()
+        if table in tables and column in tables[table].c
+    ]
+    return {DEFAULT_WORKSPACE, *(str(name) for query in queries for (name,) in rows_of(connection, query))}
+
+
+def model_places(connection: Connection, tables: Tables, wanted: Set[ModelPlace] | None) -> list[ModelPlace]:
+    """Workspaces and names of registered models, in the order of a snapshot.
 
     Args:
         connection: in a transaction.
         tables: of that database.
-        experiments: ids; only models with a version from a run of theirs. None: all.
+        wanted: those that are meant; None: all.
     """
-    if "registered_models" not in tables:
+    if MODEL_TABLE.name not in tables:
         return []
-    name = tables["registered_models"].c.name
-    query = sa.select(name).where(tables.in_default_workspace("registered_models"))
-    names = [row[0] for row in rows_of(connection, query.order_by(by_bytes(name, connection.dialect.name)))]
-    for odd in (name for name in names if not isinstance(name, str)):
+    query = sa.select(*tables.columns(MODEL_TABLE.name, WORKSPACE.name, "name"))
+    found = [(workspace_of(workspace), name) for workspace, name in rows_of(connection, query)]
+    for odd in (name for _, name in found if not isinstance(name, str)):
         tables.oddities.lost(MODELS.one, shown(odd), "its name is not text, and it was not saved")
-    wanted = None if experiments is None else _from_runs_of(connection, tables, experiments)
-    return [name for name in names if isinstance(name, str) and (wanted is None or name in wanted)]
+    sound = {place for place in found if isinstance(place[1], str)}
+    return sorted(sound if wanted is None else sound & wanted, key=lambda place: model_place(*place))
 
 
-def _from_runs_of(connection: Connection, tables: Tables, experiments: Sequence[int]) -> set[str]:
-    """Names of models; not joined: MySQL refuses that for columns of two collations, and these have no foreign key."""
+def models_from_runs_of(connection: Connection, tables: Tables, experiments: Sequence[int]) -> set[ModelPlace]:
+    """Models with a version from a run of these experiments.
+
+    Not joined: MySQL refuses that for columns of two collations, and these have no foreign key.
+    """
+    if MODEL_VERSION_TABLE.name not in tables:
+        return set()
     runs, versions = tables["runs"].c, tables["model_versions"].c
-    query = sa.select(versions.run_id, versions.name).where(
-        versions.run_id.is_not(None), tables.shown(MODEL_VERSION_TABLE)
-    )
-    names = grouped(rows_of(connection, query))
-    found: set[str] = set()
-    for batch in batches(run_id for run_id in names if isinstance(run_id, str)):
+    query = sa.select(*tables.columns(MODEL_VERSION_TABLE.name, "run_id", WORKSPACE.name, "name"))
+    query = query.where(versions.run_id.is_not(None), tables.shown(MODEL_VERSION_TABLE))
+    places = grouped(rows_of(connection, query))
+    found: set[ModelPlace] = set()
+    for batch in batches(run_id for run_id in places if isinstance(run_id, str)):
         there = sa.select(runs.run_uuid).where(runs.run_uuid.in_(batch), runs.experiment_id.in_(experiments))
         for (run_id,) in rows_of(connection, there):
-            found.update(name for (name,) in names.get(run_id, ()))
+            found.update((workspace_of(workspace), name) for workspace, name in places.get(run_id, ()))
     return found

@@ -151,7 +151,7 @@ class Fitting:
 
     def _versions(self, record: RegisteredModel) -> dict[str, Any]:
         fitted = [
-            self._fitted(MODEL_VERSION_TABLE, version, version_key(record.name, version.version))
+            self._fitted(MODEL_VERSION_TABLE, version, version_key(record, version.version))
             for version in record.versions
         ]
         kept = tuple(version for version in fitted if version is not None)
@@ -166,8 +166,8 @@ class Fitting:
         bad |= {alias: f"it {problem}" for alias, problem in equal.items()}
         bad |= {a: f"its version {v} is left out" for a, v in record.aliases.items() if v in gone and a not in bad}
         for alias, problem in bad.items():
-            concerned = (model_key(record.name),)
-            self._tally.misfit("alias", f"{record.name}@{alias}", problem, f"aliases[{alias}]", concerned)
+            concerned = (model_key(record),)
+            self._tally.misfit("alias", f"{concerned[0][1]}@{alias}", problem, f"aliases[{alias}]", concerned)
         return {a: v for a, v in record.aliases.items() if a not in bad} if bad else record.aliases
 
     def _problem(self, table: Table, record: Record) -> str:

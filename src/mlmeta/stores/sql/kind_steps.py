@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, ModelVersion, RegisteredModel, Run
 from mlmeta.snapshot.compare import with_followers
@@ -28,9 +30,15 @@ class ExperimentStep(Step[Experiment]):
     def __init__(self, context: RestoreContext) -> None:
         super().__init__(EXPERIMENT_TABLE, context)
         self._largest_id = context.limits.column("experiments", "experiment_id").largest
-        self._names: Names[int] = Names(context.limits.column("experiments", "name").collation)
-        self._names.update((name, number) for number, name in self._existing.experiments.items())
+        self._collation = context.limits.column("experiments", "name").collation
+        self._named: dict[str | None, Names[int]] = {}
+        for number, (name, workspace) in self._existing.experiments.items():
+            self._names(workspace)[name] = number
         self._default_is_free = self._existing.default_is_untouched()
+
+    def _names(self, workspace: str | None) -> Names[int]:
+        """The ids of the experiments in a workspace, by name."""
+        return self._named.setdefault(workspace, Names(self._collation))
 
     def take(self, records: Sequence[Experiment]) -> None:
         """See `Step.take`. One by one: each may take a name that another one wants."""
@@ -44,9 +52,11 @@ class ExperimentStep(Step[Experiment]):
             self._conflict(stored, "this kind of database can't hold its id; SQLite or a server can")
         elif problem := self._table.state_problem(stored):
             self._misfit(stored, f"it {problem}")
+        elif problem := self._workspace_problem(stored):
+            self._misfit(stored, problem)
         elif number in self._existing.experiments:
             self._take_id(stored, number)
-        elif self._default_is_free and self._names.get(stored.name) == DEFAULT_ID:
+        elif self._default_is_free and self._names(stored.workspace).get(stored.name) == DEFAULT_ID:
             # The Default experiment of the snapshot has another id than the one that MLflow made
             self._adopt_default(stored, number)
         else:
@@ -55,27 +65,28 @@ class ExperimentStep(Step[Experiment]):
     def _adopt_default(self, stored: Experiment, number: int) -> None:
         """Take the place of the Default experiment that MLflow made."""
         self._default_is_free = False
-        self._names[stored.name] = number
+        self._names(stored.workspace)[stored.name] = number
         self._count_new(stored)
         self._do(RowWriter.adopt_default, stored)
 
     def _take_new(self, stored: Experiment, number: int) -> None:
-        name = self._free_name(stored.name)
+        names = self._names(stored.workspace)
+        name = self._free_name(stored.name, names)
         if name is None:
-            other = self._names[stored.name]
+            other = names[stored.name]
             self._conflict(stored, f"its name {stored.name!r} belongs to experiment {other}")
             return
         if name != stored.name:
             self._tally.notes.append(f"experiment {number} gets the name {name!r}, as {stored.name!r} is taken")
-        self._names[name] = number
+        names[name] = number
         self._count_new(stored)
         self._do(RowWriter.record, stored.model_copy(update={"name": name}))
 
-    def _free_name(self, name: str) -> str | None:
-        if name not in self._names:
+    def _free_name(self, name: str, names: Names[int]) -> str | None:
+        if name not in names:
             return name
         renamed = name + self._context.suffix
-        return renamed if self._context.renames and renamed not in self._names else None
+        return renamed if self._context.renames and renamed not in names else None
 
     def _count_new(self, stored: Experiment) -> None:
         self._context.open.add(stored.experiment_id)
@@ -85,13 +96,13 @@ class ExperimentStep(Step[Experiment]):
         """Decide about an experiment whose id the target has."""
         found = self._existing.experiment(number)
         renamed = stored.model_copy(update={"name": stored.name + self._context.suffix})
-        if found is None:  # it belongs to another workspace
+        if found is None:  # it can't be read
             self._belongs_to_another(stored, number)
         elif is_same(stored, found) or (self._context.renames and is_same(renamed, found)):
             self._open(stored)
             self._present(stored)
-        elif number == DEFAULT_ID and self._default_is_free and self._names.get(stored.name, number) == number:
-            self._names.pop(self._existing.experiments[number])  # the snapshot may have it for another one
+        elif number == DEFAULT_ID and self._can_be_default(stored):
+            self._names(None).pop(self._existing.experiments[number][0])  # the snapshot may have it for another one
             self._adopt_default(stored, number)
         elif number == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
             self._open(stored)
@@ -103,16 +114,22 @@ class ExperimentStep(Step[Experiment]):
         else:
             self._belongs_to_another(stored, number)
 
+    def _can_be_default(self, stored: Experiment) -> bool:
+        """Whether an experiment with the id of the Default one can take the place of that."""
+        names = self._names(stored.workspace)
+        return self._default_is_free and names.get(stored.name, DEFAULT_ID) == DEFAULT_ID
+
     def _open(self, stored: Experiment) -> None:
         self._context.open.add(stored.experiment_id)
 
     def _belongs_to_another(self, stored: Experiment, number: int) -> None:
-        self._conflict(stored, f"its id belongs to {self._existing.experiments[number]!r} in the target")
+        self._conflict(stored, f"its id belongs to {self._existing.experiments[number][0]!r} in the target")
 
 
 def _is_it(found: Experiment, stored: Experiment) -> bool:
-    """Whether the experiment with this id is the snapshot's, which may have got another name since."""
-    return found.name == stored.name or found.creation_time == stored.creation_time is not None
+    """Whether the experiment with this id is the snapshot's, which may have got another name or workspace since."""
+    same = (found.workspace, found.name) == (stored.workspace, stored.name)
+    return same or found.creation_time == stored.creation_time is not None
 
 
 class RunStep(Step[Run]):
@@ -260,22 +277,29 @@ class ModelStep(Step[RegisteredModel]):
     def __init__(self, context: RestoreContext) -> None:
         super().__init__(MODEL_TABLE, context)
         self._collation = context.limits.column("registered_models", "name").collation
-        self._taken: Names[str] = Names(self._collation)
+        self._taken: dict[str | None, Names[str]] = {}
 
     def take(self, records: Sequence[RegisteredModel]) -> None:
         """See `Step.take`."""
+        for workspace, some in groupby(records, attrgetter("workspace")):
+            self._take_of(workspace, list(some))
+
+    def _take_of(self, workspace: str | None, models: Sequence[RegisteredModel]) -> None:
+        """Decide about models of a workspace."""
         suffix = self._context.suffix
-        names = [name for model in records for name in (model.name, model.name + suffix)]
+        names = [name for model in models for name in (model.name, model.name + suffix)]
         wanted = names if self._context.renames else names[::2]
-        there = self._existing.keys(MODEL_TABLE, wanted) if self._collation else wanted
+        there: Collection[str] = self._existing.model_names(workspace, wanted) if self._collation else wanted
         found: Names[RegisteredModel] = Names(self._collation)
-        found.update(self._existing.records(MODEL_TABLE, there).items())
-        for model in records:
+        found.update(self._existing.models(workspace, there).items())
+        for model in models:
             self._take(self._context.form.of(model), found)
 
     def _take(self, model: RegisteredModel, found: Names[RegisteredModel]) -> None:
         there = found.get(model.name)
-        if (other := self._equal_name(model.name, there)) != model.name:
+        if problem := self._workspace_problem(model):
+            self._misfit(model, problem, *model_keys(model))
+        elif (other := self._equal_name(model, there)) != model.name:
             self._take_equal(model, other, found)
         elif there is None:
             self._create(model)
@@ -286,26 +310,28 @@ class ModelStep(Step[RegisteredModel]):
         else:
             self._join(model, there)
 
-    def _equal_name(self, name: str, there: RegisteredModel | None) -> str:
+    def _equal_name(self, model: RegisteredModel, there: RegisteredModel | None) -> str:
         """What the target's collation takes for a name: itself, but where another model has one that is equal to it."""
-        other = there.name if there is not None else self._taken.get(name, name)
-        if other == name:
-            self._taken[name] = name
-        return other or name
+        taken = self._taken.setdefault(model.workspace, Names(self._collation))
+        other = there.name if there is not None else taken.get(model.name, model.name)
+        if other == model.name:
+            taken[model.name] = model.name
+        return other or model.name
 
     def _take_equal(self, model: RegisteredModel, other: str, found: Names[RegisteredModel]) -> None:
         if self._context.renames:
             self._rename(model, found.get(model.name + self._context.suffix))
             return
         reason = f"its name equals {other!r} in the target's collation"
-        self._tally.conflict("model", model.name, reason, *model_keys(model))
+        self._tally.conflict("model", self._kind.key(model), reason, *model_keys(model))
 
     def _rename(self, model: RegisteredModel, there: RegisteredModel | None) -> None:
         renamed = model.model_copy(update={"name": model.name + self._context.suffix})
         if there is not None:
-            self._join(renamed, there, own=model.name)
+            self._join(renamed, there, own=model)
             return
-        self._tally.notes.append(f"model {model.name!r} gets the name {renamed.name!r}, as its own is taken")
+        shown, new = self._kind.key(model), self._kind.key(renamed)
+        self._tally.notes.append(f"model {shown!r} gets the name {new!r}, as its own is taken")
         self._create(renamed)
 
     def _create(self, model: RegisteredModel) -> None:
@@ -316,21 +342,21 @@ class ModelStep(Step[RegisteredModel]):
     def _all_present(self, model: RegisteredModel) -> None:
         self._present(model)
         for version in model.versions:
-            self._tally.was_there("model versions", version_key(model.name, version.version))
+            self._tally.was_there("model versions", version_key(model, version.version))
 
-    def _join(self, model: RegisteredModel, there: RegisteredModel, own: str = "") -> None:
+    def _join(self, model: RegisteredModel, there: RegisteredModel, own: RegisteredModel | None = None) -> None:
         """Add what the target's model of that name lacks. What it has stays, also where people changed it since.
 
         Args:
             model: of the snapshot, under the name it has in the target.
             there: the target's.
-            own: its name in the snapshot, where that is another one.
+            own: the same under its name in the snapshot, where that is another one.
         """
-        own = own or model.name
+        own = own or model
         found = changes(model, there)
         if reason := others(found):
             reason = f"the target has a model of that name with other content: {reason}"
-            self._tally.conflict("model", own, reason, *model_keys(model.model_copy(update={"name": own})))
+            self._tally.conflict("model", self._kind.key(own), reason, *model_keys(own))
             return
         missing = Missing(tags={k: v for k, v in model.tags.items() if k not in there.tags})
         kept = self._versions(model, there, own, missing)
@@ -343,7 +369,9 @@ class ModelStep(Step[RegisteredModel]):
         if missing != Missing():
             self._do(RowWriter.complete_model, model, missing)
 
-    def _versions(self, model: RegisteredModel, there: RegisteredModel, own: str, missing: Missing) -> set[int]:
+    def _versions(
+        self, model: RegisteredModel, there: RegisteredModel, own: RegisteredModel, missing: Missing
+    ) -> set[int]:
         """Decide about the versions; the numbers of those that are, or will be, in the target."""
         theirs = {version.version: version for version in there.versions}
         stages = {version.current_stage for version in there.versions} - {"Archived"}  # where many can be at once
@@ -363,7 +391,12 @@ class ModelStep(Step[RegisteredModel]):
         return kept
 
     def _version(
-        self, own: str, version: ModelVersion, found: ModelVersion, stages: set[str | None], missing: Missing
+        self,
+        own: RegisteredModel,
+        version: ModelVersion,
+        found: ModelVersion,
+        stages: set[str | None],
+        missing: Missing,
     ) -> None:
         """Add the tags that a version lacks, and its stage where no version has that now."""
         tags = {key: value for key, value in version.tags.items() if key not in found.tags}

@@ -150,7 +150,6 @@ class Pairs:
         key: the column for keys.
         value: the column for values.
         text: whether values are texts, empty ones perhaps NULL.
-        fixed: columns that always get the same.
     """
 
     name: str
@@ -159,12 +158,11 @@ class Pairs:
     key: str = "key"
     value: str = "value"
     text: bool = True
-    fixed: tuple[Column, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns that are written."""
-        return (*self.owner, self.key, self.value, *(column.name for column in self.fixed))
+        return (*self.owner, self.key, self.value)
 
     def rows(self, owner: Row, pairs: Mapping[str, Any]) -> Iterator[Row]:
         """The rows of a map, in the order of `names`.
@@ -174,7 +172,7 @@ class Pairs:
             pairs: the map.
         """
         front = map(repeat, owner[: len(self.owner)])
-        return zip(*front, pairs, pairs.values(), *(repeat(column.value) for column in self.fixed), strict=False)
+        return zip(*front, pairs, pairs.values(), strict=False)
 
 
 @dataclass(frozen=True)

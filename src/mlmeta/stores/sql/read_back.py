@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Experiment, Record, RegisteredModel, leading_kinds
@@ -16,7 +18,7 @@ from mlmeta.stores.sql.kind_steps import is_other, run_batches
 from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.stored import StoredForm, as_far_as_known
-from mlmeta.stores.sql.tables import MODEL_TABLE, TABLES
+from mlmeta.stores.sql.tables import TABLES
 from mlmeta.stores.sql.walk import suffix_of
 from mlmeta.stores.target import RENAME, RestoreOptions
 
@@ -86,8 +88,15 @@ def _asked(batches: Iterable[list[RunLines]], waiting: deque[RunLines]) -> Itera
 
 
 def _models(models: Sequence[RegisteredModel], existing: ExistingRows, form: StoredForm, suffix: str) -> Iterator[Pair]:
+    for workspace, some in groupby(models, attrgetter("workspace")):
+        yield from _models_of(workspace, list(some), existing, form, suffix)
+
+
+def _models_of(
+    workspace: str | None, models: Sequence[RegisteredModel], existing: ExistingRows, form: StoredForm, suffix: str
+) -> Iterator[Pair]:
     names = [model.name for model in models]
-    found = existing.records(MODEL_TABLE, names + [name + suffix for name in names if suffix])
+    found = existing.models(workspace, names + [name + suffix for name in names if suffix])
     for model in models:
         stored = form.of(model)
         renamed = stored.model_copy(update={"name": stored.name + suffix})

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
-from mlmeta.schema import Record
+from mlmeta.schema import Record, model_title
 from mlmeta.stores.sql.database_tables import Tables, among, by_bytes, whole
 from mlmeta.stores.sql.mapping import KindTable, Links, Pairs, Table, Values
 from mlmeta.stores.sql.oddities import shown
@@ -37,12 +37,16 @@ class Reader(Generic[R]):
         connection: in a transaction.
         tables: of that database.
         table: of the kind.
+        within: the workspaces that are meant, as records have them; just one, where keys are names. Empty: all.
     """
 
-    def __init__(self, connection: Connection, tables: Tables, table: KindTable[R]) -> None:
+    def __init__(
+        self, connection: Connection, tables: Tables, table: KindTable[R], within: Sequence[str | None] = ()
+    ) -> None:
         self._connection = connection
         self._tables = tables
         self._table = table
+        self._within = within
         self._dialect = connection.dialect.name
 
     def by_key(self, keys: Iterable[Any]) -> Iterator[R]:
@@ -55,7 +59,7 @@ class Reader(Generic[R]):
         """Batches of records in the kind's order, deleted ones too.
 
         Args:
-            experiments: ids of the experiments that are meant; None: all that a server shows.
+            experiments: ids of the experiments that are meant; None: all that are there.
         """
         for rows in self._in_order(self._table.read_names[: self._table.key], experiments):
             yield list(self.by_key(self._sound(row[0] for row in rows)))
@@ -101,7 +105,7 @@ class Reader(Generic[R]):
         yield by_bytes(columns[key], self._dialect)
 
     def _meant(self, experiments: Sequence[int] | None) -> ColumnElement[bool]:
-        """The condition for rows that belong to these experiments; None: to any that a server shows."""
+        """The condition for rows that belong to these experiments; None: to any that is there."""
         return self._meant_of(self._table, experiments)
 
     def _meant_of(self, table: KindTable[Any], experiments: Sequence[int] | None) -> ColumnElement[bool]:
@@ -114,11 +118,10 @@ class Reader(Generic[R]):
         if "experiment_id" not in columns:
             shown = self._tables.shown(table)
             linked = (self._linked(table, links, experiments) for links in table.links if experiments is not None)
-            return sa.and_(shown, *linked)
+            return sa.and_(shown, self._tables.within(table.name, self._within), *linked)
         if experiments is not None:
             return columns.experiment_id.in_(experiments)
-        ids = sa.select(self._tables["experiments"].c.experiment_id)
-        return columns.experiment_id.in_(ids.where(self._tables.in_default_workspace("experiments")))
+        return columns.experiment_id.in_(sa.select(self._tables["experiments"].c.experiment_id))
 
     def _linked(self, table: KindTable[Any], links: Links, experiments: Sequence[int] | None) -> ColumnElement[bool]:
         """The condition for rows that are linked to one of some experiments."""
@@ -136,6 +139,10 @@ class Reader(Generic[R]):
                 what = "name" if self._table.read_names[0] == "name" else "id"
                 self._lost(shown(key), f"its {what} is not text, and it was not saved")
 
+    def _name(self, key: Any) -> str:
+        """What a message calls a record."""
+        return model_title(str(key), self._within[0]) if self._table.key > 1 else str(key)
+
     def _lost(self, name: str, what: str) -> None:
         self._tables.oddities.lost(self._table.kind.one, name, what)
 
@@ -145,7 +152,7 @@ class Reader(Generic[R]):
         parts = self._parts(keys) if keys else {}
         for row in rows:
             own = {field: found[row[0]] for field, found in parts.items()}
-            record = self._record(self._table, row, own, str(row[0]))
+            record = self._record(self._table, row, own, self._name(row[0]))
             if record is not None:
                 yield record
 
@@ -210,7 +217,8 @@ class Reader(Generic[R]):
         for row in self._rows(table, table.read_names, keys):
             key = tuple(row[: table.key])
             parts = {field: by_key[key] for field, by_key in maps.items()}
-            record = self._record(table, row, parts, f"{row[0]} {table.read_names[table.key - 1]} {shown(key[-1])}")
+            name = f"{self._name(row[0])} {table.read_names[table.key - 1]} {shown(key[-1])}"
+            record = self._record(table, row, parts, name)
             if record is not None:
                 found[row[0]] += (record,)
         return found
@@ -219,7 +227,8 @@ class Reader(Generic[R]):
         """The rows of a table that belong to records with these keys, and that MLflow shows."""
         query = sa.select(*self._tables.columns(table.name, *columns))
         owned = among(self._tables[table.name].c[columns[0]], keys, self._dialect)
-        return rows_of(self._connection, query.where(owned, self._tables.shown(table)))
+        within = self._tables.within(table.name, self._within)
+        return rows_of(self._connection, query.where(owned, self._tables.shown(table), within))
 
 
 def _sizes() -> Iterator[int]:

@@ -1,6 +1,6 @@
 """What a database holds that a snapshot does not take: named and counted, so that nothing is dropped silently.
 
-Kinds that this version of mlmeta does not save; other workspaces; tables that can't be read; and rows whose parent is
+Kinds that this version of mlmeta does not save; tables that can't be read; and rows whose parent is
 gone, as SQLite enforces no foreign key unless told to, and people delete by hand.
 """
 
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
-from mlmeta.schema import RUNS, Selection, Skipped
+from mlmeta.schema import DEFAULT_WORKSPACE, RUNS, Selection, Skipped
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
 from mlmeta.stores.sql.known_tables import AUTH, AUTH_VERSION, NEVER, OWN_COLUMNS, PARTS, WORDS, tables_at
 from mlmeta.stores.sql.mapping import KindTable
@@ -23,7 +23,6 @@ from mlmeta.stores.sql.queries import rows_of
 from mlmeta.stores.sql.tables import (
     COLUMNS,
     DATASET_RECORD_TABLE,
-    DEFAULT_WORKSPACE,
     EVALUATION_DATASET_TABLE,
     EXPERIMENT_TABLE,
     EXPERIMENTS_OF_DATASETS,
@@ -70,7 +69,7 @@ def _unsupported(connection: Connection, tables: Tables, experiments: Sequence[i
     for name in sorted(closed):
         yield Skipped(kind=_words(name), id="*", reason=f"this user may not read the table {name}, which may have some")
     if experiments is None:
-        yield from _other_workspaces(connection, tables)
+        yield from _workspaces(connection, tables)
 
 
 def _unsupported_tables(tables: Tables) -> list[str]:
@@ -142,22 +141,14 @@ def _words(name: str) -> str:
     return WORDS.get(name) or name.replace("_", " ")
 
 
-def _other_workspaces(connection: Connection, tables: Tables) -> Iterator[Skipped]:
-    for table in (EXPERIMENT_TABLE, EVALUATION_DATASET_TABLE, MODEL_TABLE):
-        if table.name in tables and "workspace" in tables[table.name].c:
-            workspace = tables[table.name].c["workspace"]
-            query = sa.select(workspace, sa.func.count()).where(workspace != DEFAULT_WORKSPACE).group_by(workspace)
-            if counts := {str(found): count for found, count in connection.execute(query)}:
-                listed = ", ".join(f"{found} ({counts[found]})" for found in sorted(counts))
-                reason = f"{sum(counts.values())} are in other workspaces than `{DEFAULT_WORKSPACE}`"
-                reason += f", which mlmeta does not save: {listed}"
-                yield Skipped(kind=table.kind.many, id="*", reason=reason)
-    if "workspaces" in tables:
-        name: sa.ColumnClause[str] = sa.column("name")
-        query = sa.select(name).select_from(sa.table("workspaces", name)).where(name != DEFAULT_WORKSPACE)
-        if names := sorted(connection.execute(query).scalars()):
-            reason = f"there are others than `{DEFAULT_WORKSPACE}`, which mlmeta does not save: {', '.join(names)}"
-            yield Skipped(kind="workspaces", id="*", reason=reason)
+def _workspaces(connection: Connection, tables: Tables) -> Iterator[Skipped]:
+    if "workspaces" not in tables:
+        return
+    name: sa.ColumnClause[str] = sa.column("name")
+    query = sa.select(name).select_from(sa.table("workspaces", name)).where(name != DEFAULT_WORKSPACE)
+    if names := sorted(connection.execute(query).scalars()):
+        reason = f"what is in them is saved, their descriptions and artifact roots are not: {', '.join(names)}"
+        yield Skipped(kind="workspaces", id="*", reason=reason)
 
 
 def _unseen(connection: Connection, tables: Tables) -> Iterator[Skipped]:
@@ -263,9 +254,14 @@ def _orphan_count(connection: Connection, tables: Tables, children: _Children) -
 
 
 def _is_orphan(connection: Connection, tables: Tables, children: _Children) -> ColumnElement[bool]:
-    """The condition for rows without a parent, in any workspace."""
-    here: ColumnElement[Any] = tables[children.table].c[children.link]
-    there: ColumnElement[Any] = tables[children.parent.name].c[children.link]
-    if connection.dialect.name == "mysql":  # which compares columns of two collations as bytes only
-        here, there = by_bytes(here, "mysql"), by_bytes(there, "mysql")
-    return sa.or_(here.is_(None), here.not_in(sa.select(there)))
+    """The condition for rows without a parent in their workspace."""
+    both = tables[children.table].c, tables[children.parent.name].c
+    key = [name for name in children.parent.names[: children.parent.key] if all(name in columns for columns in both)]
+    here, there = ([_comparable(connection, columns[name]) for name in key] for columns in both)
+    place = sa.tuple_(*here) if len(key) > 1 else here[0]
+    return sa.or_(here[0].is_(None), place.not_in(sa.select(*there)))
+
+
+def _comparable(connection: Connection, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column to compare with another one: MySQL compares two of two collations as bytes only."""
+    return by_bytes(column, "mysql") if connection.dialect.name == "mysql" else column

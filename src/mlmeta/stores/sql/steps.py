@@ -122,8 +122,18 @@ class Step(Generic[R]):
     def _conflict(self, stored: R, reason: str) -> None:
         self._tally.conflict(self._kind.one, self._kind.key(stored), reason, self._key(stored))
 
-    def _misfit(self, stored: R, reason: str) -> None:
-        self._tally.misfit(*self._key(stored), reason)
+    def _misfit(self, stored: R, reason: str, *records: Key) -> None:
+        self._tally.misfit(*self._key(stored), reason, records=records)
+
+    def _workspace_problem(self, record: R) -> str:
+        """Why a record can't be in the target for the workspace that it is in; empty: it can."""
+        workspace = self._kind.workspace(record) if self._kind.workspace is not None else None
+        if workspace is None:
+            return ""
+        if not self._existing.has_workspaces():
+            return f"it is in the workspace {workspace!r}, and the target's MLflow has none: they came with 3.10"
+        self._tally.workspaces.add(workspace)
+        return ""
 
     def _key(self, record: R) -> Key:
         """How a comparison names a record."""

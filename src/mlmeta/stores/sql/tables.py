@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from mlmeta.schema import (
     DATASET_RECORDS,
+    DEFAULT_WORKSPACE,
     EVALUATION_DATASETS,
     EXPERIMENTS,
     LOGGED_MODELS,
@@ -50,9 +51,6 @@ NO_STAGE = "None"
 DELETED_STAGE = "Deleted_Internal"
 """MLflow keeps a deleted version as a row in this stage, its content struck out, and shows it to nobody."""
 
-DEFAULT_WORKSPACE = "default"
-"""The workspace of a server without workspaces (MLflow 3.10 on)."""
-
 _STAGES = {stage: stage for stage in ("active", "deleted")}
 _RUN_STATUSES = {status: status for status in ("FAILED", "FINISHED", "KILLED", "RUNNING", "SCHEDULED")}
 _LOGGED_MODEL_STATUSES = dict(enumerate(("UNSPECIFIED", "PENDING", "READY", "FAILED")))
@@ -60,7 +58,18 @@ _LOGGED_MODEL_STATUSES = dict(enumerate(("UNSPECIFIED", "PENDING", "READY", "FAI
 
 EXPERIMENT_ID = Column("experiment_id", "experiment_id", read=str, write=int, limited=False)
 STAGE = one_of("lifecycle_stage", _STAGES, "active")
-WORKSPACE = fixed("workspace", DEFAULT_WORKSPACE)
+
+
+def workspace_of(found: Any) -> Any:
+    """The workspace of a row as a record has it."""
+    return None if found == DEFAULT_WORKSPACE else found or None
+
+
+WORKSPACE = Column("workspace", "workspace", read=workspace_of, write=lambda workspace: workspace or DEFAULT_WORKSPACE)
+"""Since MLflow 3.10; before, all is in the default workspace."""
+
+IN_WORKSPACE = ("name", WORKSPACE.name)
+"""What names a registered model."""
 
 
 def experiment_name(experiment_id: Any, name: Any) -> str:
@@ -293,12 +302,12 @@ def _with_a_stage(values: Values, oddities: Oddities, name: str) -> None:
         oddities.changed(MODELS.one, name, f"it has no stage, and was saved with the stage {NO_STAGE!r}")
 
 
-VERSION_TAGS = Pairs("model_version_tags", "tags", ("name", "version"), fixed=(WORKSPACE,))
+VERSION_TAGS = Pairs("model_version_tags", "tags", (*IN_WORKSPACE, "version"))
 MODEL_VERSION_TABLE = KindTable(
     "model_versions",
     kind=MODEL_VERSIONS,
-    owner=("name",),
-    key=2,
+    owner=IN_WORKSPACE,
+    key=3,
     columns=(
         plain("version"),
         defaulting("creation_time", 0, "creation_timestamp"),
@@ -312,30 +321,25 @@ MODEL_VERSION_TABLE = KindTable(
         optional("run_link"),
         defaulting("status", "READY"),
         optional("status_message"),
-        WORKSPACE,
     ),
     pairs=(VERSION_TAGS,),
     hides=("current_stage", DELETED_STAGE),
     lasting=frozenset({"creation_timestamp", "user_id", "source", "run_id", "storage_location"}),
     complete=_with_a_stage,
 )
-MODEL_ALIASES = Pairs(
-    "registered_model_aliases", "aliases", ("name",), "alias", "version", text=False, fixed=(WORKSPACE,)
-)
+MODEL_ALIASES = Pairs("registered_model_aliases", "aliases", IN_WORKSPACE, "alias", "version", text=False)
 MODEL_TABLE = KindTable(
     "registered_models",
     kind=MODELS,
+    key=2,
     columns=(
         plain("name"),
+        WORKSPACE,
         plain("creation_time", "creation_timestamp"),
         plain("last_updated_time", "last_updated_timestamp"),
         optional("description"),
-        WORKSPACE,
     ),
-    pairs=(
-        Pairs("registered_model_tags", "tags", ("name",), fixed=(WORKSPACE,)),
-        MODEL_ALIASES,
-    ),
+    pairs=(Pairs("registered_model_tags", "tags", IN_WORKSPACE), MODEL_ALIASES),
     parts={"versions": MODEL_VERSION_TABLE},
     lasting=frozenset({"creation_timestamp"}),
 )

@@ -29,6 +29,7 @@ class RestoreTally:
         changed: how many of those that are there were changed since the snapshot.
         existing: what the target has already, as a comparison names it; see `Report`.
         completed: fields of these that are written all the same.
+        workspaces: those of the snapshot's records, but for the default one.
     """
 
     undelete: bool = False
@@ -43,6 +44,7 @@ class RestoreTally:
     changed: Counter[str] = field(default_factory=Counter)
     existing: set[Key] = field(default_factory=set)
     completed: set[tuple[str, str, str]] = field(default_factory=set)
+    workspaces: set[str] = field(default_factory=set)
 
     def was_there(self, plural: str, key: Key, found: Sequence[TargetChange] = (), *, deleted: bool = False) -> bool:
         """Note a record that the target has already. Whether it is to be made active again.

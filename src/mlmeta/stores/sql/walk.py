@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mlmeta.progress import Progress
 from mlmeta.schema import (
     DATASET_RECORDS,
+    DEFAULT_WORKSPACE,
     EVALUATION_DATASETS,
     EXPERIMENTS,
     LOGGED_MODELS,
@@ -27,7 +28,7 @@ from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tables import TABLES
 from mlmeta.stores.sql.tally import RestoreTally
-from mlmeta.stores.sql.writer import Writer
+from mlmeta.stores.sql.writer import RowWriter, Writer
 from mlmeta.stores.target import RestoreOptions
 
 _STEPS: dict[str, Callable[[RestoreContext], Step[Any]]] = {
@@ -81,7 +82,17 @@ def walk(
             progress.advance(kind.counted_as, len(batch))
         step.finish()
     tally.notes.extend(rewriter.notes())
+    if tally.workspaces:
+        writer.do(RowWriter.ensure_workspaces, tally.workspaces)
+        tally.notes.append(_needs_workspaces(tally.workspaces))
     return tally
+
+
+def _needs_workspaces(names: Iterable[str]) -> str:
+    named = ", ".join(sorted(names))
+    return (
+        f"it has other workspaces than `{DEFAULT_WORKSPACE}` ({named}): its server needs --enable-workspaces to start"
+    )
 
 
 def suffix_of(timestamp: str) -> str:

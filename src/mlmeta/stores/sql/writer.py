@@ -32,6 +32,9 @@ from mlmeta.stores.sql.tables import (
 
 P = ParamSpec("P")
 
+_WORKSPACES = "workspaces"
+"""MLflow's list of them, with a description and an artifact root of each."""
+
 
 class Writer(Protocol):
     """Takes what is to be written: a method of `RowWriter`, and what that gets."""
@@ -202,21 +205,22 @@ class RowWriter:
     def complete_model(self, record: RegisteredModel, missing: Missing) -> None:
         """Add what a registered model lacks: versions, tags, aliases and stages."""
         versions = tuple(v for v in record.versions if v.version in missing.versions)
-        self._remove_struck_out(record.name, missing.versions)
+        self._remove_struck_out(record, missing.versions)
+        key = MODEL_TABLE.row(record)[: MODEL_TABLE.key]
         update = {"tags": missing.tags, "aliases": missing.aliases, "versions": versions}
         self._add(MODEL_TABLE.rows_below(record.model_copy(update=update)))
         for number, tags in missing.version_tags.items():
-            self._inserts.add(VERSION_TAGS.name, VERSION_TAGS.rows((record.name, number), tags))
+            self._inserts.add(VERSION_TAGS.name, VERSION_TAGS.rows((*key, number), tags))
         table = self._existing.table(MODEL_VERSION_TABLE.name)
         for number, stage in missing.stages.items():
-            where = self._existing.version(record.name, number, MODEL_VERSION_TABLE.name)
+            where = self._existing.version(record, number, MODEL_VERSION_TABLE.name)
             self._connection.execute(sa.update(table).where(where).values(current_stage=stage))
 
-    def _remove_struck_out(self, name: str, numbers: Iterable[int]) -> None:
+    def _remove_struck_out(self, record: RegisteredModel, numbers: Iterable[int]) -> None:
         """Make room for versions that MLflow keeps, with their content struck out, and shows to nobody."""
         for number in numbers:
             for table in (VERSION_TAGS.name, MODEL_VERSION_TABLE.name):
-                where = self._existing.version(name, number, table)
+                where = self._existing.version(record, number, table)
                 self._connection.execute(sa.delete(self._existing.table(table)).where(where))
 
     def count_records(self, dataset_id: str) -> None:
@@ -231,6 +235,16 @@ class RowWriter:
             profile = json.dumps({"num_records": self._connection.execute(query).scalar_one()})
             update = sa.update(datasets).where(datasets.c.dataset_id == grown)
             self._connection.execute(update.values(profile=profile))
+
+    def ensure_workspaces(self, names: Iterable[str]) -> None:
+        """Have MLflow know workspaces: it shows nothing of what is in one that is not in its list."""
+        if _WORKSPACES not in self._existing:
+            return
+        self._inserts.flush()
+        table = self._existing.table(_WORKSPACES)
+        there = set(self._connection.execute(sa.select(table.c.name)).scalars())
+        if new := sorted(set(names) - there):
+            self._connection.execute(sa.insert(table), [{"name": name} for name in new])
 
     def finish(self) -> str:
         """Write what is held, and see to the next experiment's id; what a person should know of it, or nothing."""

@@ -132,10 +132,11 @@ def emptied(request: pytest.FixtureRequest) -> Callable[[str], str]:
 
 
 def _empty(uri: str) -> None:
-    """Remove all rows, but those that say which schema it is and which workspaces there are."""
+    """Remove all rows, but those that say which schema it is, and that there is the default workspace."""
     engine = sa.create_engine(uri, poolclass=sa.NullPool)
     names = sorted(set(sa.inspect(engine).get_table_names()) - {"alembic_version", "workspaces"})
     with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM workspaces WHERE name <> 'default'"))
         if engine.dialect.name == "postgresql":
             connection.execute(sa.text(f"TRUNCATE {', '.join(names)} CASCADE"))
             return

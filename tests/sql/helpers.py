@@ -41,7 +41,9 @@ def records_of(uri: str, selection: Selection = ALL) -> list[Record | Skipped]:
 
 
 def backup(uri: str, folder: Path, selection: Selection = ALL) -> Snapshot:
-    return snapshot_of(records_of(uri, selection), folder)
+    """A snapshot of all records of a store, none of which may be skipped."""
+    found = records_of(uri, selection)
+    return snapshot_of((one for one in found if not isinstance(one, Skipped) or one.is_of_records), folder)
 
 
 def proof_of(

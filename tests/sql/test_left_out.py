@@ -111,7 +111,8 @@ def test_what_is_not_saved_of_workspaces_is_named(store: Path) -> None:
     change(
         store,
         "INSERT INTO workspaces (name) VALUES ('team-b'), ('team-a')",
-        "INSERT INTO experiments (experiment_id, name, workspace) VALUES (77, 'x', 'team-a'), (78, 'x', 'team-b')",
+        "INSERT INTO experiments (experiment_id, name, lifecycle_stage, workspace) "
+        "VALUES (77, 'x', 'active', 'team-a'), (78, 'x', 'active', 'team-b')",
     )
     found = skipped(store)
     assert set(found) == {"workspaces"}

@@ -20,6 +20,7 @@ from mlmeta.stores.sql.parallel_reads import Lanes, read_in_parallel
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.reader import Reader
 from mlmeta.stores.sql.runs import Leftover, Link, RunReader, leftovers
+from mlmeta.stores.sql.schema import makes_workspaces
 from mlmeta.stores.sql.tables import (
     COLUMNS,
     DATASET_RECORD_TABLE,
@@ -61,8 +62,10 @@ def no_rows() -> Iterator[Connection]:
     engine = sa.create_engine("sqlite://")
     try:
         with engine.connect() as connection:
+            absent = set() if makes_workspaces() else {WORKSPACE.name}
             for table, columns in COLUMNS.items():
-                connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(map(json.dumps, columns))})")
+                made = (json.dumps(column) for column in columns if column not in absent)
+                connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(made)})")
             yield connection
     finally:
         engine.dispose()

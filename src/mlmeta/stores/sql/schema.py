@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import logging
 from collections.abc import Collection, Iterator
@@ -267,6 +268,13 @@ def blank_columns() -> dict[tuple[str, str], sa.types.TypeEngine[Any]]:
         engine = sa.create_engine(URL.create("sqlite", database=str(blank)), poolclass=sa.NullPool)
         tables = sa.inspect(engine).get_multi_columns()
     return {(table, column["name"]): column["type"] for (_, table), columns in tables.items() for column in columns}
+
+
+def makes_workspaces() -> bool:
+    """Whether the stores that MLflow makes can have workspaces: since 3.10. It is not imported for that."""
+    found = importlib.util.find_spec("mlflow")
+    folders = (found.submodule_search_locations or ()) if found is not None else ()
+    return any(Path(folder, "store", "workspace").is_dir() for folder in folders)
 
 
 def begin_store(path: Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from mlmeta.cli import options, text
+from mlmeta.cli import options, show_traces, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.text import Bar, Pairs, Styled, Table
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
         RunDetail,
         RunTable,
     )
+    from mlmeta.commands.show_traces import TraceDetail, TraceList
     from mlmeta.progress import Progress
     from mlmeta.schema import LatestMetric, ModelVersion, RegisteredModel
 
-    Shown = Overview | RunTable | RunDetail | MetricOverRuns | MetricOverSteps | ModelList
+    Shown = Overview | RunTable | RunDetail | MetricOverRuns | MetricOverSteps | ModelList | TraceList | TraceDetail
 
 _MOST_ROWS = 60
 _LONG = 200
@@ -42,6 +43,11 @@ Metric = Annotated[
     options.option("--metric", "This metric over the runs of --experiment, or over the steps of --run.", metavar="KEY"),
 ]
 Models = Annotated[bool, options.option("--models", "Models, versions, stages, aliases.")]
+Traces = Annotated[bool, options.option("--traces", "The traces, or those of --experiment, the newest first.")]
+Trace = Annotated[
+    str | None,
+    options.option("--trace", "Everything of this trace, with its spans (the id may be cut short).", metavar="ID"),
+]
 Columns = Annotated[
     list[str] | None,
     options.option(
@@ -52,7 +58,7 @@ Columns = Annotated[
     ),
 ]
 Sort = Annotated[str, options.option("--sort", 'Such as "metrics.loss DESC".', metavar="COLUMN [DESC]")]
-Limit = Annotated[int, options.option("--limit", "The most runs to show.", min=1)]
+Limit = Annotated[int, options.option("--limit", "The most runs or traces to show.", min=1)]
 
 
 def command(
@@ -61,6 +67,8 @@ def command(
     run: Run = None,
     metric: Metric = None,
     models: Models = False,
+    traces: Traces = False,
+    trace: Trace = None,
     column: Columns = None,
     sort: Sort = "",
     limit: Limit = 100,
@@ -75,57 +83,50 @@ def command(
     """Look into a snapshot, without a server.
 
     Its experiments; with --experiment its runs; with --run everything of one; with --metric the performance
-    history; with --models the model registry.
+    history; with --models the model registry; with --traces the traces, and with --trace all of one.
     """
 
     def call(_: Progress) -> Shown:
         from mlmeta.commands import show
+        from mlmeta.commands import show_traces as of_traces
 
-        if models:
-            return show.models(selector, storage, of_source=source)
-        if metric and run:
-            return show.metric_over_steps(selector, storage, run, metric, of_source=source)
-        if metric and experiment:
-            return show.metric_over_runs(selector, storage, experiment, metric, of_source=source)
-        if metric:
-            raise UsageError("--metric needs an experiment or a run", hint="add --experiment NAME, or --run ID")
-        if run:
-            return show.run_detail(selector, storage, run, of_source=source)
-        if experiment:
-            return show.run_table(
-                selector,
-                storage,
+        most = None if json else limit
+        asked: tuple[tuple[object, Callable[[], Shown]], ...] = (
+            (trace, lambda: of_traces.trace_detail(*where, trace or "", of_source=source)),
+            (traces, lambda: of_traces.trace_list(*where, experiment, limit=most, of_source=source)),
+            (models, lambda: show.models(*where, of_source=source)),
+            (metric, lambda: _metric_of(where, run, experiment, metric or "", source)),
+            (run, lambda: show.run_detail(*where, run or "", of_source=source)),
+            (
                 experiment,
-                columns=column or (),
-                sort=sort,
-                limit=None if json else limit,
-                of_source=source,
-            )
-        return show.overview(selector, storage, of_source=source)
+                lambda: show.run_table(
+                    *where, experiment or "", columns=column or (), sort=sort, limit=most, of_source=source
+                ),
+            ),
+            (True, lambda: show.overview(*where, of_source=source)),
+        )
+        return next(answer for is_wanted, answer in asked if is_wanted)()
 
+    where = (selector, storage)
     execute(Output("show", json, quiet, verbose, not no_progress), call, partial(view, verbose=verbose))
+
+
+def _metric_of(where: tuple[str, str], run: str | None, experiment: str | None, metric: str, source: str) -> Shown:
+    from mlmeta.commands import show
+
+    if run:
+        return show.metric_over_steps(*where, run, metric, of_source=source)
+    if experiment:
+        return show.metric_over_runs(*where, experiment, metric, of_source=source)
+    raise UsageError("--metric needs an experiment or a run", hint="add --experiment NAME, or --run ID")
 
 
 def view(result: Shown, *, verbose: bool) -> list[Block]:
     """What there is to see of a part of a snapshot."""
-    from mlmeta.commands import show
-
-    match result:
-        case show.RunTable():
-            return _run_table(result, verbose=verbose)
-        case show.RunDetail():
-            return _run_detail(result, verbose=verbose)
-        case show.MetricOverRuns():
-            return _metric_over_runs(result)
-        case show.MetricOverSteps():
-            return _metric_over_steps(result)
-        case show.ModelList():
-            return _models(result, verbose=verbose)
-        case show.Overview():
-            return _overview(result)
+    return _VIEWS[type(result).__name__](result, verbose=verbose)
 
 
-def _overview(result: Overview) -> list[Block]:
+def _overview(result: Overview, **_: bool) -> list[Block]:
     """Where it is from, and its experiments."""
     server = f" {result.mlflow_server_version}" if result.mlflow_server_version else ""
     columns = ("ID", "EXPERIMENT", "STAGE", "RUNS", "DELETED", "LATEST RUN (UTC)")
@@ -207,10 +208,10 @@ def _metric(latest: LatestMetric, points: int) -> str:
 
 
 def _shortened(tags: dict[str, str]) -> dict[str, str]:
-    return {k: v if len(v) <= _LONG else f"{v[:_LONG]}… ({len(v):,} characters: --verbose)" for k, v in tags.items()}
+    return {key: text.short(value, _LONG) for key, value in tags.items()}
 
 
-def _metric_over_runs(result: MetricOverRuns) -> list[Block]:
+def _metric_over_runs(result: MetricOverRuns, **_: bool) -> list[Block]:
     """A bar for each run, oldest first."""
     shown = list(zip(result.runs, result.values, strict=True))[-_MOST_ROWS:]
     rows = [
@@ -225,7 +226,7 @@ def _metric_over_runs(result: MetricOverRuns) -> list[Block]:
     ]
 
 
-def _metric_over_steps(result: MetricOverSteps) -> list[Block]:
+def _metric_over_steps(result: MetricOverSteps, **_: bool) -> list[Block]:
     """A bar for each point; of a long history for every n-th, and the last."""
     count, rows = len(result.value), []
     chosen = list(_sampled(count))
@@ -276,3 +277,16 @@ def _version(model: RegisteredModel, version: ModelVersion, *, verbose: bool) ->
         *((version.run_id or "-")[: None if verbose else 8], text.moment(version.creation_timestamp)),
         version.source or "-",
     )
+
+
+_VIEWS: dict[str, Callable[..., list[Block]]] = {
+    "Overview": _overview,
+    "RunTable": _run_table,
+    "RunDetail": _run_detail,
+    "MetricOverRuns": _metric_over_runs,
+    "MetricOverSteps": _metric_over_steps,
+    "ModelList": _models,
+    "TraceList": show_traces.traces,
+    "TraceDetail": show_traces.detail,
+}
+"""By the class of the result, which is imported only when there is one."""

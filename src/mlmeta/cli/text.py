@@ -126,6 +126,28 @@ def moment(milliseconds: int | None) -> str:
         return str(milliseconds)
 
 
+def duration(milliseconds: float | None) -> str:
+    """How long something took: ``3 ms``, ``1.25 s``, ``2 min 5 s``."""
+    if milliseconds is None:
+        return "-"
+    if abs(milliseconds) < 1000:
+        return f"{milliseconds:.3g} ms"
+    seconds = milliseconds / 1000
+    if abs(seconds) < 60:
+        return f"{seconds:.3g} s"
+    return f"{int(seconds // 60):,} min {int(seconds % 60)} s"
+
+
+def short(value: str, most: int) -> str:
+    """A text, or its beginning and how long it is.
+
+    Args:
+        value: the text.
+        most: how many characters are shown.
+    """
+    return value if len(value) <= most else f"{value[:most]}… ({len(value):,} characters: --verbose)"
+
+
 def number(value: float) -> str:
     """A metric's value, short."""
     return f"{value:.6g}"

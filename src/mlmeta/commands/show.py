@@ -164,7 +164,7 @@ def overview(selector: str = "latest", storage: str = "backups", *, of_source: s
         )
         for e in snapshot.records(EXPERIMENTS)
     )
-    summary, shown = snapshot.summary, _where(snapshot)
+    summary, shown = snapshot.summary, where(snapshot)
     return Overview(
         **{**shown, "warnings": (*shown["warnings"], *summary.warnings)},
         source=summary.mlflow_uri,
@@ -188,7 +188,7 @@ def overview(selector: str = "latest", storage: str = "backups", *, of_source: s
 def models(selector: str = "latest", storage: str = "backups", *, of_source: str = "") -> ModelList:
     """The registered models with their versions, stages and aliases."""
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    return ModelList(**_where(snapshot), models=tuple(snapshot.records(MODELS)))
+    return ModelList(**where(snapshot), models=tuple(snapshot.records(MODELS)))
 
 
 def run_table(
@@ -216,12 +216,12 @@ def run_table(
         UsageError: no such experiment, or none of its runs has such a column.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    found = _experiment(snapshot, experiment)
+    found = experiment_of(snapshot, experiment)
     runs = [run for run in snapshot.records(RUNS) if run.experiment_id == found.experiment_id]
     shown = tuple(_column(c, runs) for c in several(columns)) or _usual(runs)
     runs = _in_order(runs, sort)
     return RunTable(
-        **_where(snapshot),
+        **where(snapshot),
         experiment=found,
         columns=shown,
         run_ids=tuple(run.run_id for run in runs[:limit]),
@@ -250,7 +250,7 @@ def run_detail(selector: str, storage: str, run_id: str, *, of_source: str = "")
             points[history.key] += len(history.step)
     names = {e.experiment_id: e.name for e in snapshot.records(EXPERIMENTS)}
     return RunDetail(
-        **_where(snapshot),
+        **where(snapshot),
         run=run,
         experiment=names.get(run.experiment_id, ""),
         points={key: count or 1 for key, count in points.items()},
@@ -264,13 +264,13 @@ def metric_over_runs(selector: str, storage: str, experiment: str, key: str, *, 
         UsageError: no such experiment, or none of its runs has the metric.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    found = _experiment(snapshot, experiment)
+    found = experiment_of(snapshot, experiment)
     all_runs = [r for r in snapshot.records(RUNS) if r.experiment_id == found.experiment_id]
     runs = tuple(r for r in all_runs if key in r.metrics)
     if not runs:
         known = {k for r in all_runs for k in r.metrics}
         raise UsageError(f"no run of {found.name!r} has a metric {key!r}", hint=f"they have: {_closest(key, known)}")
-    return MetricOverRuns(**_where(snapshot), experiment=found.name, key=key, runs=runs)
+    return MetricOverRuns(**where(snapshot), experiment=found.name, key=key, runs=runs)
 
 
 def metric_over_steps(selector: str, storage: str, run_id: str, key: str, *, of_source: str = "") -> MetricOverSteps:
@@ -290,11 +290,11 @@ def metric_over_steps(selector: str, storage: str, run_id: str, key: str, *, of_
     latest: LatestMetric = run.metrics[key]
     step, timestamp, value = zip(*(points or [(latest.step, latest.timestamp, latest.value)]), strict=True)
     return MetricOverSteps(
-        **_where(snapshot), run_id=run.run_id, key=key, step=step, timestamp_ms=timestamp, value=value
+        **where(snapshot), run_id=run.run_id, key=key, step=step, timestamp_ms=timestamp, value=value
     )
 
 
-def _where(snapshot: Snapshot) -> dict[str, Any]:
+def where(snapshot: Snapshot) -> dict[str, Any]:
     """What every result says: which snapshot, where it is, and what to know of the choice."""
     shrunken = snapshot.summary.shrunken
     notes = [*snapshot.notes, *(f"{one.kind}: {one.reason}" for one in snapshot.unknown)]
@@ -303,7 +303,12 @@ def _where(snapshot: Snapshot) -> dict[str, Any]:
     return {"timestamp": snapshot.timestamp, "storage": snapshot.storage.location, "warnings": tuple(notes)}
 
 
-def _experiment(snapshot: Snapshot, wanted: str) -> Experiment:
+def experiment_of(snapshot: Snapshot, wanted: str) -> Experiment:
+    """The experiment of a name, or of an id that is nobody's name.
+
+    Raises:
+        UsageError: there is none.
+    """
     found = list(snapshot.records(EXPERIMENTS))
     for experiment in found:
         if wanted == experiment.name:

@@ -1,0 +1,133 @@
+"""`mlmeta show --traces`: what there is to see of traces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlmeta.cli import text
+from mlmeta.cli.text import Pairs, Styled, Table
+
+if TYPE_CHECKING:
+    from mlmeta.cli.text import Block, Piece
+    from mlmeta.commands.show_traces import SpanNode, TraceDetail, TraceList
+    from mlmeta.schema import Assessment, Trace
+
+_TOKENS = "mlflow.trace.tokenUsage"
+_COST = "mlflow.trace.cost"
+_SHOWN = {"session": "mlflow.trace.session", "user": "mlflow.trace.user", "run": "mlflow.sourceRun"}
+_NAME = "mlflow.traceName"
+_MOST_SPANS = 200
+_LONG = 200
+
+
+def traces(result: TraceList, *, verbose: bool) -> list[Block]:
+    """A row for each trace."""
+    if not result.total:
+        return ["No traces."]
+    columns = ("TRACE", "EXPERIMENT", "NAME", "STATE", "STARTED (UTC)", "DURATION", "TOKENS", "ASSESSED")
+    rows = [_row(trace, result.experiments, verbose=verbose) for trace in result.traces]
+    more = result.total - len(result.traces)
+    return [
+        Table(columns, rows, right=("DURATION", "TOKENS", "ASSESSED"), whole=("TRACE",)),
+        *([Styled(f"… and {more:,} more: --limit shows them", "dim")] if more else []),
+    ]
+
+
+def _row(trace: Trace, experiments: Mapping[str, str], *, verbose: bool) -> tuple[Piece, ...]:
+    total = _numbers(trace, _TOKENS).get("total_tokens")
+    return (
+        trace.trace_id if verbose else trace.trace_id.removeprefix("tr-")[:8],
+        experiments.get(trace.experiment_id, trace.experiment_id),
+        trace.tags.get(_NAME, "-"),
+        Styled(trace.state, "red" if trace.state == "ERROR" else ""),
+        text.moment(trace.timestamp),
+        text.duration(trace.duration),
+        f"{total:,}" if total is not None else "-",
+        str(len(trace.assessments) or "-"),
+    )
+
+
+def detail(result: TraceDetail, *, verbose: bool) -> list[Block]:
+    """Everything of a trace: what it is, its spans, what people and judges think of it."""
+    trace = result.trace
+    told = {
+        "trace id": trace.trace_id,
+        "name": trace.tags.get(_NAME, "-"),
+        "experiment": f"{result.experiment} ({trace.experiment_id})",
+        "state": trace.state,
+        "started": text.moment(trace.timestamp),
+        "duration": text.duration(trace.duration),
+        "tokens": _listed(_numbers(trace, _TOKENS), "_tokens"),
+        "cost": _listed(_numbers(trace, _COST), "_cost"),
+        **{word: trace.metadata.get(key, "") for word, key in _SHOWN.items()},
+        "request": text.short(trace.request_preview or "", _LONG),
+        "response": text.short(trace.response_preview or "", _LONG),
+    }
+    blocks: list[Block] = [Pairs("", {key: value for key, value in told.items() if value})]
+    blocks += _spans(result, verbose=verbose)
+    if trace.assessments:
+        columns = ("ASSESSMENT", "TYPE", "VALUE", "BY", "RATIONALE")
+        blocks += ["", Table(columns, [_assessment(one, verbose=verbose) for one in trace.assessments])]
+    for title, pairs in {"tags": trace.tags, "metadata": trace.metadata}.items():
+        if pairs:
+            shown = pairs if verbose else {key: text.short(value, _LONG) for key, value in pairs.items()}
+            blocks.append(Pairs(title, shown))
+    return blocks
+
+
+def _spans(result: TraceDetail, *, verbose: bool) -> Iterator[Block]:
+    if not result.spans:
+        yield Styled(f"no spans in this snapshot: they are in {result.trace.spans_location}", "dim")
+        return
+    shown = result.spans if verbose else result.spans[:_MOST_SPANS]
+    begin = min((node.start for node in result.spans if node.start is not None), default=0)
+    rows = [_span(node, begin) for node in shown]
+    yield ""
+    yield Table(("SPAN", "TYPE", "STATUS", "AFTER", "DURATION"), rows, right=("AFTER", "DURATION"))
+    if more := len(result.spans) - len(shown):
+        yield Styled(f"… and {more:,} more: --verbose shows them", "dim")
+    if verbose:
+        yield from (Pairs(node.name, told) for node in result.spans if (told := _attributes(node)))
+
+
+def _span(node: SpanNode, begin: int) -> tuple[Piece, ...]:
+    after = (node.start - begin) / 1e6 if node.start is not None else None
+    took = (node.end - node.start) / 1e6 if node.start is not None and node.end is not None else None
+    return (
+        "  " * node.depth + node.name,
+        node.type,
+        Styled(node.status, "red" if node.status == "ERROR" else ""),
+        text.duration(after),
+        text.duration(took),
+    )
+
+
+def _attributes(node: SpanNode) -> dict[str, str]:
+    """What a span was given, and what it gave back."""
+    found = node.content.get("attributes") if isinstance(node.content, dict) else None
+    attributes = found if isinstance(found, dict) else {}
+    words = {"inputs": "mlflow.spanInputs", "outputs": "mlflow.spanOutputs"}
+    return {word: str(attributes[key]) for word, key in words.items() if attributes.get(key)}
+
+
+def _assessment(one: Assessment, *, verbose: bool) -> tuple[Piece, ...]:
+    value = f"error: {one.error.error_code}" if one.error else json.dumps(one.value, ensure_ascii=False)
+    told = (value, f"{one.source_type.lower()} {one.source_id or ''}".strip(), one.rationale or "-")
+    name = one.name if one.valid else f"{one.name} (replaced)"
+    return name, one.type, *(told if verbose else (text.short(part, _LONG) for part in told))
+
+
+def _numbers(trace: Trace, key: str) -> dict[str, Any]:
+    """Numbers that MLflow keeps as JSON in a trace's metadata; none where they are something else."""
+    try:
+        found = json.loads(trace.metadata.get(key, "{}"))
+    except ValueError:
+        return {}
+    items = found.items() if isinstance(found, dict) else ()
+    return {name: value for name, value in items if type(value) in {int, float}}
+
+
+def _listed(numbers: Mapping[str, Any], suffix: str) -> str:
+    return ", ".join(f"{value:,} {name.removesuffix(suffix).replace('_', ' ')}" for name, value in numbers.items())

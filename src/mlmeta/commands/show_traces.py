@@ -1,0 +1,218 @@
+"""`mlmeta show --traces`: the traces of a snapshot, and all of one."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from mlmeta.commands.show import Shown, experiment_of, where
+from mlmeta.errors import UsageError
+from mlmeta.schema import EXPERIMENTS, SPANS, TRACES, Span, Trace
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.stores.opening import open_snapshot
+
+_UNKNOWN = "UNKNOWN"
+_TYPE = "mlflow.spanType"
+
+
+class TraceList(Shown):
+    """Traces, the newest first.
+
+    Args:
+        experiments: names by id.
+        traces: those that are shown.
+        total: number of traces before the limit.
+    """
+
+    experiments: dict[str, str]
+    traces: tuple[Trace, ...]
+    total: int
+
+
+class SpanNode(BaseModel):
+    """A span in the tree of its trace; times are nanoseconds since the epoch.
+
+    Args:
+        depth: how many spans it is within.
+        span_id: of the span.
+        name: what people call it.
+        type: such as ``LLM`` or ``CHAIN``.
+        status: ``OK``, ``ERROR``, ``UNSET``, or what a database says of it.
+        start: when it began; None: unknown.
+        end: when it ended; None: unknown, or it never did.
+        content: MLflow's own JSON of it; None where it was archived.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    depth: int
+    span_id: str
+    name: str
+    type: str
+    status: str
+    start: int | None
+    end: int | None
+    content: Any = None
+
+
+class TraceDetail(Shown):
+    """Everything of a trace.
+
+    Args:
+        trace: with its assessments.
+        experiment: its name.
+        spans: of the trace, each followed by those within it.
+    """
+
+    trace: Trace
+    experiment: str
+    spans: tuple[SpanNode, ...]
+
+
+def trace_list(
+    selector: str = "latest",
+    storage: str = "backups",
+    experiment: str | None = None,
+    *,
+    limit: int | None = None,
+    of_source: str = "",
+) -> TraceList:
+    """The traces of a snapshot, or of one of its experiments.
+
+    Args:
+        selector: which snapshot.
+        storage: where it is.
+        experiment: a name, or an id that is nobody's name; None: all.
+        limit: the most traces; None: all.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
+
+    Raises:
+        UsageError: no such experiment.
+    """
+    snapshot = open_snapshot(storage, selector, of_source=of_source)
+    wanted = experiment_of(snapshot, experiment).experiment_id if experiment else None
+    counted = _Counted(t for t in snapshot.records(TRACES) if wanted in {None, t.experiment_id})
+    newest = sorted(counted, key=_age) if limit is None else heapq.nsmallest(limit, counted, key=_age)
+    names = {e.experiment_id: e.name for e in snapshot.records(EXPERIMENTS)}
+    return TraceList(**where(snapshot), experiments=names, traces=tuple(newest), total=counted.count)
+
+
+def trace_detail(selector: str, storage: str, trace_id: str, *, of_source: str = "") -> TraceDetail:
+    """Everything of a trace, with its tree of spans.
+
+    Args:
+        selector: which snapshot.
+        storage: where it is.
+        trace_id: or the beginning of one that no other trace has.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
+
+    Raises:
+        UsageError: no such trace, or several.
+    """
+    snapshot = open_snapshot(storage, selector, of_source=of_source)
+    trace = _trace(snapshot, trace_id)
+    names = {e.experiment_id: e.name for e in snapshot.records(EXPERIMENTS)}
+    return TraceDetail(
+        **where(snapshot),
+        trace=trace,
+        experiment=names.get(trace.experiment_id, ""),
+        spans=tuple(tree(line.record() for line in snapshot.lines(SPANS) if line.trace_id == trace.trace_id)),
+    )
+
+
+class _Counted:
+    """Traces, counted while they go by."""
+
+    def __init__(self, traces: Iterable[Trace]) -> None:
+        self._traces = traces
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Trace]:
+        for trace in self._traces:
+            self.count += 1
+            yield trace
+
+
+def _age(trace: Trace) -> tuple[int, str]:
+    return -trace.timestamp, trace.trace_id
+
+
+def _trace(snapshot: Snapshot, wanted: str) -> Trace:
+    found = [t for t in snapshot.records(TRACES) if t.trace_id.startswith(wanted) or t.trace_id == f"tr-{wanted}"]
+    exact = [trace for trace in found if trace.trace_id == wanted]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if not found:
+        raise UsageError(
+            f"snapshot {snapshot.timestamp} has no trace {wanted!r}", hint="`mlmeta show --traces` lists its traces"
+        )
+    raise UsageError(f"{len(found)} trace ids begin with {wanted!r}", hint="write more of the id")
+
+
+def tree(spans: Iterable[Span]) -> Iterator[SpanNode]:
+    """Spans, each followed by those within it, in the order in which they began.
+
+    A span whose parent is not among them stands at the top; so does one of several that are within each other.
+
+    Args:
+        spans: of one trace.
+    """
+    order = sorted(spans, key=lambda span: (span.started, span.span_id))
+    known = {_own_id(span) for span in order}
+    within: defaultdict[str | None, list[Span]] = defaultdict(list)
+    for span in order:
+        parent = _parent_id(span)
+        within[parent if parent in known else None].append(span)
+    seen: set[str] = set()
+    for top in (*within[None], *order):
+        waiting = [(0, top)]
+        while waiting:
+            depth, span = waiting.pop()
+            own = _own_id(span)
+            if own not in seen:
+                seen.add(own)
+                yield _node(depth, span)
+                waiting += ((depth + 1, child) for child in reversed(within[own]))
+
+
+def _node(depth: int, span: Span) -> SpanNode:
+    if span.content is None:
+        told: dict[str, Any] = {"name": span.name, "type": span.type, "status": span.status}
+        told |= {"start": span.start, "end": span.end}
+    else:
+        content = _object(span.content)
+        told = {
+            "name": content.get("name"),
+            "type": _text(_object(content.get("attributes")).get(_TYPE)).strip('"'),
+            "status": _text(_object(content.get("status")).get("code")).removeprefix("STATUS_CODE_"),
+            "start": _whole(content.get("start_time_unix_nano")),
+            "end": _whole(content.get("end_time_unix_nano")),
+        }
+    for key in ("name", "type", "status"):
+        told[key] = _text(told[key]) or _UNKNOWN
+    return SpanNode(depth=depth, span_id=span.span_id, content=span.content, **told)
+
+
+def _own_id(span: Span) -> str:
+    """As other spans' contents name it: in base64, where the database has it in hex."""
+    return _text(_object(span.content).get("span_id")) or span.span_id
+
+
+def _parent_id(span: Span) -> str | None:
+    return span.parent_span_id if span.content is None else _text(_object(span.content).get("parent_span_id")) or None
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: object) -> int | None:
+    return value if type(value) is int else None

@@ -1,0 +1,141 @@
+"""`mlmeta show --traces` and `--trace`: traces, the tree of their spans, and what people think of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlmeta.commands.show_traces import tree
+from mlmeta.errors import ExitCode
+from mlmeta.schema import Span, Trace
+from tests.builders.snapshots import experiment, write
+from tests.support.cli import Cli
+
+BEGAN = 1_700_000_000_000
+TRACES = (
+    Trace.model_validate(
+        {
+            "trace_id": f"tr-{number}{'a' * 31}",
+            "experiment_id": "1",
+            "timestamp": BEGAN + number,
+            "duration": duration,
+            "state": "OK" if number else "ERROR",
+            "request_preview": "wie spät ist es?",
+            "tags": {"mlflow.traceName": f"chat-{number}", "mlflow.trace.spansLocation": "TRACKING_STORE"},
+            "metadata": {
+                "mlflow.trace.tokenUsage": '{"input_tokens": 1200, "output_tokens": 34, "total_tokens": 1234}',
+                "mlflow.trace.session": "afternoon",
+            },
+        }
+    )
+    for number, duration in enumerate((70, 1_250, 125_000))
+)
+ASSESSED = TRACES[0].model_copy(
+    update={
+        "assessments": (
+            {"assessment_id": "a-1", "name": "good", "type": "feedback", "value": False, "rationale": "too short"}
+            | {"source_type": "HUMAN", "source_id": "ada", "created": 1, "updated": 1, "valid": False},
+        )
+    }
+)
+
+
+def span(name: str, parent: str = "", start: int = 0, **more: Any) -> Span:
+    """A span of the first trace, as MLflow writes it: ids in base64."""
+    content = {
+        "trace_id": "eA==",
+        "span_id": _coded(name),
+        "parent_span_id": _coded(parent) if parent else None,
+        "name": name,
+        "start_time_unix_nano": BEGAN * 1_000_000 + start,
+        "end_time_unix_nano": BEGAN * 1_000_000 + start + 2_500_000,
+        "status": {"code": "STATUS_CODE_OK", "message": ""},
+        "attributes": {"mlflow.spanType": '"LLM"', "mlflow.spanInputs": '{"q": "wie spät?"}'},
+    }
+    return Span(trace_id=TRACES[0].trace_id, span_id=name.encode().hex(), content=content | more)
+
+
+def _coded(name: str) -> str:
+    return base64.b64encode(name.encode()).decode()
+
+
+SPANS = (
+    span("root"),
+    span("first", "root", 1_000_000),
+    span("second", "root", 4_000_000, status={"code": "STATUS_CODE_ERROR", "message": "boom"}),
+    span("deep", "first", 2_000_000),
+)
+
+
+@pytest.fixture
+def saved(cli: Cli) -> Path:
+    assessed = Trace.model_validate_json(ASSESSED.model_dump_json())
+    folder = cli.folder / "backups"
+    write(folder, [experiment("1", "talk"), experiment("2", "silence"), assessed, *TRACES[1:], *SPANS])
+    return folder
+
+
+def test_traces_are_listed_newest_first(cli: Cli, saved: Path) -> None:
+    found = cli("show", "--traces", "--json").ok().data
+    assert [trace["tags"]["mlflow.traceName"] for trace in found["traces"]] == ["chat-2", "chat-1", "chat-0"]
+    shown = cli("show", "--traces", "--limit", "2").ok().out
+    assert [
+        word for word in ("chat-2", "talk", "2 min 5 s", "1.25 s", "1,234", "and 1 more") if word not in shown
+    ] == []
+    assert "chat-0" not in shown
+    assert cli("show", "--traces", "--experiment", "silence").ok().out.strip() == "No traces."
+
+
+def test_a_trace_is_shown_with_its_tree_of_spans(cli: Cli, saved: Path) -> None:
+    shown = cli("show", "--trace", "tr-0aa").ok().out
+    lines = [line.split("  LLM")[0] for line in shown.splitlines() if "  LLM" in line]
+    assert [line.rstrip() for line in lines] == [" root", "   first", "     deep", "   second"] or [
+        line.strip() for line in lines
+    ] == ["root", "first", "deep", "second"]
+    wanted = (
+        "wie spät ist es?",
+        "afternoon",
+        "1,200 input",
+        "ERROR",
+        "4 ms",
+        "good (replaced)",
+        "human ada",
+        "too short",
+    )
+    assert [word for word in wanted if word not in shown] == []
+    assert '{"q": "wie spät?"}' in cli("show", "--trace", "tr-0aa", "--verbose").ok().out
+
+
+def test_a_trace_as_json_has_all_of_it(cli: Cli, saved: Path) -> None:
+    found = cli("show", "--trace", TRACES[0].trace_id, "--json").ok().data
+    assert [(node["name"], node["depth"]) for node in found["spans"]] == [
+        ("root", 0),
+        ("first", 1),
+        ("deep", 2),
+        ("second", 1),
+    ]
+    assert found["spans"][0]["content"] == json.loads(SPANS[0].model_dump_json())["content"]
+    assert found["experiment"] == "talk"
+    assert found["trace"]["assessments"][0]["value"] is False
+
+
+def test_a_trace_without_spans_says_where_they_are(cli: Cli, saved: Path) -> None:
+    assert "no spans in this snapshot: they are in TRACKING_STORE" in cli("show", "--trace", "tr-2").ok().out
+
+
+def test_a_trace_that_is_not_there_or_not_clear_is_wrong_usage(cli: Cli, saved: Path) -> None:
+    assert "has no trace 'tr-9'" in cli("show", "--trace", "tr-9").ended(ExitCode.USAGE).err
+    assert "3 trace ids begin with 'tr-'" in cli("show", "--trace", "tr-").ended(ExitCode.USAGE).err
+
+
+def test_spans_that_lead_nowhere_or_in_a_circle_are_there_once() -> None:
+    odd = [span("lost", "gone"), span("a", "b", 1), span("b", "a", 2), span("self", "self", 3)]
+    archived = Span(trace_id="t", span_id="9", content=None, name="old", status="OK", start=5, end=7)
+    bare = Span(trace_id="t", span_id="8", content="not JSON")
+    nodes = list(tree([*odd, archived, bare]))
+    assert sorted(node.name for node in nodes) == ["UNKNOWN", "a", "b", "lost", "old", "self"]
+    assert next(node for node in nodes if node.name == "old").type == "UNKNOWN"

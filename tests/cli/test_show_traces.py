@@ -92,21 +92,11 @@ def test_traces_are_listed_newest_first(cli: Cli, saved: Path) -> None:
 
 def test_a_trace_is_shown_with_its_tree_of_spans(cli: Cli, saved: Path) -> None:
     shown = cli("show", "--trace", "tr-0aa").ok().out
-    lines = [line.split("  LLM")[0] for line in shown.splitlines() if "  LLM" in line]
-    assert [line.rstrip() for line in lines] == [" root", "   first", "     deep", "   second"] or [
-        line.strip() for line in lines
-    ] == ["root", "first", "deep", "second"]
-    wanted = (
-        "wie spät ist es?",
-        "afternoon",
-        "1,200 input",
-        "ERROR",
-        "4 ms",
-        "good (replaced)",
-        "human ada",
-        "too short",
-    )
-    assert [word for word in wanted if word not in shown] == []
+    names = [line.split(" LLM")[0].rstrip() for line in shown.splitlines() if " LLM" in line]
+    assert [len(name) - len(name.lstrip()) for name in names] == [len(names[0]) - 4 + deep for deep in (0, 2, 4, 2)]
+    assert [name.strip() for name in names] == ["root", "first", "deep", "second"]
+    wanted = ("wie spät ist es?", "afternoon", "1,200 input", "ERROR", "4 ms")
+    assert [word for word in (*wanted, "good (replaced)", "human ada", "too short") if word not in shown] == []
     assert '{"q": "wie spät?"}' in cli("show", "--trace", "tr-0aa", "--verbose").ok().out
 
 

@@ -129,3 +129,9 @@ def test_spans_that_lead_nowhere_or_in_a_circle_are_there_once() -> None:
     nodes = list(tree([*odd, archived, bare]))
     assert sorted(node.name for node in nodes) == ["UNKNOWN", "a", "b", "lost", "old", "self"]
     assert next(node for node in nodes if node.name == "old").type == "UNKNOWN"
+
+
+def test_traces_are_counted_in_the_list(cli: Cli, saved: Path) -> None:
+    heading, _, row = cli("list").ok().out.splitlines()[:3]
+    assert heading.split()[3:7] == ["EXPERIMENTS", "RUNS", "TRACES", "MODELS"]
+    assert row.split()[-7:-3] == ["2", "0", "3", "0"]

@@ -63,10 +63,11 @@ def view(result: ListResult) -> list[Block]:
 
 
 def table(snapshots: Sequence[SnapshotInfo], *, is_long: bool) -> Table:
-    """A row for each snapshot, with the counts of the kinds that every snapshot has."""
-    from mlmeta.schema import leading_kinds
+    """A row for each snapshot, with the counts of the kinds that every snapshot has, and of traces if one has some."""
+    from mlmeta.schema import TRACES, leading_kinds
 
-    kinds = [kind.name for kind in leading_kinds() if kind.always]
+    has_traces = any(info.stats.get(TRACES.name) for info in snapshots)
+    kinds = [kind.name for kind in leading_kinds() if kind.always or (kind is TRACES and has_traces)]
     counts = [name.upper() for name in kinds]
     texts = Counter(source for source, _ in {(info.source, info.identity) for info in snapshots})
     return Table(

@@ -16,7 +16,7 @@ from tests.builders.snapshots import experiment, write
 from tests.support.cli import Cli
 
 BEGAN = 1_700_000_000_000
-TRACES = (
+TRACES = tuple(
     Trace.model_validate(
         {
             "trace_id": f"tr-{number}{'a' * 31}",
@@ -34,12 +34,13 @@ TRACES = (
     )
     for number, duration in enumerate((70, 1_250, 125_000))
 )
-ASSESSED = TRACES[0].model_copy(
-    update={
-        "assessments": (
+ASSESSED = Trace.model_validate(
+    dict(TRACES[0])
+    | {
+        "assessments": [
             {"assessment_id": "a-1", "name": "good", "type": "feedback", "value": False, "rationale": "too short"}
             | {"source_type": "HUMAN", "source_id": "ada", "created": 1, "updated": 1, "valid": False},
-        )
+        ]
     }
 )
 
@@ -73,9 +74,8 @@ SPANS = (
 
 @pytest.fixture
 def saved(cli: Cli) -> Path:
-    assessed = Trace.model_validate_json(ASSESSED.model_dump_json())
     folder = cli.folder / "backups"
-    write(folder, [experiment("1", "talk"), experiment("2", "silence"), assessed, *TRACES[1:], *SPANS])
+    write(folder, [experiment("1", "talk"), experiment("2", "silence"), ASSESSED, *TRACES[1:], *SPANS])
     return folder
 
 

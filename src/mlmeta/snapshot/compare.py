@@ -194,9 +194,14 @@ def compare(pair: Pair, rules: ComparisonRules, owner: str = "") -> Compared:
     differences = _fields(kind, expected, pair.right, rules)
     points = (0, 0)
     if isinstance(pair.left, Led) and isinstance(pair.right, Led) and rules.has_followers(kind):
-        found, points = followers.compared(kind)(pair.left, pair.right, is_same=not differences)
+        found, points = followers.compared(kind)(_led(expected, pair.left), pair.right, is_same=not differences)
         differences += found
     return Compared(pair, kind, key, "changed" if differences else "same", tuple(differences), points, parts)
+
+
+def _led(expected: Item, left: AnyLed) -> AnyLed:
+    """What is expected to follow a record: if nothing is said of that, what does on the left."""
+    return expected if isinstance(expected, Led) else left
 
 
 def _parts(kind: Kind[Any], key: str, pair: Pair, rules: ComparisonRules) -> Iterator[Compared]:

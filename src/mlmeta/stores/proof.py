@@ -23,8 +23,7 @@ class Difference(BaseModel):
         field: which field; empty: the whole record is missing, or there twice.
         expected: what was to be there, shortened.
         found: what the target says, shortened.
-        metric: the metric's field, where its history differs: a refusal of a point names that. Not part of the JSON
-            output.
+        metric: of a metric's history or of a span, the field that a refusal names. Not part of the JSON output.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -191,7 +190,8 @@ def _is_new(one: FieldDifference) -> bool:
 
 def _difference(kind: str, identifier: str, one: FieldDifference) -> Difference:
     if one.points is None:
-        return Difference(kind=kind, id=identifier, field=one.field, expected=one.left, found=one.right)
+        told = {"expected": one.left, "found": one.right}
+        return Difference(kind=kind, id=identifier, field=one.field, metric=one.metric, **told)
     expected, found, common = one.points
     others = f" and {found - common} others" if found > common else ""
     told = {"expected": f"{expected} points", "found": f"{common} of them{others}"}

@@ -38,6 +38,8 @@ LIST_EXPERIMENTS = "/api/2.0/mlflow/experiments/list"
 DEFAULT_WORKSPACE = "default"
 _UNKNOWN = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 """What a server says to a call that it does not know."""
+_OF_RECORDS = {"RESOURCE_DOES_NOT_EXIST"}
+"""What it says with one of these statuses of a record that it does not know."""
 _CHECK_TIMEOUT = 10
 """Seconds for one try of the check; with the second try and its pause it stays under half a minute."""
 _SHORT_TIMEOUT = 5
@@ -263,6 +265,11 @@ class Connection:
     def call(self, method: str, endpoint: str, **kwargs: Any) -> dict[str, Any]:
         """What a call of MLflow's API gives that `MlflowClient` does not have, tried again as its own are.
 
+        Args:
+            method: of HTTP.
+            endpoint: the path.
+            kwargs: for `requests`; `extra_headers` beside those of the client.
+
         Raises:
             MlflowException: nothing answered, or the answer is an error.
             UnknownCallError: the server does not know the call.
@@ -271,8 +278,8 @@ class Connection:
         from mlflow.utils.rest_utils import http_request, verify_rest_response
 
         response = http_request(self.tracking.get_host_creds(), endpoint, method, **kwargs)
-        reply = bounded.json_object(response)
-        if response.status_code in _UNKNOWN and (reply or {}).get("error_code") != "RESOURCE_DOES_NOT_EXIST":
+        reply = bounded.json_object(response) if response.content else {}
+        if response.status_code in _UNKNOWN and (reply or {}).get("error_code") not in _OF_RECORDS:
             raise UnknownCallError(f"it answers {response.status_code}")
         verify_rest_response(response, endpoint)
         if reply is None:

@@ -15,6 +15,7 @@ from mlmeta.schema.kind import Kind
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import diagnosis
 from mlmeta.stores.api.connection import Connection
+from mlmeta.stores.api.otlp import Sender
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.target import Key, Refusal
 
@@ -161,6 +162,21 @@ class TargetRun:
         return self.deleted and stage == "active"
 
 
+@dataclass(frozen=True)
+class TargetTrace:
+    """A trace of the snapshot's that the target has.
+
+    Args:
+        experiment_id: in the target.
+        snapshot: the snapshot that it was completed from, or is being filled from; empty: no restore made it.
+        assessments: the ids of those that it has.
+    """
+
+    experiment_id: str = ""
+    snapshot: str = ""
+    assessments: frozenset[str] = frozenset()
+
+
 @dataclass
 class RestoreContext:
     """What is known of the target, and what was done. Each kind's module reads it, and adds to it.
@@ -174,6 +190,7 @@ class RestoreContext:
         rewriter: for artifact locations.
         writes: whether anything is written; if not, the context says afterwards what would be.
         is_strict: whether the target is an MLflow that takes some sources only from what made them.
+        sender: makes messages of spans, for the target's version.
         root: the artifact location of the target's Default experiment.
         experiments: where experiments go, by their id in the snapshot.
         runs: the target's runs that a restore made, by their id in the snapshot.
@@ -189,6 +206,8 @@ class RestoreContext:
         native_models: the artifact locations of all logged models in the target's experiments, by id.
         deleted_models: ids of the snapshot's logged models that are deleted in the target.
         coming_models: ids of the snapshot's logged models that will be in the target.
+        knows_traces: whether the target knows traces.
+        traces: those of the snapshot that the target has, by id.
         locations: where the files are of what versions refer to, by URI: ``runs:/id``, ``models:/m-id`` or
             ``models:/name/number``.
         created: how many of each kind were written.
@@ -208,6 +227,7 @@ class RestoreContext:
     rewriter: Rewriter
     writes: bool
     is_strict: bool = True
+    sender: Sender = field(default_factory=lambda: Sender(None))
     root: str = ""
     experiments: dict[str, TargetExperiment] = field(default_factory=dict)
     runs: dict[str, TargetRun] = field(default_factory=dict)
@@ -222,6 +242,8 @@ class RestoreContext:
     native_models: dict[str, str] = field(default_factory=dict)
     deleted_models: set[str] = field(default_factory=set)
     coming_models: set[str] = field(default_factory=set)
+    knows_traces: bool = True
+    traces: dict[str, TargetTrace] = field(default_factory=dict)
     locations: dict[str, str] = field(default_factory=dict)
     created: Counter[str] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)

@@ -8,10 +8,11 @@ from operator import attrgetter
 from typing import Any
 
 from mlmeta.schema import EXPERIMENTS, RUNS, Experiment, Run
-from mlmeta.stores.api import restore_tags
+from mlmeta.stores.api import restore_tags, trace_restore
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import NATIVE, Extent, RestoreContext, TargetExperiment, TargetRun
 from mlmeta.stores.api.model_sources import STRICT_SINCE
+from mlmeta.stores.api.otlp import Sender
 from mlmeta.stores.api.paging import entities_of, experiments_page, runs_page
 
 
@@ -22,7 +23,8 @@ def survey(context: RestoreContext) -> None:
         context: fresh; afterwards it says which deleted experiments have to be made active.
     """
     selected, connection = context.selected, context.connection
-    context.is_strict = _is_strict(connection.server_version())
+    version = connection.server_version()
+    context.is_strict, context.sender = _is_strict(version), Sender(version)
     by_name = {entity.name: entity for entity in _all_experiments(connection)}
     by_identity = {(str(entity.experiment_id), entity.creation_time): entity for entity in by_name.values()}
     context.root = next((e.artifact_location for e in by_name.values() if str(e.experiment_id) == "0"), "") or ""
@@ -33,7 +35,7 @@ def survey(context: RestoreContext) -> None:
         context.experiments[source.experiment_id] = experiment
         if experiment.target_id:
             _note_runs(context, experiment.target_id)
-    _settle(context)
+    _settle(context, trace_restore.survey(context))
 
 
 def _is_strict(version: str | None) -> bool:
@@ -89,13 +91,17 @@ def _note_restored(context: RestoreContext, source: str, found: TargetRun) -> No
         )
 
 
-def _settle(context: RestoreContext) -> None:
+def _settle(context: RestoreContext, lacking: set[str]) -> None:
     """Decide which deleted experiments have to be made active, and forget runs of other snapshots.
+
+    Args:
+        context: of which the runs are known.
+        lacking: experiments that lack something else than runs.
 
     One that is deleted in the target comes back for what the snapshot has active only if it is not the snapshot's own:
     who deleted that one meant it, and says so (`RestoreContext.undelete`) to have it back.
     """
-    lacking = _match(context, context.selected.snapshot.records(RUNS))
+    lacking = lacking | _match(context, context.selected.snapshot.records(RUNS))
     for source_id, experiment in context.experiments.items():
         if experiment.deleted:
             lacks = source_id in lacking or not experiment.delete_last

@@ -16,12 +16,10 @@ from mlmeta.schema import (
     MODEL_GROUP,
     MODELS,
     RUNS,
-    SPANS,
     TRACES,
     HistoryLine,
     MetricHistory,
     Record,
-    Run,
     Selection,
     Skipped,
     SpanLine,
@@ -32,18 +30,21 @@ from mlmeta.snapshot.compare import Item, Pair, merge_join, with_followers
 from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import bare
 from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.api import experiments, logged_models, registered_models, runs
+from mlmeta.stores.api import experiments, logged_models, registered_models, runs, trace_read_back
 from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment
+from mlmeta.stores.api.trace_search import NOT_SHOWN
 from mlmeta.stores.source import Source, SourceItem
 
 _IN_OWN_IDS: dict[str, Callable[[Any, TargetExperiment, SourceIds], Record]] = {
     RUNS.name: runs.in_own_ids,
     LOGGED_MODELS.name: logged_models.in_own_ids,
+    TRACES.name: trace_read_back.in_own_ids,
 }
 _EXPECTED: dict[str, Callable[[Any, Any, RestoreContext], Item]] = {
     EXPERIMENTS.name: experiments.expected,
     RUNS.name: runs.expected,
     LOGGED_MODELS.name: logged_models.expected,
+    TRACES.name: trace_read_back.expected,
     MODELS.name: registered_models.expected,
 }
 
@@ -70,10 +71,10 @@ class ReadBack:
         self._skipped: deque[Skipped] = deque()
 
     def pairs(self) -> Iterator[Pair | Skipped]:
-        """All of them: each experiment with its runs, then logged models, then registered models."""
+        """All of them: each experiment with its runs and traces, then logged models, then registered models."""
         selected = self._selected
-        ours: Iterator[Item] = heapq.merge(selected.experiments(), selected.led(RUNS), key=_order)
-        for own, found in merge_join(ours, self._experiments_and_runs(), _order):
+        ours: Iterator[Item] = heapq.merge(selected.experiments(), selected.led(RUNS), selected.led(TRACES), key=_order)
+        for own, found in merge_join(ours, self._in_order(), _order):
             yield self._pair(own, found)
             yield from self._taken()
         for model in selected.logged_models():
@@ -93,7 +94,7 @@ class ReadBack:
         while self._skipped:
             yield self._skipped.popleft()
 
-    def _experiments_and_runs(self) -> Iterator[Item]:
+    def _in_order(self) -> Iterator[Item]:
         """The target's; its logged models wait in `_logged`, by their id in the snapshot."""
         for experiment in self._context.experiments.values():
             if not experiment.target_id:
@@ -106,9 +107,8 @@ class ReadBack:
     def _taken_apart(self, items: Iterable[Item | Skipped]) -> Iterator[Item]:
         for item in items:
             if isinstance(item, Skipped):
-                self._skipped.append(item)
-            elif kind_of(bare(item)).name in {TRACES.name, SPANS.name}:
-                continue
+                if item.kind not in NOT_SHOWN:  # that was taken into account
+                    self._skipped.append(item)
             elif kind_of(bare(item)).name == LOGGED_MODELS.name:
                 self._logged[LOGGED_MODELS.key(item)] = item
             else:
@@ -118,7 +118,7 @@ class ReadBack:
         return self._taken_apart(with_followers(self._source.read(Selection(only=(MODEL_GROUP,)), Silent())))
 
     def _in_own_ids(self, item: Any, experiment: TargetExperiment) -> SourceItem:
-        if isinstance(item, (Skipped, SpanLine)):
+        if isinstance(item, Skipped | SpanLine):
             return item
         if isinstance(item, (MetricHistory, HistoryLine)):
             return item.record().model_copy(update={"run_id": self._ids.run(item.run_id)})
@@ -129,12 +129,15 @@ class ReadBack:
 
 
 def _order(item: Item) -> tuple[Any, ...]:
-    """Each experiment, then its runs."""
+    """Each experiment, then its runs, then its traces."""
     record: Any = bare(item)
     return experiment_order(record.experiment_id), place(item)
 
 
-def _start(item: Item | Skipped) -> tuple[bool, int | None]:
-    """Runs that began at the same time are in the order of the target's ids."""
-    record = item if isinstance(item, Skipped) else bare(item)
-    return (True, record.start_time) if isinstance(record, Run) else (False, None)
+def _start(item: Item | Skipped) -> tuple[str, Any]:
+    """Runs that began at the same time are in the order of the target's ids; traces keep theirs."""
+    if isinstance(item, Skipped):
+        return "", None
+    record: Any = bare(item)
+    kind = kind_of(record)
+    return kind.name, record.start_time if kind.name == RUNS.name else kind.key(record)

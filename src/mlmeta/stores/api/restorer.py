@@ -12,7 +12,16 @@ from mlmeta.schema import EXPERIMENTS, MODEL_VERSIONS, WITH_PARTS, Selection, Sk
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.api import diagnosis, existing, experiments, logged_models, model_sources, registered_models, runs
+from mlmeta.stores.api import (
+    diagnosis,
+    existing,
+    experiments,
+    logged_models,
+    model_sources,
+    registered_models,
+    runs,
+    trace_restore,
+)
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import RestoreContext
 from mlmeta.stores.api.existing import all_runs, has_foreign_runs
@@ -25,7 +34,7 @@ _WRITERS = 6
 """Most requests that write at once. MLflow's store holds two database connections for each (`log_batch` opens a session
 within a session), and SQLAlchemy's pool has 15: with more, they wait for each other until the pool gives up."""
 
-_STEPS = (experiments.restore, runs.restore, logged_models.restore, registered_models.restore)
+_STEPS = (experiments.restore, runs.restore, logged_models.restore, trace_restore.restore, registered_models.restore)
 """What restores each kind, or plans it. A kind comes after those that it refers to."""
 
 UNKEPT = tuple(

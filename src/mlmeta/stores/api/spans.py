@@ -6,7 +6,6 @@ but rewrites the texts of attributes, and fails for all where one is odd.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from mlmeta.schema import SPANS, Skipped, SpanLine
 from mlmeta.snapshot import bounds
 from mlmeta.stores.api.bounded import at_most
 from mlmeta.stores.api.connection import Connection, unreadable
+from mlmeta.stores.api.otlp import hexadecimal
 from mlmeta.stores.api.pace import Pace
 
 ENDPOINT = "/ajax-api/2.0/mlflow/get-trace-artifact"
@@ -121,10 +121,4 @@ def _contents(text: str) -> Iterator[tuple[dict[str, Any], str]]:
 def _line(trace_id: str, span: dict[str, Any], text: str) -> SpanLine:
     if text.startswith(_UNSPACED):
         text = json.dumps(span, ensure_ascii=False)
-    return SpanLine.of_content(trace_id, _hex(span["span_id"]), text.encode())
-
-
-def _hex(identifier: str) -> str:
-    """A span's id as the database has it beside the content; MLflow 3.5.0 wrote it so into the content, too."""
-    is_base64 = len(identifier) == 12 and identifier.endswith("=")
-    return base64.b64decode(identifier, validate=True).hex() if is_base64 else identifier
+    return SpanLine.of_content(trace_id, hexadecimal(span["span_id"]), text.encode())

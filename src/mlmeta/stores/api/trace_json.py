@@ -17,6 +17,8 @@ SOURCE_RUN = "mlflow.sourceRun"
 SOURCE_RUN_ID = "mlflow.assessment.sourceRunId"
 """In an assessment's metadata: the run that it was made in. MLflow shows no other."""
 _TYPES = ("feedback", "expectation", "issue")
+MODEL = "mlflow.modelId"
+"""In a trace's metadata: the logged model that it is of."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _STATES = {"UNSPECIFIED": "STATE_UNSPECIFIED"}
 """Older names of states: those of MLflow 2."""

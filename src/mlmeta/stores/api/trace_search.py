@@ -23,6 +23,8 @@ _ORDER = ["timestamp_ms ASC"]
 """Both break ties by the trace's id."""
 SHOWN = {"metadata": 250, "tags": 4096}
 """Characters of a value that MLflow's API shows; its columns hold 8,000."""
+NOT_SHOWN = frozenset(f"trace {field}" for field in SHOWN)
+"""Words for what of a trace is not shown to its end."""
 _CUT = "..."
 """The end of a value that was cut by whoever wrote it (`mlflow.traceInputs`): it has no more."""
 

@@ -1,0 +1,93 @@
+"""Traces that were restored, in the snapshot's ids, and the form in which the target should have them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from mlmeta.schema import TRACES, Assessment, SpanLine, Trace
+from mlmeta.snapshot.reader import Led, TraceLines
+from mlmeta.stores.api import restore_tags
+from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment
+from mlmeta.stores.api.otlp import Sender, UnsendableError
+from mlmeta.stores.api.trace_json import MODEL, SOURCE_RUN, SOURCE_RUN_ID
+from mlmeta.stores.api.trace_search import SHOWN
+from mlmeta.stores.api.trace_writing import LOCATIONS
+
+_STACK_TRACE_END = 500
+"""Characters of a stack trace's end that MLflow's API shows in any case: it cuts the beginning of a long one."""
+
+
+def with_ids(trace: Trace, run: Callable[[str], str], model: Callable[[str], str]) -> Trace:
+    """A trace with other ids of runs and logged models."""
+    assessments = tuple(
+        one.model_copy(
+            update={"metadata": _mapped(one.metadata, SOURCE_RUN_ID, run), "run_id": one.run_id and run(one.run_id)}
+        )
+        for one in trace.assessments
+    )
+    metadata = _mapped(_mapped(trace.metadata, SOURCE_RUN, run), MODEL, model)
+    return trace.model_copy(update={"metadata": metadata, "assessments": assessments})
+
+
+def _mapped(values: dict[str, str], key: str, other: Callable[[str], str]) -> dict[str, str]:
+    return {**values, key: other(values[key])} if values.get(key) else values
+
+
+def in_own_ids(trace: Trace, experiment: TargetExperiment, ids: SourceIds) -> Trace:
+    """A trace of the target in the snapshot's ids, without what a restore notes in its tags."""
+    found = with_ids(trace, ids.run, lambda model_id: ids.logged_models.get(model_id, model_id))
+    update = {"experiment_id": experiment.source.experiment_id, "tags": restore_tags.without(trace.tags)}
+    return found.model_copy(update=update)
+
+
+def expected(own: TraceLines, found: TraceLines, context: RestoreContext) -> TraceLines:
+    """A trace of the snapshot as the target should give it back.
+
+    A server adds tags and metadata of its own, and previews from the spans; of long values it shows the beginning.
+    """
+    mine, theirs = own.record, found.record
+    update: dict[str, Any] = {
+        "tags": _as_shown("tags", mine.tags, theirs.tags),
+        "metadata": _as_shown("metadata", mine.metadata, theirs.metadata),
+        "assessments": tuple(_assessment(one, theirs) for one in mine.assessments),
+    }
+    for key in LOCATIONS:
+        if context.rewritten(TRACES, mine.tags.get(key)) == theirs.tags.get(key):
+            update["tags"] |= {key: theirs.tags[key]} if key in theirs.tags else {}
+    for name in ("request_preview", "response_preview"):
+        if getattr(mine, name) is None:
+            update[name] = getattr(theirs, name)
+    there = {line.span_id: line for line in found.lines}
+    lines = tuple(_span(mine.trace_id, line, there.get(line.span_id), context.sender) for line in own.lines)
+    return Led(mine.model_copy(update=update), lines)
+
+
+def _as_shown(name: str, own: dict[str, str], found: dict[str, str]) -> dict[str, str]:
+    return {**found, **{key: value[: SHOWN[name]] for key, value in own.items()}}
+
+
+def _assessment(own: Assessment, trace: Trace) -> Assessment:
+    """An assessment as the API shows it: its run by its metadata alone, and the end of a long stack trace."""
+    found = next((one for one in trace.assessments if one.assessment_id == own.assessment_id), None)
+    if found is None:
+        return own
+    update: dict[str, Any] = {} if SOURCE_RUN_ID in own.metadata else {"run_id": found.run_id}
+    mine, theirs = (one.error.stack_trace if one.error is not None else None for one in (own, found))
+    if own.error is not None and mine and theirs and mine.endswith(theirs[-_STACK_TRACE_END:]):
+        update["error"] = own.error.model_copy(update={"stack_trace": theirs})
+    return own.model_copy(update=update)
+
+
+def _span(trace_id: str, own: SpanLine, found: SpanLine | None, sender: Sender) -> SpanLine:
+    """A span as the target should have it: as sending makes of it, with the attributes that a server adds."""
+    if found is None or found.line == own.line:
+        return own
+    try:
+        content = sender.sendable(trace_id, own).content
+        more = json.loads(found.content or b"")["attributes"]
+    except (UnsendableError, ValueError, LookupError, TypeError):
+        return own
+    content["attributes"] = {**more, **content["attributes"]}
+    return SpanLine.of_content(trace_id, own.span_id, json.dumps(content, ensure_ascii=False).encode())

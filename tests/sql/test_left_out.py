@@ -1,9 +1,10 @@
-"""Tables with rows that a snapshot does not hold are named, also those of a newer MLflow."""
+"""Tables that no record models are saved as rows, also those of a newer MLflow, or named."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from mlmeta.progress import Silent
-from mlmeta.schema import Selection, Skipped
+from mlmeta.schema import Row, Selection, Skipped
 from mlmeta.stores.sql.exporter import SqlSource
-from mlmeta.stores.sql.known_tables import NEVER, PARTS, WORDS
+from mlmeta.stores.sql.known_tables import NEVER
 from mlmeta.stores.sql.tables import COLUMNS
 from tests.support.databases import Databases
 
@@ -39,18 +40,18 @@ def _skipped(uri: str, *experiments: str) -> dict[str, str]:
     return {item.kind: item.reason for item in items if isinstance(item, Skipped)}
 
 
+def rows(items: Iterable[object]) -> dict[str, int]:
+    """The rows that a snapshot has, by table."""
+    return dict(Counter(item.table for item in items if isinstance(item, Row)))
+
+
 def tables(store: Path) -> set[str]:
     with closing(sqlite3.connect(store)) as db:
         return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
-def test_every_table_of_this_mlflow_is_known(store: Path) -> None:
-    assert tables(store) - set(COLUMNS) - NEVER - set(WORDS) - set(PARTS) == set()
-    assert skipped(store) == {}
-
-
-def test_any_table_with_rows_is_named_with_its_count(store: Path) -> None:
-    """Whatever table gets a row, somebody hears of it; caches and locks are not worth a word."""
+def test_any_table_with_rows_is_saved_or_named_with_its_count(store: Path) -> None:
+    """Whatever table gets a row, it is saved or somebody hears of it; caches and locks are not worth a word."""
     for table in sorted(tables(store) - set(COLUMNS) - {"alembic_version", "workspaces"}):
         with closing(sqlite3.connect(store)) as db:
             db.execute("PRAGMA ignore_check_constraints = on")
@@ -58,11 +59,10 @@ def test_any_table_with_rows_is_named_with_its_count(store: Path) -> None:
             values = ", ".join("1" if row[3] or row[5] else "NULL" for row in columns)
             db.execute(f"INSERT INTO {table} VALUES ({values})")
             db.commit()
-        named = skipped(store)
-        if table in NEVER:
-            assert named == {}
-        else:
-            assert [reason.split(",")[0] for reason in named.values()] == ["the store has 1"], table
+        items = list(SqlSource(f"sqlite:///{store}").read(Selection(), Silent()))
+        named = [item.reason.split(",")[0] for item in items if isinstance(item, Skipped)]
+        is_saved = rows(items) == {table: 1}
+        assert named == ([] if table in NEVER or is_saved else ["the store has 1"]), table
         change(store, f"DELETE FROM {table}")
 
 
@@ -76,7 +76,7 @@ def test_parts_are_named_with_their_whole(store: Path) -> None:
     assert skipped(store) == {"traces": expected}
 
 
-def test_tables_of_a_newer_mlflow_are_told_from_those_of_others(store: Path) -> None:
+def test_a_file_has_no_tables_but_mlflows(store: Path) -> None:
     change(
         store,
         "CREATE TABLE new_things (id INTEGER PRIMARY KEY, run_uuid VARCHAR REFERENCES runs (run_uuid))",
@@ -90,8 +90,10 @@ def test_tables_of_a_newer_mlflow_are_told_from_those_of_others(store: Path) -> 
         "INSERT INTO other_app VALUES (1)",
         "INSERT INTO users VALUES (1)",
     )
-    found = {kind: reason.partition(", and")[0] for kind, reason in skipped(store).items()}
-    assert found == {"new things": "the store has 2 (with 1 in new_parts)", "new kinds": "the store has 1"}
+    source = SqlSource(f"sqlite:///{store}")
+    assert rows(source.read(Selection(), Silent())) == {"new_kinds": 1, "new_parts": 1, "new_things": 2, "other_app": 1}
+    (note,) = (note for note in source.warnings() if "MLflow's" in note)
+    assert "were not saved: users; --table NAME saves one" in note
 
 
 def test_basic_auth_in_the_same_database(store: Path) -> None:
@@ -107,36 +109,32 @@ def test_basic_auth_in_the_same_database(store: Path) -> None:
     assert found == {"users and permissions of basic-auth": "the store has 2 (with 1 in roles)"}
 
 
-def test_what_is_not_saved_of_workspaces_is_named(store: Path) -> None:
-    change(
-        store,
-        "INSERT INTO workspaces (name) VALUES ('team-b'), ('team-a')",
-        "INSERT INTO experiments (experiment_id, name, lifecycle_stage, workspace) "
-        "VALUES (77, 'x', 'active', 'team-a'), (78, 'x', 'active', 'team-b')",
-    )
-    found = skipped(store)
-    assert set(found) == {"workspaces"}
-    assert found["workspaces"].endswith(": team-a, team-b")
-    assert skipped(store, "Default") == {}
-
-
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
-def test_on_a_database_server(kind: str, emptied: Callable[[str], str]) -> None:
+def test_on_a_database_server_tables_of_others_are_told_apart(kind: str, emptied: Callable[[str], str]) -> None:
     uri = emptied(kind)
-    engine = sa.create_engine(uri, poolclass=sa.NullPool)
-    with engine.begin() as connection:
-        connection.execute(sa.text("CREATE TABLE IF NOT EXISTS new_kinds (name VARCHAR(9), workspace VARCHAR(9))"))
-        connection.execute(sa.text("INSERT INTO new_kinds VALUES ('a', 'default')"))
-        columns = "webhook_id, name, url, status, workspace"
-        connection.execute(
-            sa.text(f"INSERT INTO webhooks ({columns}) VALUES ('w', 'w', 'http://x', 'ACTIVE', 'default')")
-        )
+    made = ("new_kinds", "new_parts", "other_app")
+    statements = (
+        "CREATE TABLE new_kinds (name VARCHAR(9) PRIMARY KEY, workspace VARCHAR(9))",
+        "CREATE TABLE new_parts (name VARCHAR(9) PRIMARY KEY, FOREIGN KEY (name) REFERENCES new_kinds (name))",
+        "CREATE TABLE other_app (id INTEGER PRIMARY KEY)",
+        "INSERT INTO new_kinds VALUES ('a', 'default')",
+        "INSERT INTO new_parts VALUES ('a')",
+        "INSERT INTO other_app VALUES (1)",
+    )
+    with sa.create_engine(uri, poolclass=sa.NullPool).begin() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
     try:
-        expected = "the store has 1, and this version of mlmeta does not save them"
-        assert _skipped(uri) == {"webhooks": expected, "new kinds": expected}
+        source = SqlSource(uri)
+        found = [item for item in source.read(Selection(), Silent()) if isinstance(item, Row | Skipped)]
+        assert [item.table for item in found if isinstance(item, Row)] == ["new_kinds", "new_parts"]
+        assert any(
+            "not MLflow's by all that can be told, and were not saved: other_app" in n for n in source.warnings()
+        )
     finally:
-        with engine.begin() as connection:
-            connection.execute(sa.text("DROP TABLE new_kinds"))
+        with sa.create_engine(uri, poolclass=sa.NullPool).begin() as connection:
+            for name in reversed(made):
+                connection.execute(sa.text(f"DROP TABLE {name}"))
 
 
 def test_a_table_that_this_user_may_not_read_is_named(emptied: Callable[[str], str]) -> None:
@@ -152,7 +150,7 @@ def test_a_table_that_this_user_may_not_read_is_named(emptied: Callable[[str], s
     try:
         url = sa.make_url(uri).set(username="reader", password=None)
         reason = "this user may not read the table secrets, which may have some"
-        assert _skipped(url.render_as_string(hide_password=False)) == {"gateway secrets": reason}
+        assert _skipped(url.render_as_string(hide_password=False)) == {"secrets": reason}
     finally:
         with engine.begin() as connection:
             connection.execute(sa.text("DROP OWNED BY reader"))

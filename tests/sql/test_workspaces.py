@@ -102,7 +102,7 @@ def test_the_need_for_workspaces_is_told(taken: Snapshot, tmp_path: Path) -> Non
     assert "team-a, team-b" in note
     assert note in plan.notes
     alone = SqlTarget(f"sqlite:///{tmp_path / 'default.db'}").restore(taken, Selection(workspaces="default"), QUIET)
-    assert not any("workspaces" in note for note in alone.notes)
+    assert not any("--enable-workspaces" in note for note in alone.notes)
     with closing(sqlite3.connect(tmp_path / "new.db")) as connection:
         assert [name for (name,) in connection.execute("SELECT name FROM workspaces ORDER BY name")] == [
             "default",

@@ -32,6 +32,7 @@ from mlmeta.schema.metrics import (
     to_records,
 )
 from mlmeta.schema.models import MODEL_VERSIONS, MODELS, ModelVersion, RegisteredModel, model_place, model_title
+from mlmeta.schema.rows import ROWS, Row
 from mlmeta.schema.runs import (
     METRICS,
     RUNS,
@@ -65,6 +66,7 @@ __all__ = [
     "MODELS",
     "MODEL_GROUP",
     "MODEL_VERSIONS",
+    "ROWS",
     "RUNS",
     "RUN_GROUP",
     "SCHEMA_VERSION",
@@ -97,6 +99,7 @@ __all__ = [
     "Point",
     "Record",
     "RegisteredModel",
+    "Row",
     "Run",
     "Selection",
     "Skipped",

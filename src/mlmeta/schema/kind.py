@@ -60,6 +60,7 @@ class Kind(Generic[R]):
         repeats: how much of what a record that follows another counts was counted with that one; None: nothing, and
             each key is there once.
         runs: ids of the runs that a record refers to, and by which it is selected; None: it refers to none.
+        counted_by: what a summary counts records by as well, such as their table; None: nothing.
         parts: fields that hold records of kinds without a file of their own.
         counts: what a record adds to the counts of a summary.
         pieces: words for what of a record can be missing by itself.
@@ -94,6 +95,7 @@ class Kind(Generic[R]):
     longest: int | None = None
     repeats: Callable[[Any, Any], int] | None = None
     runs: Callable[[Any], Iterable[str | None]] | None = None
+    counted_by: Callable[[Any], str] | None = None
     parts: dict[str, Kind[Any]] = field(default_factory=dict)
     counts: tuple[tuple[str, Callable[[Any], int]], ...] = ()
     pieces: tuple[str, ...] = ()

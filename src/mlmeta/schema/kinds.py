@@ -12,6 +12,7 @@ from mlmeta.schema.kind import Kind
 from mlmeta.schema.logged_models import LOGGED_MODELS
 from mlmeta.schema.metrics import HistoryLine
 from mlmeta.schema.models import MODELS
+from mlmeta.schema.rows import ROWS
 from mlmeta.schema.runs import METRICS, RUNS
 from mlmeta.schema.spans import SpanLine
 from mlmeta.schema.traces import SPANS, TRACES
@@ -26,14 +27,14 @@ KINDS: dict[str, Kind[Record]] = {
     kind.name: kind  # type: ignore[misc]
     for kind in (
         *(EXPERIMENTS, RUNS, METRICS, LOGGED_MODELS, TRACES, SPANS, EVALUATION_DATASETS, DATASET_RECORDS),
-        MODELS,
+        *(MODELS, ROWS),
     )
 }
 """All kinds that have a file, in the order in which a snapshot's files are published and read."""
 
 SCHEMA_VERSION = "1.2"
-"""Major: readers must understand it. Minor: fields and kinds were added; 1.1 brought logged models, 1.2 traces and
-evaluation datasets."""
+"""Major: readers must understand it. Minor: fields and kinds were added; 1.1 brought logged models, 1.2 traces,
+evaluation datasets and rows."""
 
 WITH_PARTS: tuple[Kind[Record], ...] = tuple(one for kind in KINDS.values() for one in (kind, *kind.parts.values()))
 """All kinds, each followed by those whose records are parts of its own."""

@@ -70,6 +70,7 @@ class Summary(BaseModel):
         stats: counts: ``experiments``, ``runs``, ``models``, ``model_versions``, ``logged_models``,
             ``metric_points``.
         files: the data files by kind.
+        tables: how many rows of each table that no other kind models.
         note: a sentence for people.
         started: when reading began, milliseconds since the epoch.
         finished: when reading ended, milliseconds since the epoch.
@@ -93,6 +94,7 @@ class Summary(BaseModel):
     stats: dict[str, int]
     files: dict[str, FileEntry]
     note: str
+    tables: dict[str, int] = {}
     schema_version: str = SCHEMA_VERSION
     mlmeta_version: str = ""
     mlflow_client_version: str | None = None

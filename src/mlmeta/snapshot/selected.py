@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 from mlmeta.errors import UsageError
@@ -12,15 +14,19 @@ from mlmeta.schema import (
     FOLLOWERS,
     LOGGED_MODELS,
     MODELS,
+    ROWS,
     RUNS,
+    TRACES,
     Experiment,
     LoggedModel,
     Record,
     RegisteredModel,
+    Row,
     Selection,
     leading_kinds,
 )
 from mlmeta.schema.kind import Kind, R, within
+from mlmeta.schema.rows import RowsOfExperiments
 from mlmeta.snapshot.reader import AnyLed, Led, RunHistories, Snapshot
 
 
@@ -42,6 +48,8 @@ class Selected:
         self._experiments = {e.experiment_id for e in self._chosen} if self._chosen is not None else None
         self._seen: set[str] | None = None
         self._owners: dict[str, set[str]] = {}
+        self.other_rows: Counter[str] = Counter()
+        """How many rows of each table, of those that were read, belong to none of the selected experiments."""
 
     def _choose(self) -> list[Experiment]:
         snapshot, selection = self.snapshot, self.selection
@@ -114,9 +122,26 @@ class Selected:
             kind: one whose records do not follow others.
         """
         if self.selection.means(kind):
+            if kind is ROWS and self._experiments is not None:
+                yield from self._rows(kind)
+                return
             known: Any = self._chosen if kind is EXPERIMENTS else None
             found = (record for record in self.snapshot.records(kind) if self._means(kind, record))
             yield from known or (self._limited(kind, record) for record in found)
+
+    def _rows(self, kind: Kind[R]) -> Iterator[R]:
+        workspaces = () if self.selection.experiments else self.selection.workspaces
+        experiments = {one.experiment_id: one.workspace or DEFAULT_WORKSPACE for one in self._chosen or ()}
+        rows = RowsOfExperiments(experiments, workspaces, lambda: self._traces)
+        for row in self.snapshot.records(kind):
+            if isinstance(row, Row) and rows.have(row):
+                yield row
+        self.other_rows = +rows.others
+
+    @cached_property
+    def _traces(self) -> set[str]:
+        """The ids of the traces of the selected experiments."""
+        return {trace.trace_id for trace in self.snapshot.records(TRACES) if self._means(TRACES, trace)}
 
     def items(self) -> Iterator[Record | AnyLed]:
         """All that is meant, in the snapshot's order; runs with their histories, and traces with their spans."""

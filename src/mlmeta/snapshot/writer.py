@@ -84,6 +84,7 @@ class SnapshotWriter:
         self._left_out: set[tuple[str, str]] = set()
         self.failures: dict[str, StorageError] = {}
         self.stats = Counter(dict.fromkeys(COUNTED, 0))
+        self._tables: Counter[str] = Counter()
         try:
             for kind in KINDS.values():
                 if kind.always:
@@ -158,6 +159,8 @@ class SnapshotWriter:
         (self._files.get(kind.name) or self._open(kind)).add(line)
         for count, number in kind.counts:
             self.stats[count] += number(record) - self._order.repeated
+        if kind.counted_by is not None:
+            self._tables[kind.counted_by(record)] += 1
         return None
 
     def _belongs_to_what_is_left_out(self, kind: Kind[Record], record: Line) -> bool:
@@ -207,6 +210,7 @@ class SnapshotWriter:
                 "backup_timestamp": timestamp,
                 "stats": dict(self.stats),
                 "files": dict(self._entries(timestamp)),
+                "tables": dict(self._tables),
                 "note": summary.note.format(timestamp=timestamp),
             }
         )

@@ -19,6 +19,7 @@ from mlmeta.stores.api import (
     logged_models,
     model_sources,
     registered_models,
+    rows,
     runs,
     trace_restore,
 )
@@ -34,7 +35,10 @@ _WRITERS = 6
 """Most requests that write at once. MLflow's store holds two database connections for each (`log_batch` opens a session
 within a session), and SQLAlchemy's pool has 15: with more, they wait for each other until the pool gives up."""
 
-_STEPS = (experiments.restore, runs.restore, logged_models.restore, trace_restore.restore, registered_models.restore)
+_STEPS = (
+    *(experiments.restore, runs.restore, logged_models.restore, trace_restore.restore),
+    *(registered_models.restore, rows.restore),
+)
 """What restores each kind, or plans it. A kind comes after those that it refers to."""
 
 UNKEPT = tuple(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from requests import Response
 
 _EXPERIMENTS_PER_CALL = 100
-_REASON = "the store has some, and this version of mlmeta does not save them"
+_REASON = "the store has some, and only a backup of its database saves them"
 _API = "/api/3.0/mlflow"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -91,7 +92,21 @@ class Tables:
 
     def parents(self, table: str) -> set[str]:
         """The tables that a table's rows hang on, by foreign keys."""
-        return {str(key["referred_table"]) for key in self._inspector.get_foreign_keys(table)}
+        return {parent for _, parent, _ in self.foreign_keys(table)}
+
+    def foreign_keys(self, table: str) -> list[tuple[list[str], str, list[str]]]:
+        """The foreign keys of a table: its columns, the table that they refer to, and the columns there."""
+        found = self._inspector.get_foreign_keys(table)
+        return [(key["constrained_columns"], str(key["referred_table"]), key["referred_columns"]) for key in found]
+
+    def described(self, names: Sequence[str]) -> dict[str, tuple[list[Any], list[str]]]:
+        """The columns of some tables as SQLAlchemy describes them, and the names of those of the primary key."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", sa.exc.SAWarning)  # types that it does not know
+            columns = self._inspector.get_multi_columns(filter_names=names)
+            keys = self._inspector.get_multi_pk_constraint(filter_names=names)
+        key_columns = {name: key["constrained_columns"] if key else () for (_, name), key in keys.items()}
+        return {name: (list(found), list(key_columns.get(name, ()))) for (_, name), found in columns.items()}
 
     def columns(self, table: str, *names: str) -> list[ColumnElement[Any]]:
         """Columns by name; NULL, or what stands for it, for one that this version of MLflow does not have yet."""

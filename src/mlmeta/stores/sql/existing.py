@@ -19,8 +19,9 @@ from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.parallel_reads import Lanes, read_in_parallel
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.reader import Reader
+from mlmeta.stores.sql.row_target import RowTarget
 from mlmeta.stores.sql.runs import Leftover, Link, RunReader, leftovers
-from mlmeta.stores.sql.schema import makes_workspaces
+from mlmeta.stores.sql.schema import blank_tables, makes_workspaces
 from mlmeta.stores.sql.tables import (
     COLUMNS,
     DATASET_RECORD_TABLE,
@@ -93,6 +94,15 @@ class ExistingRows:
         self.has_inputs = self._has_rows("inputs")
         self._has_datasets = self._has_rows("datasets")
         self._datasets: dict[int, dict[tuple[str, str], str]] = {}
+
+    @contextlib.contextmanager
+    def row_target(self) -> Iterator[RowTarget]:
+        """The tables that no record models; where there is no store yet, those that MLflow will make."""
+        if self._tables.revision is not None:
+            yield RowTarget(self._connection, self._tables)
+            return
+        with blank_tables() as connection:
+            yield RowTarget(connection, Tables(connection, "MLflow's tables"))
 
     def __contains__(self, name: str) -> bool:
         return name in self._tables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, groupby
 from operator import itemgetter
@@ -20,6 +20,7 @@ from mlmeta.schema import (
     DEFAULT_WORKSPACE,
     EXPERIMENTS,
     MODELS,
+    ROWS,
     RUNS,
     Run,
     Selection,
@@ -33,11 +34,13 @@ from mlmeta.stores.source import SourceInfo, SourceItem
 from mlmeta.stores.sql.database import SQLITE, Database, parse, reading_still
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import HistoryBatch, read_histories
+from mlmeta.stores.sql.left_tables import LeftTables
 from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.oddities import shown
 from mlmeta.stores.sql.parallel_reads import Lanes, export_moment, lanes_at, read_in_parallel
 from mlmeta.stores.sql.queries import BATCH, batches, grouped, rows_of
 from mlmeta.stores.sql.reader import Reader
+from mlmeta.stores.sql.rows import RowReader, row_tables
 from mlmeta.stores.sql.runs import RunReader
 from mlmeta.stores.sql.skipped import hidden_orphans, skipped
 from mlmeta.stores.sql.tables import (
@@ -112,10 +115,13 @@ class SqlSource:
                 RUNS.name: reading.runs(self._database, moment, base),
                 MODELS.name: reading.models(),
             }
+            left = LeftTables(connection, tables, limited, () if selection.experiments else selection.workspaces)
+            own[ROWS.name] = reading.rows(left)
             for kind in leading_kinds():
-                if selection.means(kind) and kind.name in TABLES:
+                if selection.means(kind) and kind.name in {*TABLES, *own}:
                     yield from own.get(kind.name) or reading.stream(TABLES[kind.name])
-            yield from skipped(connection, tables, selection, limited)
+            yield from skipped(connection, tables, left, selection, limited)
+            self._warnings += (*left.notices(), *reading.notices)
             yield from tables.oddities.skipped()
             self._warnings += tables.oddities.notices()
             if limited is None:
@@ -164,6 +170,7 @@ class _Reading:
         selection: what is read.
         experiments: ids; only what belongs to these is read. None: everything.
         progress: told how far it is.
+        notices: what a person should know of what was read.
     """
 
     connection: Connection
@@ -171,6 +178,23 @@ class _Reading:
     selection: Selection
     experiments: Sequence[int] | None
     progress: Progress
+    notices: list[str] = field(default_factory=list)
+
+    def rows(self, left: LeftTables) -> Iterator[SourceItem]:
+        """The rows of tables that no record models, table by table."""
+        if not (names := [name for name in left.saved if name in left.counts]):
+            return
+        self.progress.phase("reading rows")
+        self.progress.expect("rows", sum(left.counts[name] for name in names))
+        reader = RowReader(self.connection, self.tables)
+        for table in row_tables(self.tables, names).values():
+            if table.guessed:
+                columns = ", ".join(sorted(table.guessed))
+                self.notices.append(f"{table.name}: {columns} may hold secrets, by the name, and was not saved")
+            condition = left.meant(table.name)
+            if condition is not None:
+                yield from reader.stream(table, condition)
+            self.progress.advance("rows", left.counts[table.name])
 
     def by_key(self, table: KindTable[Any], keys: Callable[[], Sequence[Any]]) -> Iterator[SourceItem]:
         """The records of a kind with some keys, in their order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 
@@ -44,7 +44,11 @@ class Inserts:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         there = set(sa.inspect(connection).get_table_names())
-        self._tables = {name: _Table(connection, name) for name in COLUMNS if name in there}
+        self._tables = {
+            name: TableInsert(connection, name, COLUMNS[name], _columns(connection, name))
+            for name in COLUMNS
+            if name in there
+        }
         self._rows: dict[str, list[Row]] = {name: [] for name in self._tables}
         self._histories: list[Iterable[MetricHistory]] = []
         self._held = 0
@@ -84,35 +88,45 @@ def _weight(row: Row) -> int:
     return sum(len(value) for value in row if isinstance(value, str)) // LETTERS_A_ROW
 
 
-class _Table:
+def _columns(connection: Connection, name: str) -> set[str]:
+    return {column["name"] for column in sa.inspect(connection).get_columns(name)}
+
+
+class TableInsert:
     """The insert statement for one table.
 
     Of the columns we write, older versions of MLflow lack some: these are left out.
+
+    Args:
+        connection: in a transaction that may write.
+        name: of the table.
+        wanted: the columns that rows have.
+        there: the columns that the table has.
     """
 
-    def __init__(self, connection: Connection, name: str) -> None:
-        there = {column["name"] for column in sa.inspect(connection).get_columns(name)}
-        kept = [i for i, column in enumerate(COLUMNS[name]) if column in there]
-        self._pick = itemgetter(*kept) if len(kept) < len(COLUMNS[name]) else None
+    def __init__(self, connection: Connection, name: str, wanted: Sequence[str], there: Collection[str]) -> None:
+        kept = [i for i, column in enumerate(wanted) if column in there]
+        self._pick = itemgetter(*kept) if len(kept) < len(wanted) else None
         quote = connection.dialect.identifier_preparer.quote
-        columns = ", ".join(quote(COLUMNS[name][i]) for i in kept)
+        columns = ", ".join(quote(wanted[i]) for i in kept)
         mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
         into, row = f"{quote(name)} ({columns})", f"({', '.join([mark] * len(kept))})"
-        self._name, self._columns = name, [COLUMNS[name][i] for i in kept]
+        self._name, self._columns = name, [wanted[i] for i in kept]
         self._copy_sql = f"COPY {into} FROM STDIN"
         self._types: list[int] | None = None
         self._sql = f"INSERT INTO {into} VALUES {row}"  # noqa: S608
         self._block = PARAMETERS // len(kept)
         self._block_sql = f"INSERT INTO {into} VALUES {', '.join([row] * self._block)}"  # noqa: S608
 
-    def write(self, connection: Connection, rows: list[Row]) -> None:
+    def write(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Write rows with the wanted columns."""
         picked = [self._pick(row) for row in rows] if self._pick else rows
         if connection.dialect.driver == "psycopg" and len(rows) >= ROWS_TO_COPY:
             self._copy(connection, picked)
         elif connection.dialect.name == SQLITE:
             self._in_blocks(connection, picked)
         else:
-            connection.exec_driver_sql(self._sql, picked)
+            connection.exec_driver_sql(self._sql, list(picked))
 
     def write_histories(self, connection: Connection, records: Iterator[MetricHistory]) -> None:
         """For the table `metrics`."""
@@ -122,16 +136,16 @@ class _Table:
             for rows in batches(chain.from_iterable(map(history_rows, records)), ROWS_AT_ONCE):
                 self.write(connection, rows)
 
-    def _in_blocks(self, connection: Connection, rows: list[Row]) -> None:
+    def _in_blocks(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Many rows a statement: for SQLite twice as fast as one by one."""
         whole = len(rows) - len(rows) % self._block
         blocks = [tuple(chain.from_iterable(rows[i : i + self._block])) for i in range(0, whole, self._block)]
         if blocks:
             connection.exec_driver_sql(self._block_sql, blocks)
         if rows[whole:]:
-            connection.exec_driver_sql(self._sql, rows[whole:])
+            connection.exec_driver_sql(self._sql, list(rows[whole:]))
 
-    def _copy(self, connection: Connection, rows: list[Row]) -> None:
+    def _copy(self, connection: Connection, rows: Sequence[Row]) -> None:
         """PostgreSQL's own bulk path, three to six times as fast as inserts; SQLAlchemy does not know it."""
         types = self._types_in(connection)
         binary = _BINARY.issuperset(types)

@@ -1,56 +1,42 @@
-"""MLflow's tables that a snapshot does not hold: words for them, what goes with what, which migration makes them."""
+"""What has to be known of MLflow's tables beside those of `tables`: which are never saved, which hold secrets, and why.
+
+Also words for what a snapshot does not hold, and which migration makes which table.
+"""
 
 from __future__ import annotations
 
+import re
 from itertools import takewhile
 
-NEVER = frozenset(
-    [
-        "alembic_version",
-        "alembic_version_auth",
-        "workspaces",
-        "jobs",
-        "job_locks",
-        "scheduler_leases",
-        "sql_trace_metric_daily_rollups",
-        "sql_span_cost_daily_rollups",
-        "sql_assessment_daily_rollups",
-        "sql_trace_rollup_rebuild_queue",
-    ]
-)
-"""Schema versions, the server's own work list, locks and caches; `workspaces` are named by themselves."""
+_SCHEMA = "the revision of the schema, which the summary tells"
+_CACHE = "a cache that MLflow computes from the traces; a server does not start on one that it did not make"
+_WORK = "the server's list of work: what is pending would run once more in a restored store"
+_LOCK = "a lock of running processes"
+NEVER = {
+    "alembic_version": _SCHEMA,
+    "alembic_version_auth": _SCHEMA,
+    "jobs": _WORK,
+    "job_locks": _LOCK,
+    "scheduler_leases": _LOCK,
+    "sql_trace_metric_daily_rollups": _CACHE,
+    "sql_span_cost_daily_rollups": _CACHE,
+    "sql_assessment_daily_rollups": _CACHE,
+    "sql_trace_rollup_rebuild_queue": _CACHE,
+}
+"""Tables that are never saved, and why."""
+
+PASSING = ("_alembic_tmp_", "mlmeta_unfinished")
+"""What the names of tables begin with that are there only while a schema is made."""
 
 WORDS = {
     "trace_info": "traces",
     "assessments": "assessments of traces",
-    "entity_associations": "links of traces, runs and prompts",
-    "scorers": "scorers",
-    "label_schemas": "label schemas",
-    "review_queues": "review queues",
-    "issues": "issues",
-    "secrets": "gateway secrets",
-    "model_definitions": "gateway model definitions",
-    "endpoints": "gateway endpoints",
-    "budget_policies": "gateway budget policies",
-    "guardrails": "gateway guardrails",
-    "webhooks": "webhooks",
-    "mcp_servers": "MCP servers",
-    "skills": "skills",
     "users": "users and permissions of basic-auth",
 }
 PARTS = {
     part: whole
     for whole, parts in {
-        "trace_info": "trace_tags trace_request_metadata spans trace_metrics span_metrics",
-        "scorers": "scorer_versions online_scoring_configs",
-        "review_queues": "review_queue_items review_queue_users review_queue_label_schemas",
-        "issues": "issue_categories",
-        "endpoints": "endpoint_model_mappings endpoint_tags endpoint_bindings",
-        "guardrails": "guardrail_configs",
-        "webhooks": "webhook_events",
-        "mcp_servers": "mcp_server_versions mcp_server_tags mcp_server_version_tags mcp_server_aliases "
-        "mcp_access_endpoints",
-        "skills": "skill_versions skill_tags skill_version_tags skill_aliases",
+        "trace_info": "trace_tags trace_request_metadata spans",
         "users": "roles role_permissions user_role_assignments experiment_permissions registered_model_permissions "
         "scorer_permissions gateway_secret_permissions gateway_endpoint_permissions "
         "gateway_model_definition_permissions workspace_permissions",
@@ -64,6 +50,48 @@ AUTH_VERSION = "alembic_version_auth"
 AUTH = frozenset({"users", *(part for part, whole in PARTS.items() if whole == "users")})
 OWN_COLUMNS = frozenset({"workspace", "experiment_id"})
 """Columns that tell a table of a newer MLflow from one of somebody else in the same database."""
+
+RECORDS = frozenset(
+    {
+        "trace_info",
+        "trace_tags",
+        "trace_request_metadata",
+        "spans",
+        "assessments",
+        "evaluation_datasets",
+        "evaluation_dataset_records",
+        "evaluation_dataset_tags",
+    }
+)
+"""Tables that are never saved as rows: they have records of their own, or will have."""
+
+SECRETS = {
+    "secrets": ("encrypted_value", "wrapped_dek", "masked_value"),
+    "webhooks": ("secret",),
+    "jobs": ("token_hash",),
+}
+"""Columns of secrets, by table: no snapshot holds what they hold."""
+
+SEED = {"name": "default", "description": "Default workspace for legacy resources"}
+"""The row of `workspaces` that MLflow puts into every store; other columns are NULL. It is not saved."""
+
+JSON = {
+    "mcp_servers": ("icons",),
+    "mcp_server_versions": ("server_json", "tools", "connect_options"),
+    "skills": ("icons",),
+}
+"""Columns of JSON, by table: MariaDB calls them texts."""
+
+_SECRET = re.compile(
+    r"(^|_)(secret|password|passwd|passphrase|token|api_?key|access_?key|private_?key|credentials?)"
+    r"(_(value|hash|text|data|json))?$|encrypted|masked_value|wrapped_dek"
+)
+
+
+def sounds_secret(column: str) -> bool:
+    """Whether a column that is not known has the name of one that holds a secret."""
+    return _SECRET.search(column.lower()) is not None
+
 
 _MIGRATIONS = """
 451aebb31d03 90e64c465722 181f10493468

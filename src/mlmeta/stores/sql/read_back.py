@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Experiment, Record, RegisteredModel, leading_kinds
+from mlmeta.schema import EXPERIMENTS, MODELS, ROWS, RUNS, Experiment, Record, RegisteredModel, Row, leading_kinds
 from mlmeta.snapshot.compare import Item, Pair, with_followers
 from mlmeta.snapshot.reader import Led, RunLines
 from mlmeta.snapshot.selected import Selected
@@ -17,6 +17,8 @@ from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, ExistingRows, e
 from mlmeta.stores.sql.kind_steps import is_other, run_batches
 from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.queries import batches
+from mlmeta.stores.sql.row_target import RowTarget, kept_form, key_of
+from mlmeta.stores.sql.rows import RowTable
 from mlmeta.stores.sql.stored import StoredForm, as_far_as_known
 from mlmeta.stores.sql.tables import TABLES
 from mlmeta.stores.sql.walk import suffix_of
@@ -33,6 +35,9 @@ def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -
         if kind is RUNS:
             yield from _runs(part, existing, form)
             continue
+        if kind is ROWS:
+            yield from _rows(part, existing)
+            continue
         if kind.name not in TABLES:
             continue
         for batch in batches(part.records(kind), TABLES[kind.name].at_once):
@@ -40,6 +45,27 @@ def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -
                 yield from named(batch, existing, form, suffix)
             else:
                 yield from _records(batch, TABLES[kind.name], existing, form)
+
+
+def _rows(part: Selected, existing: ExistingRows) -> Iterator[Pair]:
+    with existing.row_target() as target:
+        for name, own in groupby(part.records(ROWS), attrgetter("table")):
+            table = target.table(name)
+            for batch in batches(own):
+                found = _found(target, table, batch)
+                for row in batch:
+                    there = found.get(ROWS.key(row))
+                    yield Pair(row, there, kept_form(row, there)) if there is not None else Pair(row, None)
+
+
+def _found(target: RowTarget, table: RowTable | None, rows: Sequence[Row]) -> dict[str, Row]:
+    """What the target has of some rows, by their keys; what MLflow puts there itself is as it should be."""
+    there: dict[str, Row] = {}
+    if table is not None:
+        known = [row for row in rows if {*table.key} <= row.values.keys()]
+        found = target.rows(table, known)
+        there = {ROWS.key(row): found[key_of(table, row)] for row in known if key_of(table, row) in found}
+    return {ROWS.key(row): row for row in rows if ROWS.key(row) not in there and target.seeded(row)} | there
 
 
 def _records(batch: Sequence[R], table: KindTable[R], existing: ExistingRows, form: StoredForm) -> Iterator[Pair]:

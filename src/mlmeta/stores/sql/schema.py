@@ -277,6 +277,15 @@ def makes_workspaces() -> bool:
     return any(Path(folder, "store", "workspace").is_dir() for folder in folders)
 
 
+@contextlib.contextmanager
+def blank_tables() -> Iterator[Connection]:
+    """A connection to a store as MLflow makes it, for looking at its tables."""
+    with blank_store(_make_blank) as blank:
+        engine = sa.create_engine(URL.create("sqlite", database=str(blank)), poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            yield connection
+
+
 def begin_store(path: Path) -> None:
     """Make a SQLite file with all of MLflow's tables, without a row.
 

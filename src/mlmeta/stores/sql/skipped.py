@@ -14,105 +14,48 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
-from mlmeta.schema import DEFAULT_WORKSPACE, RUNS, Selection, Skipped
+from mlmeta.schema import ROWS, RUNS, Selection, Skipped
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
-from mlmeta.stores.sql.known_tables import AUTH, AUTH_VERSION, NEVER, OWN_COLUMNS, PARTS, WORDS, tables_at
+from mlmeta.stores.sql.known_tables import PARTS, WORDS, tables_at
+from mlmeta.stores.sql.left_tables import LeftTables
 from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.oddities import MOST, shown
 from mlmeta.stores.sql.queries import rows_of
 from mlmeta.stores.sql.tables import (
-    COLUMNS,
     DATASET_RECORD_TABLE,
     EVALUATION_DATASET_TABLE,
     EXPERIMENT_TABLE,
-    EXPERIMENTS_OF_DATASETS,
     LOGGED_MODEL_TABLE,
     MODEL_TABLE,
     MODEL_VERSION_TABLE,
     RUN_TABLE,
 )
 
-_EXPERIMENT = "experiment_id"
-_UNREADABLE = """
-SELECT relname FROM pg_catalog.pg_class
-WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())
-AND relkind IN ('r', 'p') AND NOT has_table_privilege(oid, 'SELECT')
-"""
-
 
 def skipped(
-    connection: Connection, tables: Tables, selection: Selection, experiments: Sequence[int] | None
+    connection: Connection, tables: Tables, left: LeftTables, selection: Selection, experiments: Sequence[int] | None
 ) -> Iterator[Skipped]:
     """All that is skipped, whatever was read.
 
     Args:
         connection: in a transaction.
         tables: of that database.
+        left: those that no record models.
         selection: what is saved.
         experiments: ids; only what belongs to these is looked for. None: everything.
     """
-    if selection.means(RUNS):
-        yield from _unsupported(connection, tables, experiments)
+    if selection.means(RUNS) or selection.means(ROWS):
+        yield from _unsupported(tables, left)
     yield from _unseen(connection, tables)
     if experiments is None:
         yield from _orphans(connection, tables, selection)
 
 
-def _unsupported(connection: Connection, tables: Tables, experiments: Sequence[int] | None) -> Iterator[Skipped]:
+def _unsupported(tables: Tables, left: LeftTables) -> Iterator[Skipped]:
     """One `Skipped` for each kind of thing that this version of mlmeta does not save."""
-    names = _unsupported_tables(tables)
-    if experiments is not None:
-        names = [name for name in names if _EXPERIMENT in tables[name].c]
-    closed = _unreadable(connection) & set(names)
-    counts = _counts(connection, [name for name in names if name not in closed], experiments)
-    yield from _named_with_parts(counts, tables)
-    for name in sorted(closed):
+    yield from _named_with_parts({name: left.counts[name] for name in left.unsaved if name in left.counts}, tables)
+    for name in sorted(left.closed):
         yield Skipped(kind=_words(name), id="*", reason=f"this user may not read the table {name}, which may have some")
-    if experiments is None:
-        yield from _workspaces(connection, tables)
-
-
-def _unsupported_tables(tables: Tables) -> list[str]:
-    """MLflow's tables that a snapshot does not hold, those of versions to come as well, in order."""
-    mlflows = {*COLUMNS, *NEVER, *WORDS, *PARTS}
-    if AUTH_VERSION not in tables:
-        mlflows -= AUTH
-    unknown = tables.names - mlflows - AUTH
-    while new := {name for name in unknown if _is_mlflows(name, tables, mlflows)}:
-        mlflows |= new
-        unknown -= new
-    saved = set(COLUMNS) - {EXPERIMENTS_OF_DATASETS.name}  # others have links there as well
-    return sorted((mlflows & tables.names) - saved - NEVER)
-
-
-def _is_mlflows(name: str, tables: Tables, mlflows: set[str]) -> bool:
-    """Whether a table that this version of mlmeta does not know hangs on MLflow's, or is made like one."""
-    return not OWN_COLUMNS.isdisjoint(tables[name].c.keys()) or not mlflows.isdisjoint(tables.parents(name))
-
-
-def _unreadable(connection: Connection) -> set[str]:
-    """Tables that this user may not read: asking for their rows would end the transaction."""
-    if connection.dialect.name != "postgresql":
-        return set()
-    return set(connection.exec_driver_sql(_UNREADABLE).scalars())
-
-
-def _counts(connection: Connection, names: list[str], experiments: Sequence[int] | None) -> dict[str, int]:
-    """The rows of each table that has any, asked for at once."""
-    if not names:
-        return {}
-    counts = (_count(name, experiments).scalar_subquery() for name in names)
-    found = zip(names, connection.execute(sa.select(*counts)).one(), strict=True)
-    return {name: count for name, count in found if count}
-
-
-def _count(name: str, experiments: Sequence[int] | None) -> sa.Select[int]:
-    table = sa.table(name, sa.column(_EXPERIMENT))
-    query = sa.select(sa.func.count()).select_from(table)
-    if name == EXPERIMENTS_OF_DATASETS.name:
-        types = (sa.column(column) == value for column, value in EXPERIMENTS_OF_DATASETS.types.items())
-        return query.where(sa.not_(sa.and_(*types)))
-    return query if experiments is None else query.where(table.c.experiment_id.in_(experiments))
 
 
 def _named_with_parts(counts: dict[str, int], tables: Tables) -> Iterator[Skipped]:
@@ -139,16 +82,6 @@ def _whole(name: str, tables: Tables, there: Iterable[str]) -> str:
 
 def _words(name: str) -> str:
     return WORDS.get(name) or name.replace("_", " ")
-
-
-def _workspaces(connection: Connection, tables: Tables) -> Iterator[Skipped]:
-    if "workspaces" not in tables:
-        return
-    name: sa.ColumnClause[str] = sa.column("name")
-    query = sa.select(name).select_from(sa.table("workspaces", name)).where(name != DEFAULT_WORKSPACE)
-    if names := sorted(connection.execute(query).scalars()):
-        reason = f"what is in them is saved, their descriptions and artifact roots are not: {', '.join(names)}"
-        yield Skipped(kind="workspaces", id="*", reason=reason)
 
 
 def _unseen(connection: Connection, tables: Tables) -> Iterator[Skipped]:

@@ -24,6 +24,7 @@ from mlmeta.stores.sql.fitting import Fitting
 from mlmeta.stores.sql.kind_steps import ExperimentStep, LoggedModelStep, ModelStep, RunStep, run_batches
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.queries import batches
+from mlmeta.stores.sql.row_step import restore_rows
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tables import TABLES
@@ -81,6 +82,8 @@ def walk(
             step.take(batch)
             progress.advance(kind.counted_as, len(batch))
         step.finish()
+    progress.phase("restoring rows")
+    restore_rows(part, context, progress)
     tally.notes.extend(rewriter.notes())
     if tally.workspaces:
         writer.do(RowWriter.ensure_workspaces, tally.workspaces)

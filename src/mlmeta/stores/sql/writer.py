@@ -15,6 +15,7 @@ from mlmeta.stores.sql.existing import DEFAULT_ID, ExistingRows
 from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
 from mlmeta.stores.sql.mapping import KindTable, Row
 from mlmeta.stores.sql.metric_rows import latest_rows, single_point_rows
+from mlmeta.stores.sql.row_inserts import Failed, RowInserts
 from mlmeta.stores.sql.runs import Leftover, Link, dataset_id, datasets_of, input_links, input_row
 from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.sql.tables import (
@@ -29,6 +30,7 @@ from mlmeta.stores.sql.tables import (
     VERSION_TAGS,
     table_of,
 )
+from mlmeta.stores.target import Key
 
 P = ParamSpec("P")
 
@@ -100,6 +102,7 @@ class RowWriter:
         self._connection = connection
         self._existing = existing
         self._inserts = Inserts(connection)
+        self._rows = RowInserts(connection)
         self._undeleted: dict[KindTable[Any], list[str | int]] = {}
         self._grown: set[str] = set()
 
@@ -182,6 +185,25 @@ class RowWriter:
             dataset = known.get((metric.dataset_name or "", metric.dataset_digest or ""))
             row = LOGGED_MODEL_METRIC_TABLE.row(metric, record.model_id, experiment, dataset)
             self._inserts.add(LOGGED_MODEL_METRIC_TABLE.name, [row])
+
+    def table_row(self, table: str, columns: tuple[str, ...], values: Row, key: Key) -> None:
+        """Add a row of a table that no record models.
+
+        Args:
+            table: its name.
+            columns: those that it has there.
+            values: of these.
+            key: of its record.
+        """
+        self._rows.add(table, columns, values, key)
+
+    def flush(self) -> None:
+        """Write what is held of records."""
+        self._inserts.flush()
+
+    def flush_rows(self, failed: Failed) -> None:
+        """Write what is held of rows; those that the database refuses are told."""
+        self._rows.finish(failed)
 
     def undelete(self, table: KindTable[Any], key: str | int) -> None:
         """Have a record become active, at the end; nothing else of it changes."""

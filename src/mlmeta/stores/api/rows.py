@@ -1,0 +1,21 @@
+"""Rows of tables, which only a database can give and take."""
+
+from __future__ import annotations
+
+from mlmeta.progress import Progress
+from mlmeta.schema import ROWS
+from mlmeta.stores.api.context import RestoreContext
+from mlmeta.stores.target import Refusal
+
+_REASON = "MLflow's API has no way to restore them as they were"
+_HINT = "restore into the server's database instead: `--tracking-uri postgresql://…`"
+
+
+def restore(context: RestoreContext, _: Progress) -> None:
+    """Name the tables whose rows stay out."""
+    if context.selected.selection.means(ROWS):
+        for table, count in context.selected.snapshot.summary.tables.items():
+            refusal = Refusal(
+                kind=ROWS.many, id=f"of {table}", reason=f"{count:,}: {_REASON}", code="not_through_api", hint=_HINT
+            )
+            context.refused.append(refusal)

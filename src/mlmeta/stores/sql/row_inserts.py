@@ -1,0 +1,101 @@
+"""Inserts of rows that no record models: a database may refuse one for more reasons than can be foreseen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from mlmeta.redaction import cut
+from mlmeta.schema.rows import is_known
+from mlmeta.stores.sql.inserts import TableInsert
+from mlmeta.stores.sql.mapping import Row
+from mlmeta.stores.target import Key
+
+HELD = 5000
+"""Rows that are written together."""
+
+Columns = tuple[str, ...]
+
+
+class Failed(Protocol):
+    """Is told of a row that the database refused."""
+
+    def __call__(self, key: Key, reason: str, *, is_taken: bool) -> None:
+        """Take note of one.
+
+        Args:
+            key: of its record.
+            reason: what the database said.
+            is_taken: whether a constraint was in the way, such as a name that another row has.
+        """
+
+
+class RowInserts:
+    """Gathers rows and writes them, those of a table together and in the order of tables.
+
+    Args:
+        connection: in a transaction that may write.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._inserts: dict[tuple[str, Columns], TableInsert] = {}
+        self._now: tuple[str, Columns] = ("", ())
+        self._held: list[tuple[Row, Key]] = []
+        self._refused: list[tuple[Key, str, bool]] = []
+
+    def add(self, table: str, columns: Columns, values: Row, key: Key) -> None:
+        """Gather a row."""
+        if self._now != (table, columns) or len(self._held) >= HELD:
+            self._flush()
+            self._now = table, columns
+        self._held.append((values, key))
+
+    def finish(self, failed: Failed) -> None:
+        """Write what is held, and tell of all that was refused."""
+        self._flush()
+        for key, reason, is_taken in self._refused:
+            failed(key, reason, is_taken=is_taken)
+        for table, _ in self._inserts:
+            self._raise_counter(table)
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if not held or self._write(held) is None:
+            return
+        for one in held:
+            if error := self._write([one]):
+                reason = cut(" ".join(str(error.orig).split()), 200)
+                self._refused.append((one[1], reason, isinstance(error, IntegrityError)))
+
+    def _write(self, held: Sequence[tuple[Row, Key]]) -> DBAPIError | None:
+        """Write rows; the error that they met, where they were not written."""
+        if self._now not in self._inserts:
+            self._inserts[self._now] = TableInsert(self._connection, *self._now, there=self._now[1])
+        try:
+            with self._connection.begin_nested():
+                self._inserts[self._now].write(self._connection, [values for values, _ in held])
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            return error
+        return None
+
+    def _raise_counter(self, table: str) -> None:
+        """Have the next row of a table whose key PostgreSQL counts get a number after all that are there."""
+        if self._connection.dialect.name != "postgresql" or is_known(table):
+            return
+        keys: Iterable[str] = sa.inspect(self._connection).get_pk_constraint(table)["constrained_columns"]
+        quote = self._connection.dialect.identifier_preparer.quote
+        for column in keys:
+            asked = {"table": quote(table), "column": column}
+            find = sa.text("SELECT pg_get_serial_sequence(:table, :column)")
+            sequence = self._connection.execute(find, asked).scalar()
+            if sequence is not None:
+                highest = f"SELECT max({quote(column)}) FROM {quote(table)}"  # noqa: S608
+                move = "SELECT setval(:sequence, greatest(({0}), (SELECT last_value FROM {1})))"
+                self._connection.execute(sa.text(move.format(highest, sequence)), {"sequence": sequence})

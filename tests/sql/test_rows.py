@@ -1,0 +1,212 @@
+"""Rows of tables that no record models: from any kind of database into any other, and what stands in their way."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import mlmeta
+from mlmeta import restore
+from mlmeta.errors import ConflictError, ExitCode
+from mlmeta.schema import ROWS, Row, Selection
+from mlmeta.schema.rows import ORDER
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.stores.sql.schema import create_schema
+from tests.builders.everything import SECRET, STOPS_A_SERVER, fill_everything
+from tests.sql.helpers import digests
+from tests.support.cli import Cli
+
+NOT_YET = {"trace_metrics", "span_metrics"}
+"""Tables whose parents are not restored."""
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with rows in every table. Not to be changed."""
+    path = tmp_path_factory.mktemp("full") / "mlflow.db"
+    fill_everything(f"sqlite:///{path}", workspaces=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def backups(full: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a snapshot of it. Not to be written to."""
+    folder = str(tmp_path_factory.mktemp("backups"))
+    mlmeta.backup(f"sqlite:///{full}", folder)
+    return folder
+
+
+def saved(uri: str, folder: Path) -> Snapshot:
+    mlmeta.backup(uri, str(folder))
+    return mlmeta.open_snapshot(str(folder), "latest")
+
+
+def rows(snapshot: Snapshot) -> list[Row]:
+    return list(snapshot.records(ROWS))
+
+
+def without_its_secret(row: Row) -> Row:
+    """As a restore leaves it: that a webhook had a secret is seen no more."""
+    return row.model_copy(update={"row": {**row.row, "secret": None}}) if row.table == "webhooks" else row
+
+
+def change(uri: str, *statements: str) -> None:
+    with sa.create_engine(uri, poolclass=sa.NullPool).begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> str:
+    """A SQLite store after a restore."""
+    return f"sqlite:///{tmp_path}/target.db"
+
+
+def test_every_known_table_is_in_the_snapshot_in_order(full: Path, backups: str) -> None:
+    snapshot = mlmeta.open_snapshot(backups, "latest")
+    tables = list(snapshot.summary.tables)
+    with closing(sqlite3.connect(full)) as db:
+        there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert tables == [name for name in ORDER if name in there]
+    assert snapshot.summary.stats["rows"] == sum(snapshot.summary.tables.values())
+    assert not STOPS_A_SERVER.intersection(tables)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+def test_equal_stores_give_equal_bytes(kind: str, backups: str, tmp_path: Path, request: Any) -> None:
+    uri = request.getfixturevalue(kind)()
+    fill_everything(uri, workspaces=True)
+    found = saved(uri, tmp_path / "b")
+    assert rows(found) == rows(mlmeta.open_snapshot(backups, "latest"))
+    assert digests(found) == digests(mlmeta.open_snapshot(backups, "latest"))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "mysql"])
+def test_they_come_back_in_every_database(kind: str, backups: str, tmp_path: Path, request: Any, target: str) -> None:
+    uri = target if kind == "sqlite" else request.getfixturevalue(kind)()
+    done = restore(uri, "latest", backups)
+    assert done.comparison is not None
+    assert done.comparison.is_equal, done.comparison.differences
+    first = mlmeta.open_snapshot(backups, "latest")
+    again = saved(uri, tmp_path / "again")
+    assert rows(again) == [without_its_secret(row) for row in rows(first) if row.table not in NOT_YET]
+    repeated = restore(uri, "latest", str(tmp_path / "again"))
+    assert (repeated.created, repeated.present["rows"], repeated.exit_code) == ({}, len(rows(again)), ExitCode.DONE)
+
+
+def test_no_secret_leaves_the_store(full: Path, backups: str, tmp_path: Path, cli: Cli) -> None:
+    done = cli("backup", "--tracking-uri", f"sqlite:///{full}", "--storage", str(tmp_path / "b"), "--json")
+    assert SECRET not in done.out + done.err
+    for path in [*Path(backups).iterdir(), *(tmp_path / "b").iterdir()]:
+        assert SECRET.encode() not in path.read_bytes()
+    with closing(sqlite3.connect(full)) as db:
+        assert SECRET in "".join(db.iterdump())
+
+
+def test_secrets_come_back_empty_and_are_named(backups: str, target: str) -> None:
+    done = restore(target, "latest", backups)
+    asked = [warning for warning in done.warnings if "to be entered again" in warning]
+    assert [("secret_name 0" in one, "name 1 (" in one) for one in asked] == [(True, True), (False, True)]
+    with closing(sqlite3.connect(target.removeprefix("sqlite:///"))) as db:
+        assert set(db.execute("SELECT encrypted_value, wrapped_dek, masked_value FROM secrets")) == {(b"", b"", "")}
+        assert set(db.execute("SELECT secret FROM webhooks")) == {(None,)}
+
+
+def test_what_the_target_has_with_other_content_is_a_conflict(backups: str, target: str) -> None:
+    restore(target, "latest", backups)
+    change(target, "UPDATE webhooks SET status = 'ACTIVE'", "DELETE FROM issues")
+    with pytest.raises(ConflictError, match=r"row webhooks .*: the target has it with other content: status"):
+        restore(target, "latest", backups)
+    done = restore(target, "latest", backups, on_conflict="skip")
+    assert done.created == {"rows": 2}
+    assert [(one.kind, one.id.split()[0]) for one in done.refused][:1] == [("row", "webhooks")]
+    with closing(sqlite3.connect(target.removeprefix("sqlite:///"))) as db:
+        assert db.execute("SELECT count(*) FROM issues").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "mysql"])
+def test_what_must_be_unique_and_is_taken_is_a_conflict(kind: str, backups: str, target: str, request: Any) -> None:
+    uri = target if kind == "sqlite" else request.getfixturevalue(kind)()
+    restore(uri, "latest", backups)
+    change(
+        uri,
+        "DELETE FROM endpoint_model_mappings",
+        "DELETE FROM model_definitions WHERE name = 'name 0'",
+        "INSERT INTO model_definitions (model_definition_id, name, provider, model_name, created_at, last_updated_at, "
+        "workspace) VALUES ('d-other', 'name 0', 'openai', 'x', 1, 1, 'default')",
+    )
+    done = restore(uri, "latest", backups, on_conflict="skip")
+    taken, *others = (one for one in done.refused if one.kind == "row")
+    assert "its workspace and name belong to another row of the target" in taken.reason
+    assert others == []
+    (missing,) = (one for one in done.refused if one.id == "of endpoint_model_mappings")
+    assert missing.reason == "1 refer to model_definitions that are missing in the target (model_definition_id)"
+    assert done.created == {"rows": 1}
+    assert done.comparison is not None
+    assert done.comparison.is_equal, done.comparison.differences
+
+
+def test_a_table_that_the_target_lacks_is_named(full: Path, tmp_path: Path, target: str) -> None:
+    source = f"sqlite:///{tmp_path}/source.db"
+    (tmp_path / "source.db").write_bytes(full.read_bytes())
+    change(
+        source,
+        "CREATE TABLE gizmos (id INTEGER PRIMARY KEY, run_uuid VARCHAR REFERENCES runs (run_uuid), api_token VARCHAR)",
+        "CREATE TABLE a_part (id INTEGER PRIMARY KEY, gizmo INTEGER REFERENCES gizmos (id), data BLOB, at DATE)",
+        "INSERT INTO gizmos SELECT 7, run_uuid, 'MLMETA-SECRET-x' FROM runs LIMIT 1",
+        "INSERT INTO a_part VALUES (9, 7, x'00ff', '2026-01-01'), (10, 7, NULL, NULL)",
+    )
+    snapshot = saved(source, tmp_path / "b")
+    assert list(snapshot.summary.tables.items())[-2:] == [("a_part", 2), ("gizmos", 1)]
+    assert rows(snapshot)[-3:-1] == [
+        Row(table="a_part", key={"id": 9}, row={"gizmo": 7, "data": {"base64": "AP8="}, "at": "2026-01-01"}),
+        Row(table="a_part", key={"id": 10}, row={"gizmo": 7, "data": None, "at": None}),
+    ]
+    assert rows(snapshot)[-1].row["api_token"] == {"withheld": True}
+    assert any("gizmos: api_token may hold secrets" in note for note in snapshot.summary.warnings)
+    done = restore(target, "latest", str(tmp_path / "b"), on_conflict="skip")
+    assert ("rows", "of gizmos", "the target has no table gizmos (1 rows)") in [
+        (one.kind, one.id, one.reason) for one in done.refused
+    ]
+    assert done.exit_code == ExitCode.INCOMPLETE
+    change(
+        target,
+        "CREATE TABLE gizmos (id INTEGER PRIMARY KEY, run_uuid VARCHAR REFERENCES runs (run_uuid), api_token VARCHAR)",
+        "CREATE TABLE a_part (id INTEGER PRIMARY KEY, gizmo INTEGER REFERENCES gizmos (id), data BLOB, at DATE)",
+    )
+    assert restore(target, "latest", str(tmp_path / "b")).created == {"rows": 3}
+    assert rows(saved(target, tmp_path / "c"))[-3:-1] == rows(snapshot)[-3:-1]
+
+
+def test_an_empty_store_has_no_rows(tmp_path: Path) -> None:
+    create_schema(sa.create_engine(f"sqlite:///{tmp_path}/empty.db", poolclass=sa.NullPool))
+    snapshot = saved(f"sqlite:///{tmp_path}/empty.db", tmp_path / "b")
+    assert "rows" not in snapshot.summary.files
+    assert snapshot.summary.tables == {}
+
+
+def test_a_selected_experiment_comes_with_its_rows(backups: str, full: Path, tmp_path: Path, target: str) -> None:
+    first = mlmeta.open_snapshot(backups, "latest")
+    limited = mlmeta.backup(f"sqlite:///{full}", str(tmp_path / "b"), experiments="name 0")
+    found = rows(mlmeta.open_snapshot(str(tmp_path / "b"), "latest"))
+    assert {row.table for row in found} >= {"scorers", "scorer_versions", "endpoints", "review_queue_items", "issues"}
+    assert not {row.table for row in found} & {"secrets", "webhooks", "mcp_servers"}
+    assert all(row in rows(first) for row in found)
+    assert any("rows that belong to no experiment were not saved: " in one for one in limited.warnings)
+    done = restore(target, "latest", backups, selection=Selection("name 0"))
+    assert any("none of the selected experiments are left out: " in one for one in done.warnings)
+    again = rows(saved(target, tmp_path / "c"))
+    assert [row for row in found if row.table not in {*NOT_YET, "endpoint_model_mappings"}] == again
+
+
+def test_rows_through_the_api_are_named(backups: str, server: Any, cli: Cli) -> None:
+    done = cli("restore", "--timestamp", "latest", "--tracking-uri", server.uri, "--storage", backups, "--json").ended(
+        3
+    )
+    named = [issue["message"] for issue in done.document["errors"] if issue["code"] == "not_through_api"]
+    assert any(one.startswith("rows of webhooks: 2: MLflow's API has no way") for one in named)

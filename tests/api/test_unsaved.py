@@ -17,7 +17,6 @@ from tests.support.server import Server
 
 SCORER = {"name": "sc", "builtin_scorer_class": "Correctness", "builtin_scorer_pydantic_data": {"name": "c"}}
 MADE: dict[str, tuple[str, dict[str, Any]]] = {
-    "evaluation datasets": ("datasets/create", {"name": "ev"}),
     "scorers": ("scorers/register", {"experiment_id": "0", "name": "sc", "serialized_scorer": json.dumps(SCORER)}),
     "gateway secrets": (
         "gateway/secrets/create",

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from mlmeta.progress import Progress
-from mlmeta.schema import LOGGED_MODELS, RUNS, SPANS, TRACES, Kind, Selection
-from mlmeta.stores.api import experiments, logged_models, registered_models, runs
+from mlmeta.schema import EVALUATION_DATASETS, LOGGED_MODELS, RUNS, SPANS, TRACES, Kind, Selection
+from mlmeta.stores.api import evaluation_datasets, experiments, logged_models, registered_models, runs
 from mlmeta.stores.api.bounded import json_object
 from mlmeta.stores.api.connection import Connection, client_version, unreadable
 from mlmeta.stores.api.histories import BulkEndpoint, HistoryReader
@@ -102,6 +102,7 @@ class ApiSource:
             (RUNS, runs.RunReader(self._connection, histories, self._threads).read),
             (LOGGED_MODELS, partial(logged_models.read, self._connection)),
             (TRACES, traces.read),
+            (EVALUATION_DATASETS, partial(evaluation_datasets.read, self._connection, self._threads, limited=limited)),
             (RUNS, partial(read_unsupported, self._connection, executor=self._threads, limited=limited)),
         )
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from mlmeta.progress import Silent
 from mlmeta.schema import (
+    DATASET_RECORDS,
+    EVALUATION_DATASETS,
     EXPERIMENTS,
     LOGGED_MODELS,
     MODEL_GROUP,
@@ -30,7 +32,14 @@ from mlmeta.snapshot.compare import Item, Pair, merge_join, with_followers
 from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import bare
 from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.api import experiments, logged_models, registered_models, runs, trace_read_back
+from mlmeta.stores.api import (
+    dataset_restore,
+    experiments,
+    logged_models,
+    registered_models,
+    runs,
+    trace_read_back,
+)
 from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment
 from mlmeta.stores.api.trace_search import NOT_SHOWN
 from mlmeta.stores.source import Source, SourceItem
@@ -49,6 +58,10 @@ _EXPECTED: dict[str, Callable[[Any, Any, RestoreContext], Item]] = {
 }
 
 
+_BY_THEMSELVES = (EVALUATION_DATASETS.name, DATASET_RECORDS.name)
+"""What is not read back with each experiment: it may belong to several, or none."""
+
+
 class ReadBack:
     """The snapshot's records beside the target's, in the snapshot's ids.
 
@@ -65,7 +78,9 @@ class ReadBack:
         self._selected = selected
         self._context = context
         self._source = source
-        self._in_experiments = replace(selected.selection, without=(*selected.selection.without, MODEL_GROUP))
+        self._in_experiments = replace(
+            selected.selection, without=(*selected.selection.without, MODEL_GROUP, *_BY_THEMSELVES)
+        )
         self._ids = context.source_ids()
         self._logged: dict[str, Item] = {}
         self._skipped: deque[Skipped] = deque()
@@ -79,6 +94,7 @@ class ReadBack:
             yield from self._taken()
         for model in selected.logged_models():
             yield self._pair(model, self._logged.get(model.model_id))
+        yield from dataset_restore.read_back(self._context)
         if selected.selection.means(MODELS):
             for mine, theirs in merge_join(selected.models(), self._registered_models(), MODELS.order):
                 yield self._pair(mine, theirs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from mlmeta.schema import Experiment, LoggedModel, ModelVersion, RegisteredModel
+from mlmeta.schema import EvaluationDataset, Experiment, LoggedModel, ModelVersion, RegisteredModel
 
 PREFIX = "mlmeta."
 SOURCE_RUN_ID = "mlmeta.source_run_id"
@@ -13,6 +13,8 @@ SOURCE_EXPERIMENT_ID = "mlmeta.source_experiment_id"
 SOURCE_ARTIFACT_URI = "mlmeta.source_artifact_uri"
 SOURCE_MODEL_ID = "mlmeta.source_model_id"
 """On a logged model: its id in the snapshot."""
+SOURCE_DATASET_ID = "mlmeta.source_dataset_id"
+"""On an evaluation dataset: its id in the snapshot, as names are not unique."""
 SOURCE_URI = "mlmeta.source_uri"
 """On a model version whose source had to be re-pointed: what it was."""
 SNAPSHOT = "mlmeta.snapshot"
@@ -27,7 +29,7 @@ TO_DELETE = "mlmeta.to_delete"
 PARENT_RUN_ID = "mlflow.parentRunId"
 
 
-Tagged = TypeVar("Tagged", Experiment, LoggedModel, RegisteredModel, ModelVersion)
+Tagged = TypeVar("Tagged", EvaluationDataset, Experiment, LoggedModel, RegisteredModel, ModelVersion)
 
 
 def with_those_of(found: Tagged, own: Tagged) -> Tagged:

@@ -13,6 +13,7 @@ from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import (
+    dataset_restore,
     diagnosis,
     existing,
     experiments,
@@ -37,7 +38,7 @@ within a session), and SQLAlchemy's pool has 15: with more, they wait for each o
 
 _STEPS = (
     *(experiments.restore, runs.restore, logged_models.restore, trace_restore.restore),
-    *(registered_models.restore, rows.restore),
+    *(dataset_restore.restore, registered_models.restore, rows.restore),
 )
 """What restores each kind, or plans it. A kind comes after those that it refers to."""
 
@@ -138,7 +139,7 @@ class ApiTarget:
             rewriter=Rewriter(self._options.rewrite),
             writes=writes,
         )
-        for survey in (existing.survey, logged_models.survey, model_sources.survey):
+        for survey in (existing.survey, logged_models.survey, dataset_restore.survey, model_sources.survey):
             survey(context)
         if not selected.selection.means(EXPERIMENTS):
             context.experiments.clear()

@@ -44,7 +44,6 @@ class _Question:
 
 
 _QUESTIONS = (
-    _Question("evaluation datasets", "POST", f"{_API}/datasets/search", {"max_results": 1}),
     _Question("issues", "POST", f"{_API}/issues/search", {"max_results": 1}),
     _Question("webhooks", "GET", "/api/2.0/mlflow/webhooks"),
     _Question("gateway secrets", "GET", f"{_API}/gateway/secrets/list"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -55,7 +57,8 @@ for name in COMMANDS:
 def main() -> None:
     """The entry point of the `mlmeta` command."""
     try:
-        app(prog_name="mlmeta")
+        with _completion():
+            app(prog_name="mlmeta")
     except MlmetaError as error:  # before there is a command: its words, or the configuration file
         _leave(error)
     except OSError as error:  # of typer's own words: --help into a full disk
@@ -64,6 +67,14 @@ def main() -> None:
         if (named := refused(error)) is None:
             raise
         _leave(named)
+
+
+def _completion() -> contextlib.AbstractContextManager[None]:
+    if "_MLMETA_COMPLETE" not in os.environ:
+        return contextlib.nullcontext()
+    from mlmeta.cli.completion import spoken_with_shell
+
+    return spoken_with_shell()
 
 
 def _leave(error: MlmetaError) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlmeta.cli import options
+from mlmeta.cli import completion, options
 from mlmeta.cli.group import wants_json
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[COMMAND [OPTIONS]...]", help="A command, with options if you like: what it would use."),
+    typer.Argument(
+        metavar="[COMMAND [OPTIONS]...]",
+        help="A command, with options if you like: what it would use.",
+        autocompletion=completion.commands,
+    ),
 ]
 
 

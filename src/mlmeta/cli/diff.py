@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlmeta.cli import options, text
+from mlmeta.cli import completion, options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.text import Styled, Table
@@ -22,9 +22,17 @@ if TYPE_CHECKING:
 _SHOWN = 50
 _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
 
-Before = Annotated[str, typer.Argument(metavar="[BEFORE]", help=f"A snapshot: a {options.SELECTORS}")]
+Before = Annotated[
+    str,
+    typer.Argument(metavar="[BEFORE]", help=f"A snapshot: a {options.SELECTORS}", autocompletion=completion.snapshots),
+]
 After = Annotated[
-    str | None, typer.Argument(metavar="[AFTER]", help="Another one. Without it: the store at --tracking-uri.")
+    str | None,
+    typer.Argument(
+        metavar="[AFTER]",
+        help="Another one. Without it: the store at --tracking-uri.",
+        autocompletion=completion.snapshots,
+    ),
 ]
 Incremental = Annotated[
     bool,

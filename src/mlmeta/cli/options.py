@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlmeta.cli import completion
+
 if TYPE_CHECKING:
     from mlmeta.snapshot.retention import Rules
 
@@ -97,9 +99,15 @@ def _lines(text: str) -> list[str]:
 
 
 _SELECTOR = f"A {SELECTORS}"
-Selector = Annotated[str, typer.Argument(metavar="[SELECTOR]", envvar="MLMETA_SELECTOR", help=_SELECTOR)]
+Selector = Annotated[
+    str,
+    typer.Argument(metavar="[SELECTOR]", envvar="MLMETA_SELECTOR", help=_SELECTOR, autocompletion=completion.snapshots),
+]
 Selectors = Annotated[
-    list[str] | None, typer.Argument(metavar="[SELECTOR]...", help=f"{_SELECTOR} Without one: latest.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[SELECTOR]...", help=f"{_SELECTOR} Without one: latest.", autocompletion=completion.snapshots
+    ),
 ]
 Storage = Annotated[
     str, option("--storage", "A folder, or gs://bucket/prefix.", metavar="LOCATION", callback=first_line)
@@ -111,6 +119,7 @@ Source = Annotated[
         "--source",
         "The source that `latest` refers to, by label or tracking URI, where a storage has several.",
         metavar="NAME",
+        autocompletion=completion.sources,
     ),
 ]
 
@@ -124,7 +133,15 @@ ConfigPath = Annotated[
     ),
 ]
 NoConfig = Annotated[bool, option("--no-config", "Use no configuration file.")]
-Profile = Annotated[str, option("--profile", "Values of this profile of the configuration file.", metavar="NAME")]
+Profile = Annotated[
+    str,
+    option(
+        "--profile",
+        "Values of this profile of the configuration file.",
+        metavar="NAME",
+        autocompletion=completion.profiles,
+    ),
+]
 
 
 def _use_project(project: str | None) -> str | None:
@@ -190,6 +207,7 @@ Experiments = Annotated[
         "Only this experiment, its runs, and the models with a version from them. Repeatable.",
         metavar="NAME",
         callback=one_a_line,
+        autocompletion=completion.experiments,
         rich_help_panel=_LIMIT,
     ),
 ]

@@ -7,7 +7,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from mlmeta.cli import options, text
+from mlmeta.cli import completion, options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.text import Styled, Table
@@ -66,7 +66,15 @@ Rewrite = Annotated[
 ]
 IfEmpty = Annotated[bool, options.option("--if-empty", "Do nothing, exit 0, when the target has runs already.")]
 AllowNone = Annotated[bool, options.option("--allow-none", "Do nothing, exit 0, when there is no snapshot yet.")]
-Timestamp = Annotated[str, options.option("--timestamp", f"Which snapshot: a {options.SELECTORS}", metavar="SELECTOR")]
+Timestamp = Annotated[
+    str,
+    options.option(
+        "--timestamp",
+        f"Which snapshot: a {options.SELECTORS}",
+        metavar="SELECTOR",
+        autocompletion=completion.snapshots,
+    ),
+]
 DryRun = Annotated[bool, options.option("--dry-run", "Show what would be done, and write nothing.")]
 Verify = Annotated[bool, options.option("--verify/--no-verify", "Read the target back afterwards, and compare.")]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from mlmeta.cli import options, show_traces, text
+from mlmeta.cli import completion, options, show_traces, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.text import Bar, Pairs, Styled, Table
@@ -35,7 +35,13 @@ _LONG = 200
 
 Experiment = Annotated[
     str | None,
-    options.option("--experiment", "The runs of this experiment.", env="MLMETA_SHOW_EXPERIMENT", metavar="NAME"),
+    options.option(
+        "--experiment",
+        "The runs of this experiment.",
+        env="MLMETA_SHOW_EXPERIMENT",
+        metavar="NAME",
+        autocompletion=completion.experiments,
+    ),
 ]
 Run = Annotated[str | None, options.option("--run", "Everything of this run (the id may be cut short).", metavar="ID")]
 Metric = Annotated[

@@ -1,0 +1,191 @@
+"""Shell completion: what may stand where a word is begun.
+
+Typer speaks with the shells. Here is what it can't know: snapshots, experiments, sources, profiles; and the words as
+bash splits them. All of it is quick and quiet, as whoever presses Tab waits: what takes too long, or fails, is nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mlmeta.cli.settings import META
+from mlmeta.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    from mlmeta.snapshot.layout import FileSet
+    from mlmeta.storage import Storage
+
+VARIABLE = "_MLMETA_COMPLETE"
+"""Set where a shell asks for completions: the environment variable that Typer makes of the program's name."""
+QUICK = 0.3
+"""Seconds that a completion may look for names."""
+REMOTE = 3.0
+"""Seconds that it may ask a bucket for timestamps: few know them by heart."""
+_MOST = 4 << 20
+"""Bytes of a file that are looked at."""
+_SUMMARIES = 20
+"""So many of the newest snapshots are asked for their source."""
+_MEANT_BY_SHELLS = set("\\$`\"'")
+"""Zsh evaluates completions twice, and who may name an experiment must not run commands."""
+_BREAKS = re.compile(r"[:=@]+")
+"""Words of their own for bash (COMP_WORDBREAKS), in the middle of what is one for everybody else."""
+_PLAIN = re.compile(r"[^\w@%+=:,./~-]")
+
+
+def snapshots(context: typer.Context, incomplete: str) -> list[str]:
+    """``latest`` and the timestamps of the storage that the command line so far names, newest first."""
+    found = _within(
+        REMOTE if "://" in _location(context) else QUICK,
+        _storage(context),
+        lambda storage: [files.timestamp for files in _committed(storage)],
+    )
+    return ["latest", *found] if found else []
+
+
+def experiments(context: typer.Context, incomplete: str) -> list[str]:
+    """The names of the experiments of the snapshot that the command line so far names, else of the newest."""
+    named = {context.params.get("timestamp"), context.params.get("selector"), *context.args}  # args: what is left over
+
+    def look(storage: Storage) -> list[str]:
+        sets = _committed(storage)
+        chosen = next((files for files in sets if files.timestamp in named), sets[0])
+        records = json.loads(_content(storage, chosen.files["experiments"].name))
+        return [record["name"] for record in records]
+
+    return _within(QUICK, _storage(context), look)
+
+
+def sources(context: typer.Context, incomplete: str) -> list[str]:
+    """The labels, or else the addresses, of the newest snapshots' sources."""
+
+    def look(storage: Storage) -> list[str]:
+        names = [files.summary.name for files in _committed(storage)[:_SUMMARIES] if files.summary]
+        summaries = [json.loads(_content(storage, name)) for name in names]
+        return list(dict.fromkeys(one.get("label") or one["mlflow_uri"] for one in summaries))
+
+    return _within(QUICK, _storage(context), look)
+
+
+def profiles(context: typer.Context, incomplete: str) -> list[str]:
+    """The profiles of the configuration file."""
+    try:
+        return _harmless(context.find_root().meta[META].profiles)
+    except ConfigurationError:
+        return []
+
+
+def commands(context: typer.Context, incomplete: str) -> list[str]:
+    """The names of all commands, as the first word."""
+    root: Any = context.find_root().command
+    return [] if context.params.get("words") else list(root.commands)
+
+
+def _location(context: typer.Context) -> str:
+    """The storage, as far as it is known: of several, the first."""
+    found = context.params.get("from_") or context.params.get("storage") or ""
+    return str(found[0] if isinstance(found, list | tuple) else found)
+
+
+def _storage(context: typer.Context) -> Storage | None:
+    """The storage, with what it takes to speak to it imported; None: there can be no such one."""
+    from mlmeta.snapshot import layout  # noqa: F401 - before the time runs
+    from mlmeta.storage import open_storage
+
+    try:
+        return open_storage(_location(context))
+    except UsageError:
+        return None
+
+
+def _within(seconds: float, storage: Storage | None, look: Callable[[Storage], list[str]]) -> list[str]:
+    """What is found in so many seconds; nothing where it takes longer, or fails."""
+    found: list[str] = []
+
+    def run() -> None:
+        with contextlib.suppress(Exception):  # a traceback in the middle of somebody's command line helps nobody
+            if storage is not None:
+                found.extend(_harmless(look(storage)))
+
+    import logging  # not at the top: all commands import this
+
+    logging.disable()
+    warnings.simplefilter("ignore")
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return [] if thread.is_alive() else found
+
+
+def _committed(storage: Storage) -> list[FileSet]:
+    from mlmeta.snapshot.layout import group
+
+    return [files for files in group(storage.files()) if files.summary is not None]
+
+
+def _content(storage: Storage, name: str) -> bytes:
+    with storage.open(name, _MOST) as file:
+        if not name.endswith(".gz"):
+            return file.read(_MOST)
+        import gzip
+
+        with gzip.open(file) as unpacked:
+            return unpacked.read(_MOST)
+
+
+def _harmless(names: Iterable[object]) -> list[str]:
+    """Those that no shell takes for more than a name."""
+    texts = (name for name in names if isinstance(name, str) and name.isprintable())
+    return [text for text in texts if text and text[0] != "-" and not _MEANT_BY_SHELLS & set(text)]
+
+
+@contextlib.contextmanager
+def spoken_with_shell() -> Iterator[None]:
+    """Answer a shell that asks for completions: for bash, put together what it takes apart, and quote for it."""
+    if os.environ[VARIABLE] != "complete_bash":
+        yield
+        return
+    words, taken_off, quoted = _put_together(os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"]))
+    os.environ.update(COMP_WORDS="\n".join(words), COMP_CWORD=str(len(words) - 1))
+    told = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n")
+    try:
+        with contextlib.redirect_stdout(told):
+            yield
+    finally:
+        told.flush()
+        for line in told.buffer.getvalue().decode().splitlines():
+            value = line.removeprefix(taken_off)
+            sys.stdout.write((value if quoted else _PLAIN.sub(r"\\\g<0>", value)) + "\n")
+
+
+def _put_together(words: list[str], current: int) -> tuple[list[str], str, bool]:
+    """The words up to the current one as they were typed.
+
+    Args:
+        words: as bash splits them: ``gs``, ``:`` and ``//bucket``.
+        current: index of the word at the cursor.
+
+    Returns:
+        the words, what stands before the last piece of the last one, and whether that one is within quotes.
+    """
+    words = [*words, ""][: current + 1]
+    whole, before = words[:1], ""
+    for previous, word in itertools.pairwise(words):
+        if _BREAKS.fullmatch(word) or (_BREAKS.fullmatch(previous) and len(whole) > 1):
+            before = whole[-1] + (word if _BREAKS.fullmatch(word) else "")
+            whole[-1] += word
+        else:
+            before = ""
+            whole.append(word)
+    return whole, before, words[-1][:1] in {"'", '"'}

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlmeta import backup
 from tests.builders.tracing import SpanSpec, fill_traces, send_spans, start_trace, trace_id
 from tests.support.databases import change
+from tests.support.proxy import Proxy, proxy
 from tests.support.reading import data_files, raw
 from tests.support.server import Server
 
@@ -82,3 +83,51 @@ def test_one_trace_that_cannot_be_read_is_named_alone(traced: Server, tmp_path: 
     ]
     assert [one["trace_id"] for one in raw(tmp_path, "traces")] == [trace_id(number) for number in range(2, 6)]
     assert saved.stats["spans"] == 3
+
+
+def _ended(server: Server, number: int, spans: int = 1) -> None:
+    """A trace as MLflow's client leaves it: with a count of its spans."""
+    send_spans(server.uri, number, [SpanSpec(one + 1) for one in range(spans)])
+    start_trace(server.uri, number, trace_metadata={"mlflow.trace.sizeStats": f'{{"num_spans": {spans}}}'})
+
+
+def _asked_for(through: Proxy) -> list[str]:
+    return sorted(one.path.partition("request_id=")[2] for one in through.requests if "get-trace-artifact" in one.path)
+
+
+def test_spans_that_cannot_have_changed_are_not_asked_for_again(server: Server, tmp_path: Path) -> None:
+    for number in range(1, 8):
+        _ended(server, number, spans=2)
+    send_spans(server.uri, 8, [SpanSpec(1)])  # nobody says how many there will be
+    start_trace(server.uri, 9, state="IN_PROGRESS")
+    with proxy(server.uri) as through:
+        first = backup(through.uri, [str(tmp_path / "a")])
+        assert len(_asked_for(through)) == 8
+        change(server.database, "DELETE FROM trace_info WHERE request_id = ?", trace_id(2))  # gone
+        start_trace(server.uri, 3, execution_duration="0.5s")  # went on
+        change(server.database, "DELETE FROM trace_request_metadata WHERE request_id = ?", trace_id(4))
+        more = {"trace_metadata": {"mlflow.trace.sizeStats": '{"num_spans": 3}'}}
+        send_spans(server.uri, 5, [SpanSpec(3)])
+        start_trace(server.uri, 5, **more)
+        _ended(server, 10)  # new
+        change(server.database, "UPDATE trace_tags SET value = 'other' WHERE request_id = ?", trace_id(6))
+        change(server.database, "UPDATE trace_tags SET value = 'TRACKING_STORE' WHERE key LIKE '%spansLocation'")
+        through.requests.clear()
+        second = backup(through.uri, [str(tmp_path / "a")], incremental=True)
+        assert _asked_for(through) == [trace_id(number) for number in (3, 4, 5, 8, 10)]
+        full = backup(through.uri, [str(tmp_path / "b")])
+    assert second.incremental_base == first.timestamp
+    assert data_files(tmp_path / "a", second.timestamp) == data_files(tmp_path / "b")
+    assert second.stats == full.stats
+
+
+def test_a_damaged_base_is_not_used(server: Server, tmp_path: Path) -> None:
+    _ended(server, 1)
+    first = backup(server.uri, [str(tmp_path)])
+    (spans,) = tmp_path.glob("spans_*")
+    spans.write_bytes(spans.read_bytes().replace(b'"span"', b'"spam"'))
+    second = backup(server.uri, [str(tmp_path)], incremental=True)
+    assert second.exit_code == 0
+    assert not second.incremental_base
+    assert b'"span"' in data_files(tmp_path, second.timestamp)["spans"]
+    assert first.timestamp != second.timestamp

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterator
 from typing import TypeVar
 
 from mlmeta.errors import BaseSnapshotError, SnapshotError, StorageError
-from mlmeta.schema import METRICS, RUNS, UNNAMED, HistoryLine, Run, same_point
+from mlmeta.schema import METRICS, RUNS, SPANS, TRACES, UNNAMED, HistoryLine, Run, SpanLine, Trace, same_point
 from mlmeta.snapshot.order import place
-from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.reader import Snapshot, TraceLines
 from mlmeta.snapshot.records import taken_apart
 
 T = TypeVar("T")
+L = TypeVar("L", HistoryLine, SpanLine)
 
 ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 """Statuses of runs to which nobody adds any more."""
+_SETTLED = frozenset({"OK", "ERROR"})
+"""The same, of traces."""
+_SIZE_STATS = "mlflow.trace.sizeStats"
+"""In a trace's metadata: how many spans it has, and how large they are, as its client said when it had ended."""
 
 
 class Base:
-    """A snapshot that is read along with the runs that its source has now.
+    """A snapshot that is read along with the runs and traces that its source has now.
 
-    It is read at two positions, each of which only moves forward, so that nothing has to be kept in memory: that of
-    `run`, for runs that are just coming in, and that of `lines`, for runs that are written.
+    It is read at positions that only move forward, so that nothing has to be kept in memory: that of `run`, for runs
+    that are just coming in, that of `lines`, for runs that are written, and that of `spans`.
 
     Args:
         snapshot: a complete one of the same source. Its files are checked as they are read, and `finish` says
@@ -42,9 +48,12 @@ class Base:
         self._line = next(self._lines, None)
         self._passed: deque[str] = deque()
         self._current = ""
+        self._traces = self._checked(snapshot.led(TRACES))
+        self._trace: TraceLines | None = None
+        self._reads_traces = False
         skipped = snapshot.summary.skipped
         self._skipped_unnamed = any(one.kind == UNNAMED for one in skipped)
-        self._skipped = {one.id for one in skipped if one.kind == "metric history"}
+        self._skipped = {one.id for one in skipped if one.kind in {METRICS.one, SPANS.many}}
 
     def run(self, now: Run) -> Run | None:
         """The run as the base has it; None where it is new.
@@ -78,7 +87,26 @@ class Base:
             yield self._sound(self._line)
             self._line = next(self._lines, None)
 
-    def _sound(self, line: HistoryLine) -> HistoryLine:
+    def spans(self, now: Trace) -> tuple[SpanLine, ...] | None:
+        """The spans that the base has of a trace to which nobody adds any more; None: they have to be read.
+
+        That is so where the trace had ended, with all spans that its own count of them says, and that still says the
+        same.
+
+        Args:
+            now: the trace as it is now. Traces come in a snapshot's order.
+        """
+        if not self._reads_traces:
+            self._reads_traces = True
+            self._trace = next(self._traces, None)
+        while self._trace is not None and place(self._trace) < place(now):
+            self._trace = next(self._traces, None)
+        found = self._trace
+        if found is None or not _is_settled(found, now) or self._skipped_unnamed or now.trace_id in self._skipped:
+            return None
+        return tuple(map(self._sound, found.lines))
+
+    def _sound(self, line: L) -> L:
         try:
             taken_apart(line)
         except SnapshotError as error:
@@ -119,6 +147,8 @@ class Base:
             self._drop(passed)
         if self._line is not None:
             raise self._unusable(f"it has a history of a run that it does not have: {self._line.run_id}")
+        for _ in self._traces if self._reads_traces else ():
+            pass
 
     def _checked(self, items: Iterator[T]) -> Iterator[T]:
         try:
@@ -134,3 +164,19 @@ class Base:
 
 def _end(run: Run) -> tuple[str, int | None]:
     return run.status, run.end_time
+
+
+def _is_settled(before: TraceLines, now: Trace) -> bool:
+    """Whether a trace is the one of before, and had all its spans by then."""
+    then = before.record
+    same = [(one.trace_id, one.state, one.duration, one.metadata.get(_SIZE_STATS)) for one in (then, now)]
+    return same[0] == same[1] and now.state in _SETTLED and _spans_said(now) == len(before.lines)
+
+
+def _spans_said(trace: Trace) -> int:
+    """How many spans a trace says that it has; -1: it does not say."""
+    try:
+        found = json.loads(trace.metadata[_SIZE_STATS])["num_spans"]
+    except (ValueError, LookupError, TypeError):
+        return -1
+    return found if isinstance(found, int) else -1

@@ -62,8 +62,8 @@ class Source(Protocol):
         Args:
             selection: what to read.
             progress: told how far it is.
-            base: of the same source and selection: metric histories that are the same as there come from there, as its
-                lines. Afterwards `base.finish` says whether it was sound.
+            base: of the same source and selection: metric histories and spans that are the same as there come from
+                there, as its lines. Afterwards `base.finish` says whether it was sound.
 
         The order is the one of `snapshot.writer.SnapshotWriter.add`: experiments by id; runs by experiment, start
         time and run id, each followed by its metric histories by key; logged models by experiment, creation time and

@@ -97,11 +97,11 @@ class ApiSource:
         What a snapshot does not hold is looked for wherever runs are read.
         """
         histories = HistoryReader(self._connection, self._executor, self._pace, self._bulk, base)
-        traces = TraceReader(self._connection, self._executor, self._threads, self._pace, spans=spans)
+        traces = TraceReader(self._connection, self._executor, self._threads, self._pace, base)
         return (
             (RUNS, runs.RunReader(self._connection, histories, self._threads).read),
             (LOGGED_MODELS, partial(logged_models.read, self._connection)),
-            (TRACES, traces.read),
+            (TRACES, partial(traces.read, spans=spans)),
             (EVALUATION_DATASETS, partial(evaluation_datasets.read, self._connection, self._threads, limited=limited)),
             (RUNS, partial(read_unsupported, self._connection, executor=self._threads, limited=limited)),
         )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
 
-from mlmeta.schema import TRACES, Skipped, Trace
+from mlmeta.schema import TRACES, Skipped, SpanLine, Trace
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.pace import Pace
 from mlmeta.stores.api.paging import Search, Sieve
 from mlmeta.stores.api.spans import Spans, read_alone, read_batch
 from mlmeta.stores.api.trace_search import PAGE, TraceSearch
+from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceItem
 
 _EXPERIMENTS_PER_CALL = 100
@@ -23,6 +24,8 @@ _BATCH = 8
 """Traces whose spans are asked for one after the other: enough batches for all threads, even of a few traces."""
 _BATCHES_AHEAD = 3
 """For each request that may be under way."""
+_BATCH_BYTES = 1 << 20
+"""Of spans of the base in a batch."""
 IN_DATABASE = "TRACKING_STORE"
 
 
@@ -33,10 +36,31 @@ class _Batch:
     Args:
         items: in order.
         wanted: the traces whose spans are asked for.
+        known: the spans that come from the base, by trace.
+        size: bytes of these.
     """
 
     items: list[Trace | Skipped] = field(default_factory=list)
     wanted: list[Trace] = field(default_factory=list)
+    known: dict[str, Sequence[SpanLine]] = field(default_factory=dict)
+    size: int = 0
+
+    def add(self, item: Trace | Skipped, base: Base | None) -> None:
+        """Take the next item."""
+        self.items.append(item)
+        if not isinstance(item, Trace) or item.spans_location != IN_DATABASE:
+            return
+        known = base.spans(item) if base is not None else None
+        if known is None:
+            self.wanted.append(item)
+        else:
+            self.known[item.trace_id] = known
+            self.size += sum(len(span.line) for span in known)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is enough for one round of requests, or for memory."""
+        return len(self.wanted) == _BATCH or len(self.items) == PAGE or self.size > _BATCH_BYTES
 
 
 class TraceReader:
@@ -47,22 +71,26 @@ class TraceReader:
         executor: for the requests for spans.
         threads: for the searches.
         pace: of the requests for spans.
-        spans: whether these are read.
+        base: a snapshot whose spans need not be read again where nothing can have been added.
     """
 
     def __init__(
-        self, connection: Connection, executor: Executor, threads: Executor, pace: Pace, *, spans: bool = True
+        self, connection: Connection, executor: Executor, threads: Executor, pace: Pace, base: Base | None = None
     ) -> None:
         self._connection = connection
         self._executor = executor
         self._threads = threads
         self._pace = pace
-        self._spans = spans
+        self._base = base
         self._search = TraceSearch(connection)
         self._sieve = Sieve(connection, TRACES, TRACES.one, self._search.record)
 
-    def read(self, experiment_ids: list[str]) -> Iterator[SourceItem]:
+    def read(self, experiment_ids: list[str], *, spans: bool) -> Iterator[SourceItem]:
         """The traces, experiment after experiment; none where the server knows no such thing.
+
+        Args:
+            experiment_ids: in a snapshot's order.
+            spans: whether these are read.
 
         Raises:
             ConnectionFailedError: the server is gone.
@@ -73,7 +101,7 @@ class TraceReader:
             some = experiment_ids[start : start + _EXPERIMENTS_PER_CALL]
             if self._search.knows(some):
                 found = self._traces(some)
-                yield from self._with_spans(found) if self._spans else found
+                yield from self._with_spans(found) if spans else found
 
     def _traces(self, experiment_ids: list[str]) -> Iterator[Trace | Skipped]:
         """The traces, the first page of several experiments asked for ahead."""
@@ -96,7 +124,7 @@ class TraceReader:
     def _with_spans(self, items: Iterable[Trace | Skipped]) -> Iterator[SourceItem]:
         read = partial(read_batch, self._connection, self._pace)
         waiting: deque[tuple[_Batch, Future[list[Spans]]]] = deque()
-        for batch in _batches(items):
+        for batch in _batches(items, self._base):
             waiting.append((batch, self._executor.submit(read, [trace.trace_id for trace in batch.wanted])))
             if len(waiting) > _BATCHES_AHEAD * self._pace.most:
                 yield from self._finished(*waiting.popleft())
@@ -104,7 +132,7 @@ class TraceReader:
             yield from self._finished(*waiting.popleft())
 
     def _finished(self, batch: _Batch, asked: Future[list[Spans]]) -> Iterator[SourceItem]:
-        found = dict(zip((trace.trace_id for trace in batch.wanted), asked.result(), strict=True))
+        found = {**batch.known, **dict(zip((trace.trace_id for trace in batch.wanted), asked.result(), strict=True))}
         for item in batch.items:
             yield item
             if isinstance(item, Trace) and item.trace_id in found:
@@ -113,13 +141,11 @@ class TraceReader:
                 yield from [spans] if isinstance(spans, Skipped) else spans
 
 
-def _batches(items: Iterable[Trace | Skipped]) -> Iterator[_Batch]:
+def _batches(items: Iterable[Trace | Skipped], base: Base | None) -> Iterator[_Batch]:
     batch = _Batch()
     for item in items:
-        batch.items.append(item)
-        if isinstance(item, Trace) and item.spans_location == IN_DATABASE:
-            batch.wanted.append(item)
-        if len(batch.wanted) == _BATCH or len(batch.items) == PAGE:
+        batch.add(item, base)
+        if batch.is_full:
             yield batch
             batch = _Batch()
     if batch.items:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from mlmeta.errors import UsageError
 from mlmeta.progress import Silent
 from mlmeta.schema import Row, Selection, Skipped
 from mlmeta.stores.sql.exporter import SqlSource
@@ -126,11 +127,14 @@ def test_on_a_database_server_tables_of_others_are_told_apart(kind: str, emptied
             connection.execute(sa.text(statement))
     try:
         source = SqlSource(uri)
-        found = [item for item in source.read(Selection(), Silent()) if isinstance(item, Row | Skipped)]
-        assert [item.table for item in found if isinstance(item, Row)] == ["new_kinds", "new_parts"]
-        assert any(
-            "not MLflow's by all that can be told, and were not saved: other_app" in n for n in source.warnings()
-        )
+        assert rows(source.read(Selection(), Silent())) == {"new_kinds": 1, "new_parts": 1}
+        assert any("and were not saved: other_app" in note for note in source.warnings())
+        assert rows(source.read(Selection(tables="other_app"), Silent())) == dict.fromkeys(made, 1)
+        assert not any("other_app" in note for note in source.warnings())
+        with pytest.raises(UsageError, match="no table 'another'"):
+            list(source.read(Selection(tables="another"), Silent()))
+        with pytest.raises(UsageError, match="the server's list of work"):
+            list(source.read(Selection(tables="jobs"), Silent()))
     finally:
         with sa.create_engine(uri, poolclass=sa.NullPool).begin() as connection:
             for name in reversed(made):

@@ -25,6 +25,15 @@ Storages = Annotated[
         callback=options.one_a_line,
     ),
 ]
+Tables = Annotated[
+    list[str] | None,
+    options.option(
+        "--table",
+        "Also save the rows of this table of the database, though nothing tells that it is MLflow's. Repeatable.",
+        metavar="NAME",
+        callback=options.one_a_line,
+    ),
+]
 Label = Annotated[
     str,
     options.option(
@@ -80,6 +89,7 @@ def command(
     storage: Storages = [options.DEFAULT_STORAGE],  # noqa: B006 - Typer copies it
     experiment: options.Experiments = None,
     without: options.Without = None,
+    table: Tables = None,
     label: Label = "",
     compress: Compress = False,
     if_changed: IfChanged = False,
@@ -130,6 +140,7 @@ def command(
             storage,
             experiments=experiment or (),
             without=options.values(without),
+            tables=table or (),
             registry_uri=registry_uri,
             jobs=jobs,
             executor=executor,

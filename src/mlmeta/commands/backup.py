@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from mlmeta import __version__
@@ -23,7 +23,15 @@ from mlmeta.commands.previous import (
 from mlmeta.commands.prune import prune
 from mlmeta.commands.result import Issue, Result
 from mlmeta.commands.verify import drill
-from mlmeta.errors import BaseSnapshotError, ExitCode, MlmetaError, RestoreError, SnapshotError, StorageError
+from mlmeta.errors import (
+    BaseSnapshotError,
+    ExitCode,
+    MlmetaError,
+    RestoreError,
+    SnapshotError,
+    StorageError,
+    UsageError,
+)
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import KINDS, FileEntry, Selection, Skipped, Summary, several
 from mlmeta.snapshot.reader import Snapshot
@@ -131,6 +139,7 @@ def backup(
     *,
     experiments: str | Sequence[str] = (),
     without: str | Sequence[str] = (),
+    tables: str | Sequence[str] = (),
     registry_uri: str | None = None,
     jobs: int = DEFAULT_JOBS,
     executor: str | Executor = THREADS,
@@ -152,6 +161,7 @@ def backup(
         storages: where the snapshot goes: a folder or ``gs://bucket/prefix``, or several.
         experiments: a name to limit it to, or several; none: everything.
         without: a kind or group to leave out, or several, such as ``spans``: see `Selection`.
+        tables: names of tables of a database server that are saved, though nothing ties them to MLflow's.
         registry_uri: of the model registry; None: as MLflow resolves it.
         jobs: requests under way at once.
         executor: see `Store`.
@@ -183,6 +193,8 @@ def backup(
     store = Store(tracking_uri, registry_uri, jobs, executor)
     with open_source(store) as source:
         info = source.info  # a store that can't be read is told before a storage is touched
+        if tables and not info.point_in_time:
+            raise UsageError(f"{info.uri} is not a database: it has no tables", hint="leave --table out")
         source_id = identity_of(store, info)
         previous = previous_in(places, label or source_id, limit)
         request = _Request(
@@ -192,6 +204,7 @@ def backup(
             source_id=source_id,
             label=label,
             limit=limit,
+            tables=several(tables),
             compress=compress,
             if_changed=if_changed,
             dry_run=dry_run,
@@ -242,6 +255,7 @@ class _Request:
         source_id: which store is read: see `stores.identity_of`.
         label: the name that a person gave it; empty: none.
         limit: what of the source is saved.
+        tables: that are saved beside it, whatever they are.
         compress: gzip the data files.
         if_changed: write nothing if the newest snapshots have the same content.
         dry_run: read everything, write nothing.
@@ -255,6 +269,7 @@ class _Request:
     source_id: str
     label: str
     limit: Selection
+    tables: tuple[str, ...]
     compress: bool
     if_changed: bool
     dry_run: bool
@@ -313,7 +328,7 @@ def _save_on(
     base: Snapshot | None, source: Source, request: _Request, warnings: tuple[str, ...], progress: Progress
 ) -> _Saved:
     with SnapshotWriter(request.places, request.started, compress=request.compress) as writer:
-        skipped = _read(source, writer, request.limit, base, progress)
+        skipped = _read(source, writer, replace(request.limit, tables=request.tables), base, progress)
         notes = [*warnings, *source.warnings()]
         if is_empty(writer.stats):
             notes.append(EMPTY)

@@ -21,6 +21,8 @@ class Selection:
         only: groups of kinds, or one; empty: all. See `kind.GROUPS`.
         without: kinds or groups that are left out, or one, such as ``spans``.
         workspaces: names, or the name of one, ``default`` for what is in none; empty: all.
+        tables: names of tables of a database, or the name of one, whose rows are meant though nothing tells that they
+            are MLflow's.
 
     Raises:
         ValueError: there is no such group.
@@ -30,9 +32,10 @@ class Selection:
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     workspaces: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("experiments", "only", "without", "workspaces"):
+        for name in ("experiments", "only", "without", "workspaces", "tables"):
             object.__setattr__(self, name, several(getattr(self, name)))
         if unknown := set(self.only).difference(GROUPS):
             raise ValueError(f"there is no group {', '.join(map(repr, sorted(unknown)))}, only {', '.join(GROUPS)}")

@@ -115,7 +115,8 @@ class SqlSource:
                 RUNS.name: reading.runs(self._database, moment, base),
                 MODELS.name: reading.models(),
             }
-            left = LeftTables(connection, tables, limited, () if selection.experiments else selection.workspaces)
+            workspaces = () if selection.experiments else selection.workspaces
+            left = LeftTables(connection, tables, limited, workspaces, selection.tables)
             own[ROWS.name] = reading.rows(left)
             for kind in leading_kinds():
                 if selection.means(kind) and kind.name in {*TABLES, *own}:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import sqlalchemy as sa
 
 import mlmeta
 from mlmeta import restore
+from mlmeta.commands.browse import browse
 from mlmeta.errors import ConflictError, ExitCode
 from mlmeta.schema import ROWS, Row, Selection
 from mlmeta.schema.rows import ORDER
@@ -20,6 +23,7 @@ from mlmeta.stores.sql.schema import create_schema
 from tests.builders.everything import SECRET, STOPS_A_SERVER, fill_everything
 from tests.sql.helpers import digests
 from tests.support.cli import Cli
+from tests.support.server import server as server_of
 
 NOT_YET = {"trace_metrics", "span_metrics"}
 """Tables whose parents are not restored."""
@@ -210,3 +214,49 @@ def test_rows_through_the_api_are_named(backups: str, server: Any, cli: Cli) -> 
     )
     named = [issue["message"] for issue in done.document["errors"] if issue["code"] == "not_through_api"]
     assert any(one.startswith("rows of webhooks: 2: MLflow's API has no way") for one in named)
+
+
+def test_nothing_acts_in_a_browsed_snapshot(backups: str) -> None:
+    counts = {}
+
+    def look(_: str, uri: str) -> None:
+        for name, path in {
+            "webhooks": "2.0/mlflow/webhooks",
+            "scorers": "3.0/mlflow/scorers/list?experiment_id=1",
+        }.items():
+            with urllib.request.urlopen(f"{uri}/api/{path}") as reply:
+                counts[name] = len(json.load(reply).get(name, ()))
+
+    browse("latest", backups, look)
+    assert counts == {"webhooks": 0, "scorers": 1}
+
+
+def test_a_trial_names_what_no_mlflow_here_has(full: Path, tmp_path: Path) -> None:
+    source = f"sqlite:///{tmp_path}/source.db"
+    (tmp_path / "source.db").write_bytes(full.read_bytes())
+    change(source, "CREATE TABLE gizmos (id INTEGER PRIMARY KEY)", "INSERT INTO gizmos VALUES (1)")
+    done = mlmeta.backup(source, str(tmp_path / "b"), with_drill=True)
+    assert done.drill is not None
+    assert "rows of gizmos" in done.drill.unkept
+    assert not [one for one in done.drill.differences if one.kind == "row" and "metrics" not in one.id]
+
+
+def test_a_server_shows_what_was_restored(backups: str, tmp_path: Path) -> None:
+    restore(f"sqlite:///{tmp_path}/mlflow.db", "latest", backups)
+    paths = {
+        "endpoints": "3.0/mlflow/gateway/endpoints/list",
+        "secrets": "3.0/mlflow/gateway/secrets/list",
+        "guardrails": "3.0/mlflow/gateway/guardrails/list",
+        "webhooks": "2.0/mlflow/webhooks",
+        "scorers": "3.0/mlflow/scorers/list?experiment_id=1",
+        "label_schemas": "3.0/mlflow/label-schemas/list?experiment_id=1",
+        "review_queues": "3.0/mlflow/review-queues/list?experiment_id=1",
+        "mcp_servers": "3.0/mlflow/mcp-servers",
+    }
+    counts = {}
+    with server_of(tmp_path, arguments=("--enable-workspaces",)) as running:
+        for name, path in paths.items():
+            with urllib.request.urlopen(f"{running.uri}/api/{path}") as reply:
+                counts[name] = len(json.load(reply)[name])
+    one_each = dict.fromkeys(("webhooks", "scorers", "label_schemas", "review_queues"), 1)
+    assert counts == dict.fromkeys(paths, 2) | one_each

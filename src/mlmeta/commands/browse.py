@@ -33,7 +33,7 @@ def browse(
     """Restore a snapshot into a SQLite file that is thrown away, and run `mlflow server` on it.
 
     Artifact locations outside of buckets are made unreadable: the server is on this machine, and the snapshot may be
-    from anywhere.
+    from anywhere. What would act by itself there, such as a webhook, is left out.
 
     Args:
         selector: which snapshot.
@@ -51,7 +51,7 @@ def browse(
     progress = progress or Silent()
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     with throwaway_folder() as folder:
-        options = RestoreOptions(ids="keep", rewrite=BUCKETS_ONLY)
+        options = RestoreOptions(ids="keep", rewrite=BUCKETS_ONLY, inert=True)
         with open_target(Store(f"sqlite:///{folder / 'mlflow.db'}"), options) as target:
             target.restore(snapshot, Selection(), progress)
         progress.phase("starting MLflow's UI")

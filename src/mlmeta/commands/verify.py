@@ -20,7 +20,7 @@ from mlmeta.snapshot.verify import CheckedSnapshot, Problem, strangers
 from mlmeta.storage import Storage, open_storage
 from mlmeta.stores.opening import Store, open_target, which
 from mlmeta.stores.proof import Comparison, prove
-from mlmeta.stores.target import RestoreOptions
+from mlmeta.stores.target import NO_PLACE, Report, RestoreOptions
 
 
 class Verified(BaseModel):
@@ -178,6 +178,9 @@ def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
     with scratch_folder() as folder, snapshot.kept_open():
         store = Store(f"sqlite:///{Path(folder) / 'drill.db'}")
         with open_target(store, RestoreOptions(ids="keep")) as target:
-            target.restore(snapshot, Selection(), progress)
+            refused = target.restore(snapshot, Selection(), progress).refused
+            placeless = tuple(refusal for refusal in refused if refusal.code == NO_PLACE)
+            unkept = (*target.unkept, *(f"{refusal.kind} {refusal.id}" for refusal in placeless))
             progress.phase("reading it back")
-            return prove(target.read_back(snapshot, Selection()), target.unkept)
+            pairs = target.read_back(snapshot, Selection())
+            return prove(pairs, unkept, Report(refused=placeless) if placeless else None)

@@ -17,6 +17,9 @@ from mlmeta.stores.rewrite import Prefix
 Key = tuple[str, str]
 """A record as a comparison names it: kind and id, such as ``("model version", "churn version 3")``."""
 
+NO_PLACE = "no_place"
+"""Code of a refusal: the target's MLflow has no table or column for something."""
+
 FAIL = "fail"
 SKIP = "skip"
 RENAME = "rename"
@@ -33,12 +36,14 @@ class RestoreOptions:
         on_conflict: one of `ON_CONFLICT`, for a target that keeps ids and holds other content under an id or name.
         rewrite: prefixes of artifact locations, and what to put in their place.
         undelete: make active again what the snapshot has active and the target has deleted.
+        inert: leave out what acts by itself once a server runs on it: webhooks, online scoring, budgets.
     """
 
     ids: str = ""
     on_conflict: str = FAIL
     rewrite: tuple[tuple[Prefix, str], ...] = ()
     undelete: bool = False
+    inert: bool = False
 
 
 class Refusal(BaseModel):

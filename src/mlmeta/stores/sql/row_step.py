@@ -11,6 +11,7 @@ from typing import Any
 from mlmeta.progress import Progress
 from mlmeta.schema import EXPERIMENTS, ROWS, RUNS, Row
 from mlmeta.snapshot.selected import Selected
+from mlmeta.stores.sql.known_tables import ACTING
 from mlmeta.stores.sql.queries import BATCH, batches
 from mlmeta.stores.sql.row_target import (
     Reference,
@@ -26,7 +27,7 @@ from mlmeta.stores.sql.rows import RowTable
 from mlmeta.stores.sql.steps import RestoreContext
 from mlmeta.stores.sql.tables import COLUMNS
 from mlmeta.stores.sql.writer import Planned, RowWriter
-from mlmeta.stores.target import Key
+from mlmeta.stores.target import NO_PLACE, Key
 
 _EXPERIMENTS = (EXPERIMENTS.name, ("experiment_id",))
 
@@ -42,7 +43,7 @@ def restore_rows(part: Selected, context: RestoreContext, progress: Progress) ->
     tables = part.snapshot.summary.tables if part.selection.means(ROWS) else {}
     with context.existing.row_target() as target:
         step = RowStep(context, target, tables)
-        for names in step.passes(list(tables)):
+        for names in step.passes([name for name in tables if not (context.options.inert and name in ACTING)]):
             rows = (row for row in part.records(ROWS) if row.table in names)
             for name, own in groupby(rows, attrgetter("table")):
                 for batch in batches(own, BATCH):
@@ -74,7 +75,7 @@ class RowStep:
         self._have: defaultdict[tuple[str, tuple[str, ...]], set[Values]] = defaultdict(set)
         self._waiting: list[Row] = []
         self._left_out: dict[tuple[str, str], list[Key]] = defaultdict(list)
-        self._misfits: dict[tuple[str, str], list[Key]] = defaultdict(list)
+        self._placeless: dict[tuple[str, str], list[Key]] = defaultdict(list)
         self._secrets: dict[str, list[str]] = defaultdict(list)
         for name in tables:
             for reference in target.references(name):
@@ -99,7 +100,7 @@ class RowStep:
         """Decide about rows of a table."""
         table = self._target.table(name)
         if table is None:
-            self._misfits[name, f"the target has no table {name}"].extend(map(_key, rows))
+            self._placeless[name, f"the target has no table {name}"].extend(map(_key, rows))
             return
         fitting = [row for row in rows if self._fits(table, row)]
         found = self._target.rows(table, fitting)
@@ -121,7 +122,7 @@ class RowStep:
         for column, value in row.values.items():
             if column not in table.types:
                 if value is not None:
-                    self._misfits[table.name, f"the target has no column {table.name}.{column}"].append(_key(row))
+                    self._placeless[table.name, f"the target has no column {table.name}.{column}"].append(_key(row))
                     return False
                 continue
             try:
@@ -132,7 +133,7 @@ class RowStep:
                 self._tally.misfit(*_key(row), f"it {problem}")
                 return False
         if lacking := [column for column in table.key if column not in row.values]:
-            self._misfits[table.name, f"it has no {', '.join(lacking)}, which the target goes by"].append(_key(row))
+            self._placeless[table.name, f"it has no {', '.join(lacking)}, which the target goes by"].append(_key(row))
         return not lacking
 
     def _take_other(self, row: Row, columns: Sequence[str]) -> None:
@@ -228,8 +229,8 @@ class RowStep:
         self._context.writer.do(RowWriter.flush_rows, self._failed)
         for (name, reason), keys in self._left_out.items():
             self._tally.leave_out_all(ROWS.many, f"of {name}", f"{len(keys):,} refer to {reason}", keys)
-        for (name, reason), keys in self._misfits.items():
-            self._tally.misfit(ROWS.many, f"of {name}", f"{reason} ({len(keys):,} rows)", records=tuple(keys))
+        for (name, reason), keys in self._placeless.items():
+            self._tally.leave_out_all(ROWS.many, f"of {name}", f"{reason} ({len(keys):,} rows)", keys, NO_PLACE)
         for what, rows in self._secrets.items():
             self._tally.notes.append(f"to be entered again, as no snapshot holds secrets: {what} of {', '.join(rows)}")
 

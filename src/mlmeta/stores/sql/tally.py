@@ -81,9 +81,11 @@ class RestoreTally:
         """Note something that can't be written."""
         self.left_out.append(Refusal(kind=kind, id=record_id, reason=reason, field=field))
 
-    def leave_out_all(self, kind: str, record_id: str, reason: str, keys: Sequence[Key]) -> None:
+    def leave_out_all(
+        self, kind: str, record_id: str, reason: str, keys: Sequence[Key], code: str = "not_restored"
+    ) -> None:
         """Note several records that can't be written, for one reason."""
-        self.left_out.append(Refusal(kind=kind, id=record_id, reason=reason, records=tuple(keys)))
+        self.left_out.append(Refusal(kind=kind, id=record_id, reason=reason, code=code, records=tuple(keys)))
 
     def misfit(self, kind: str, record_id: str, reason: str, field: str = "", records: tuple[Key, ...] = ()) -> None:
         """Note something that the database can't hold."""

@@ -67,16 +67,6 @@ def test_any_table_with_rows_is_saved_or_named_with_its_count(store: Path) -> No
         change(store, f"DELETE FROM {table}")
 
 
-def test_parts_are_named_with_their_whole(store: Path) -> None:
-    change(
-        store,
-        "INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status) VALUES ('tr-1', 1, 1, 'OK')",
-        "INSERT INTO trace_tags (key, value, request_id) VALUES ('a', 'b', 'tr-1'), ('c', 'd', 'tr-1')",
-    )
-    expected = "the store has 1 (with 2 in trace_tags), and this version of mlmeta does not save them"
-    assert skipped(store) == {"traces": expected}
-
-
 def test_a_file_has_no_tables_but_mlflows(store: Path) -> None:
     change(
         store,

@@ -20,7 +20,7 @@ from mlmeta.errors import (
     UnreachableError,
     UsageError,
 )
-from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run, Selection, Skipped
+from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run, Selection
 from mlmeta.stores.sql import reader
 from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.exporter import SqlSource
@@ -132,17 +132,6 @@ def test_a_selection_of_experiments(store: Path) -> None:
         records_of(f"sqlite:///{store}", Selection(experiments=("no such",)))
     only_models = records_of(f"sqlite:///{store}", Selection(only=("models",)))
     assert {type(record) for record in only_models} == {RegisteredModel}
-
-
-def test_what_a_snapshot_does_not_take_is_counted(store: Path) -> None:
-    with sqlite3.connect(store) as connection:
-        connection.execute(
-            "INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status) VALUES ('tr-1', 1, 1, 'OK')"
-        )
-    source = SqlSource(f"sqlite:///{store}")
-    records = list(source.read(ALL, QUIET))
-    skipped = {record.kind: record.reason for record in records if isinstance(record, Skipped)}
-    assert skipped["traces"].startswith("the store has 1,")
 
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])

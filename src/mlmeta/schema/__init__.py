@@ -48,9 +48,10 @@ from mlmeta.schema.runs import (
 from mlmeta.schema.selection import Selection, several
 from mlmeta.schema.spans import Span, SpanLine
 from mlmeta.schema.summary import COUNTED, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
-from mlmeta.schema.traces import SPANS, TRACES, Assessment, AssessmentError, Trace
+from mlmeta.schema.traces import ASSESSMENTS, SPANS, TRACES, Assessment, AssessmentError, Trace
 
 __all__ = [
+    "ASSESSMENTS",
     "COUNTED",
     "DATASET_GROUP",
     "DATASET_RECORDS",

@@ -65,6 +65,7 @@ class Kind(Generic[R]):
         counts: what a record adds to the counts of a summary.
         pieces: words for what of a record can be missing by itself.
         locations: fields that say where artifacts are.
+        location_tags: tags that say so.
         unshown: fields that MLflow's API does not show (`search_runs`, `search_model_versions`).
         shows_deleted: whether MLflow's API shows deleted records.
         unsettable: fields that MLflow's API has no way to set.
@@ -100,6 +101,7 @@ class Kind(Generic[R]):
     counts: tuple[tuple[str, Callable[[Any], int]], ...] = ()
     pieces: tuple[str, ...] = ()
     locations: tuple[str, ...] = ()
+    location_tags: tuple[str, ...] = ()
     unshown: tuple[str, ...] = ()
     shows_deleted: bool = True
     unsettable: tuple[str, ...] = ()

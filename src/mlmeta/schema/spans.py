@@ -40,14 +40,14 @@ class CheckedSpan(Record):
     @property
     def started(self) -> int:
         """When it began; 0 where it does not say."""
-        return _time(self.content.start_time_unix_nano if isinstance(self.content, _Content) else self.start)
+        return _time(self.content.start_time_unix_nano) if isinstance(self.content, _Content) else self.start or 0
 
 
 class Span(CheckedSpan):
     """A span, taken apart. Times are nanoseconds since the epoch.
 
-    `content` is the object that MLflow made of it, or the text that a database has instead. It is None where the span
-    was archived: then the other fields are what is left of it; otherwise they are None.
+    `content` is the object that MLflow made of it; a text that a database has instead; or None, where the content was
+    archived. What that does not tell stands in the other fields, as a database has it; otherwise they are None.
     """
 
     content: dict[str, JsonValue] | str | None  # type: ignore[assignment]
@@ -55,7 +55,12 @@ class Span(CheckedSpan):
     @property
     def started(self) -> int:
         """See `CheckedSpan.started`."""
-        return _time(self.content.get(_START) if isinstance(self.content, dict) else self.start)
+        return _time(self.content.get(_START)) if isinstance(self.content, dict) else self.start or 0
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The fields beside the content."""
+        return {name: getattr(self, name) for name in SPAN_COLUMNS}
 
     def record(self) -> Span:
         """Itself: a `SpanLine` has to be taken apart."""
@@ -63,14 +68,19 @@ class Span(CheckedSpan):
 
     def as_line(self) -> SpanLine:
         """The line that a snapshot has of it."""
-        if self.content is None:
-            return SpanLine(self.trace_id, self.span_id, self.started, super().to_line())
-        text = self.content if isinstance(self.content, str) else json.dumps(self.content, ensure_ascii=False)
-        return SpanLine.of_content(self.trace_id, self.span_id, text.encode())
+        text = self.content if not isinstance(self.content, dict) else json.dumps(self.content, ensure_ascii=False)
+        content = text.encode() if text is not None else b""
+        if text is not None and self.status is None:
+            return SpanLine.of_content(self.trace_id, self.span_id, content)
+        return SpanLine.of_columns(self.trace_id, self.span_id, content, self.columns)
 
     def to_line(self) -> bytes:
         """See `Record.to_line`."""
         return self.as_line().line
+
+
+SPAN_COLUMNS = tuple(name for name in Span.model_fields if name not in {"trace_id", "span_id", "content"})
+"""What a database tells of a span beside its content."""
 
 
 @dataclass(slots=True)  # frozen, it would take three times as long to make: there are millions
@@ -115,6 +125,22 @@ class SpanLine:
         started, text = _embedded(content)
         return SpanLine(trace_id, span_id, started, _front(trace_id, span_id) + text + b"}")
 
+    @staticmethod
+    def of_columns(trace_id: str, span_id: str, content: bytes, columns: dict[str, Any]) -> SpanLine:
+        """From what a database has of a span whose content does not tell all of it.
+
+        Args:
+            trace_id: of its trace.
+            span_id: of the span.
+            content: UTF-8; empty: it was archived.
+            columns: of `SPAN_COLUMNS`.
+        """
+        started, text = _embedded(content) if content else (0, b"null")
+        told = to_json(columns, inf_nan_mode="strings")[1:]
+        is_object = text.startswith(b"{")
+        line = _front(trace_id, span_id) + text + b"," + told
+        return SpanLine(trace_id, span_id, started if is_object else columns["start"] or 0, line)
+
     def record(self) -> Span:
         """The span, taken apart."""
         return Span.model_validate_json(self.line)
@@ -136,6 +162,8 @@ class SpanLine:
     def content(self) -> bytes | None:
         """What MLflow has of it, in UTF-8; None where it was archived."""
         text = self.line[len(_front(self.trace_id, self.span_id)) : -1]
+        if _LINE.match(self.line[:_HEAD]) is None:
+            text = _without_columns(text, self.line)
         if text.startswith(b"{"):
             return text
         return str(from_json(text)).encode() if text.startswith(b'"') else None
@@ -181,6 +209,12 @@ def _embedded(content: bytes) -> tuple[int, bytes]:
 def _letters(found: re.Match[bytes]) -> bytes:
     """Letters that were escaped; what JSON can't be without stays so."""
     return json.dumps(json.loads(b'"%b"' % found[0]), ensure_ascii=False)[1:-1].encode()
+
+
+def _without_columns(text: bytes, line: bytes) -> bytes:
+    """A content without the columns that follow it in a line."""
+    place = text.rfind(b',"parent_span_id":')
+    return text[:place] if place >= 0 and CheckedSpan.model_validate_json(line).status is not None else text
 
 
 def _time(value: object) -> int:

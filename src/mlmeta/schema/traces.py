@@ -98,6 +98,16 @@ def trace_order(trace: Trace) -> tuple[int, str]:
     return trace.timestamp, trace.trace_id
 
 
+ASSESSMENTS = Kind(
+    "assessments",
+    Assessment,
+    one="assessment",
+    many="assessments",
+    key=attrgetter("assessment_id"),
+    order=attrgetter("assessment_id"),
+    groups=(TRACE_GROUP,),
+    unshown=("run_id",),
+)
 TRACES = Kind(
     "traces",
     Trace,
@@ -112,7 +122,9 @@ TRACES = Kind(
     groups=(TRACE_GROUP,),
     experiment=attrgetter("experiment_id"),
     counts=(("traces", lambda _: 1), ("assessments", lambda trace: len(trace.assessments))),
-    pieces=("assessment", "trace tags", "trace metadata"),
+    parts={"assessments": ASSESSMENTS},
+    pieces=("trace tags", "trace metadata"),
+    location_tags=(ARTIFACT_LOCATION_TAG, ARCHIVE_LOCATION_TAG),
 )
 SPANS = Kind(
     "spans",

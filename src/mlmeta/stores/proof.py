@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mlmeta.schema import Skipped
+from mlmeta.schema import FOLLOWERS, Skipped
 from mlmeta.snapshot.compare import MOST_NAMED, Compared, ComparisonRules, Pair, compare
 from mlmeta.snapshot.followers import FieldDifference
 from mlmeta.stores.target import Key, Report
@@ -159,8 +159,9 @@ class _Proof:
             self.differ(Difference(kind=kind, id=identifier, found="it is not there"))
             return False
         if found.points[0]:
-            self._compared["metric point"] += found.points[0]
-            self._matching["metric point"] += found.points[1]
+            unit = FOLLOWERS[found.kind.name].unit.replace("_", " ").removesuffix("s")
+            self._compared[unit] += found.points[0]
+            self._matching[unit] += found.points[1]
         parts = [self._check(part, part.key) for part in found.parts if part.what != "added"]
         differences = [one for one in found.differences if not _is_new(one)]
         for one in differences:

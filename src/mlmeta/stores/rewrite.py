@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mlmeta.errors import UsageError
 from mlmeta.schema import WITH_PARTS
 
-LOCATED = tuple(kind.counted_as for kind in WITH_PARTS if kind.locations)
+LOCATED = tuple(kind.counted_as for kind in WITH_PARTS if kind.locations or kind.location_tags)
 """What the kinds of record are counted as that have an artifact location."""
 Prefix = str | re.Pattern[str]
 NO_BUCKET = re.compile(r"(?!(?:(?:gs|s3|oss|wasbs)://|(?:mlflow-artifacts|runs|models):/(?!/))[^\x00-\x1f\x7f]*\Z)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -149,3 +149,17 @@ def report(item: SourceItem, progress: Progress) -> None:
     if not isinstance(item, Skipped):
         unit, count = kind_of(item).counts[0]
         progress.advance(unit.replace("_", " "), count(item))
+
+
+def spans_elsewhere(locations: Mapping[str, int]) -> tuple[str, ...]:
+    """A sentence on spans that are not in the tracking store, and so not in a snapshot.
+
+    Args:
+        locations: how many traces have their spans where, by `Trace.spans_location`.
+    """
+    artifacts, archived = locations.get("ARTIFACT_REPO", 0), locations.get("ARCHIVE_REPO", 0)
+    if not artifacts + archived:
+        return ()
+    where = [f"{count:,} in {place}" for count, place in ((artifacts, "artifacts"), (archived, "archives")) if count]
+    count = f"{artifacts + archived:,} traces are not in the tracking store ({', '.join(where)})"
+    return (f"the spans of {count}, and not in the snapshot: like all artifacts, they stay where they are",)

@@ -75,9 +75,9 @@ def _change(one: FieldDifference, stored: Record) -> TargetChange | None:
     name = one.field.partition("[")[0]
     if name not in table_of(stored).lasting:
         return TargetChange(one.field, one.left, one.right, is_other=False)
-    return (
-        TargetChange(one.field, one.left, one.right, not one.is_more) if dict(stored)[name] not in (None, 0) else None
-    )
+    if dict(stored).get(name, one) in (None, 0):
+        return None
+    return TargetChange(one.field, one.left, one.right, not one.is_more)
 
 
 def others(found: Sequence[TargetChange]) -> str:

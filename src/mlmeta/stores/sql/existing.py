@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.schema import Dataset, Experiment, History, Record, RegisteredModel, Run
+from mlmeta.snapshot.reader import Led, TraceLines
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import read_histories
 from mlmeta.stores.sql.mapping import KindTable
@@ -22,6 +23,7 @@ from mlmeta.stores.sql.reader import Reader
 from mlmeta.stores.sql.row_target import RowTarget
 from mlmeta.stores.sql.runs import Leftover, Link, RunReader, leftovers
 from mlmeta.stores.sql.schema import blank_tables, makes_workspaces
+from mlmeta.stores.sql.spans import SpanReader
 from mlmeta.stores.sql.tables import (
     COLUMNS,
     DATASET_RECORD_TABLE,
@@ -32,6 +34,7 @@ from mlmeta.stores.sql.tables import (
     WORKSPACE,
     workspace_of,
 )
+from mlmeta.stores.sql.trace_tables import TRACE_TABLE
 
 DEFAULT_ID = 0
 DEFAULT_NAME = "Default"
@@ -92,6 +95,7 @@ class ExistingRows:
         """Names and workspaces by id."""
         self.runs = int(connection.execute(sa.select(sa.func.count()).select_from(tables["runs"])).scalar_one())
         self.has_inputs = self._has_rows("inputs")
+        self.has_traces = self._has_rows(TRACE_TABLE.name)
         self._has_datasets = self._has_rows("datasets")
         self._datasets: dict[int, dict[tuple[str, str], str]] = {}
 
@@ -164,6 +168,13 @@ class ExistingRows:
             return
         for runs in found:
             yield from chain.from_iterable(read_histories(connection, tables, runs))
+
+    def traces(self, ids: Sequence[str]) -> Iterator[TraceLines]:
+        """Those of these traces that exist, each with its spans."""
+        if self.has_traces and ids:
+            found = Reader(self._connection, self._tables, TRACE_TABLE).by_key(ids)
+            for trace, lines in SpanReader(self._connection, self._tables).of(found):
+                yield Led(trace, tuple(lines))
 
     def experiments_of_runs(self, ids: Iterable[str]) -> dict[str, int]:
         """The experiment ids of those of these runs that exist, by run id."""

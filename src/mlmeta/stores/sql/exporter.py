@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from mlmeta.schema import (
     MODELS,
     ROWS,
     RUNS,
+    SPANS,
+    TRACES,
     Run,
     Selection,
     Skipped,
@@ -30,7 +33,7 @@ from mlmeta.schema import (
 )
 from mlmeta.schema.kind import within
 from mlmeta.stores.base import Base
-from mlmeta.stores.source import SourceInfo, SourceItem
+from mlmeta.stores.source import SourceInfo, SourceItem, spans_elsewhere
 from mlmeta.stores.sql.database import SQLITE, Database, parse, reading_still
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import HistoryBatch, read_histories
@@ -52,6 +55,8 @@ from mlmeta.stores.sql.tables import (
     experiment_name,
     workspace_of,
 )
+from mlmeta.stores.sql.trace_tables import TRACE_TABLE
+from mlmeta.stores.sql.traces import TraceReader
 
 ModelPlace = tuple[str | None, str]
 """Workspace, as a record has it, and name of a registered model."""
@@ -113,6 +118,7 @@ class SqlSource:
             own = {
                 EXPERIMENTS.name: reading.by_key(EXPERIMENT_TABLE, lambda: ids),
                 RUNS.name: reading.runs(self._database, moment, base),
+                TRACES.name: reading.traces(spans=selection.means(SPANS)),
                 MODELS.name: reading.models(),
             }
             workspaces = () if selection.experiments else selection.workspaces
@@ -127,6 +133,7 @@ class SqlSource:
             self._warnings += tables.oddities.notices()
             if limited is None:
                 self._warnings += hidden_orphans(connection, tables)
+            self._warnings += spans_elsewhere(reading.elsewhere)
             yield from self._damage(still.problems())
 
     def _damage(self, problems: list[str]) -> Iterator[Skipped]:
@@ -180,6 +187,8 @@ class _Reading:
     experiments: Sequence[int] | None
     progress: Progress
     notices: list[str] = field(default_factory=list)
+    elsewhere: Counter[str] = field(default_factory=Counter)
+    """How many traces have their spans where."""
 
     def rows(self, left: LeftTables) -> Iterator[SourceItem]:
         """The rows of tables that no record models, table by table."""
@@ -231,6 +240,20 @@ class _Reading:
             return found
         meant = {str(number) for number in self.experiments}
         return (within(table.kind, record, meant) for record in found)
+
+    def traces(self, *, spans: bool) -> Iterator[SourceItem]:
+        """Traces, each followed by its spans where these are wanted."""
+        reader = TraceReader(self.connection, self.tables)
+        if TRACE_TABLE.name not in self.tables:
+            return
+        self.progress.phase("reading traces")
+        self.progress.expect(TRACES.counted_as, reader.count(self.experiments))
+        for trace, lines in reader.read(self.experiments, spans=spans):
+            self.elsewhere[trace.spans_location] += 1
+            yield trace
+            yield from lines
+            self.progress.advance(TRACES.counted_as)
+            self.progress.advance(SPANS.counted_as, len(lines))
 
     def runs(self, database: Database, moment: str, base: Base | None) -> Iterator[SourceItem]:
         """Runs with their histories, over further connections to the same moment where that is worth it."""

@@ -7,10 +7,25 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from mlmeta.schema import LOGGED_MODELS, MODELS, RUNS, DatasetInput, LoggedModel, Record, RegisteredModel, Run
-from mlmeta.snapshot.reader import Led, RunLines
+from mlmeta.schema import (
+    ASSESSMENTS,
+    LOGGED_MODELS,
+    MODELS,
+    RUNS,
+    SPANS,
+    TRACES,
+    DatasetInput,
+    LoggedModel,
+    Record,
+    RegisteredModel,
+    Run,
+    SpanLine,
+    Trace,
+)
+from mlmeta.snapshot.reader import Led, RunLines, TraceLines
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.mapping import Column, KindTable, Pairs, Table
+from mlmeta.stores.sql.spans import span_row
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tables import (
     DATASET_TABLE,
@@ -22,6 +37,7 @@ from mlmeta.stores.sql.tables import (
     table_of,
 )
 from mlmeta.stores.sql.tally import RestoreTally
+from mlmeta.stores.sql.trace_tables import ASSESSMENT_TABLE, SPAN_ROW, TRACE_TABLE
 from mlmeta.stores.target import Key, model_key, version_key
 
 R = TypeVar("R", bound=Record)
@@ -47,6 +63,7 @@ class Fitting:
         self._more: dict[str, Callable[[Any], dict[str, Any]]] = {
             LOGGED_MODELS.name: self._model_metrics,
             MODELS.name: self._versions,
+            TRACES.name: self._assessments,
         }
 
     def records(self, records: Iterable[R]) -> Iterable[R]:
@@ -70,6 +87,37 @@ class Fitting:
         if more := self._more.get(table.kind.name):
             fields |= more(record)
         return _with(record, fields)
+
+    def traces(self, items: Iterable[TraceLines]) -> Iterable[TraceLines]:
+        """Those that fit, without the tags, metadata, assessments and spans that don't."""
+        return self._traces(items) if self._limits.are_any else items
+
+    def _traces(self, items: Iterable[TraceLines]) -> Iterator[TraceLines]:
+        for item in items:
+            subject = (TRACES.one, item.record.trace_id)
+            fitted = self._fitted(TRACE_TABLE, item.record, subject)
+            if fitted is not None:
+                yield Led(fitted, self._spans(item.lines, subject))
+
+    def _spans(self, lines: tuple[SpanLine, ...], subject: Key) -> tuple[SpanLine, ...]:
+        problems = [self._limits.column(SPANS.name, name).problem for name in SPAN_ROW]
+
+        def problem(line: SpanLine) -> str:
+            row = zip(problems, span_row(line, 0), strict=True)
+            return next((found for problem_of, value in row if (found := problem_of(value))), "")
+
+        return self._those_that_fit(
+            lines, problem, lambda line, why: self._misfit(subject, "span", line.span_id, why, f"spans[{line.span_id}]")
+        )
+
+    def _assessments(self, record: Trace) -> dict[str, Any]:
+        fitted = [
+            self._fitted(ASSESSMENT_TABLE, one, (ASSESSMENTS.one, f"{record.trace_id} {one.assessment_id}"))
+            for one in record.assessments
+        ]
+        same = all(map(_is, fitted, record.assessments))
+        kept = record.assessments if same else tuple(one for one in fitted if one is not None)
+        return {"assessments": kept}
 
     def runs(self, items: Iterable[RunLines]) -> Iterable[RunLines]:
         """Those that fit, without the params, tags, metrics and datasets that don't."""

@@ -9,7 +9,7 @@ from operator import itemgetter
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.schema import MetricHistory
+from mlmeta.schema import SPANS, MetricHistory
 from mlmeta.stores.sql.database import SQLITE
 from mlmeta.stores.sql.mapping import Row
 from mlmeta.stores.sql.metric_rows import history_rows
@@ -24,6 +24,8 @@ ROWS_AT_ONCE = 20_000
 POINTS_A_ROW = 5
 """Points of a history that take as much memory as a row of another table, as they wait as text."""
 
+_BIG = frozenset({DATASET_RECORD_TABLE.name, SPANS.name})
+"""Tables whose rows may have megabytes."""
 LETTERS_A_ROW = 500
 """Letters of a row that are as much as another row of a usual size."""
 
@@ -59,7 +61,7 @@ class Inserts:
         before = len(held)
         held.extend(rows)
         self._held += len(held) - before
-        if table == DATASET_RECORD_TABLE.name:  # the rows of other tables are small
+        if table in _BIG:
             self._held += sum(map(_weight, held[before:]))
         if self._held >= ROWS_AT_ONCE:
             self.flush()

@@ -29,14 +29,11 @@ PASSING = ("_alembic_tmp_", "mlmeta_unfinished")
 """What the names of tables begin with that are there only while a schema is made."""
 
 WORDS = {
-    "trace_info": "traces",
-    "assessments": "assessments of traces",
     "users": "users and permissions of basic-auth",
 }
 PARTS = {
     part: whole
     for whole, parts in {
-        "trace_info": "trace_tags trace_request_metadata spans",
         "users": "roles role_permissions user_role_assignments experiment_permissions registered_model_permissions "
         "scorer_permissions gateway_secret_permissions gateway_endpoint_permissions "
         "gateway_model_definition_permissions workspace_permissions",

@@ -135,6 +135,9 @@ def fixed(name: str, value: Any) -> Column:
     return Column(name, value=value)
 
 
+EXPERIMENT_ID = Column("experiment_id", "experiment_id", read=str, write=int, limited=False)
+
+
 def _or_none(value: Any) -> Any:
     return value or None
 
@@ -221,12 +224,14 @@ class Table:
         columns: those that a record says something about, then those that always get the same.
         owner: columns before these, of the record that a row is a part of.
         looked_up: columns after these, whose content no record has: whoever writes them looks it up.
+        also: columns that are read beside those of fields, for `KindTable.complete`.
     """
 
     name: str
     columns: tuple[Column, ...]
     owner: tuple[str, ...] = ()
     looked_up: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -236,7 +241,7 @@ class Table:
     @cached_property
     def read_names(self) -> tuple[str, ...]:
         """The columns that are read."""
-        return (*self.owner, *(column.name for column in self.fields))
+        return (*self.owner, *(column.name for column in self.fields), *self.also)
 
     @cached_property
     def fields(self) -> tuple[Column, ...]:
@@ -251,7 +256,7 @@ class Table:
     @cached_property
     def values(self) -> Callable[[Sequence[Any]], Values]:
         """Makes the fields of a record of a row of `read_names`; `states` are still as they are in the row."""
-        names = [column.shown_as for column in self.fields]
+        names = [*(column.shown_as for column in self.fields), *self.also]
         reads = [(column.shown_as, column.read) for column in self.fields if column.read is not None]
         start = len(self.owner)
 

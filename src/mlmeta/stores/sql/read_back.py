@@ -8,7 +8,18 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from mlmeta.schema import EXPERIMENTS, MODELS, ROWS, RUNS, Experiment, Record, RegisteredModel, Row, leading_kinds
+from mlmeta.schema import (
+    EXPERIMENTS,
+    MODELS,
+    ROWS,
+    RUNS,
+    TRACES,
+    Experiment,
+    Record,
+    RegisteredModel,
+    Row,
+    leading_kinds,
+)
 from mlmeta.snapshot.compare import Item, Pair, with_followers
 from mlmeta.snapshot.reader import Led, RunLines
 from mlmeta.snapshot.selected import Selected
@@ -21,6 +32,7 @@ from mlmeta.stores.sql.row_target import RowTarget, kept_form, key_of
 from mlmeta.stores.sql.rows import RowTable
 from mlmeta.stores.sql.stored import StoredForm, as_far_as_known
 from mlmeta.stores.sql.tables import TABLES
+from mlmeta.stores.sql.trace_steps import trace_batches
 from mlmeta.stores.sql.walk import suffix_of
 from mlmeta.stores.target import RENAME, RestoreOptions
 
@@ -34,6 +46,9 @@ def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -
     for kind in leading_kinds():
         if kind is RUNS:
             yield from _runs(part, existing, form)
+            continue
+        if kind is TRACES:
+            yield from _traces(part, existing, form)
             continue
         if kind is ROWS:
             yield from _rows(part, existing)
@@ -111,6 +126,14 @@ def _asked(batches: Iterable[list[RunLines]], waiting: deque[RunLines]) -> Itera
     for batch in batches:
         waiting.extend(batch)
         yield [item.record.run_id for item in batch]
+
+
+def _traces(part: Selected, existing: ExistingRows, form: StoredForm) -> Iterator[Pair]:
+    for batch in trace_batches(part.led(TRACES)):
+        there = {item.record.trace_id: item for item in existing.traces([item.record.trace_id for item in batch])}
+        for own in batch:
+            found = there.pop(own.record.trace_id, None)
+            yield _pair(own, Led(form.of(own.record), own.lines), found)
 
 
 def _models(models: Sequence[RegisteredModel], existing: ExistingRows, form: StoredForm, suffix: str) -> Iterator[Pair]:

@@ -80,7 +80,7 @@ class SqlTarget:
         """
         with self._reading() as (connection, limits):
             existing = ExistingRows(connection, self._database.shown)
-            compare = bool(existing.runs) or existing.has_inputs
+            compare = bool(existing.runs) or existing.has_inputs or existing.has_traces
             part, writer = Selected(snapshot, selection), Planned(existing)
             tally = walk(part, existing, writer, self._options, limits(), progress, compare=compare)
         stops = self._options.on_conflict == FAIL

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
-from mlmeta.schema import ROWS, RUNS, Selection, Skipped
+from mlmeta.schema import ROWS, RUNS, SPANS, Selection, Skipped
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
 from mlmeta.stores.sql.known_tables import PARTS, WORDS, tables_at
 from mlmeta.stores.sql.left_tables import LeftTables
@@ -30,6 +30,7 @@ from mlmeta.stores.sql.tables import (
     MODEL_VERSION_TABLE,
     RUN_TABLE,
 )
+from mlmeta.stores.sql.trace_tables import ASSESSMENT_TABLE, TRACE_METADATA, TRACE_TABLE, TRACE_TAGS
 
 
 def skipped(
@@ -102,26 +103,29 @@ _GONE = "a store with this schema has it, but it can't be seen: it is missing, o
 
 @dataclass(frozen=True)
 class _Children:
-    """Rows that belong to those of another table, by a column that has the same name in both.
+    """Rows that belong to those of another table.
 
     Args:
         table: their name.
         parent: the table of what they belong to.
         words: what the rows are.
+        column: that says to which; empty: it has the same name in both.
     """
 
     table: str
     parent: KindTable[Any]
     words: str
+    column: str = ""
 
     @property
     def link(self) -> str:
-        return self.parent.names[0]
+        return self.column or self.parent.columns[0].name
 
 
 _SHOWN: dict[KindTable[Any], KindTable[Any]] = {
     RUN_TABLE: EXPERIMENT_TABLE,
     LOGGED_MODEL_TABLE: EXPERIMENT_TABLE,
+    TRACE_TABLE: EXPERIMENT_TABLE,
     MODEL_VERSION_TABLE: MODEL_TABLE,
 }
 """Kinds that MLflow still shows by their id when what they belong to is gone."""
@@ -134,6 +138,10 @@ _HIDDEN = (
     _Children("logged_model_params", LOGGED_MODEL_TABLE, "params"),
     _Children("logged_model_tags", LOGGED_MODEL_TABLE, "tags"),
     _Children("logged_model_metrics", LOGGED_MODEL_TABLE, "metrics"),
+    _Children(TRACE_TAGS.name, TRACE_TABLE, "trace tags"),
+    _Children(TRACE_METADATA.name, TRACE_TABLE, "metadata"),
+    _Children(ASSESSMENT_TABLE.name, TRACE_TABLE, "assessments", "trace_id"),
+    _Children(SPANS.name, TRACE_TABLE, "spans", "trace_id"),
     _Children("registered_model_tags", MODEL_TABLE, "tags"),
     _Children("registered_model_aliases", MODEL_TABLE, "aliases"),
     _Children("model_version_tags", MODEL_TABLE, "version tags"),
@@ -160,7 +168,7 @@ def _named_orphans(
 ) -> list[tuple[str, str]]:
     children = _Children(table.name, parent, table.kind.many)
     columns = tables[table.name].c
-    query = sa.select(columns[table.names[table.key - 1]], columns[children.link])
+    query = sa.select(columns[table.read_names[table.key - 1]], columns[children.link])
     found = []
     for key, owner in rows_of(connection, query.where(_is_orphan(connection, tables, children))):
         name = f"{owner} version {key}" if table is MODEL_VERSION_TABLE else str(key)
@@ -188,9 +196,11 @@ def _orphan_count(connection: Connection, tables: Tables, children: _Children) -
 
 def _is_orphan(connection: Connection, tables: Tables, children: _Children) -> ColumnElement[bool]:
     """The condition for rows without a parent in their workspace."""
-    both = tables[children.table].c, tables[children.parent.name].c
-    key = [name for name in children.parent.names[: children.parent.key] if all(name in columns for columns in both)]
-    here, there = ([_comparable(connection, columns[name]) for name in key] for columns in both)
+    own, theirs = tables[children.table].c, tables[children.parent.name].c
+    first, *more = (column.name for column in children.parent.columns[: children.parent.key])
+    key = [(children.link, first), *((name, name) for name in more if name in own and name in theirs)]
+    here = [_comparable(connection, own[name]) for name, _ in key]
+    there = [_comparable(connection, theirs[name]) for _, name in key]
     place = sa.tuple_(*here) if len(key) > 1 else here[0]
     return sa.or_(here[0].is_(None), place.not_in(sa.select(*there)))
 

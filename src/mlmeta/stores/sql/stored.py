@@ -87,9 +87,16 @@ class StoredForm:
         return record.model_copy(update=changes) if changes else record
 
     def _locations(self, kind: Kind[Any], record: Record) -> dict[str, Any]:
-        before = [getattr(record, field) for field in kind.locations]
+        tags: dict[str, str] = getattr(record, "tags") if kind.location_tags else {}  # noqa: B009
+        told = [name for name in kind.location_tags if name in tags]
+        before = [*(getattr(record, field) for field in kind.locations), *(tags[name] for name in told)]
         uris = self._rewriter.uris(kind.counted_as, *before) if before else before
-        return {} if uris == before else dict(zip(kind.locations, uris, strict=True))
+        if uris == before:
+            return {}
+        found: dict[str, Any] = dict(zip(kind.locations, uris, strict=False))
+        if told:
+            found["tags"] = {**tags, **dict(zip(told, uris[len(kind.locations) :], strict=True))}
+        return found
 
 
 def stored_history(record: MetricHistory) -> Sequence[MetricHistory]:

@@ -25,6 +25,7 @@ from mlmeta.schema import (
 )
 from mlmeta.schema.evaluation import as_json
 from mlmeta.stores.sql.mapping import (
+    EXPERIMENT_ID,
     Column,
     KindTable,
     Links,
@@ -41,6 +42,7 @@ from mlmeta.stores.sql.mapping import (
     plain,
 )
 from mlmeta.stores.sql.oddities import Oddities, decoded
+from mlmeta.stores.sql.trace_tables import ASSESSMENT_TABLE, SPAN_ROW, TRACE_TABLE
 
 R = TypeVar("R", bound=Record)
 
@@ -56,7 +58,6 @@ _RUN_STATUSES = {status: status for status in ("FAILED", "FINISHED", "KILLED", "
 _LOGGED_MODEL_STATUSES = dict(enumerate(("UNSPECIFIED", "PENDING", "READY", "FAILED")))
 """By the number that the database has for them (`LoggedModelStatus.from_int`, MLflow 3.17)."""
 
-EXPERIMENT_ID = Column("experiment_id", "experiment_id", read=str, write=int, limited=False)
 STAGE = one_of("lifecycle_stage", _STAGES, "active")
 
 
@@ -348,7 +349,7 @@ TABLES: dict[str, KindTable[Any]] = {
     table.kind.name: table
     for table in (
         *(EXPERIMENT_TABLE, RUN_TABLE, LOGGED_MODEL_TABLE, EVALUATION_DATASET_TABLE, DATASET_RECORD_TABLE),
-        *(MODEL_TABLE, MODEL_VERSION_TABLE),
+        *(TRACE_TABLE, ASSESSMENT_TABLE, MODEL_TABLE, MODEL_VERSION_TABLE),
     )
 }
 """By the name of their kind."""
@@ -368,6 +369,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     **dict(LOGGED_MODEL_TABLE.all_columns()),
     "inputs": INPUT_COLUMNS,
     INPUT_TAGS.name: INPUT_TAGS.names,
+    **dict(TRACE_TABLE.all_columns()),
+    "spans": SPAN_ROW,
     **dict(EVALUATION_DATASET_TABLE.all_columns()),
     **dict(DATASET_RECORD_TABLE.all_columns()),
     **dict(MODEL_TABLE.all_columns()),

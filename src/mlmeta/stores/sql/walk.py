@@ -11,9 +11,11 @@ from mlmeta.schema import (
     DEFAULT_WORKSPACE,
     EVALUATION_DATASETS,
     EXPERIMENTS,
+    FOLLOWERS,
     LOGGED_MODELS,
     MODELS,
     RUNS,
+    TRACES,
     leading_kinds,
 )
 from mlmeta.snapshot.selected import Selected
@@ -29,6 +31,7 @@ from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tables import TABLES
 from mlmeta.stores.sql.tally import RestoreTally
+from mlmeta.stores.sql.trace_steps import TraceStep, trace_batches
 from mlmeta.stores.sql.writer import RowWriter, Writer
 from mlmeta.stores.target import RestoreOptions
 
@@ -61,7 +64,7 @@ def walk(
         options: how conflicts, locations and deleted records are dealt with.
         limits: what the target can hold.
         progress: units ``metric points``, and the kinds' own.
-        compare: whether histories are looked at; a plan for an empty target needs none.
+        compare: whether histories and spans are looked at; a plan for an empty target needs none.
 
     Raises:
         SnapshotError: the snapshot is damaged.
@@ -74,8 +77,8 @@ def walk(
     fitting = Fitting(limits, tally, StoredForm(rewriter.again()))
     for kind in (kind for kind in leading_kinds() if kind.name in TABLES):
         progress.phase(f"restoring {kind.counted_as}")
-        if kind is RUNS:
-            _runs(part, context, fitting, progress, compare=compare)
+        if kind.name in FOLLOWERS:
+            _LED[kind.name](part, context, fitting, progress, compare=compare)
             continue
         step = _STEPS[kind.name](context) if kind.name in _STEPS else Step[Any](TABLES[kind.name], context)
         for batch in batches(fitting.records(part.records(kind)), TABLES[kind.name].at_once):
@@ -114,3 +117,16 @@ def _runs(part: Selected, context: RestoreContext, fitting: Fitting, progress: P
         progress.advance("runs", len(batch))
         progress.advance("metric points", sum(item.size for item in batch))
     step.finish()
+
+
+def _traces(part: Selected, context: RestoreContext, fitting: Fitting, progress: Progress, *, compare: bool) -> None:
+    step = TraceStep(context)
+    for batch in trace_batches(fitting.traces(part.led(TRACES, lines=compare))):
+        step.take_items(batch)
+        progress.advance("traces", len(batch))
+        progress.advance("spans", sum(item.size for item in batch))
+    step.finish()
+
+
+_LED: dict[str, Callable[..., None]] = {RUNS.name: _runs, TRACES.name: _traces}
+"""The kinds that others follow."""

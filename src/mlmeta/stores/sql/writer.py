@@ -10,13 +10,25 @@ from typing import Any, Concatenate, ParamSpec, Protocol
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.schema import Experiment, LoggedModel, MetricHistory, Record, RegisteredModel, Run
+from mlmeta.schema import (
+    SPANS,
+    Experiment,
+    LoggedModel,
+    MetricHistory,
+    Record,
+    RegisteredModel,
+    Run,
+    SpanLine,
+    Trace,
+)
 from mlmeta.stores.sql.existing import DEFAULT_ID, ExistingRows
 from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
 from mlmeta.stores.sql.mapping import KindTable, Row
 from mlmeta.stores.sql.metric_rows import latest_rows, single_point_rows
+from mlmeta.stores.sql.rollups import Rollups
 from mlmeta.stores.sql.row_inserts import Failed, RowInserts
 from mlmeta.stores.sql.runs import Leftover, Link, dataset_id, datasets_of, input_links, input_row
+from mlmeta.stores.sql.spans import span_row
 from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.sql.tables import (
     DATASET_RECORD_TABLE,
@@ -29,6 +41,15 @@ from mlmeta.stores.sql.tables import (
     MODEL_VERSION_TABLE,
     VERSION_TAGS,
     table_of,
+)
+from mlmeta.stores.sql.trace_tables import (
+    ASSESSMENT_TABLE,
+    TRACE_METADATA,
+    TRACE_TABLE,
+    TRACE_TAGS,
+    analytics,
+    assessment_rows,
+    untold,
 )
 from mlmeta.stores.target import Key
 
@@ -103,6 +124,7 @@ class RowWriter:
         self._existing = existing
         self._inserts = Inserts(connection)
         self._rows = RowInserts(connection)
+        self._rollups = Rollups(connection)
         self._undeleted: dict[KindTable[Any], list[str | int]] = {}
         self._grown: set[str] = set()
 
@@ -171,6 +193,25 @@ class RowWriter:
             else:
                 missing = {key: value for key, value in tags.items() if key not in there.tags}
                 add(INPUT_TAGS.name, INPUT_TAGS.rows((there.input_uuid,), missing))
+
+    def trace(self, record: Trace, lines: Sequence[SpanLine]) -> None:
+        """Add a trace of an experiment that is there, with everything that belongs to it.
+
+        Args:
+            record: the trace.
+            lines: its spans.
+        """
+        experiment, add = int(record.experiment_id), self._inserts.add
+        has_columns = "session_id" in self._existing.table(TRACE_TABLE.name).c
+        tags, metadata = untold(record) if has_columns else (record.tags, record.metadata)
+        add(TRACE_TABLE.name, [TRACE_TABLE.row(record, *analytics(record))])
+        add(TRACE_TAGS.name, TRACE_TAGS.rows((record.trace_id,), tags))
+        add(TRACE_METADATA.name, TRACE_METADATA.rows((record.trace_id,), metadata))
+        if record.assessments:
+            add(ASSESSMENT_TABLE.name, assessment_rows(record))
+        if lines:
+            add(SPANS.name, (span_row(line, experiment) for line in lines))
+        self._rollups.add(experiment, record.timestamp, (line.started for line in lines))
 
     def logged_model_metrics(self, record: LoggedModel, experiments: Mapping[str, int]) -> None:
         """Add the metrics of a logged model that is there.
@@ -271,6 +312,7 @@ class RowWriter:
     def finish(self) -> str:
         """Write what is held, and see to the next experiment's id; what a person should know of it, or nothing."""
         self._inserts.flush()
+        self._rollups.finish()
         self._make_active()
         self._count_records()
         return raise_experiment_counter(self._connection)

@@ -1,0 +1,177 @@
+"""Spans in MLflow's tables: its JSON, and beside it columns that say parts of it again, to be searched."""
+
+from __future__ import annotations
+
+import binascii
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic_core import from_json as parse
+from sqlalchemy.engine import Connection
+
+from mlmeta.schema import SPANS, SpanLine, Trace
+from mlmeta.schema.spans import SPAN_COLUMNS
+from mlmeta.stores.sql.database import SQLITE
+from mlmeta.stores.sql.database_tables import Tables, among
+from mlmeta.stores.sql.mapping import Row, from_json
+from mlmeta.stores.sql.oddities import decoded, is_text, shown
+from mlmeta.stores.sql.queries import BATCH, UNDECODABLE, any_text
+from mlmeta.stores.sql.trace_tables import COST_COLUMNS, SPAN_CONTENT, finite, json_object
+
+BYTES_AT_ONCE = 8 << 20
+"""Of the spans of several traces; those of a single trace are read at once whatever they take."""
+
+_LONGEST_DIMENSION = 500
+_STATUS = "STATUS_CODE_"
+
+
+class SpanReader:
+    """Reads the spans of traces, as many at once as memory allows.
+
+    Args:
+        connection: in a transaction.
+        tables: of that database.
+    """
+
+    def __init__(self, connection: Connection, tables: Tables) -> None:
+        self._connection = connection
+        self._tables = tables
+        self._at_once = BATCH
+
+    def of(self, traces: Iterable[Trace]) -> Iterator[tuple[Trace, list[SpanLine]]]:
+        """Each of some traces with its spans, in order."""
+        if SPANS.name not in self._tables:
+            yield from ((trace, []) for trace in traces)
+            return
+        waiting = deque(traces)
+        while waiting:
+            some = [waiting[place] for place in range(min(self._at_once, len(waiting)))]
+            found = self._read([trace.trace_id for trace in some])
+            if found is None:
+                self._at_once = len(some) // 2
+                continue
+            self._at_once = min(2 * self._at_once, BATCH)
+            for _ in some:
+                trace = waiting.popleft()
+                yield trace, sorted(found.pop(trace.trace_id, []), key=SPANS.order)
+
+    def _read(self, ids: Sequence[str]) -> dict[str, list[SpanLine]] | None:
+        """The spans by trace; None where those of several traces are too much."""
+        try:
+            return self._lines(ids)
+        except sa.exc.OperationalError as error:
+            if UNDECODABLE not in str(error.orig):
+                raise
+        with any_text(self._connection):
+            return self._lines(ids)
+
+    def _lines(self, ids: Sequence[str]) -> dict[str, list[SpanLine]] | None:
+        lines: list[SpanLine] = []
+        odd: list[tuple[str, str, bytes]] = []
+        room = BYTES_AT_ONCE
+        result = self._connection.execute(self._query(ids), execution_options={"stream_results": True})
+        try:
+            for trace_id, span_id, content in result:
+                text = content.encode() if isinstance(content, str) else content or b""
+                if (line := self._line(trace_id, span_id, text)) is not None:
+                    lines.append(line)
+                else:
+                    odd.append((trace_id, span_id, text))
+                room -= len(text)
+                if room < 0 and len(ids) > 1:
+                    return None
+        finally:
+            result.close()
+        self._tables.read[SPANS.name] += len(lines) + len(odd)
+        lines += (line for one in odd if (line := self._odd(*one)) is not None)
+        found: dict[str, list[SpanLine]] = {}
+        for line in lines:
+            found.setdefault(line.trace_id, []).append(line)
+        return found
+
+    def _query(self, ids: Sequence[str]) -> sa.Select[Any]:
+        columns = self._tables[SPANS.name].c
+        content: Any = columns.content
+        if self._connection.dialect.name == SQLITE:
+            content = sa.cast(content, sa.LargeBinary)  # as it is: text would be decoded, and encoded again
+        query = sa.select(columns.trace_id, columns.span_id, content)
+        return query.where(among(columns.trace_id, ids, self._connection.dialect.name))
+
+    @staticmethod
+    def _line(trace_id: Any, span_id: Any, content: bytes) -> SpanLine | None:
+        """A span; None where its content does not tell enough of it."""
+        if not content or not isinstance(span_id, str):
+            return None
+        try:
+            line = SpanLine.of_content(trace_id, span_id, content)
+        except UnicodeError:
+            return None
+        return line if line.started else None
+
+    def _odd(self, trace_id: str, span_id: Any, content: bytes) -> SpanLine | None:
+        """A span that was archived, or whose content does not tell when it began."""
+        if not isinstance(span_id, str):
+            return self._lost(trace_id, span_id, "its id is not text")
+        if not is_text(content):
+            return self._lost(trace_id, span_id, "its content is not UTF-8")
+        columns = self._tables[SPANS.name].c
+        query = sa.select(*self._tables.columns(SPANS.name, *SPAN_CONTENT))
+        row = self._connection.execute(query.where(columns.trace_id == trace_id, columns.span_id == span_id)).one()
+        told = dict(zip(SPAN_COLUMNS, map(decoded, row), strict=True))
+        if not isinstance(told["start"], int) or not isinstance(told["status"], str):
+            return self._lost(trace_id, span_id, f"it began at {shown(told['start'])}")
+        return SpanLine.of_columns(trace_id, span_id, content, told)
+
+    def _lost(self, trace_id: Any, span_id: Any, what: str) -> SpanLine | None:
+        self._tables.oddities.lost(SPANS.one, f"{trace_id}/{decoded(span_id)}", f"{what}, and it was not saved")
+        return None
+
+
+def span_row(line: SpanLine, experiment_id: int) -> Row:
+    """The row of a span, as `SPAN_ROW`."""
+    content = line.content
+    return (line.trace_id, experiment_id, line.span_id, (content or b"").decode(), *_columns(line, content))
+
+
+def _columns(line: SpanLine, content: bytes | None) -> Row:
+    found = parse(content) if content is not None and content.startswith(b"{") else None
+    if not isinstance(found, dict) or not line.started or "status" not in found:
+        return tuple(line.record().columns.values())
+    attributes = found.get("attributes")
+    return _of_content(found, attributes if isinstance(attributes, dict) else {})
+
+
+def _of_content(found: dict[str, Any], attributes: dict[str, Any]) -> Row:
+    """As `SqlAlchemyStore.log_spans` makes them."""
+    cost = json_object(attributes.get("mlflow.llm.cost"))
+    return (
+        _hex(found.get("parent_span_id")),
+        found.get("name"),
+        from_json(attributes.get("mlflow.spanType")),
+        str(found["status"].get("code", "UNSET")).removeprefix(_STATUS),
+        found["start_time_unix_nano"],
+        found.get("end_time_unix_nano"),
+        *(finite(cost.get(key)) for key in COST_COLUMNS),
+        _dimension(attributes.get("mlflow.llm.model")),
+        _dimension(attributes.get("mlflow.llm.provider")),
+    )
+
+
+def _hex(span_id: Any) -> str | None:
+    """The id of a span, which its content has in base64."""
+    if not isinstance(span_id, str):
+        return None
+    try:
+        found = binascii.a2b_base64(span_id)
+    except binascii.Error:
+        return span_id
+    return found.hex() if len(found) == 8 else span_id
+
+
+def _dimension(text: Any) -> str | None:
+    """The name of a model or of its provider; both are JSON, or plain text."""
+    found = from_json(text)
+    name = found if isinstance(found, str) else text
+    return name[:_LONGEST_DIMENSION] if isinstance(name, str) else None

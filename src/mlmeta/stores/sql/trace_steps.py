@@ -1,0 +1,87 @@
+"""Steps of a restore for traces, each with its spans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from mlmeta.schema import ASSESSMENTS, SPANS, Trace
+from mlmeta.snapshot.reader import Led, TraceLines
+from mlmeta.stores.sql.changes import TargetChange, changes, is_same
+from mlmeta.stores.sql.queries import BATCH
+from mlmeta.stores.sql.spans import BYTES_AT_ONCE
+from mlmeta.stores.sql.steps import RestoreContext, Step
+from mlmeta.stores.sql.trace_tables import TRACE_TABLE
+from mlmeta.stores.sql.writer import RowWriter
+from mlmeta.stores.target import Key
+
+ENDED = frozenset({"OK", "ERROR"})
+"""States of traces to whose spans nobody adds any more."""
+
+
+class TraceStep(Step[Trace]):
+    """Decides about traces, with their spans."""
+
+    def __init__(self, context: RestoreContext) -> None:
+        super().__init__(TRACE_TABLE, context)
+        self._without_spans: list[Key] = []
+        self._has_spans = SPANS.name in self._existing
+
+    def take_items(self, items: Sequence[TraceLines]) -> None:
+        """See `Step.take`."""
+        ids = [item.record.trace_id for item in items]
+        theirs = {item.record.trace_id: item for item in self._existing.traces(ids)}
+        for item in items:
+            trace = self._context.form.of(item.record)
+            if (found := theirs.get(trace.trace_id)) is not None:
+                self._take_item(Led(trace, item.lines), found)
+            elif self._has_place(trace):
+                self._create_with_spans(trace, item)
+
+    def _create_with_spans(self, trace: Trace, item: TraceLines) -> None:
+        self._tally.created[self._kind.counted_as] += 1
+        self._tally.created[ASSESSMENTS.counted_as] += len(trace.assessments)
+        if not self._has_spans and item.lines:
+            self._without_spans.append(self._key(trace))
+        self._do(RowWriter.trace, trace, item.lines if self._has_spans else ())
+
+    def _take_item(self, stored: TraceLines, found: TraceLines) -> None:
+        self._take_assessments(stored.record, found.record)
+        if is_same(stored, found):
+            self._present(stored.record)
+            return
+        differences = changes(stored, found)
+        if stored.record.state not in ENDED or stored.record.spans_location != found.record.spans_location:
+            differences = [TargetChange(one.field, one.expected, one.found, is_other=False) for one in differences]
+        self._take_changed(stored.record, found.record, differences)
+
+    def _take_assessments(self, stored: Trace, found: Trace) -> None:
+        """A trace that is there keeps the assessments that it has, whatever became of those of the snapshot."""
+        there = {one.assessment_id: one for one in found.assessments}
+        for one in stored.assessments:
+            key, own = (ASSESSMENTS.one, f"{stored.trace_id} {one.assessment_id}"), there.get(one.assessment_id)
+            if own is not None:
+                self._tally.was_there(ASSESSMENTS.counted_as, key, changes(one, own))
+            else:
+                self._tally.existing.add(key)
+
+    def finish(self) -> None:
+        """See `Step.finish`."""
+        super().finish()
+        if self._without_spans:
+            reason = "the target's MLflow has no table spans: it keeps those of its traces as artifacts"
+            what = f"of {len(self._without_spans)} traces"
+            self._tally.misfit(SPANS.many, what, reason, "spans", records=tuple(self._without_spans))
+
+
+def trace_batches(items: Iterable[TraceLines]) -> Iterator[list[TraceLines]]:
+    """Traces in batches that are small in traces and in bytes."""
+    batch: list[TraceLines] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += sum(len(line.line) for line in item.lines)
+        if len(batch) >= BATCH or size >= BYTES_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

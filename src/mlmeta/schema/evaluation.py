@@ -64,7 +64,7 @@ class EvaluationDataset(Record):
     experiments, and several may have the same name.
     """
 
-    left_out: ClassVar = ("workspace",)
+    left_out: ClassVar[tuple[str, ...]] = ("workspace",)
 
     dataset_id: str
     workspace: Workspace = None

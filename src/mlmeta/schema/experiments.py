@@ -15,7 +15,7 @@ class Experiment(Record):
     Its name is the only one of its kind within its workspace.
     """
 
-    left_out: ClassVar = ("workspace",)
+    left_out: ClassVar[tuple[str, ...]] = ("workspace",)
 
     experiment_id: str
     workspace: Workspace = None

@@ -40,7 +40,7 @@ class RegisteredModel(Record):
     Its name is the only one of its kind within its workspace.
     """
 
-    left_out: ClassVar = ("workspace",)
+    left_out: ClassVar[tuple[str, ...]] = ("workspace",)
 
     name: str
     workspace: Workspace = None

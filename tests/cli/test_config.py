@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any, Optional
 
 import pytest
 
-from mlmeta.cli import config_keys
+from mlmeta.cli import config_keys, options
 from mlmeta.cli.config_file import search
 from mlmeta.cli.settings import Settings
 from mlmeta.errors import ConfigurationError
@@ -113,6 +114,23 @@ def test_every_option_of_every_command_is_a_key() -> None:
             assert key.is_list == long[key.name].multiple, f"{name}: {key.name}"
 
 
+def test_a_parameter_that_python_made_optional_is_a_key() -> None:
+    """Up to 3.10, hints say so of each parameter whose default is None."""
+    command = config_keys.keys_of(_with_hints(Optional[options.Experiments], options.Yes))  # noqa: UP045 - as they come there
+    assert [(key.name, key.is_list, key.value) for key in command.values()] == [
+        ("experiment", True, str),
+        ("yes", False, bool),
+    ]
+
+
+def _with_hints(first: Any, second: Any) -> Any:
+    def command(experiment: Any = None, yes: Any = False) -> None:
+        pass
+
+    command.__annotations__ = {"experiment": first, "yes": second, "return": None}
+    return command
+
+
 def test_what_commands_share_has_one_type() -> None:
     """Else a value at the top would fit one of them only."""
     for keys in config_keys.commands().values():
@@ -163,6 +181,7 @@ REFUSED = {
     "a number in a list": ('storage = ["a", 5]', "mlmeta.toml: storage: a text is expected"),
     "a word of no choice": ('[restore]\nids = "kept"', "mlmeta.toml: [restore] ids: input should be 'keep' or 'new'"),
     "a date": ("[backup]\nlabel = 2026-11-26", "mlmeta.toml: [backup] label: a text is expected"),
+    "nowhere": ("storage = []", "mlmeta.toml: storage: at least one value is expected"),
     "no TOML": ("storage = ", "mlmeta.toml is not TOML: "),
     "deep": ("x = " + "[" * 100_000, "mlmeta.toml is not TOML: "),
     "large": ("#" * (1 << 20) + "#", "mlmeta.toml has more than 1 MiB"),
@@ -248,13 +267,16 @@ def test_what_goes_before_what(folder: Path, cli: Cli) -> None:
 
 def test_a_variable_that_goes_before_the_profile_of_this_call_is_told(folder: Path, cli: Cli) -> None:
     """A restore into what the shell has set for training, and not into prod, must not come as a surprise."""
-    write(folder, '[profile.prod]\nstorage = "prod"')
+    write(folder, '[profile.prod]\nstorage = "prod"\nonly = "runs"')
     env: dict[str, str | None] = {"MLMETA_STORAGE": "mine"}
     warning = "warning: MLMETA_STORAGE of the environment goes before storage of profile prod\n"
     assert warning in cli("--profile", "prod", "list", env=env).ended(5).err
     assert warning not in cli("list", env={**env, "MLMETA_PROFILE": "prod"}).ended(5).err
     assert warning not in cli("--profile", "prod", "list", env={"MLMETA_STORAGE": "prod"}).ended(5).err
     assert warning not in cli("--profile", "prod", "list", "--storage", "x", env=env).ended(5).err
+    diff = ("--profile", "prod", "diff", "latest", "latest", "--storage", "x")
+    assert "warning" not in cli(*diff, env={"MLMETA_ONLY": "runs"}).ended(5).err
+    assert "warning: MLMETA_ONLY of" in cli(*diff, env={"MLMETA_ONLY": "models"}).ended(5).err
 
 
 def test_values_are_shown_with_their_origin_and_without_credentials(folder: Path, cli: Cli) -> None:
@@ -318,6 +340,7 @@ def test_the_nearest_file_counts_alone(folder: Path, monkeypatch: pytest.MonkeyP
     )
     assert values("restore") == {"jobs": 2, "undelete": True}
     write(folder / "a", "jobs = 3")
+    (folder / "a" / "mlmeta.toml").write_bytes(b"\xef\xbb\xbfjobs = 3\r\n")  # as editors on Windows save it
     assert values("restore") == {"jobs": 3}, "mlmeta.toml goes before pyproject.toml"
     write(below, "= no TOML, and nothing about us", "pyproject.toml")
     assert values("restore") == {"jobs": 3}
@@ -338,6 +361,7 @@ def test_a_file_that_was_named(folder: Path, cli: Cli) -> None:
     assert "Is a directory" in cli("--config", ".", "list").ended(2).err
     write(folder, "[tool.ruff]", "pyproject.toml")
     assert "has no table [tool.mlmeta]" in cli("--config", "pyproject.toml", "list").ended(2).err
+    assert f"configuration file: {other}\n" in cli("--config", str(other), "config", "--verbose").ok().err
     assert "no profile 'x' (from MLMETA_PROFILE)" in cli("list", env={"MLMETA_PROFILE": "x"}).ended(2).err
     assert "there is no configuration file" in cli("--no-config", "--profile", "x", "list").ended(2).err
 

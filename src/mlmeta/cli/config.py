@@ -11,7 +11,7 @@ from mlmeta.cli import completion, options
 from mlmeta.cli.group import wants_json
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
-from mlmeta.cli.settings import META, Settings, origin
+from mlmeta.cli.settings import META, Settings, origin, plain
 from mlmeta.cli.text import Styled, Table
 from mlmeta.errors import UsageError
 
@@ -122,7 +122,7 @@ def settings_of(context: typer.Context) -> Iterator[Setting]:
         yield Setting(
             option=long.removeprefix("--"),
             commands=(context.info_name or "",),
-            value=_shown(context.params.get(parameter.name or "")),
+            value=_shown(plain(context.params.get(parameter.name or ""))),
             source=where.source,
             variable=where.name if where.source == "environment" else "",
             profile=where.name if where.source == "profile" else "",
@@ -134,9 +134,8 @@ def _shown(value: Any) -> Any:
     """A value as JSON has it, without credentials."""
     from mlmeta.redaction import without_secrets
 
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_shown(one) for one in value]
-    value = getattr(value, "value", value)
     return without_secrets(value) if isinstance(value, str) and "://" in value else value
 
 

@@ -176,7 +176,7 @@ def _parsed(path: Path, data: bytes) -> ConfigFile | None:
         import tomli as tomllib
 
     try:
-        content = tomllib.loads(data.decode())
+        content = tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or thousands of brackets
         raise ConfigurationError(f"{path} is not TOML: {error}", hint=f"mend it; {_WITHOUT}") from error
     if path.name != PYPROJECT:

@@ -25,6 +25,7 @@ _WORDS = {
     "int_type": "a number is expected, without quotes",
     "bool_type": "true or false is expected, without quotes",
     "list_type": "a list is expected",
+    "too_short": "at least one value is expected",
 }
 """What Pydantic says in words of its own, by the type of the error."""
 
@@ -61,7 +62,10 @@ class Key:
             kind = Literal[tuple(one.value for one in kind)]
         if (self.least, self.most) != (None, None):
             kind = Annotated[kind, Field(ge=self.least, le=self.most)]
-        return Annotated[GenericAlias(list, (kind,)), BeforeValidator(several)] if self.is_list else kind
+        if not self.is_list:
+            return kind
+        least = Field(min_length=1 if self.is_place else 0)  # nowhere is no place
+        return Annotated[GenericAlias(list, (kind,)), BeforeValidator(several), least]
 
 
 def several(value: Any) -> Any:
@@ -91,11 +95,15 @@ def shared() -> Mapping[str, Key]:
 def keys_of(command: Callable[..., Any]) -> dict[str, Key]:
     """The keys of a command, by name; its arguments have none."""
     hints = get_type_hints(command, include_extras=True)
-    found = (_key(parameter, hint) for parameter, hint in hints.items() if get_origin(hint) is Annotated)
+    found = (
+        _key(name, _without_none(hint)) for name, hint in hints.items()
+    )  # Python 3.10 adds a None to defaults of it
     return {key.name: key for key in found if key is not None}
 
 
 def _key(parameter: str, hint: Any) -> Key | None:
+    if get_origin(hint) is not Annotated:
+        return None
     kind, info = get_args(hint)[:2]
     names = (info.default, *(info.param_decls or ()))
     long = next((name for name in names if isinstance(name, str) and name.startswith("--")), None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from mlmeta.cli.settings import META, Defaults, DefaultsOfCommands, Settings
+from mlmeta.cli.settings import META, Defaults, DefaultsOfCommands, Settings, plain
 from mlmeta.cli.text import visible
 from mlmeta.errors import ConfigurationError, MlmetaError, UsageError
 
@@ -69,6 +69,7 @@ class Command(TyperCommand):
         if settings is not None:
             settings.check()  # the profile, where no option is left to ask for
             _tell_of_variables_before_the_profile(ctx, settings)
+            _tell_of_the_file(ctx, settings)
         return super().invoke(ctx)
 
 
@@ -87,6 +88,14 @@ def _of_the_file(error: Exception) -> MlmetaError | None:
     return ConfigurationError(f"{where} {parameter.opts[0].lstrip('-')}: {message}", hint="see docs/configuration.md")
 
 
+def _tell_of_the_file(context: Any, settings: Settings) -> None:
+    if context.params.get("verbose") and settings.file is not None:
+        from mlmeta.cli.output import Output
+
+        profile = f", profile {settings.profile}" if settings.profile else ""
+        Output(context.info_name or "").note(f"configuration file: {settings.file.path}{profile}")
+
+
 def _tell_of_variables_before_the_profile(context: Any, settings: Settings) -> None:
     """Warn where a profile was asked for in this very call, and a variable of the environment goes before it."""
     if not settings.profile or settings.chosen_by != "option" or not isinstance(context.default_map, Defaults):
@@ -96,7 +105,7 @@ def _tell_of_variables_before_the_profile(context: Any, settings: Settings) -> N
     for parameter in context.command.params:
         value = context.default_map.values_of_file.get(parameter.name)
         by_variable = getattr(context.get_parameter_source(parameter.name), "name", "") == "ENVIRONMENT"
-        if value and value.profile and by_variable and value.value != context.params.get(parameter.name):
+        if value and value.profile and by_variable and value.value != plain(context.params.get(parameter.name)):
             from mlmeta.cli.output import Output
 
             key, variable = parameter.opts[0].lstrip("-"), variable_of(parameter)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -223,6 +224,13 @@ class Origin:
     source: Source
     name: str = ""
     section: str = ""
+
+
+def plain(value: Any) -> Any:
+    """A parameter's value as it stands in a file: choices as their words, several as a list."""
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return value.value if isinstance(value, Enum) else value
 
 
 def origin(context: typer.Context, parameter: Any) -> Origin:

@@ -51,6 +51,11 @@ class Selected:
         self.other_rows: Counter[str] = Counter()
         """How many rows of each table, of those that were read, belong to none of the selected experiments."""
 
+    @property
+    def tables(self) -> dict[str, int]:
+        """How many rows there are of each table that no other kind models, selected experiments or not."""
+        return self.snapshot.summary.tables if self.selection.means(ROWS) else {}
+
     def _choose(self) -> list[Experiment]:
         snapshot, selection = self.snapshot, self.selection
         found = [one for one in snapshot.records(EXPERIMENTS) if selection.has_workspace(one.workspace)]

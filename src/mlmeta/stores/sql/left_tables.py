@@ -57,7 +57,8 @@ class LeftTables:
         workspaces: Sequence[str] = (),
         named: Collection[str] = (),
     ) -> None:
-        self._connection = connection
+        self.connection = connection
+        """To the database."""
         self._tables = tables
         self._experiments = experiments
         self._workspaces = workspaces
@@ -87,7 +88,7 @@ class LeftTables:
 
     def _mlflows(self, candidates: set[str]) -> set[str]:
         """Tables of MLflow, those of versions to come as well."""
-        if self._connection.dialect.name == SQLITE:  # a file is nobody else's
+        if self.connection.dialect.name == SQLITE:  # a file is nobody else's
             return candidates
         mlflows = {*COLUMNS, *NEVER, *WORDS, *PARTS, *filter(is_known, candidates)}
         mlflows -= frozenset() if self._has_auth else AUTH
@@ -105,9 +106,9 @@ class LeftTables:
     @cached_property
     def closed(self) -> set[str]:
         """Tables that this user may not read: asking for their rows would end the transaction."""
-        if self._connection.dialect.name != "postgresql":
+        if self.connection.dialect.name != "postgresql":
             return set()
-        there = self._connection.exec_driver_sql(_UNREADABLE).scalars()
+        there = self.connection.exec_driver_sql(_UNREADABLE).scalars()
         return set(there) & {*self.saved, *self.unsaved}
 
     @cached_property
@@ -124,7 +125,7 @@ class LeftTables:
             sa.select(sa.func.count()).select_from(sa.table(name) if where is _ALL else self._tables[name]).where(where)
             for name, where in conditions.items()
         )
-        found = self._connection.execute(sa.select(*(count.scalar_subquery() for count in rows))).one()
+        found = self.connection.execute(sa.select(*(count.scalar_subquery() for count in rows))).one()
         return {name: count for name, count in zip(conditions, found, strict=True) if count}
 
     def meant(self, name: str) -> ColumnElement[bool] | None:

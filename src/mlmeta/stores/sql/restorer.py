@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.errors import UsageError
-from mlmeta.progress import Progress
+from mlmeta.progress import Progress, Silent
 from mlmeta.schema import WITH_PARTS, Selection
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
@@ -26,6 +26,7 @@ from mlmeta.stores.sql.read_back import read_back
 from mlmeta.stores.sql.schema import ensure_schema, holds_store, make_schema, makes_schema_within
 from mlmeta.stores.sql.tables import COLUMNS
 from mlmeta.stores.sql.tally import RestoreTally
+from mlmeta.stores.sql.upgrade import RowUpgrades
 from mlmeta.stores.sql.walk import walk
 from mlmeta.stores.sql.writer import Planned, RowWriter
 from mlmeta.stores.sql.writing import NOTICES, locks_of, writing
@@ -59,6 +60,7 @@ class SqlTarget:
             )
         self._database = parse(uri)
         self._made = False
+        self._upgrades = RowUpgrades()
         Rewriter(options.rewrite)
 
     @property
@@ -81,7 +83,7 @@ class SqlTarget:
         with self._reading() as (connection, limits):
             existing = ExistingRows(connection, self._database.shown)
             compare = bool(existing.runs) or existing.has_inputs or existing.has_traces
-            part, writer = Selected(snapshot, selection), Planned(existing)
+            part, writer = self._upgrades.part_of(snapshot, selection, progress), Planned(existing)
             tally = walk(part, existing, writer, self._options, limits(), progress, compare=compare)
         stops = self._options.on_conflict == FAIL
         return Plan(
@@ -128,7 +130,7 @@ class SqlTarget:
             IncompatibleStoreError: the target's schema is not the installed MLflow's.
             MlmetaError: the target or the snapshot can't be used; nothing was written.
         """
-        part = Selected(snapshot, selection)
+        part = self._upgrades.part_of(snapshot, selection, progress)
         if self._database.kind == SQLITE:
             remove_unfinished(self._database)
         if self._database.kind == SQLITE and not self._database.path.exists():
@@ -181,10 +183,11 @@ class SqlTarget:
             moment = export_moment(connection) if worth_it else ""
             with lanes_at(moment, self._database) as lanes:
                 existing = ExistingRows(connection, self._database.shown, lanes)
-                yield from read_back(Selected(snapshot, selection), existing, self._options)
+                yield from read_back(self._upgrades.part_of(snapshot, selection, Silent()), existing, self._options)
 
     def close(self) -> None:
-        """Nothing is kept open between calls."""
+        """Let go of what was kept between calls."""
+        self._upgrades.close()
 
 
 def _report(tally: RestoreTally) -> Report:

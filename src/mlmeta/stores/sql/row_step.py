@@ -40,7 +40,7 @@ def restore_rows(part: Selected, context: RestoreContext, progress: Progress) ->
         context: of the restore.
         progress: unit ``rows``.
     """
-    tables = part.snapshot.summary.tables if part.selection.means(ROWS) else {}
+    tables = part.tables
     with context.existing.row_target() as target:
         step = RowStep(context, target, tables)
         for names in step.passes([name for name in tables if not (context.options.inert and name in ACTING)]):

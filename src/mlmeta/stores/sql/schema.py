@@ -65,11 +65,12 @@ def _require_no_rows(connection: Connection, shown: str, names: set[str]) -> Non
 
 
 def _check_revision(found: str, shown: str) -> None:
-    with blank_store(_make_blank) as blank:
-        newest = revision_of(blank)
+    newest = newest_revision()
     if found == newest:
         return
-    if _is_known(found):
+    from mlmeta.stores.sql.migrations import is_known
+
+    if is_known(found):
         raise IncompatibleStoreError(
             f"{shown} has the schema {found} of an older MLflow; the installed one uses {newest}",
             hint="take a backup of it, then run `mlflow db upgrade <database URI>`",
@@ -80,12 +81,10 @@ def _check_revision(found: str, shown: str) -> None:
     )
 
 
-def _is_known(revision: str) -> bool:
-    from alembic.script import ScriptDirectory
-    from mlflow.store.db import utils
-
-    script = ScriptDirectory.from_config(utils._get_alembic_config(db_url=""))
-    return any(known.revision == revision for known in script.walk_revisions())
+def newest_revision() -> str:
+    """The revision of the schema that the installed MLflow makes."""
+    with blank_store(_make_blank) as blank:
+        return revision_of(blank)
 
 
 def makes_schema_within(database: Database) -> bool:
@@ -163,7 +162,7 @@ def _migrate_within(connection: Connection) -> None:
     def upgrade(revision: Any, _: Any) -> Any:
         return script._upgrade_revs("heads", revision)
 
-    with _quiet_migrations(), EnvironmentContext(config, script, fn=upgrade) as environment:
+    with quiet_migrations(), EnvironmentContext(config, script, fn=upgrade) as environment:
         environment.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
         environment.run_migrations()
 
@@ -209,14 +208,14 @@ def create_schema(engine: Engine, *, locked: bool = False) -> None:
 
     create = utils._safe_initialize_tables if locked else utils._initialize_tables
     try:
-        with _quiet_migrations():
+        with quiet_migrations():
             create(engine)
     finally:
         engine.dispose()
 
 
 @contextlib.contextmanager
-def _quiet_migrations() -> Iterator[None]:
+def quiet_migrations() -> Iterator[None]:
     """MLflow and alembic tell of every migration on stderr; nobody asked."""
     loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic.runtime.migration")]
     levels = [logger.level for logger in loggers]

@@ -34,14 +34,15 @@ _CONTENT = ("store/db_migrations", "store/tracking/dbmodels", "store/model_regis
 
 
 @contextlib.contextmanager
-def blank_store(make: Callable[[Path], object], cache: Path = CACHE) -> Iterator[Path]:
+def blank_store(make: Callable[[Path], object], cache: Path = CACHE, revision: str = "") -> Iterator[Path]:
     """A SQLite store with MLflow's tables and no row, to be copied and not to be changed.
 
     Args:
         make: has MLflow make it.
         cache: the folder it is kept in.
+        revision: of the schema; empty: the newest.
     """
-    name = f"blank-{_fingerprint(sqlite3.sqlite_version)}"
+    name = f"blank-{revision and f'{revision}-'}{_fingerprint(sqlite3.sqlite_version)}"
     found = kept(name, cache) or keep(name, make, cache)
     if found is not None:
         yield found

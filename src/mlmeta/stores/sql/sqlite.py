@@ -87,6 +87,20 @@ def hasty_engine(path: Path) -> Engine:
     return engine
 
 
+def scratch_engine(path: Path) -> Engine:
+    """An engine for a SQLite file that is thrown away: it survives no crash, but statements can be taken back."""
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=NullPool)
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = MEMORY")
+        cursor.execute("PRAGMA synchronous = OFF")
+        cursor.close()
+
+    return engine
+
+
 def open_to_read(path: Path) -> sqlite3.Connection:
     """A connection for reading: where a database in WAL mode is on a read-only file system, a `FrozenConnection`.
 

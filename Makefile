@@ -55,8 +55,9 @@ format: $(READY) ## let ruff format and mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## write docs/cli.md from the commands
+docs: $(READY) ## write docs/cli.md from the commands, docs/coverage.md from MLflow's tables
 	$(BIN)/python -m tests.support.cli_reference
+	$(BIN)/python -m tests.support.coverage_page
 
 bench: $(READY) ## mlmeta beside the floor of each route, sizes S and M (a quarter of an hour)
 	$(BIN)/python -m tests.benchmarks.run

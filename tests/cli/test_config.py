@@ -285,9 +285,13 @@ def test_values_are_shown_with_their_origin_and_without_credentials(folder: Path
     shown = cli("--profile", "prod", "config", env=env).ok().out
     assert f"Configuration file: {folder}/mlmeta.toml\nProfile: prod\n" in shown
     rows = {line.split()[0]: " ".join(line.split()) for line in shown.splitlines() if "  " in line}
-    assert rows["tracking-uri"].startswith("tracking-uri postgresql://h/db profile prod in mlmeta.toml backup, ")
-    assert rows["registry-uri"].startswith("registry-uri http://h environment MLFLOW_REGISTRY_URI backup, ")
-    assert rows["storage"].startswith("storage bk mlmeta.toml backup")
+    assert rows["tracking-uri"].startswith("tracking-uri postgresql://h/db profile prod")
+    assert rows["registry-uri"].startswith("registry-uri http://h environment MLFLOW_REGISTRY_URI")
+    assert rows["storage"] == "storage bk mlmeta.toml"
+    assert "for" not in shown
+    write(folder, 'storage = ["bk", "two"]')
+    assert "bk        mlmeta.toml, for list, show, diff and " in cli("config").ok().out
+    write(folder, '[profile.prod]\ntracking-uri = "postgresql://me:hunter2@h/db"\nstorage = "x"')
     for words in (("config",), ("config", "backup"), ("config", "--json"), ("config", "restore", "--verbose")):
         done = cli("--profile", "prod", *words, env=env).ok()
         assert "hunter" not in done.out + done.err

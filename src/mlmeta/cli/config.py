@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,12 @@ Words = Annotated[
         autocompletion=completion.commands,
     ),
 ]
+
+_WHOLE = 40
+"""Up to so many characters a value is never folded: an address is there to be copied."""
+
+_FEW = 3
+"""So many commands are named."""
 
 
 def command(
@@ -148,16 +155,24 @@ def view(result: ConfigResult) -> list[Block]:
     head: list[Block] = [Styled(line, "bold") for line in (file, profile) if line]
     if not result.settings:
         return [*head, "All options have their defaults: `mlmeta config COMMAND` shows them."]
-    columns = ("OPTION", "VALUE", "FROM", *(() if result.command else ("COMMANDS",)))
-    return [*head, "", Table(columns, list(_rows(result)), whole=("OPTION",))]
+    rows = list(_rows(result))
+    short = max(len(_text(one.value)) for one in result.settings) <= _WHOLE
+    return [*head, "", Table(("OPTION", "VALUE", "FROM"), rows, whole=("OPTION", "VALUE") if short else ("OPTION",))]
 
 
 def _rows(result: ConfigResult) -> Iterator[list[Piece]]:
+    """A row for each value; with its commands where others have another one. The file is named above."""
     file = PurePath(result.file).name
+    times = Counter(one.option for one in result.settings)
     for one in result.settings:
         style = "dim" if one.source == "default" else ""
-        row: list[Piece] = [one.option, Styled(_text(one.value), style), Styled(_origin(one, file), style)]
-        yield row if result.command else [*row, ", ".join(one.commands)]
+        of_some = f", for {_first(one.commands)}" if times[one.option] > 1 else ""
+        yield [one.option, Styled(_text(one.value), style), Styled(_origin(one, file) + of_some, style)]
+
+
+def _first(commands: tuple[str, ...]) -> str:
+    more = len(commands) - _FEW
+    return ", ".join(commands[:_FEW]) + (f" and {more} more" if more > 0 else "")
 
 
 def _text(value: Any) -> str:
@@ -173,7 +188,7 @@ def _origin(one: Setting, file: str) -> str:
         case "environment":
             return f"environment {one.variable}"
         case "profile":
-            return f"profile {one.profile} in {file}"
+            return f"profile {one.profile}"
         case "file":
             return f"{file} {one.section}".strip()
     return one.source

@@ -108,6 +108,10 @@ def test_the_storage_is_the_one_that_the_command_would_use(cli: Cli, backups: Pa
     assert patiently(cli, "bash", "mlmeta", "show", "", env={"MLMETA_PROFILE": "dev"}) == ["latest", NEWER, OLDER]
     for shell in SHELLS:
         assert asked(cli, shell, "mlmeta", "--profile", "") == ["dev", "prod"]
+    if os.geteuid() == 0:  # only root gives files away
+        os.chown(cli.folder / "mlmeta.toml", 12345, 12345)
+        assert asked(cli, "bash", "mlmeta", "--profile", "") == [], "nor are files of others asked"
+        (cli.folder / "mlmeta.toml").unlink()
     (cli.folder / "mlmeta.toml").write_text('storge = "x"\n')
     for shell in SHELLS:
         assert asked(cli, shell, "mlmeta", "--profile", "") == [], "a mistake there is told when a command runs"

@@ -248,6 +248,38 @@ def test_the_whole_way(folder: Path, cli: Cli, databases: Databases) -> None:
     assert cli("list", env={"MLMETA_PROFILE": "other", "MLMETA_STORAGE": "one"}).ok()
 
 
+def test_what_callbacks_and_choices_take_comes_from_the_file_too(folder: Path, cli: Cli, snapshots: Path) -> None:
+    """Blanks in names, an argument that is required, choices, OLD=NEW, umask."""
+    write(
+        folder,
+        """
+        umask = "027"
+        [show]
+        experiment = "churn"
+        column = ["status", "params.lr"]
+        limit = 1
+        [restore]
+        timestamp = "latest"
+        tracking-uri = "sqlite:///new.db"
+        experiment = "churn"
+        only = ["runs"]
+        ids = "keep"
+        on-conflict = "skip"
+        rewrite-artifact-prefix = ["gs://a b=gs://c", "gs://d=gs://e"]
+        dry-run = true
+        [copy]
+        from = "backups"
+        to = "copies"
+        """,
+    )
+    assert cli("show", "--json").ok().data["columns"] == ["attributes.status", "params.lr"]
+    assert cli("restore", "--json").ok().data["dry_run"]
+    assert not (folder / "new.db").exists()
+    assert cli("copy").ok()
+    assert (folder / "copies").stat().st_mode & 0o777 == 0o750
+    assert "'nonsense' is not OLD=NEW" in cli("restore", "--rewrite-artifact-prefix", "nonsense").ended(2).err
+
+
 def test_what_goes_before_what(folder: Path, cli: Cli) -> None:
     write(folder, "jobs = 2\n[restore]\nundelete = true\n[profile.prod]\njobs = 3")
     env: dict[str, str | None] = {"MLMETA_JOBS": "4", "MLMETA_UNDELETE": "0", "MLFLOW_TRACKING_URI": "http://h"}

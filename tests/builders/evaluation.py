@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,9 @@ def tracking(uri: str) -> Iterator[None]:
     try:
         yield
     finally:
+        for thread in threading.enumerate():  # that MLflow leaves to link prompts to the experiment
+            if thread.name.startswith("link_prompt"):
+                thread.join(60)
         mlflow.set_tracking_uri(before)
 
 

@@ -193,6 +193,7 @@ class RestoreContext:
         sender: makes messages of spans, for the target's version.
         root: the artifact location of the target's Default experiment.
         experiments: where experiments go, by their id in the snapshot.
+        known_experiments: those that something may refer to: the same, and all of them where only models are selected.
         runs: the target's runs that a restore made, by their id in the snapshot.
         native: ids of all runs in the target's experiments: a run that is there under its own id was never lost.
         native_deleted: those of them that are deleted.
@@ -232,6 +233,7 @@ class RestoreContext:
     sender: Sender = field(default_factory=lambda: Sender(None))
     root: str = ""
     experiments: dict[str, TargetExperiment] = field(default_factory=dict)
+    known_experiments: dict[str, TargetExperiment] = field(default_factory=dict)
     runs: dict[str, TargetRun] = field(default_factory=dict)
     native: set[str] = field(default_factory=set)
     native_deleted: set[str] = field(default_factory=set)
@@ -317,6 +319,13 @@ class RestoreContext:
         """The target's id of a run of the snapshot; None where it was not restored."""
         found = self.target_run(run_id)
         return found.run_id if found else None
+
+    def referred(self, experiment_id: str) -> TargetExperiment | None:
+        """Where a reference to an experiment of the snapshot leads to, deleted or not; None: nowhere."""
+        found = self.known_experiments.get(experiment_id)
+        if found is None or found.refused or not (found.target_id or experiment_id in self.experiments):
+            return None
+        return found
 
     def source_ids(self) -> SourceIds:
         """The snapshot's ids by the target's, where these differ."""

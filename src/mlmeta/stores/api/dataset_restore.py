@@ -101,7 +101,7 @@ def _has_dataset(dataset: EvaluationDataset, context: RestoreContext) -> bool:
         reason = "the target has no evaluation datasets, which came with MLflow 3.5"
         context.refuse(_KIND, identifier, reason, hint=_TOO_OLD)
         return False
-    there = [one for number in dataset.experiment_ids if (one := context.experiments.get(number)) and one.is_open]
+    there = [one for number in dataset.experiment_ids if (one := context.referred(number))]
     if context.writes:
         tags = {**restore_tags.without(dataset.tags), restore_tags.SOURCE_DATASET_ID: identifier}
         body = {"name": dataset.name, "tags": json.dumps(tags), _LINKS: [one.target_id for one in there]}
@@ -109,7 +109,7 @@ def _has_dataset(dataset: EvaluationDataset, context: RestoreContext) -> bool:
         context.datasets[identifier] = reply["dataset"]["dataset_id"]
     context.created[EVALUATION_DATASETS.counted_as] += 1
     if lost := len(dataset.experiment_ids) - len(there):
-        context.refuse(_KIND, identifier, f"{lost} of its experiments are not in the target, or deleted there", _LINKS)
+        context.refuse(_KIND, identifier, f"{lost} of its experiments are not in the target", _LINKS)
     return True
 
 

@@ -28,6 +28,7 @@ from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.model_sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
 from mlmeta.stores.api.name_rules import accepted, alias_obstacle
 from mlmeta.stores.api.paging import PAGE, Search, entities_of, name_filter
+from mlmeta.stores.api.prompts import EXPERIMENT_IDS, tags_in_target
 from mlmeta.stores.target import model_key, model_keys, version_key
 
 PROMPTS = "tag.`mlflow.prompt.is_prompt` = 'true'"
@@ -199,7 +200,11 @@ class _ModelRestorer:
         marked = {restore_tags.SNAPSHOT: context.timestamp}
         if model.versions:
             marked[restore_tags.VERSIONS] = restore_tags.filling(context.timestamp)
-        tags = accepted(MODELS.one, model.name, restore_tags.without(model.tags), context) | marked
+        tags, lost = tags_in_target(restore_tags.without(model.tags), context)
+        if lost:
+            reason = f"it belongs to experiments that are not in the target: {', '.join(lost)}"
+            context.refuse(MODELS.one, model.name, reason, f"tags[{EXPERIMENT_IDS}]")
+        tags = accepted(MODELS.one, model.name, tags, context) | marked
         if context.writes:
             entities = [RegisteredModelTag(key, value) for key, value in tags.items()]
             self._registry.create_registered_model(model.name, entities, model.description)
@@ -323,6 +328,7 @@ def expected(own: RegisteredModel, found: RegisteredModel, context: RestoreConte
         for version in own.versions
     )
     update = {"aliases": {**found.aliases, **own.aliases}, "versions": versions}
+    own = own.model_copy(update={"tags": tags_in_target(own.tags, context)[0]})
     return restore_tags.with_those_of(found, own).model_copy(update=update)
 
 

@@ -141,6 +141,7 @@ class ApiTarget:
         )
         for survey in (existing.survey, logged_models.survey, dataset_restore.survey, model_sources.survey):
             survey(context)
+        context.known_experiments.update(context.experiments)
         if not selected.selection.means(EXPERIMENTS):
             context.experiments.clear()
         return context

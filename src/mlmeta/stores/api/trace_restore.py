@@ -18,7 +18,7 @@ from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.schema import TRACES, Trace
 from mlmeta.snapshot.reader import TraceLines
-from mlmeta.stores.api import restore_tags, trace_writing
+from mlmeta.stores.api import prompts, restore_tags, trace_writing
 from mlmeta.stores.api.context import Refusing, RestoreContext, TargetTrace
 from mlmeta.stores.api.otlp import TRACE_ID, Sendable, UnsendableError
 from mlmeta.stores.api.trace_read_back import with_ids
@@ -263,6 +263,7 @@ class _TraceRestorer:
                     trace_writing.assess(connection, trace.trace_id, one)
         if location := trace.tags.get(ARTIFACT_LOCATION):
             trace_writing.set_tag(connection, trace.trace_id, ARTIFACT_LOCATION, location)
+        prompts.link_to_trace(connection, trace.trace_id, trace.tags)
         trace_writing.set_tag(connection, trace.trace_id, restore_tags.SNAPSHOT, self._context.timestamp)
 
     def _refusing(self, job: _Job, field_name: str = "", prefix: str = "") -> Refusing:

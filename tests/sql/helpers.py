@@ -169,7 +169,7 @@ def all_runs(uri: str) -> list[Any]:
 
 def without_what_the_api_hides(record: Record) -> Record:
     """As a snapshot through the API has it."""
-    hidden = {"runs.deleted_time", "runs.model_inputs", "model versions.storage_location"}
+    hidden = {"runs.deleted_time", "runs.model_inputs", "model versions.storage_location", "assessments.run_id"}
     assert set(UNSHOWN_BY_API) == hidden
     if isinstance(record, Run):
         return record.model_copy(update={"deleted_time": None, "model_inputs": ()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Annotated
 
-from pydantic import AfterValidator, JsonValue
+from pydantic import AfterValidator, JsonValue, ValidationInfo, field_validator
 
 from mlmeta.schema.base import Int64, Record, SortedMap
 from mlmeta.schema.experiments import experiment_order
@@ -51,7 +51,7 @@ class Assessment(Record):
     assessment_id: str
     name: str
     type: str
-    value: Annotated[JsonValue, AfterValidator(_canonical)] = None
+    value: JsonValue = None
     error: AssessmentError | None = None
     source_type: str
     source_id: str | None = None
@@ -63,6 +63,13 @@ class Assessment(Record):
     overrides: str | None = None
     valid: bool = True
     metadata: SortedMap[str] = {}
+
+    @field_validator("value")
+    @classmethod
+    def _as_the_api_shows_it(cls, value: JsonValue, info: ValidationInfo) -> JsonValue:
+        """What is expected is a text of JSON over the API, unless it is a single value: nothing of it is lost."""
+        is_text = info.data.get("type") == "expectation" and isinstance(value, list | dict)
+        return value if is_text else _canonical(value)
 
 
 def _in_order(assessments: tuple[Assessment, ...]) -> tuple[Assessment, ...]:

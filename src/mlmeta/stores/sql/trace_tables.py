@@ -17,7 +17,7 @@ from mlmeta.schema import ASSESSMENTS, TRACES, Assessment, AssessmentError, Trac
 from mlmeta.schema.evaluation import as_json
 from mlmeta.schema.traces import NAME_TAG
 from mlmeta.stores.sql.mapping import EXPERIMENT_ID, Column, KindTable, Pairs, Row, Values, from_json, optional, plain
-from mlmeta.stores.sql.oddities import INT64, Oddities
+from mlmeta.stores.sql.oddities import INT64, Oddities, decoded
 
 SESSION = "mlflow.trace.session"
 TOKENS = "mlflow.trace.tokenUsage"
@@ -140,12 +140,21 @@ def _error(text: Any) -> Any:
         return found
 
 
+class _NoJson:
+    """Something that is no JSON, and that no record takes."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return repr(decoded(self._value))
+
+
 def _json(text: Any) -> Any:
-    """What a column of JSON says; what is no JSON is given as bytes, which no record takes."""
     try:
         return json.loads(text)
     except (TypeError, ValueError):
-        return b"" if text is None else str(text).encode()
+        return _NoJson(text)
 
 
 def _writable(value: Any) -> str | None:
@@ -158,7 +167,7 @@ def _written_map(metadata: dict[str, str]) -> str | None:
 
 def _with_values(values: Values, oddities: Oddities, name: str) -> None:
     """JSON knows no NaN, which MLflow writes all the same."""
-    as_it_can_be = values["value"] if isinstance(values["value"], bytes) else as_json(values["value"])
+    as_it_can_be = values["value"] if isinstance(values["value"], _NoJson) else as_json(values["value"])
     if as_it_can_be != values["value"]:
         values["value"] = as_it_can_be
         oddities.changed(ASSESSMENTS.one, name, "its value has NaN or an infinity, which became a text")

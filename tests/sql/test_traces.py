@@ -23,10 +23,11 @@ from mlflow.store.tracking.utils import trace_analytics
 
 import mlmeta
 from mlmeta.errors import ConflictError, ExitCode
-from mlmeta.schema import Selection, Skipped, SpanLine, Trace
+from mlmeta.schema import TRACES, Selection, Skipped, SpanLine, Trace
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql import spans
 from mlmeta.stores.sql.exporter import SqlSource
+from mlmeta.stores.sql.migrations import begin_store_at
 from mlmeta.stores.sql.restorer import SqlTarget
 from mlmeta.stores.sql.trace_tables import COST_COLUMNS, SESSION, TOKEN_COLUMNS, aggregate, analytics, told
 from mlmeta.stores.target import RestoreOptions
@@ -346,6 +347,25 @@ USAGE = st.one_of(
     st.dictionaries(st.sampled_from([*TOKEN_COLUMNS, *COST_COLUMNS, "other"]), VALUES).map(json.dumps),
     st.sampled_from(["", "no JSON", "[1]", "null"]),
 )
+
+
+@pytest.mark.parametrize("revision", ["0584bdc529eb", "bda7b8c39065"])
+def test_a_store_before_assessments_and_spans_had_tables(revision: str, tmp_path: Path) -> None:
+    """MLflow 2.22 and 3.1 keep spans as artifacts, and have no assessments."""
+    path = tmp_path / "old.db"
+    begin_store_at(path, revision)
+    change(
+        path,
+        "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (1, 'old', 'active')",
+        "INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status) VALUES ('tr-1', 1, 5, 'OK')",
+        "INSERT INTO trace_tags (request_id, key, value) VALUES ('tr-1', 'mlflow.traceName', 'question')",
+    )
+    saved = backup(f"sqlite:///{path}", tmp_path / "backups")
+    (found,) = saved.records(TRACES)
+    assert (found.trace_id, found.tags, found.assessments) == ("tr-1", {"mlflow.traceName": "question"}, ())
+    target = f"sqlite:///{tmp_path / 'new.db'}"
+    SqlTarget(target).restore(saved, ALL, QUIET)
+    assert_proven(target, saved)
 
 
 @examples(200)

@@ -191,8 +191,6 @@ class Reader(Generic[R]):
     def _pairs(self, pairs: Pairs, keys: Sequence[Any], width: int) -> Mapping[Any, dict[str, Any]]:
         """The maps of records by key: the first column, or a tuple of the first `width` ones."""
         found: dict[Any, dict[str, Any]] = defaultdict(dict)
-        if pairs.name not in self._tables:  # of a newer MLflow
-            return found
         rows, is_text = self._rows(pairs, (*pairs.owner[:width], pairs.key, pairs.value), keys), pairs.text
         self._tables.read[pairs.name] += len(rows)
         if width > 1:
@@ -225,6 +223,8 @@ class Reader(Generic[R]):
 
     def _rows(self, table: Table | Pairs, columns: Sequence[str], keys: Sequence[Any]) -> Sequence[Any]:
         """The rows of a table that belong to records with these keys, and that MLflow shows."""
+        if table.name not in self._tables:  # of a newer MLflow
+            return ()
         query = sa.select(*self._tables.columns(table.name, *columns))
         owned = among(self._tables[table.name].c[columns[0]], keys, self._dialect)
         within = self._tables.within(table.name, self._within)

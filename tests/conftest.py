@@ -34,6 +34,7 @@ for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.S
         signal.signal(_number, _default)
 for _name in [n for n in os.environ if n.startswith("MLMETA_") or n in {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"}]:
     del os.environ[_name]
+os.environ["MLMETA_NO_CONFIG"] = "1"  # a mlmeta.toml somewhere above the tests' folders is not meant
 
 import tests.support.examples  # noqa: E402, F401 - its profiles
 from tests.support.cli import Cli  # noqa: E402

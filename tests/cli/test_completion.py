@@ -36,6 +36,12 @@ TRIES = 5
 """A machine that is busy may take longer than a completion waits."""
 
 
+@pytest.fixture(autouse=True)
+def configurable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration file counts, if there is one."""
+    monkeypatch.delenv("MLMETA_NO_CONFIG")
+
+
 @pytest.fixture
 def backups(tmp_path: Path) -> Path:
     """A storage with two snapshots and the leftovers of a third; the newer one has all the names."""
@@ -224,7 +230,7 @@ def test_the_real_bash(cli: Cli, backups: Path, installed: dict[str, str], words
     """With the script that `mlmeta --install-completion` writes."""
     words = words.replace("/FOLDER", str(cli.folder))
     script = (
-        'eval "$(mlmeta --show-completion bash)"; complete -p mlmeta >/dev/null || exit 1; '
+        "mlmeta --install-completion bash >/dev/null; source ~/.bashrc; complete -p mlmeta >/dev/null || exit 1; "
         f"COMP_WORDS=({words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 )); _mlmeta_completion mlmeta; "
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )

@@ -393,6 +393,10 @@ def test_a_file_that_was_named(folder: Path, cli: Cli) -> None:
     found = {one["option"]: one["value"] for one in done.data["settings"]}
     assert found == {"jobs": 2, "storage": [f"{folder}/else where/bk"]}
     assert cli("config", "--json", env={"MLMETA_CONFIG": "else where/my.toml"}).ok().data["file"] == str(other)
+    without: dict[str, str | None] = {"MLMETA_NO_CONFIG": "1"}
+    assert cli("--config", str(other), "config", "--json", env=without).ok().data["file"] == str(other)
+    assert cli("--no-config", "config", "--json", env={"MLMETA_CONFIG": str(other)}).ok().data["file"] == ""
+    assert "exclude each other" in cli("--config", str(other), "--no-config", "list").ended(2).err
     assert "No such file" in cli("--config", "gone.toml", "list").ended(2).err
     assert "Is a directory" in cli("--config", ".", "list").ended(2).err
     write(folder, "[tool.ruff]", "pyproject.toml")

@@ -37,13 +37,25 @@ class Commands(TyperGroup):
 
 
 def _settings(context: Any) -> Settings:
-    by_option = getattr(context.get_parameter_source("profile"), "name", "") == "COMMANDLINE"
+    """What was asked for; an option goes before a variable here, too.
+
+    Raises:
+        UsageError: a file, and none.
+    """
+    by_option = {name for name in ("config", "no_config", "profile") if _source(context, name) == "COMMANDLINE"}
+    if {"config", "no_config"} <= by_option and not context.resilient_parsing:
+        raise UsageError("--config and --no-config exclude each other", hint="leave one of them out")
     return Settings(
         named=context.params.get("config") or "",
-        without=bool(context.params.get("no_config")),
+        without=bool(context.params.get("no_config")) and "config" not in by_option,
         profile=context.params.get("profile") or "",
-        chosen_by="option" if by_option else "MLMETA_PROFILE",
+        chosen_by="option" if "profile" in by_option else "MLMETA_PROFILE",
     )
+
+
+def _source(context: Any, parameter: str) -> str:
+    """Click's word for where a value comes from."""
+    return getattr(context.get_parameter_source(parameter), "name", "")
 
 
 class Command(TyperCommand):
@@ -79,7 +91,7 @@ def _of_the_file(error: Exception) -> MlmetaError | None:
     values = getattr(context, "default_map", None)
     if parameter is None or context is None or not isinstance(values, Defaults):
         return None
-    if getattr(context.get_parameter_source(parameter.name), "name", "") != "DEFAULT_MAP":
+    if _source(context, parameter.name) != "DEFAULT_MAP":
         return None
     value = values.values_of_file[parameter.name]
     message = getattr(error, "message", str(error))
@@ -104,7 +116,7 @@ def _tell_of_variables_before_the_profile(context: Any, settings: Settings) -> N
 
     for parameter in context.command.params:
         value = context.default_map.values_of_file.get(parameter.name)
-        by_variable = getattr(context.get_parameter_source(parameter.name), "name", "") == "ENVIRONMENT"
+        by_variable = _source(context, parameter.name) == "ENVIRONMENT"
         if value and value.profile and by_variable and value.value != plain(context.params.get(parameter.name)):
             from mlmeta.cli.output import Output
 

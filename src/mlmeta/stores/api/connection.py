@@ -327,6 +327,12 @@ def unreadable() -> tuple[type[Exception], ...]:
     return MlflowException, ProtobufError, YAMLError, ReplyError, *others
 
 
+def release(version: str | None) -> tuple[int, int] | None:
+    """The first two numbers of an MLflow version; None where it is unknown."""
+    numbers = (version or "").split(".")[:2]
+    return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 and all(map(str.isdigit, numbers)) else None
+
+
 def client_version() -> str:
     """The version of the installed MLflow."""
     from importlib.metadata import version

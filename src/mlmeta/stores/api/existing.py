@@ -9,7 +9,7 @@ from typing import Any
 
 from mlmeta.schema import EXPERIMENTS, RUNS, Experiment, Run
 from mlmeta.stores.api import restore_tags, trace_restore
-from mlmeta.stores.api.connection import Connection
+from mlmeta.stores.api.connection import Connection, release
 from mlmeta.stores.api.context import NATIVE, Extent, RestoreContext, TargetExperiment, TargetRun
 from mlmeta.stores.api.model_sources import STRICT_SINCE
 from mlmeta.stores.api.otlp import Sender
@@ -23,8 +23,8 @@ def survey(context: RestoreContext) -> None:
         context: fresh; afterwards it says which deleted experiments have to be made active.
     """
     selected, connection = context.selected, context.connection
-    version = connection.server_version()
-    context.is_strict, context.sender = _is_strict(version), Sender(version)
+    version = release(connection.server_version())
+    context.is_strict, context.sender = version is None or version >= STRICT_SINCE, Sender(version)
     by_name = {entity.name: entity for entity in _all_experiments(connection)}
     by_identity = {(str(entity.experiment_id), entity.creation_time): entity for entity in by_name.values()}
     context.root = next((e.artifact_location for e in by_name.values() if str(e.experiment_id) == "0"), "") or ""
@@ -36,11 +36,6 @@ def survey(context: RestoreContext) -> None:
         if experiment.target_id:
             _note_runs(context, experiment.target_id)
     _settle(context, trace_restore.survey(context))
-
-
-def _is_strict(version: str | None) -> bool:
-    numbers = (version or "").split(".")[:2]
-    return not all(map(str.isdigit, numbers)) or tuple(map(int, numbers)) >= STRICT_SINCE
 
 
 def _target_experiment(source: Experiment, entity: Any, timestamp: str) -> TargetExperiment:

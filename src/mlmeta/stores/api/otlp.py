@@ -1,6 +1,6 @@
 """Spans as OpenTelemetry sends them (OTLP), from MLflow's own JSON: the only way in which a server takes spans.
 
-A server makes a JSON text of each attribute that it is sent. MLflow's texts are JSON already: servers from 3.10 on see
+A server makes a JSON text of each attribute that it is sent. MLflow's texts are JSON already: servers from 3.7 on see
 that, so that most of them arrive as they are; anything else is sent as the value that it stands for, and comes back
 with other blanks, escapes and forms of numbers.
 """
@@ -27,6 +27,11 @@ REQUEST_ID = "mlflow.traceRequestId"
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
 _CODES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2, "UNSET": 0, "OK": 1, "ERROR": 2}
 _NAMES = ("STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR")
+_AS_TEXTS: tuple[tuple[tuple[int, int], tuple[type, ...]], ...] = (
+    ((3, 17), (str, dict, list)),
+    ((3, 7), (str, dict)),
+)
+"""What a server, from a version on, sees to be JSON already (`sanitize_attributes`)."""
 _INT64 = range(-(1 << 63), 1 << 63)
 _UINT64 = range(1 << 64)
 
@@ -56,15 +61,11 @@ class Sender:
     """Makes messages of spans.
 
     Args:
-        version: of the server; None: it is unknown.
+        version: of the server's MLflow, its first two numbers; None: it is unknown.
     """
 
-    def __init__(self, version: str | None) -> None:
-        numbers = (version or "").split(".")[:2]
-        found = tuple(map(int, numbers)) if len(numbers) == 2 and all(map(str.isdigit, numbers)) else (0, 0)
-        self._as_texts: tuple[type, ...] = (
-            (str, dict, list) if found >= (3, 17) else (str, dict) if found >= (3, 10) else ()
-        )
+    def __init__(self, version: tuple[int, int] | None) -> None:
+        self._as_texts = next((types for since, types in _AS_TEXTS if version is not None and version >= since), ())
 
     def sendable(self, trace_id: str, line: SpanLine) -> Sendable:
         """A span of a trace, to be sent.

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
-from mlmeta.schema import TRACES, Skipped, SpanLine, Trace
-from mlmeta.stores.api.connection import Connection
+from mlmeta.schema import SPANS, TRACES, Skipped, SpanLine, Trace
+from mlmeta.stores.api.connection import Connection, release
 from mlmeta.stores.api.pace import Pace
 from mlmeta.stores.api.paging import Search, Sieve
 from mlmeta.stores.api.spans import Spans, read_alone, read_batch
@@ -26,6 +26,8 @@ _BATCHES_AHEAD = 3
 """For each request that may be under way."""
 _BATCH_BYTES = 1 << 20
 """Of spans of the base in a batch."""
+_SHOWN_SINCE = (3, 6)
+"""The first MLflow that shows the spans of its tracking store by any call; 3.5 has some."""
 IN_DATABASE = "TRACKING_STORE"
 
 
@@ -82,6 +84,7 @@ class TraceReader:
         self._threads = threads
         self._pace = pace
         self._base = base
+        self._hidden = 0
         self._search = TraceSearch(connection)
         self._sieve = Sieve(connection, TRACES, TRACES.one, self._search.record)
 
@@ -101,7 +104,19 @@ class TraceReader:
             some = experiment_ids[start : start + _EXPERIMENTS_PER_CALL]
             if self._search.knows(some):
                 found = self._traces(some)
-                yield from self._with_spans(found) if spans else found
+                yield from self._with_spans(found) if spans and self._shows_spans else found
+        if spans and self._hidden:
+            reason = f"MLflow {self._version} shows those of {self._hidden:,} traces by no call: back up its database"
+            yield Skipped(kind=SPANS.many, id="*", reason=reason)
+
+    @cached_property
+    def _version(self) -> str | None:
+        return self._connection.server_version()
+
+    @property
+    def _shows_spans(self) -> bool:
+        version = release(self._version)
+        return version is None or version >= _SHOWN_SINCE
 
     def _traces(self, experiment_ids: list[str]) -> Iterator[Trace | Skipped]:
         """The traces, the first page of several experiments asked for ahead."""
@@ -118,7 +133,9 @@ class TraceReader:
         """An experiment's traces, and what the server does not show of them."""
         while some := list(itertools.islice(found, PAGE)):
             yield from some
-            yield from self._search.cut(experiment_id, [one for one in some if isinstance(one, Trace)])
+            traces = [one for one in some if isinstance(one, Trace)]
+            self._hidden += sum(trace.spans_location == IN_DATABASE for trace in traces) if not self._shows_spans else 0
+            yield from self._search.cut(experiment_id, traces)
         yield from search.skipped
 
     def _with_spans(self, items: Iterable[Trace | Skipped]) -> Iterator[SourceItem]:

@@ -191,6 +191,7 @@ class RestoreContext:
         writes: whether anything is written; if not, the context says afterwards what would be.
         is_strict: whether the target is an MLflow that takes some sources only from what made them.
         sender: makes messages of spans, for the target's version.
+        shows_spans: whether the target shows the spans that it has.
         root: the artifact location of the target's Default experiment.
         experiments: where experiments go, by their id in the snapshot.
         known_experiments: those that something may refer to: the same, and all of them where only models are selected.
@@ -231,6 +232,7 @@ class RestoreContext:
     writes: bool
     is_strict: bool = True
     sender: Sender = field(default_factory=lambda: Sender(None))
+    shows_spans: bool = True
     root: str = ""
     experiments: dict[str, TargetExperiment] = field(default_factory=dict)
     known_experiments: dict[str, TargetExperiment] = field(default_factory=dict)

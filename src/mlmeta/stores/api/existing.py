@@ -14,6 +14,7 @@ from mlmeta.stores.api.context import NATIVE, Extent, RestoreContext, TargetExpe
 from mlmeta.stores.api.model_sources import STRICT_SINCE
 from mlmeta.stores.api.otlp import Sender
 from mlmeta.stores.api.paging import entities_of, experiments_page, runs_page
+from mlmeta.stores.api.spans import shows_spans
 
 
 def survey(context: RestoreContext) -> None:
@@ -25,6 +26,7 @@ def survey(context: RestoreContext) -> None:
     selected, connection = context.selected, context.connection
     version = release(connection.server_version())
     context.is_strict, context.sender = version is None or version >= STRICT_SINCE, Sender(version)
+    context.shows_spans = shows_spans(version)
     by_name = {entity.name: entity for entity in _all_experiments(connection)}
     by_identity = {(str(entity.experiment_id), entity.creation_time): entity for entity in by_name.values()}
     context.root = next((e.artifact_location for e in by_name.values() if str(e.experiment_id) == "0"), "") or ""

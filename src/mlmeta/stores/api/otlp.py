@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TRACE_ID = re.compile(r"tr-([0-9a-f]{32})")
 """The ids that a server gives to traces that come by OTLP."""
 REQUEST_ID = "mlflow.traceRequestId"
+"""An attribute of which servers before 3.17 make the trace's id, as the value that they get."""
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
 _CODES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2, "UNSET": 0, "OK": 1, "ERROR": 2}
 _NAMES = ("STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR")
@@ -105,7 +106,7 @@ class Sender:
         for key, text in made.content["attributes"].items():
             is_json, value = _loaded(text)
             into = made.message.attributes.add(key=_text(key, made, "an attribute's name"))
-            if is_json and isinstance(value, self._as_texts) and not _is_loose(text):
+            if is_json and key != REQUEST_ID and isinstance(value, self._as_texts) and not _is_loose(text):
                 into.value.string_value = text
                 yield into.key, text
             else:

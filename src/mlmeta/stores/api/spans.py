@@ -30,6 +30,8 @@ _ONE_BYTES = 8 << 20
 _MOST_BYTES = 256 << 20
 """Of one trace by itself."""
 _VALUES = 20 * bounds.VALUES
+_SHOWN_SINCE = (3, 6)
+"""The first MLflow that shows the spans of its tracking store by any call; 3.5 has some."""
 _OPENING = '{"spans":['
 _UNSPACED = '{"trace_id":"'
 """How a span begins that the server changed on the way, or that an older one took apart: written as its database does,
@@ -38,6 +40,11 @@ _DECODER = json.JSONDecoder()
 
 Spans = list[SpanLine] | Skipped | None
 """What came of a trace: its spans in order, what can't be read, or None: they are too large for a batch."""
+
+
+def shows_spans(version: tuple[int, int] | None) -> bool:
+    """Whether servers of a version show spans that their database has; None: it is unknown."""
+    return version is None or version >= _SHOWN_SINCE
 
 
 def read_batch(connection: Connection, pace: Pace, trace_ids: Sequence[str]) -> list[Spans]:

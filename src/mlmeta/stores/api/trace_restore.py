@@ -137,8 +137,10 @@ def restore(context: RestoreContext, progress: Progress) -> None:
             context.refused += job.refused
             context.created[TRACES.counted_as] += 1
             progress.advance(TRACES.counted_as)
+    if restorer.sent and not context.shows_spans:
+        context.notes.append("the target has the spans, and shows none of them by any call: they were not compared")
     if restorer.unknown:
-        reason = "the target does not know traces, which came with MLflow 3"
+        reason = "the target has no call that takes traces under their ids, as MLflow 3.5 has"
         keys = tuple((_KIND, trace_id) for trace_id in restorer.unknown)
         context.refuse(_KIND, "*", f"{reason}: {len(keys):,} were left out", hint=_TOO_OLD, records=keys)
 
@@ -147,6 +149,7 @@ class _TraceRestorer:
     def __init__(self, context: RestoreContext) -> None:
         self._context = context
         self._connection = context.connection
+        self.sent = False
         self.unknown: list[str] = []
 
     def chunks(self) -> Iterator[list[_Job]]:
@@ -245,6 +248,7 @@ class _TraceRestorer:
         with Refusing(self._connection, _refusal("", "", ""), None, refused):
             spans = (made.message for job in having for made in job.spans)
             trace_writing.send_spans(self._connection, having[0].experiment_id, spans, tags)
+            self.sent = True
             return
         for job in having if len(having) > 1 else ():
             self._send([job])

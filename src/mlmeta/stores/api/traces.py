@@ -13,7 +13,7 @@ from mlmeta.schema import SPANS, TRACES, Skipped, SpanLine, Trace
 from mlmeta.stores.api.connection import Connection, release
 from mlmeta.stores.api.pace import Pace
 from mlmeta.stores.api.paging import Search, Sieve
-from mlmeta.stores.api.spans import Spans, read_alone, read_batch
+from mlmeta.stores.api.spans import Spans, read_alone, read_batch, shows_spans
 from mlmeta.stores.api.trace_search import PAGE, TraceSearch
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceItem
@@ -26,8 +26,6 @@ _BATCHES_AHEAD = 3
 """For each request that may be under way."""
 _BATCH_BYTES = 1 << 20
 """Of spans of the base in a batch."""
-_SHOWN_SINCE = (3, 6)
-"""The first MLflow that shows the spans of its tracking store by any call; 3.5 has some."""
 IN_DATABASE = "TRACKING_STORE"
 
 
@@ -115,8 +113,7 @@ class TraceReader:
 
     @property
     def _shows_spans(self) -> bool:
-        version = release(self._version)
-        return version is None or version >= _SHOWN_SINCE
+        return shows_spans(release(self._version))
 
     def _traces(self, experiment_ids: list[str]) -> Iterator[Trace | Skipped]:
         """The traces, the first page of several experiments asked for ahead."""

@@ -67,7 +67,7 @@ def shown(folder: Path, kind: str) -> list[dict[str, Any]]:
 def test_from_a_server_into_another_and_back(saved: Path, other: Server, tmp_path: Path) -> None:
     done = restore_as_planned(other, saved)
     assert done.exit_code == 0, done.issues
-    assert done.created["traces"] == 5
+    assert (done.created["traces"], done.created["assessments"]) == (5, 6)
     assert backup(other.uri, [str(tmp_path / "again")]).exit_code == 0
     assert shown(tmp_path / "again", "traces") == shown(saved, "traces")
     assert raw(tmp_path / "again", "spans") == raw(saved, "spans")
@@ -223,7 +223,8 @@ def test_an_assessment_that_is_somewhere_else_is_named(other: Server, tmp_path: 
     write(tmp_path, [DEFAULT, _trace(trace_id(1), assessments=two)])
     done = restore(other.uri, "latest", str(tmp_path))
     assert done.exit_code == 3, done.issues
-    assert [(one.id, one.field) for one in done.refused] == [(trace_id(1), "assessments")]
+    assert [(one.kind, one.id, one.field) for one in done.refused] == [("assessment", f"{trace_id(1)} a-1", "")]
+    assert done.created["assessments"] == 1
     with closing(sqlite3.connect(other.database)) as db:
         assert db.execute("SELECT count(*) FROM assessments WHERE trace_id = ?", (trace_id(1),)).fetchone() == (1,)
 

@@ -39,6 +39,20 @@ def test_spans_are_what_the_database_has_to_the_byte(traced: Server, tmp_path: P
     ]
 
 
+def test_the_same_bytes_through_a_server_and_from_its_database(traced: Server, tmp_path: Path) -> None:
+    client = MlflowClient(traced.uri)
+    for number, experiment_id in enumerate((client.create_experiment("more"), client.create_experiment("gone")), 20):
+        send_spans(traced.uri, number, [SpanSpec(2), SpanSpec(1, 2)], experiment_id)
+    client.delete_experiment(experiment_id)
+    through, straight = (backup(uri, [str(tmp_path / uri[:4])]) for uri in (traced.uri, traced.backend))
+    assert data_files(tmp_path / "http") == data_files(tmp_path / "sqli")
+    assert through.stats == straight.stats
+    assert [text for text in through.warnings if "spans" in text] == [
+        text for text in straight.warnings if "spans" in text
+    ]
+    assert any("1 traces are not in the tracking store" in text for text in through.warnings)
+
+
 def test_what_is_said_of_a_trace(traced: Server, tmp_path: Path) -> None:
     backup(traced.uri, [str(tmp_path)])
     first, second, third, fourth = raw(tmp_path, "traces")

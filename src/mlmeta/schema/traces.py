@@ -114,6 +114,7 @@ ASSESSMENTS = Kind(
     order=attrgetter("assessment_id"),
     groups=(TRACE_GROUP,),
     unshown=("run_id",),
+    unsettable=("run_id",),
 )
 TRACES = Kind(
     "traces",

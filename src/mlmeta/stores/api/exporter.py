@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from mlmeta.stores.api.pace import Pace
 from mlmeta.stores.api.traces import TraceReader
 from mlmeta.stores.api.unsupported import read_unsupported
 from mlmeta.stores.base import Base
-from mlmeta.stores.source import SourceInfo, SourceItem, report, selected
+from mlmeta.stores.source import SourceInfo, SourceItem, report, selected, spans_elsewhere
 
 DEFAULT_JOBS = 8
 _CURRENT_USER = "/api/2.0/mlflow/users/current"
@@ -49,6 +49,8 @@ class ApiSource:
         self._pace = Pace(jobs)
         self._bulk = BulkEndpoint(connection, self._pace, self._threads)
         self._hidden = ""
+        self._locations: Mapping[str, int] = {}
+        self._elsewhere: tuple[str, ...] = ()
         self.info = SourceInfo(
             uri=connection.name,
             kind=connection.kind,
@@ -89,6 +91,7 @@ class ApiSource:
         for kind, read in self._readers(base, spans=selection.means(SPANS), limited=limited):
             if selection.means(kind) or (kind is RUNS and limited):  # what is in the registry is selected by runs
                 yield from read(ids)
+        self._elsewhere = spans_elsewhere(self._locations) if selection.means(SPANS) else ()
         self._hidden = _hidden_from_user(self._connection)
 
     def _readers(self, base: Base | None, *, spans: bool, limited: bool) -> tuple[tuple[Kind[Any], Reader], ...]:
@@ -98,6 +101,7 @@ class ApiSource:
         """
         histories = HistoryReader(self._connection, self._executor, self._pace, self._bulk, base)
         traces = TraceReader(self._connection, self._executor, self._threads, self._pace, base)
+        self._locations = traces.locations
         return (
             (RUNS, runs.RunReader(self._connection, histories, self._threads).read),
             (LOGGED_MODELS, partial(logged_models.read, self._connection)),
@@ -113,7 +117,7 @@ class ApiSource:
     def warnings(self) -> tuple[str, ...]:
         """See `Source.warnings`."""
         found = [self._hidden] if self._hidden else []
-        found += self._bulk.warnings()
+        found += [*self._bulk.warnings(), *self._elsewhere]
         if not self._connection.is_bounded:
             found.append("this MLflow sends requests in a way that mlmeta does not know: their size was not limited")
         return tuple(found)

@@ -43,7 +43,10 @@ _STEPS = (
 """What restores each kind, or plans it. A kind comes after those that it refers to."""
 
 UNKEPT = tuple(
-    kind.field(field) for kind in WITH_PARTS if kind.unsettable for field in (*kind.unsettable, "tags[mlmeta.*]")
+    kind.field(field)
+    for kind in WITH_PARTS
+    if kind.unsettable
+    for field in (*kind.unsettable, *(["tags[mlmeta.*]"] if "tags" in kind.record.model_fields else ()))
 )
 """What MLflow's API (3.17) has no way to set, and the tags by which a restore finds its own work."""
 

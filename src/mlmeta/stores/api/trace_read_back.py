@@ -13,7 +13,6 @@ from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperimen
 from mlmeta.stores.api.otlp import Sender, UnsendableError
 from mlmeta.stores.api.trace_json import MODEL, SOURCE_RUN, SOURCE_RUN_ID
 from mlmeta.stores.api.trace_search import SHOWN
-from mlmeta.stores.api.trace_writing import LOCATIONS
 
 _STACK_TRACE_END = 500
 """Characters of a stack trace's end that MLflow's API shows in any case: it cuts the beginning of a long one."""
@@ -54,7 +53,7 @@ def expected(own: TraceLines, found: TraceLines, context: RestoreContext) -> Tra
         "metadata": _as_shown("metadata", mine.metadata, theirs.metadata),
         "assessments": tuple(_assessment(one, theirs) for one in mine.assessments),
     }
-    for key in LOCATIONS:
+    for key in TRACES.location_tags:
         if context.rewritten(TRACES, mine.tags.get(key)) == theirs.tags.get(key):
             update["tags"] |= {key: theirs.tags[key]} if key in theirs.tags else {}
     for name in ("request_preview", "response_preview"):
@@ -70,15 +69,14 @@ def _as_shown(name: str, own: dict[str, str], found: dict[str, str]) -> dict[str
 
 
 def _assessment(own: Assessment, trace: Trace) -> Assessment:
-    """An assessment as the API shows it: its run by its metadata alone, and the end of a long stack trace."""
+    """An assessment as the API shows it: with the end of a long stack trace."""
     found = next((one for one in trace.assessments if one.assessment_id == own.assessment_id), None)
-    if found is None:
+    if found is None or own.error is None or found.error is None:
         return own
-    update: dict[str, Any] = {} if SOURCE_RUN_ID in own.metadata else {"run_id": found.run_id}
-    mine, theirs = (one.error.stack_trace if one.error is not None else None for one in (own, found))
-    if own.error is not None and mine and theirs and mine.endswith(theirs[-_STACK_TRACE_END:]):
-        update["error"] = own.error.model_copy(update={"stack_trace": theirs})
-    return own.model_copy(update=update)
+    mine, theirs = own.error.stack_trace, found.error.stack_trace
+    if not mine or not theirs or not mine.endswith(theirs[-_STACK_TRACE_END:]):
+        return own
+    return own.model_copy(update={"error": own.error.model_copy(update={"stack_trace": theirs})})
 
 
 def _span(trace_id: str, own: SpanLine, found: SpanLine | None, sender: Sender) -> SpanLine:

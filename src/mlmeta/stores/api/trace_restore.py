@@ -16,13 +16,13 @@ from typing import Any
 from mlmeta.errors import UnknownCallError
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
-from mlmeta.schema import TRACES, Trace
+from mlmeta.schema import ASSESSMENTS, TRACES, Assessment, Trace
+from mlmeta.schema.traces import ARTIFACT_LOCATION_TAG
 from mlmeta.snapshot.reader import TraceLines
 from mlmeta.stores.api import prompts, restore_tags, trace_writing
 from mlmeta.stores.api.context import Refusing, RestoreContext, TargetTrace
 from mlmeta.stores.api.otlp import TRACE_ID, Sendable, UnsendableError
 from mlmeta.stores.api.trace_read_back import with_ids
-from mlmeta.stores.api.trace_writing import ARTIFACT_LOCATION, LOCATIONS
 from mlmeta.stores.target import Refusal
 
 _KIND = TRACES.one
@@ -136,6 +136,8 @@ def restore(context: RestoreContext, progress: Progress) -> None:
         for job in item:
             context.refused += job.refused
             context.created[TRACES.counted_as] += 1
+            refused = sum(refusal.kind == ASSESSMENTS.one for refusal in job.refused)
+            context.created.update([ASSESSMENTS.counted_as] * (len(job.trace.assessments) - refused))
             progress.advance(TRACES.counted_as)
     if restorer.sent and not context.shows_spans:
         context.notes.append("the target has the spans, and shows none of them by any call: they were not compared")
@@ -176,17 +178,27 @@ class _TraceRestorer:
     def _is_meant(self, trace: Trace) -> bool:
         fate = _fate(trace, self._context)
         if fate is Fate.PRESENT:
-            self._context.was_there(TRACES, trace.trace_id)
+            self._was_there(trace)
         elif fate is Fate.OUT_OF_REACH:
             self._context.refuse(_KIND, trace.trace_id, "its experiment is not in the target, or deleted there")
         elif fate is Fate.UNKNOWN:
             self.unknown.append(trace.trace_id)
         return fate in {Fate.CREATE, Fate.FILL}
 
+    def _was_there(self, trace: Trace) -> None:
+        """Count a trace that was there. It keeps the assessments that it has, whatever became of the snapshot's."""
+        self._context.was_there(TRACES, trace.trace_id)
+        for one in trace.assessments:
+            key = _key(trace, one)
+            if one.assessment_id in self._context.traces[trace.trace_id].assessments:
+                self._context.was_there(ASSESSMENTS, key)
+            else:
+                self._context.existing.add((ASSESSMENTS.one, key))
+
     def _in_target(self, trace: Trace) -> Trace:
         """A trace with the target's ids of runs and logged models, and its locations as they go into the target."""
         tags = dict(trace.tags)
-        for key in LOCATIONS:
+        for key in TRACES.location_tags:
             if key in tags:
                 tags[key] = self._context.rewritten(TRACES, tags[key]) or ""
         return with_ids(trace, self._run, self._model).model_copy(update={"tags": tags})
@@ -204,7 +216,8 @@ class _TraceRestorer:
         if self._context.writes:
             self._send(chunk)
             for job in chunk:
-                with self._refusing(job):
+                refusal = _refusal(job.trace.trace_id, "", "")
+                with Refusing(self._connection, refusal, "", job.refused):
                     self._finish(job)
         return chunk
 
@@ -263,16 +276,18 @@ class _TraceRestorer:
         trace_writing.start(connection, trace, job.experiment_id, {restore_tags.SNAPSHOT: filling})
         for one in trace_writing.in_turn(trace.assessments):
             if one.assessment_id not in there:
-                with self._refusing(job, "assessments", f"assessment {one.assessment_id}: "):
+                refusal = Refusal(kind=ASSESSMENTS.one, id=_key(trace, one), reason="")
+                with Refusing(connection, refusal, "", job.refused):
                     trace_writing.assess(connection, trace.trace_id, one)
-        if location := trace.tags.get(ARTIFACT_LOCATION):
-            trace_writing.set_tag(connection, trace.trace_id, ARTIFACT_LOCATION, location)
+        if location := trace.tags.get(ARTIFACT_LOCATION_TAG):
+            trace_writing.set_tag(connection, trace.trace_id, ARTIFACT_LOCATION_TAG, location)
         prompts.link_to_trace(connection, trace.trace_id, trace.tags)
         trace_writing.set_tag(connection, trace.trace_id, restore_tags.SNAPSHOT, self._context.timestamp)
 
-    def _refusing(self, job: _Job, field_name: str = "", prefix: str = "") -> Refusing:
-        """Like `RestoreContext.refusing`, for a thread: its refusals are taken over in the order of the traces."""
-        return Refusing(self._connection, _refusal(job.trace.trace_id, prefix, field_name), "", job.refused)
+
+def _key(trace: Trace, one: Assessment) -> str:
+    """An assessment as a comparison names it."""
+    return f"{trace.trace_id} {one.assessment_id}"
 
 
 def _refusal(trace_id: str, reason: str, name: str, hint: str = "") -> Refusal:

@@ -14,15 +14,13 @@ from typing import Any
 
 from mlmeta.errors import UnknownCallError
 from mlmeta.schema import Assessment, Trace
+from mlmeta.schema.traces import ARTIFACT_LOCATION_TAG
 from mlmeta.stores.api import otlp, restore_tags
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.trace_json import moment, span_of_time
 
 OTLP = "/v1/traces"
 TRACES = "/api/3.0/mlflow/traces"
-ARTIFACT_LOCATION = "mlflow.artifactLocation"
-LOCATIONS = (ARTIFACT_LOCATION, "mlflow.trace.archiveLocation")
-"""Tags that say where the artifacts of a trace are, and where its spans are once they were archived."""
 _PROTOBUF = "application/x-protobuf"
 
 
@@ -68,7 +66,7 @@ def start(connection: Connection, trace: Trace, experiment_id: str, tags: Mappin
     Raises:
         MlflowException: the server refuses.
     """
-    own = {key: value for key, value in trace.tags.items() if key != ARTIFACT_LOCATION}
+    own = {key: value for key, value in trace.tags.items() if key != ARTIFACT_LOCATION_TAG}
     info: dict[str, Any] = {
         "trace_id": trace.trace_id,
         "trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment_id}},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -82,7 +82,8 @@ class TraceReader:
         self._threads = threads
         self._pace = pace
         self._base = base
-        self._hidden = 0
+        self.locations: Counter[str] = Counter()
+        """How many of the traces that were read have their spans where."""
         self._search = TraceSearch(connection)
         self._sieve = Sieve(connection, TRACES, TRACES.one, self._search.record)
 
@@ -103,8 +104,9 @@ class TraceReader:
             if self._search.knows(some):
                 found = self._traces(some)
                 yield from self._with_spans(found) if spans and self._shows_spans else found
-        if spans and self._hidden:
-            reason = f"MLflow {self._version} shows those of {self._hidden:,} traces by no call: back up its database"
+        hidden = self.locations[IN_DATABASE] if spans and not self._shows_spans else 0
+        if hidden:
+            reason = f"MLflow {self._version} shows those of {hidden:,} traces by no call: back up its database"
             yield Skipped(kind=SPANS.many, id="*", reason=reason)
 
     @cached_property
@@ -131,7 +133,7 @@ class TraceReader:
         while some := list(itertools.islice(found, PAGE)):
             yield from some
             traces = [one for one in some if isinstance(one, Trace)]
-            self._hidden += sum(trace.spans_location == IN_DATABASE for trace in traces) if not self._shows_spans else 0
+            self.locations.update(trace.spans_location for trace in traces)
             yield from self._search.cut(experiment_id, traces)
         yield from search.skipped
 

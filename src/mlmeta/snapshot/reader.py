@@ -135,6 +135,10 @@ class Snapshot:
         unknown = (kind for kind, entry in self.summary.files.items() if kind not in KINDS and entry.records)
         return tuple(Skipped(kind=kind.replace("_", " "), id="*", reason=reason) for kind in unknown)
 
+    def may_have(self, kind: Kind[Any]) -> bool:
+        """Whether it has records of a kind, as far as its summary tells."""
+        return kind.always or kind.name in self.summary.files
+
     def records(self, kind: Kind[R]) -> Iterator[R]:
         """All records of a kind, in order; none where the snapshot has no such file.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mlmeta.schema import FOLLOWERS, Skipped
+from mlmeta.schema import FOLLOWERS, WITH_PARTS, Skipped
 from mlmeta.snapshot.compare import MOST_NAMED, Compared, ComparisonRules, Pair, compare
 from mlmeta.snapshot.followers import FieldDifference
 from mlmeta.stores.target import Key, Report
@@ -116,6 +116,9 @@ class Told:
         return key in self._report.existing and (*key, difference.field) not in self._report.completed
 
 
+_KINDS = {kind.counted_as: kind.one for kind in WITH_PARTS}
+
+
 class _Proof:
     def __init__(self, unkept: tuple[str, ...], report: Report | None) -> None:
         self._told = Told(report) if report is not None else None
@@ -137,8 +140,13 @@ class _Proof:
             total=self._total,
             changed=tuple(self._changed),
             total_changed=self._total_changed,
-            unkept=self._unkept,
+            unkept=tuple(filter(self._concerns, self._unkept)),
         )
+
+    def _concerns(self, field: str) -> bool:
+        """Whether there was a record that a field could be of."""
+        kind = _KINDS.get(field.partition(".")[0])
+        return kind is None or bool(self._compared[kind])
 
     def take(self, pair: Pair) -> None:
         """The next record. What only the target has does not count, unless it is there for the second time."""

@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from typing import Any
 
 from mlmeta.errors import RestoreError
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import EXPERIMENTS, MODEL_VERSIONS, WITH_PARTS, Selection, Skipped
+from mlmeta.schema import (
+    EVALUATION_DATASETS,
+    EXPERIMENTS,
+    LOGGED_MODELS,
+    MODEL_VERSIONS,
+    MODELS,
+    ROWS,
+    RUNS,
+    TRACES,
+    WITH_PARTS,
+    Kind,
+    Selection,
+    Skipped,
+)
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
@@ -36,9 +50,14 @@ _WRITERS = 6
 """Most requests that write at once. MLflow's store holds two database connections for each (`log_batch` opens a session
 within a session), and SQLAlchemy's pool has 15: with more, they wait for each other until the pool gives up."""
 
-_STEPS = (
-    *(experiments.restore, runs.restore, logged_models.restore, trace_restore.restore),
-    *(dataset_restore.restore, registered_models.restore, rows.restore),
+_STEPS: tuple[tuple[Kind[Any], Callable[[RestoreContext, Progress], None]], ...] = (
+    (EXPERIMENTS, experiments.restore),
+    (RUNS, runs.restore),
+    (LOGGED_MODELS, logged_models.restore),
+    (TRACES, trace_restore.restore),
+    (EVALUATION_DATASETS, dataset_restore.restore),
+    (MODELS, registered_models.restore),
+    (ROWS, rows.restore),
 )
 """What restores each kind, or plans it. A kind comes after those that it refers to."""
 
@@ -89,8 +108,7 @@ class ApiTarget:
         """See `Target.plan`. It is what `restore` does, with nothing written."""
         progress.phase("looking at the target")
         context = self._survey(Selected(snapshot, selection), writes=False)
-        for step in _STEPS:
-            step(context, Silent())
+        self._go_through(context, Silent())
         return Plan(
             target=self._connection.name,
             keeps_ids=False,
@@ -126,10 +144,14 @@ class ApiTarget:
 
     def _restore(self, selected: Selected, progress: Progress) -> RestoreContext:
         self._context = context = self._survey(selected, writes=True)
-        for step in _STEPS:
-            step(context, progress)
+        self._go_through(context, progress)
         experiments.delete_last(context)
         return context
+
+    def _go_through(self, context: RestoreContext, progress: Progress) -> None:
+        for kind, step in _STEPS:
+            if context.selected.snapshot.may_have(kind):
+                step(context, progress)
 
     def _survey(self, selected: Selected, *, writes: bool) -> RestoreContext:
         """What the target has. Models alone need to know where their runs went, too."""

@@ -14,6 +14,7 @@ from mlmeta.schema import (
     FOLLOWERS,
     LOGGED_MODELS,
     MODELS,
+    ROWS,
     RUNS,
     TRACES,
     leading_kinds,
@@ -75,7 +76,7 @@ def walk(
     suffix = suffix_of(part.snapshot.timestamp)
     context = RestoreContext(existing, writer, StoredForm(rewriter), limits, options, suffix, tally)
     fitting = Fitting(limits, tally, StoredForm(rewriter.again()))
-    for kind in (kind for kind in leading_kinds() if kind.name in TABLES):
+    for kind in (kind for kind in leading_kinds() if kind.name in TABLES and part.snapshot.may_have(kind)):
         progress.phase(f"restoring {kind.counted_as}")
         if kind.name in FOLLOWERS:
             _LED[kind.name](part, context, fitting, progress, compare=compare)
@@ -85,8 +86,9 @@ def walk(
             step.take(batch)
             progress.advance(kind.counted_as, len(batch))
         step.finish()
-    progress.phase("restoring rows")
-    restore_rows(part, context, progress)
+    if part.snapshot.may_have(ROWS):
+        progress.phase("restoring rows")
+        restore_rows(part, context, progress)
     tally.notes.extend(rewriter.notes())
     if tally.workspaces:
         writer.do(RowWriter.ensure_workspaces, tally.workspaces)

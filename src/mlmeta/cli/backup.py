@@ -80,6 +80,15 @@ ExecutorName = Annotated[
         metavar="EXECUTOR",
     ),
 ]
+AuthUri = Annotated[
+    str,
+    options.option(
+        "--auth-uri",
+        "Also save the users, password hashes, roles and permissions of basic-auth: the URI of their database, or "
+        "`same` if the tracking database has the tables (docs/basic-auth.md).",
+        metavar="URI",
+    ),
+]
 Drill = Annotated[bool, options.option("--drill", "Also restore it into a throwaway store, and compare.")]
 DryRun = Annotated[bool, options.option("--dry-run", "Read everything, write nothing.")]
 
@@ -106,6 +115,8 @@ def command(
     drill: Drill = False,
     dry_run: DryRun = False,
     registry_uri: options.RegistryUri = None,
+    auth_uri: AuthUri = "",
+    include_password_hashes: options.IncludePasswordHashes = False,
     jobs: options.Jobs = options.DEFAULT_JOBS,
     executor: ExecutorName = "threads",
     umask: options.Umask = "",
@@ -142,6 +153,8 @@ def command(
             without=options.values(without),
             tables=table or (),
             registry_uri=registry_uri,
+            auth_uri=auth_uri,
+            include_password_hashes=include_password_hashes,
             jobs=jobs,
             executor=executor,
             compress=compress,
@@ -169,8 +182,7 @@ def view(result: BackupResult, *, verbose: bool) -> list[Block]:
         where = f", {text.size(result.size)}, in {', '.join(result.storages)}"
         lines.append(["Snapshot ", Styled(result.timestamp, "bold green"), where])
         lines.append(f"Bring it back with: {_restore(result)}")
-    if result.incremental_base:
-        lines.append(f"Metric histories that can't have changed came from snapshot {result.incremental_base}")
+    lines += _origins(result)
     if result.drill is not None and result.drill.is_equal:
         lines.append("A trial restore into a throwaway store brought everything back.")
     for storage, gone in result.pruned.items():
@@ -178,6 +190,16 @@ def view(result: BackupResult, *, verbose: bool) -> list[Block]:
             lines.append(f"Removed {text.plural(len(gone), 'older snapshot')} from {storage}")
     if verbose:
         lines += [f"  {file.name}: {file.records:,} records, {text.size(file.bytes)}" for file in result.files.values()]
+    return lines
+
+
+def _origins(result: BackupResult) -> list[Block]:
+    """What came from elsewhere."""
+    lines: list[Block] = []
+    if result.auth:
+        lines.append(f"Users and permissions came from {result.auth}")
+    if result.incremental_base:
+        lines.append(f"Metric histories that can't have changed came from snapshot {result.incremental_base}")
     return lines
 
 

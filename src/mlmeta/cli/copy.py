@@ -25,6 +25,7 @@ def command(
     from_: From = options.DEFAULT_STORAGE,
     missing: Missing = False,
     source: options.Source = "",
+    include_password_hashes: options.IncludePasswordHashes = False,
     umask: options.Umask = "",
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
@@ -45,7 +46,15 @@ def command(
                 "--missing already copies all that the other storage lacks",
                 hint="leave out the selectors, or --missing",
             )
-        return copy(selectors or ["latest"], from_, to, of_source=source, missing=missing, progress=progress)
+        return copy(
+            selectors or ["latest"],
+            from_,
+            to,
+            of_source=source,
+            missing=missing,
+            include_password_hashes=include_password_hashes,
+            progress=progress,
+        )
 
     execute(Output("copy", json, quiet, verbose, not no_progress), call, view)
 

@@ -47,6 +47,7 @@ class Group(str, Enum):
     DATASETS = "datasets"
     MODELS = "models"
     SETTINGS = "settings"
+    AUTH = "auth"
 
 
 class LeftOut(str, Enum):
@@ -199,6 +200,9 @@ RegistryUri = Annotated[
         env=["MLMETA_REGISTRY_URI", "MLFLOW_REGISTRY_URI"],
         metavar="URI",
     ),
+]
+IncludePasswordHashes = Annotated[
+    bool, option("--include-password-hashes", "Let the password hashes of --auth-uri go into a bucket.")
 ]
 Experiments = Annotated[
     list[str] | None,

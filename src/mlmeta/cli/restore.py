@@ -75,6 +75,16 @@ Timestamp = Annotated[
         autocompletion=completion.snapshots,
     ),
 ]
+AuthUri = Annotated[
+    str,
+    options.option(
+        "--auth-uri",
+        "Also restore users, password hashes, roles and permissions of basic-auth: the URI of their database, or "
+        "`same` if the tracking database has the tables. By themselves: --only auth.",
+        env="MLMETA_RESTORE_AUTH_URI",
+        metavar="URI",
+    ),
+]
 DryRun = Annotated[bool, options.option("--dry-run", "Show what would be done, and write nothing.")]
 Verify = Annotated[bool, options.option("--verify/--no-verify", "Read the target back afterwards, and compare.")]
 
@@ -97,6 +107,7 @@ def command(
     verify: Verify = True,
     yes: options.Yes = False,
     registry_uri: options.RegistryUri = None,
+    auth_uri: AuthUri = "",
     jobs: options.Jobs = options.DEFAULT_JOBS,
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
@@ -122,6 +133,7 @@ def command(
             of_source=source,
             selection=Selection(tuple(experiment or ()), options.values(only), options.values(without)),
             registry_uri=registry_uri,
+            auth_uri=auth_uri,
             jobs=jobs,
             ids=ids.value if ids else "",
             on_conflict=on_conflict.value,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from mlmeta import __version__
+from mlmeta.commands.hashes import require_local
 from mlmeta.commands.previous import (
     FULL_EVERY,
     SHRINK_LIMIT,
@@ -84,6 +85,8 @@ class BackupResult(Result):
         dry_run: whether nothing was written: then there is no timestamp, and no storage.
         shrunken: what the new snapshot lacks of the newest before, where that is suspicious.
         incremental_base: the snapshot that unchanged metric histories were taken from; empty: all were read.
+        auth: the database that users and permissions of basic-auth were taken from, without credentials; empty: they
+            were not asked for.
     """
 
     timestamp: str
@@ -107,6 +110,7 @@ class BackupResult(Result):
     dry_run: bool = False
     shrunken: str = ""
     incremental_base: str = ""
+    auth: str = ""
 
     @property
     def issues(self) -> tuple[Issue, ...]:
@@ -141,6 +145,8 @@ def backup(
     without: str | Sequence[str] = (),
     tables: str | Sequence[str] = (),
     registry_uri: str | None = None,
+    auth_uri: str = "",
+    include_password_hashes: bool = False,
     jobs: int = DEFAULT_JOBS,
     executor: str | Executor = THREADS,
     compress: bool = False,
@@ -163,6 +169,9 @@ def backup(
         without: a kind or group to leave out, or several, such as ``spans``: see `Selection`.
         tables: names of tables of a database server that are saved, though nothing ties them to MLflow's.
         registry_uri: of the model registry; None: as MLflow resolves it.
+        auth_uri: of the database of basic-auth, whose users and permissions are saved as well; ``same``: its tables are
+            in the tracking database; empty: they are not saved.
+        include_password_hashes: whether these may go into a bucket.
         jobs: requests under way at once.
         executor: see `Store`.
         compress: gzip the data files.
@@ -180,17 +189,22 @@ def backup(
         progress: told how far it is.
 
     Raises:
-        UsageError: no storage or tracking URI, or an experiment that does not exist.
+        UsageError: no storage or tracking URI, an experiment that does not exist, or password hashes that would go into
+            a bucket.
         ConnectionFailedError: the store can't be read.
         StorageError: no snapshot could be written; nothing is left behind.
     """
     progress = progress or Silent()
     require_text(label, "--label")
+    if auth_uri and not include_password_hashes:
+        require_local(several(storages), "--auth-uri")
     places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(several(storages))]
     started = utc_now()
     # In any order, they are the same limit
-    limit = Selection(tuple(sorted(set(several(experiments)))), without=tuple(sorted(set(several(without)))))
-    store = Store(tracking_uri, registry_uri, jobs, executor)
+    limit = Selection(
+        tuple(sorted(set(several(experiments)))), without=tuple(sorted(set(several(without)))), auth=bool(auth_uri)
+    )
+    store = Store(tracking_uri, registry_uri, jobs, executor, auth_uri)
     with open_source(store) as source:
         info = source.info  # a store that can't be read is told before a storage is touched
         if tables and not info.point_in_time:
@@ -241,6 +255,7 @@ def backup(
         dry_run=dry_run,
         shrunken=summary.shrunken,
         incremental_base=summary.incremental_base,
+        auth=summary.auth_uri,
     )
 
 
@@ -381,6 +396,8 @@ def _summary(source: Source, request: _Request, base: Snapshot | None) -> Summar
         fully_read=fully_read(base.summary) if base is not None else started,
         source_id=request.source_id,
         label=request.label,
+        auth_uri=info.auth.uri if info.auth is not None else "",
+        auth_revision=info.auth.revision if info.auth is not None else "",
     )
 
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from pydantic import BaseModel, ConfigDict
 
+from mlmeta.commands.hashes import INCLUDE, require_local
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import (
     DamagedSnapshotError,
@@ -30,11 +31,12 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
 from mlmeta.snapshot.summaries import read_summary, summary_text
 from mlmeta.snapshot.verify import verify_snapshot
-from mlmeta.storage import Storage, open_storage
+from mlmeta.storage import Storage, is_local, open_storage
 from mlmeta.stores.opening import which
 
 _AT_ONCE = 8
 """Summaries that are read at once: in a bucket, each takes a request."""
+_HASHES = f"it has password hashes, which go into a bucket with {INCLUDE} only"
 
 
 class Copied(BaseModel):
@@ -90,6 +92,7 @@ def copy(
     *,
     of_source: str = "",
     missing: bool = False,
+    include_password_hashes: bool = False,
     progress: Progress | None = None,
 ) -> CopyResult:
     """Copy snapshots, verified on both ends.
@@ -99,11 +102,12 @@ def copy(
         source: storage to read from.
         target: storage to write to.
         of_source: label or tracking URI of the source that `latest` means, where the storage has several.
+        include_password_hashes: whether a snapshot that has these may go into a bucket.
         missing: all that the target lacks, instead of `selectors`; those that are not usable are named in the result.
         progress: told how far it is.
 
     Raises:
-        UsageError: both storages are the same.
+        UsageError: both storages are the same, or password hashes would go into a bucket.
         SnapshotNotFoundError: there is no such snapshot.
         DamagedSnapshotError: a snapshot can't be trusted; it is not copied.
         StorageError: a storage can't be used.
@@ -113,8 +117,11 @@ def copy(
     if origin.location == destination.location:
         raise UsageError("--from and --to are the same storage", hint="name two different ones")
     if missing:
-        return _copy_missing(origin, destination, progress)
+        return _copy_missing(origin, destination, progress, include_password_hashes=include_password_hashes)
     found = [find(origin, selector, which(of_source)) for selector in several(selectors)]
+    for one in found if not include_password_hashes else ():
+        if read_summary(origin, one.files).auth_uri:
+            require_local([destination.location], f"snapshot {one.files.timestamp}")
     copied = [_copy(origin, destination, one.files, progress) for one in found]
     return CopyResult(
         source=origin.location,
@@ -124,8 +131,10 @@ def copy(
     )
 
 
-def _copy_missing(origin: Storage, destination: Storage, progress: Progress) -> CopyResult:
-    judged = list(_judged(origin, destination))
+def _copy_missing(
+    origin: Storage, destination: Storage, progress: Progress, *, include_password_hashes: bool
+) -> CopyResult:
+    judged = list(_judged(origin, destination, holds_back=not (include_password_hashes or _is_here(destination))))
     left_out = {files.timestamp: why for files, verdict, why in judged if verdict is _Verdict.UNUSABLE}
     conflicts = {files.timestamp: why for files, verdict, why in judged if verdict is _Verdict.ANOTHER}
     copied = []
@@ -163,23 +172,29 @@ class _Verdict(Enum):
     THERE = 4
 
 
-def _judged(origin: Storage, destination: Storage) -> Iterator[tuple[FileSet, _Verdict, str]]:
+def _is_here(storage: Storage) -> bool:
+    return is_local(storage.location)
+
+
+def _judged(origin: Storage, destination: Storage, *, holds_back: bool) -> Iterator[tuple[FileSet, _Verdict, str]]:
     """How the destination stands to each snapshot, oldest first: an interrupted copy leaves no gap behind."""
-    judge = partial(_judge, origin, destination, copying.committed(destination))
+    judge = partial(_judge, origin, destination, copying.committed(destination), holds_back=holds_back)
     candidates = [files for files in reversed(file_sets(origin)) if files.summary is not None]
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mlmeta-copy") as pool:
         for files, (verdict, why) in zip(candidates, ordered_map(pool, judge, candidates, 4 * _AT_ONCE), strict=True):
             yield files, verdict, why
 
 
-def _judge(origin: Storage, destination: Storage, there: dict[str, FileSet], files: FileSet) -> tuple[_Verdict, str]:
+def _judge(
+    origin: Storage, destination: Storage, there: dict[str, FileSet], files: FileSet, *, holds_back: bool
+) -> tuple[_Verdict, str]:
     """How the destination stands to a snapshot: its name alone says nothing."""
     info = describe(origin, files, 0)
     other = there.get(files.timestamp)
     if not info.state.restorable:
         return (_Verdict.UNUSABLE, info.problem) if other is None else (_Verdict.THERE, "")
     if other is None:
-        return _Verdict.LACKING, ""
+        return (_Verdict.UNUSABLE, _HASHES) if holds_back and info.auth else (_Verdict.LACKING, "")
     try:
         same = summary_text(origin, files) == summary_text(destination, other)
     except DamagedSnapshotError as error:

@@ -233,7 +233,8 @@ def _wanted(before: _Side, after: _Side, limit: Selection) -> Selection:
         raise UsageError("none of the given experiments is covered by both sides", hint=hint)
     if unknown := wanted and wanted - before.names - after.names:
         raise UsageError(f"neither side has an experiment {', '.join(map(repr, sorted(unknown)))}", hint=hint)
-    return Selection(tuple(sorted(wanted)), limit.only, tuple(sorted(without)))
+    auth = before.limit.auth and after.limit.auth
+    return Selection(tuple(sorted(wanted)), limit.only, tuple(sorted(without)), auth=auth)
 
 
 def _items(side: _Side, wanted: Selection) -> Iterator[Item]:

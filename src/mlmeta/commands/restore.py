@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from mlmeta.commands.result import Issue, Result
-from mlmeta.errors import DamagedSnapshotError, ExitCode, MlmetaError, SnapshotNotFoundError, StorageMissingError
+from mlmeta.errors import (
+    DamagedSnapshotError,
+    ExitCode,
+    MlmetaError,
+    SnapshotNotFoundError,
+    StorageMissingError,
+    UsageError,
+)
 from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
-from mlmeta.schema import Selection, leading_kinds
+from mlmeta.schema import AUTH, AUTH_GROUP, Selection, leading_kinds
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
@@ -93,6 +101,7 @@ def restore(
     of_source: str = "",
     selection: Selection | None = None,
     registry_uri: str | None = None,
+    auth_uri: str = "",
     jobs: int = DEFAULT_JOBS,
     ids: str = "",
     on_conflict: str = "fail",
@@ -115,6 +124,8 @@ def restore(
             not say that: it is where the snapshot goes.
         selection: which part of it; None: all.
         registry_uri: of the model registry; None: as MLflow resolves it.
+        auth_uri: of the database of basic-auth, which users and permissions are restored into; ``same``: the tracking
+            database; empty: they are left alone.
         jobs: requests under way at once.
         ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
         on_conflict: for a target that keeps ids: ``fail`` (nothing is written), ``skip`` or ``rename``.
@@ -130,14 +141,17 @@ def restore(
     Raises:
         SnapshotNotFoundError: there is no such snapshot.
         DamagedSnapshotError: it can't be trusted; nothing was written.
+        UsageError: users and permissions are wanted, and it has none, or experiments would get new ids.
         ConnectionFailedError: the target can't be used.
         RestoreError: the target can't take it; what was written stays, and another try goes on from there.
     """
     began = time.monotonic()
     progress = progress or Silent()
-    selection = selection or Selection()
-    store = Store(tracking_uri, registry_uri, jobs)
-    with open_target(store, RestoreOptions(ids, on_conflict, tuple(rewrite), undelete)) as target:
+    selection = replace(selection or Selection(), auth=bool(auth_uri))
+    only_auth = _must_name_auth(selection)
+    store = Store(tracking_uri, registry_uri, jobs, auth_uri=auth_uri)
+    options = RestoreOptions(ids, on_conflict, tuple(rewrite), undelete)
+    with open_target(store, options, only_auth=only_auth) as target:
         if if_empty and target.has_runs():
             return _untouched(store, storage, "the target has runs already")
         try:
@@ -146,6 +160,7 @@ def restore(
             if not allow_none or _has_others(error):
                 raise
             return _untouched(store, storage, "there is no snapshot yet")
+        _must_have_auth(snapshot, selection)
         checked = CheckedSnapshot(snapshot, lambda count: progress.advance("records", count))
         with checked.kept_open() as snapshot:
             plan = _plan(target, checked, selection, progress)
@@ -169,8 +184,31 @@ def restore(
         comparison=comparison,
         seconds=time.monotonic() - began,
         dry_run=dry_run,
-        warnings=tuple(dict.fromkeys((*_warnings(snapshot), *plan.notes, *report.notes))),
+        warnings=tuple(dict.fromkeys((*_warnings(snapshot, selection), *plan.notes, *report.notes))),
     )
+
+
+def _must_name_auth(selection: Selection) -> bool:
+    """Whether nothing but users and permissions is meant.
+
+    Raises:
+        UsageError: so it is, and nothing says into which database.
+    """
+    if selection.only != (AUTH_GROUP,):
+        return False
+    if not selection.auth:
+        raise UsageError(
+            f"--only {AUTH_GROUP} needs --auth-uri", hint="name the database of `database_uri` in basic_auth.ini"
+        )
+    return True
+
+
+def _must_have_auth(snapshot: Snapshot, selection: Selection) -> None:
+    if selection.means(AUTH) and not snapshot.summary.auth_uri:
+        raise UsageError(
+            f"snapshot {snapshot.timestamp} has no users and permissions of basic-auth; nothing was written",
+            hint="leave out --auth-uri, or name a snapshot that has them: `mlmeta show` says it",
+        )
 
 
 def _has_others(error: SnapshotNotFoundError | StorageMissingError) -> bool:
@@ -218,9 +256,11 @@ def _unknown(snapshot: Snapshot) -> Iterator[Refusal]:
     return (Refusal(kind=one.kind, id=one.id, reason=one.reason, code="unknown_kind") for one in snapshot.unknown)
 
 
-def _warnings(snapshot: Snapshot) -> Sequence[str]:
+def _warnings(snapshot: Snapshot, selection: Selection) -> Sequence[str]:
     summary = snapshot.summary
     found = list(snapshot.notes)
+    if summary.auth_uri and not selection.means(AUTH) and not selection.only:
+        found.append("the snapshot has users and permissions of basic-auth, which are left alone without --auth-uri")
     if snapshot.is_legacy:
         found.append("an older script wrote this snapshot: it has no checksums, no metric histories and no aliases")
     if summary.shrunken:

@@ -1,5 +1,6 @@
 """The records of a snapshot, as Pydantic models. Imports nothing else of mlmeta."""
 
+from mlmeta.schema.auth import AUTH, AUTH_TABLES, AuthRow, auth_table_order
 from mlmeta.schema.base import DEFAULT_WORKSPACE, Record
 from mlmeta.schema.evaluation import (
     DATASET_RECORDS,
@@ -9,7 +10,16 @@ from mlmeta.schema.evaluation import (
     hash_of_inputs,
 )
 from mlmeta.schema.experiments import EXPERIMENTS, Experiment, experiment_order, experiment_title
-from mlmeta.schema.kind import DATASET_GROUP, GROUPS, MODEL_GROUP, RUN_GROUP, SETTING_GROUP, TRACE_GROUP, Kind
+from mlmeta.schema.kind import (
+    AUTH_GROUP,
+    DATASET_GROUP,
+    GROUPS,
+    MODEL_GROUP,
+    RUN_GROUP,
+    SETTING_GROUP,
+    TRACE_GROUP,
+    Kind,
+)
 from mlmeta.schema.kinds import (
     FOLLOWERS,
     FOLLOWING,
@@ -52,6 +62,9 @@ from mlmeta.schema.traces import ASSESSMENTS, SPANS, TRACES, Assessment, Assessm
 
 __all__ = [
     "ASSESSMENTS",
+    "AUTH",
+    "AUTH_GROUP",
+    "AUTH_TABLES",
     "COUNTED",
     "DATASET_GROUP",
     "DATASET_RECORDS",
@@ -79,6 +92,7 @@ __all__ = [
     "WITH_PARTS",
     "Assessment",
     "AssessmentError",
+    "AuthRow",
     "Dataset",
     "DatasetInput",
     "DatasetRecord",
@@ -108,6 +122,7 @@ __all__ = [
     "SpanLine",
     "Summary",
     "Trace",
+    "auth_table_order",
     "canonical",
     "experiment_order",
     "experiment_title",

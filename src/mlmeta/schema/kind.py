@@ -15,9 +15,11 @@ TRACE_GROUP = "traces"
 DATASET_GROUP = "datasets"
 MODEL_GROUP = "models"
 SETTING_GROUP = "settings"
-GROUPS = (RUN_GROUP, TRACE_GROUP, DATASET_GROUP, MODEL_GROUP, SETTING_GROUP)
+AUTH_GROUP = "auth"
+GROUPS = (RUN_GROUP, TRACE_GROUP, DATASET_GROUP, MODEL_GROUP, SETTING_GROUP, AUTH_GROUP)
 """Kinds that people choose together: runs with all that was logged for them; traces with their spans; evaluation
-datasets; the model registry, prompts included; and what else a server keeps, such as webhooks and scorers."""
+datasets; the model registry, prompts included; what else a server keeps, such as webhooks and scorers; and users and
+permissions of basic-auth, which are meant on request only."""
 
 
 def _no_title(_: Any) -> str:
@@ -70,6 +72,9 @@ class Kind(Generic[R]):
         shows_deleted: whether MLflow's API shows deleted records.
         unsettable: fields that MLflow's API has no way to set.
         untabled: fields that MLflow's tables have no column for.
+        on_request: whether its records are saved and restored only where that is asked for, and may be read by nobody
+            but the owner of their file.
+        secrets: fields of which only is told that they changed, such as ``row[password_hash]``.
     """
 
     name: str
@@ -106,6 +111,8 @@ class Kind(Generic[R]):
     shows_deleted: bool = True
     unsettable: tuple[str, ...] = ()
     untabled: tuple[str, ...] = ()
+    on_request: bool = False
+    secrets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.counts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mlmeta.schema.auth import AUTH
 from mlmeta.schema.base import Record
 from mlmeta.schema.evaluation import DATASET_RECORDS, EVALUATION_DATASETS
 from mlmeta.schema.experiments import EXPERIMENTS
@@ -27,7 +28,7 @@ KINDS: dict[str, Kind[Record]] = {
     kind.name: kind  # type: ignore[misc]
     for kind in (
         *(EXPERIMENTS, RUNS, METRICS, LOGGED_MODELS, TRACES, SPANS, EVALUATION_DATASETS, DATASET_RECORDS),
-        *(MODELS, ROWS),
+        *(MODELS, ROWS, AUTH),
     )
 }
 """All kinds that have a file, in the order in which a snapshot's files are published and read."""

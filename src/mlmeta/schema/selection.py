@@ -23,6 +23,7 @@ class Selection:
         workspaces: names, or the name of one, ``default`` for what is in none; empty: all.
         tables: names of tables of a database, or the name of one, whose rows are meant though nothing tells that they
             are MLflow's.
+        auth: whether users and permissions of basic-auth are meant as well: only on request.
 
     Raises:
         ValueError: there is no such group.
@@ -33,6 +34,7 @@ class Selection:
     without: tuple[str, ...] = ()
     workspaces: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    auth: bool = False
 
     def __post_init__(self) -> None:
         for name in ("experiments", "only", "without", "workspaces", "tables"):
@@ -60,6 +62,8 @@ class Selection:
 
     def means(self, kind: Kind[Any]) -> bool:
         """Whether records of a kind are meant at all: what follows others, only with these."""
+        if kind.on_request and not self.auth:
+            return False
         if kind.name in self.without or (kind.follows is not None and not self.means(kind.follows)):
             return False
         wanted = set(kind.groups).intersection(self.only or kind.groups)

@@ -83,6 +83,9 @@ class Summary(BaseModel):
         shrunken: why this is suspected to lack most of what the source has, as the snapshot before has it; empty:
             it is not.
         label: the name that a person gave the source; it stands for `source_id` then.
+        auth_uri: the database that users and permissions of basic-auth were taken from, without credentials; empty:
+            they were not asked for.
+        auth_revision: the revision of its schema (alembic); empty: of MLflow before 3.6.
         checksum: SHA-256 of this very file with the checksum's digits replaced by zeros.
     """
 
@@ -110,6 +113,8 @@ class Summary(BaseModel):
     source_id: str = ""
     label: str = ""
     shrunken: str = ""
+    auth_uri: str = ""
+    auth_revision: str = ""
     warnings: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     checksum: str = _NO_CHECKSUM.decode()
@@ -117,7 +122,7 @@ class Summary(BaseModel):
     @property
     def selection(self) -> Selection:
         """What of the source it was limited to."""
-        return Selection(self.experiments, without=self.without)
+        return Selection(self.experiments, without=self.without, auth=bool(self.auth_uri))
 
     @property
     def unsupported(self) -> tuple[Kind[Record], ...]:

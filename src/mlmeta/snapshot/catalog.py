@@ -66,6 +66,7 @@ class SnapshotInfo(BaseModel):
         age: seconds since its timestamp; None where the timestamp is not a date.
         experiments: the names it was limited to; empty: everything.
         without: the kinds and groups that it leaves out on request; empty: none.
+        auth: whether it has users and permissions of basic-auth.
         problem: why the state is not `complete`.
     """
 
@@ -82,12 +83,13 @@ class SnapshotInfo(BaseModel):
     age: float | None = None
     experiments: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    auth: bool = False
     problem: str = ""
 
     @property
     def series(self) -> tuple[str, Selection]:
         """What those share that one may stand for another of, in retention and as a measure: source and limits."""
-        return self.identity, Selection(self.experiments, without=self.without)
+        return self.identity, Selection(self.experiments, without=self.without, auth=self.auth)
 
     @property
     def is_ahead(self) -> bool:
@@ -185,6 +187,7 @@ def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> Snap
             "stats": summary.stats,
             "experiments": summary.experiments,
             "without": summary.without,
+            "auth": bool(summary.auth_uri),
         }
     )
 

@@ -38,6 +38,9 @@ What = Literal["added", "removed", "changed"]
 
 MOST_NAMED = 1000
 
+_HIDDEN = ("a secret", "another")
+"""What is told of two values that nobody may see."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -222,7 +225,7 @@ def _fields(kind: Kind[Any], left: Item, right: Item, rules: ComparisonRules) ->
     if isinstance(before, Run) and isinstance(after, Run) and _has_values_only(before, after, rules):
         old["metrics"], new["metrics"] = ({k: m.value for k, m in one["metrics"].items()} for one in (old, new))
     return [
-        FieldDifference(name, was, now, equality.is_more(name, old, new))
+        FieldDifference(name, *(_HIDDEN if name in kind.secrets else (was, now)), equality.is_more(name, old, new))
         for name, was, now in equality.differences(old, new, rules.fields(kind, before, after))
         if not rules.leave_out(kind.field(name))
     ]

@@ -14,7 +14,7 @@ from mlmeta.errors import (
     StorageError,
     StorageMissingError,
 )
-from mlmeta.schema import FileEntry
+from mlmeta.schema import KINDS, FileEntry
 from mlmeta.snapshot.catalog import about, file_sets
 from mlmeta.snapshot.layout import COMPRESSED, SUMMARY, FileSet, file_name
 from mlmeta.snapshot.reader import Snapshot
@@ -46,7 +46,8 @@ def copy(snapshot: Snapshot, files: FileSet, target: Storage) -> int:
     if parse_summary(content, files) != snapshot.summary:
         raise StorageError(f"the summary of {snapshot.timestamp} has changed meanwhile", hint="try again")
     _must_be_free(target, snapshot, content)
-    copied = sum(_copy_file(snapshot, entry, target) for entry in snapshot.summary.files.values())
+    files_of = snapshot.summary.files.items()
+    copied = sum(_copy_file(snapshot, entry, target, private=_is_private(kind)) for kind, entry in files_of)
     notes = {} if snapshot.is_legacy else about(snapshot.summary)
     with _staged(target) as staged:
         staged.write(content)
@@ -73,8 +74,12 @@ def _flat(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _copy_file(snapshot: Snapshot, entry: FileEntry, target: Storage) -> int:
-    with _staged(target) as staged:
+def _is_private(kind: str) -> bool:
+    return kind in KINDS and KINDS[kind].on_request
+
+
+def _copy_file(snapshot: Snapshot, entry: FileEntry, target: Storage, *, private: bool) -> int:
+    with _staged(target, private=private) as staged:
         digest = _fill(staged, snapshot, entry)
         if entry.sha256 and digest != Digest(entry.bytes, entry.sha256):
             raise damaged(entry.name, None, "it is not what was written: its size or SHA-256 differs")
@@ -94,8 +99,8 @@ def _publish(
 
 
 @contextlib.contextmanager
-def _staged(target: Storage) -> Iterator[StagedFile]:
-    staged = target.stage()
+def _staged(target: Storage, *, private: bool = False) -> Iterator[StagedFile]:
+    staged = target.stage(private=private)
     try:
         yield staged
     finally:

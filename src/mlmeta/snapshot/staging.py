@@ -81,9 +81,9 @@ class StagedStorage:
         self._staged: dict[str, StagedFile] = {}
         self._published: list[tuple[StagedFile, str]] = []
 
-    def stage(self, kind: str) -> None:
-        """Begin the file of a kind."""
-        self._staged[kind] = self.storage.stage()
+    def stage(self, kind: str, *, private: bool = False) -> None:
+        """Begin the file of a kind; a private one nobody but its owner may read."""
+        self._staged[kind] = self.storage.stage(private=private)
 
     def write(self, kind: str, block: bytes) -> None:
         """Append to the file of a kind."""

@@ -129,7 +129,7 @@ class SnapshotWriter:
                     raise
 
     def _open(self, kind: Kind[Record]) -> DataFile:
-        self._each(lambda staged: staged.stage(kind.name))
+        self._each(lambda staged: staged.stage(kind.name, private=kind.on_request))
         file = self._files[kind.name] = DataFile(partial(self._write, kind.name), compress=self._compress)
         return file
 

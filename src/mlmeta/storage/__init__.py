@@ -9,10 +9,10 @@ from mlmeta.redaction import without_secrets
 from mlmeta.storage.base import Digest, StagedFile, Storage, StoredFile
 from mlmeta.storage.local import LocalStorage
 
-__all__ = ["Digest", "LocalStorage", "StagedFile", "Storage", "StoredFile", "open_storage"]
+__all__ = ["Digest", "LocalStorage", "StagedFile", "Storage", "StoredFile", "is_local", "open_storage"]
 
 
-def _is_local(location: str) -> bool:
+def is_local(location: str) -> bool:
     """Whether `location` names a folder."""
     return location.startswith("file://") or "://" not in location
 
@@ -35,7 +35,7 @@ def open_storage(location: str) -> Storage:
     """
     if not location:
         raise UsageError("--storage is empty", hint="name a folder, or gs://bucket/prefix")
-    if _is_local(location):
+    if is_local(location):
         return LocalStorage(_folder(location.removeprefix("file://")))
     if location.startswith("gs://"):
         from mlmeta.storage.gcs import GcsStorage

@@ -87,8 +87,12 @@ class Storage(Protocol):
     def location(self) -> str:
         """Where it is, as a person would name it: a folder, or ``gs://bucket/prefix``."""
 
-    def stage(self) -> StagedFile:
-        """Begin a new file; the storage itself is created if it is missing and can be."""
+    def stage(self, *, private: bool = False) -> StagedFile:
+        """Begin a new file; the storage itself is created if it is missing and can be.
+
+        Args:
+            private: whether nobody but the owner may ever read it, where the storage knows owners.
+        """
 
     def files(self) -> Iterator[StoredFile]:
         """All files, in no particular order; staged ones don't show. What can't be read comes with its `problem`.

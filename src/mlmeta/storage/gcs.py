@@ -86,8 +86,9 @@ class GcsStorage:
         with gcs_errors(self.location, name):
             return self.bucket.get_blob(self._prefix + name, **self.calls)
 
-    def stage(self) -> GcsStagedFile:
-        """Begin a new file, in a local temporary file."""
+    def stage(self, *, private: bool = False) -> GcsStagedFile:
+        """Begin a new file, in a local temporary file that has no name; who may read the bucket may read it then."""
+        del private
         with spool_errors():
             return GcsStagedFile(self, tempfile.TemporaryFile(prefix="mlmeta-"))
 

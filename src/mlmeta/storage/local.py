@@ -69,12 +69,12 @@ class LocalStorage:
         """The folder, as it was given."""
         return f"{self.folder}{os.sep}"
 
-    def stage(self) -> LocalStagedFile:
-        """Begin a new file in the folder."""
+    def stage(self, *, private: bool = False) -> LocalStagedFile:
+        """Begin a new file in the folder; a private one whatever the `umask` is."""
         path = self.folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}.tmp"
         with _errors_named(self.folder):
             self._make()
-            return LocalStagedFile(self.folder, path, _create(path))
+            return LocalStagedFile(self.folder, path, _create(path, private=private), private=private)
 
     def _make(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
@@ -193,7 +193,8 @@ class LocalStorage:
 class LocalStagedFile:
     """A file under a temporary name."""
 
-    def __init__(self, folder: Path, path: Path, file: BinaryIO) -> None:
+    def __init__(self, folder: Path, path: Path, file: BinaryIO, *, private: bool = False) -> None:
+        self._private = private
         self._folder = folder
         self._path = path
         self._file = file
@@ -235,7 +236,7 @@ class LocalStagedFile:
             _create(target).close()
             self._claimed.add(target)
             self._temporary.append(self._copy)
-            with self._path.open("rb") as source, _create(self._copy) as copy:
+            with self._path.open("rb") as source, _create(self._copy, private=self._private) as copy:
                 shutil.copyfileobj(source, copy, _BUFFER)
                 _flush(copy)
             self._copy.replace(target)
@@ -258,10 +259,11 @@ class LocalStagedFile:
                 path.unlink(missing_ok=True)
 
 
-def _create(path: Path) -> BinaryIO:
-    """A new file, which others may not read unless `LocalStorage.umask` lets them."""
+def _create(path: Path, *, private: bool = False) -> BinaryIO:
+    """A new file, which others may not read unless `LocalStorage.umask` lets them; a private one in no case."""
+    mode = 0o600 if private else 0o666 & ~LocalStorage.umask
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o666 & ~LocalStorage.umask), "wb", buffering=_BUFFER)
+    return os.fdopen(os.open(path, flags, mode), "wb", buffering=_BUFFER)
 
 
 def _make_folders(folder: Path) -> None:

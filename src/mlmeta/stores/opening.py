@@ -16,10 +16,12 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import open_storage
 from mlmeta.stores.address import identify, kind_of, require_usable
 from mlmeta.stores.source import Source, SourceInfo
-from mlmeta.stores.target import RestoreOptions, Target
+from mlmeta.stores.target import FAIL, RestoreOptions, Target
 
 DEFAULT_JOBS = 8
 THREADS = "threads"
+SAME = "same"
+"""Instead of the address of basic-auth's database: the tracking database has its tables."""
 _DASK = "dask:"
 DATABASES = {"sqlite", "postgresql", "mysql"}
 
@@ -34,12 +36,14 @@ class Store:
         jobs: requests under way at once.
         executor: what runs the batches of a backup from a server: ``threads``, ``dask:tcp://HOST:PORT``, or any
             `concurrent.futures.Executor`, which is not closed.
+        auth_uri: of the database of basic-auth; `SAME`: the tracking database has its tables; empty: it is not meant.
     """
 
     tracking_uri: str
     registry_uri: str | None = None
     jobs: int = DEFAULT_JOBS
     executor: str | Executor = THREADS
+    auth_uri: str = ""
 
     def __repr__(self) -> str:
         return f"Store({without_secrets(self.tracking_uri)!r})"
@@ -65,8 +69,10 @@ def open_source(store: Store) -> Iterator[Source]:
     """
     with _secrets_kept(store), _executor(store) as executor:
         _must_be_usable(store)
+        if store.auth_uri:
+            _is_same(store)  # what is wrong with it is told before a server is asked
         _check_registry(store)
-        source = _source(store, executor)
+        source = _with_auth(_source(store, executor), store)
         try:
             yield source
         finally:
@@ -110,6 +116,38 @@ def _shown(uri: str) -> str:
     return address(uri).shown
 
 
+def _with_auth(source: Source, store: Store) -> Source:
+    if not store.auth_uri or _is_same(store):
+        return source
+    from mlmeta.stores.sql.auth import AuthSource
+    from mlmeta.stores.with_auth import SourceWithAuth
+
+    return SourceWithAuth(source, AuthSource(store.auth_uri))
+
+
+def _is_same(store: Store) -> bool:
+    """Whether basic-auth's tables are in the tracking database.
+
+    Raises:
+        UsageError: that is said, and there is no such database; or what is named is none.
+    """
+    if store.auth_uri in {SAME, store.tracking_uri} and store.kind in DATABASES:
+        return True
+    shown = without_secrets(store.auth_uri)
+    if store.auth_uri == SAME:
+        raise UsageError(
+            f"--auth-uri {SAME} means the tracking database, and {without_secrets(store.tracking_uri)} is none",
+            hint="name the database of basic-auth, such as sqlite:////path/to/basic_auth.db: no server shows its users",
+        )
+    require_usable(store.auth_uri, "--auth-uri")
+    if kind_of(store.auth_uri) not in DATABASES:
+        raise UsageError(
+            f"{shown} (--auth-uri) is not a database",
+            hint="name the one of `database_uri` in the server's basic_auth.ini: no server shows its users",
+        )
+    return False
+
+
 def _source(store: Store, executor: Executor | None) -> Source:
     if store.kind not in DATABASES:
         from mlmeta.stores.api.connection import Connection
@@ -118,7 +156,7 @@ def _source(store: Store, executor: Executor | None) -> Source:
         return ApiSource(Connection(store.tracking_uri, store.registry_uri), store.jobs, executor)
     from mlmeta.stores.sql.exporter import SqlSource
 
-    runs = SqlSource(store.tracking_uri)
+    runs = SqlSource(store.tracking_uri, with_auth=bool(store.auth_uri) and _is_same(store))
     if not store.is_split or store.registry_uri is None:
         return runs
     from mlmeta.stores.source import SplitSource
@@ -127,21 +165,36 @@ def _source(store: Store, executor: Executor | None) -> Source:
 
 
 @contextmanager
-def open_target(store: Store, options: RestoreOptions) -> Iterator[Target]:
+def open_target(store: Store, options: RestoreOptions, *, only_auth: bool = False) -> Iterator[Target]:
     """A target, closed at the end of the block.
+
+    Args:
+        store: to restore into.
+        options: how.
+        only_auth: whether only users and permissions of basic-auth are meant: then the store itself is not needed.
 
     Raises:
         UsageError: there is no tracking URI, or the target can't do what the options ask for.
         ConnectionFailedError: it can't be used.
     """
     with _secrets_kept(store):
-        _must_be_usable(store)
-        _check_registry(store)
-        target = _target(store, options)
+        if not only_auth:
+            _must_be_usable(store)
+            _check_registry(store)
+        target = _target_with_auth(store, options, only_auth=only_auth) if store.auth_uri else _target(store, options)
         try:
             yield target
         finally:
             target.close()
+
+
+def _target_with_auth(store: Store, options: RestoreOptions, *, only_auth: bool) -> Target:
+    from mlmeta.stores.sql.auth_target import AuthTarget
+    from mlmeta.stores.with_auth import TargetWithAuth
+
+    uri = store.tracking_uri if _is_same(store) else store.auth_uri
+    auth = AuthTarget(uri, options.on_conflict)
+    return TargetWithAuth(None if only_auth else _target(store, options), auth, stops=options.on_conflict == FAIL)
 
 
 def _target(store: Store, options: RestoreOptions) -> Target:
@@ -244,5 +297,5 @@ def _secrets_kept(store: Store) -> Iterator[None]:
     try:
         yield
     except MlmetaError as error:
-        cut_causes(error, store.tracking_uri, store.registry_uri or "")
+        cut_causes(error, store.tracking_uri, store.registry_uri or "", store.auth_uri)
         raise

@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mlmeta.progress import Progress
-from mlmeta.schema import EXPERIMENTS, GROUPS, MODEL_GROUP, MODELS, RUNS, WITH_PARTS, Line, Selection, Skipped, kind_of
+from mlmeta.schema import (
+    EXPERIMENTS,
+    GROUPS,
+    MODEL_GROUP,
+    MODELS,
+    RUNS,
+    WITH_PARTS,
+    Line,
+    Selection,
+    Skipped,
+    kind_of,
+)
 from mlmeta.stores.base import Base
 
 SourceItem = Line | Skipped
@@ -15,6 +26,19 @@ SourceItem = Line | Skipped
 
 UNSHOWN_BY_API = tuple(kind.field(name) for kind in WITH_PARTS for name in kind.unshown)
 """Fields of records that a database gives and `MlflowClient` does not, such as ``runs.deleted_time``."""
+
+
+@dataclass(frozen=True)
+class AuthInfo:
+    """What a database of basic-auth says of itself.
+
+    Args:
+        uri: without credentials.
+        revision: of its schema (alembic); empty: of MLflow before 3.6.
+    """
+
+    uri: str
+    revision: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,6 +54,7 @@ class SourceInfo:
         workspace: of MLflow, that is read; empty: the default one, or there are none.
         schema: of the database, that is read; empty: the usual one, or it has none.
         socket: that leads to the database; empty: none, or the one of this machine's own server.
+        auth: where users and permissions of basic-auth are read; None: they are not.
     """
 
     uri: str
@@ -40,6 +65,7 @@ class SourceInfo:
     workspace: str = ""
     schema: str = ""
     socket: str = ""
+    auth: AuthInfo | None = None
 
 
 class Source(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import sqlalchemy as sa
@@ -46,12 +46,13 @@ class Tables:
     Args:
         connection: in a transaction.
         shown: the database's address without credentials, for errors.
+        required: tables without which it is of no use.
 
     Raises:
-        IncompatibleStoreError: it holds no MLflow store.
+        IncompatibleStoreError: it has not all of these.
     """
 
-    def __init__(self, connection: Connection, shown: str) -> None:
+    def __init__(self, connection: Connection, shown: str, required: Set[str] = _REQUIRED) -> None:
         self._inspector = sa.inspect(connection)
         self.schema: str | None = None
         """The PostgreSQL schema that the store is in; None for databases that have none."""
@@ -59,7 +60,7 @@ class Tables:
         if connection.dialect.name == "postgresql":
             self._look_up(connection)
         self.names = frozenset(self._columns or self._inspector.get_table_names())
-        if missing := _REQUIRED - self.names:
+        if missing := required - self.names:
             raise IncompatibleStoreError(
                 f"{shown} holds no MLflow store: it has no table {', '.join(sorted(missing))}",
                 hint="name the database of an MLflow server (1.0 or newer)",

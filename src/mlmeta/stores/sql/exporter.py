@@ -18,6 +18,7 @@ from mlmeta.errors import UsageError
 from mlmeta.parallel import read_ahead
 from mlmeta.progress import Progress
 from mlmeta.schema import (
+    AUTH,
     DEFAULT_WORKSPACE,
     EXPERIMENTS,
     MODELS,
@@ -34,6 +35,7 @@ from mlmeta.schema import (
 from mlmeta.schema.kind import within
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem, spans_elsewhere
+from mlmeta.stores.sql.auth import auth_info, hide_parameters, read_auth
 from mlmeta.stores.sql.database import SQLITE, Database, parse, reading_still
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.histories import HistoryBatch, read_histories
@@ -67,13 +69,15 @@ class SqlSource:
 
     Args:
         uri: ``sqlite:///…``, ``postgresql://…`` or ``mysql://…``, as MLflow takes it.
+        with_auth: whether basic-auth's tables are there as well, and meant.
 
     Raises:
         UsageError: the URI is not valid, or its driver is not installed.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, with_auth: bool = False) -> None:
         self._database = parse(uri)
+        self._with_auth = with_auth
         self._warnings: tuple[str, ...] = ()
 
     @cached_property
@@ -85,6 +89,7 @@ class SqlSource:
         """
         with self._database.reading() as connection:
             tables = Tables(connection, self._database.shown)
+            auth = auth_info(connection, self._database.shown) if self._with_auth else None
         return SourceInfo(
             uri=self._database.shown,
             kind=self._database.kind,
@@ -92,6 +97,7 @@ class SqlSource:
             point_in_time=True,
             schema="" if tables.schema == "public" else tables.schema or "",
             socket=self._database.socket,
+            auth=auth,
         )
 
     def experiment_names(self) -> set[str]:
@@ -124,11 +130,14 @@ class SqlSource:
             workspaces = () if selection.experiments else selection.workspaces
             left = LeftTables(connection, tables, limited, workspaces, selection.tables)
             own[ROWS.name] = reading.rows(left)
+            if self._with_auth:
+                hide_parameters(connection)
+                own[AUTH.name] = read_auth(connection, tables, progress)
             for kind in leading_kinds():
                 if selection.means(kind) and kind.name in {*TABLES, *own}:
                     yield from own.get(kind.name) or reading.stream(TABLES[kind.name])
             yield from skipped(connection, tables, left, selection, limited)
-            self._warnings += (*left.notices(), *reading.notices)
+            self._warnings += (*left.notices(with_auth=selection.auth), *reading.notices)
             yield from tables.oddities.skipped()
             self._warnings += tables.oddities.notices()
             if limited is None:

@@ -1,12 +1,14 @@
 """What has to be known of MLflow's tables beside those of `tables`: which are never saved, which hold secrets, and why.
 
-Also words for what a snapshot does not hold, and which migration makes which table.
+Also which migration makes which table.
 """
 
 from __future__ import annotations
 
 import re
 from itertools import takewhile
+
+from mlmeta.schema import AUTH_TABLES
 
 _SCHEMA = "the revision of the schema, which the summary tells"
 _CACHE = "a cache that MLflow computes from the traces; a server does not start on one that it did not make"
@@ -28,23 +30,10 @@ NEVER = {
 PASSING = ("_alembic_tmp_", "mlmeta_unfinished")
 """What the names of tables begin with that are there only while a schema is made."""
 
-WORDS = {
-    "users": "users and permissions of basic-auth",
-}
-PARTS = {
-    part: whole
-    for whole, parts in {
-        "users": "roles role_permissions user_role_assignments experiment_permissions registered_model_permissions "
-        "scorer_permissions gateway_secret_permissions gateway_endpoint_permissions "
-        "gateway_model_definition_permissions workspace_permissions",
-    }.items()
-    for part in parts.split()
-}
-"""Tables that are a part of what is in another."""
-
 AUTH_VERSION = "alembic_version_auth"
 """Where this table is, the tables of basic-auth are in the same database: `users` may else be anybody's."""
-AUTH = frozenset({"users", *(part for part, whole in PARTS.items() if whole == "users")})
+AUTH = frozenset(AUTH_TABLES)
+USERS = AUTH_TABLES[0]
 OWN_COLUMNS = frozenset({"workspace", "experiment_id"})
 """Columns that tell a table of a newer MLflow from one of somebody else in the same database."""
 

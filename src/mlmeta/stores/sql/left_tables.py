@@ -18,11 +18,10 @@ from mlmeta.stores.sql.known_tables import (
     AUTH_VERSION,
     NEVER,
     OWN_COLUMNS,
-    PARTS,
     PASSING,
     RECORDS,
     SEED,
-    WORDS,
+    USERS,
 )
 from mlmeta.stores.sql.tables import COLUMNS, EXPERIMENTS_OF_DATASETS
 
@@ -67,11 +66,9 @@ class LeftTables:
         modelled = {*COLUMNS, *NEVER} - {EXPERIMENTS_OF_DATASETS.name}  # others have links there as well
         candidates = {name for name in tables.names - modelled if not name.startswith(PASSING)}
         mlflows = self._mlflows(candidates)
-        self.unsaved = sorted(candidates & {*WORDS, *PARTS} - (frozenset() if self._has_auth else AUTH))
-        """MLflow's tables that a snapshot does not hold."""
-        self.saved = sorted(mlflows - {*WORDS, *PARTS, *RECORDS, *AUTH} | self._named, key=table_order)
+        self.saved = sorted(mlflows - {*RECORDS, *AUTH} | self._named, key=table_order)
         """Tables that are saved as rows, in order."""
-        self.others = sorted(candidates - {*self.saved, *self.unsaved})
+        self.others = sorted(candidates - {*self.saved} - (AUTH if self._has_auth else frozenset()))
         """Tables that are somebody else's, by all that can be told."""
 
     def _require_named(self) -> None:
@@ -82,16 +79,19 @@ class LeftTables:
                 why = NEVER.get(name, "its rows are part of other records, or will be")
                 raise UsageError(f"the table {name!r} is not saved as rows: it is {why}", hint="leave it out")
 
-    @property
+    @cached_property
     def _has_auth(self) -> bool:
-        return AUTH_VERSION in self._tables
+        """Whether basic-auth has its tables here; before MLflow 3.6, no table says so."""
+        if AUTH_VERSION in self._tables:
+            return True
+        return USERS in self._tables and {"password_hash", "is_admin"} <= {*self._tables[USERS].c.keys()}
 
     def _mlflows(self, candidates: set[str]) -> set[str]:
         """Tables of MLflow, those of versions to come as well."""
         if self.connection.dialect.name == SQLITE:  # a file is nobody else's
             return candidates
-        mlflows = {*COLUMNS, *NEVER, *WORDS, *PARTS, *filter(is_known, candidates)}
-        mlflows -= frozenset() if self._has_auth else AUTH
+        mlflows = {*COLUMNS, *NEVER, *filter(is_known, candidates)}
+        mlflows |= AUTH if self._has_auth else frozenset()
         unknown = candidates - mlflows - AUTH
         while new := {name for name in unknown if self._is_mlflows(name, mlflows)}:
             mlflows |= new
@@ -109,12 +109,12 @@ class LeftTables:
         if self.connection.dialect.name != "postgresql":
             return set()
         there = self.connection.exec_driver_sql(_UNREADABLE).scalars()
-        return set(there) & {*self.saved, *self.unsaved}
+        return set(there) & {*self.saved}
 
     @cached_property
     def counts(self) -> dict[str, int]:
         """The rows of each table that has any that are meant, asked for at once."""
-        meant = {name: self.meant(name) for name in (*self.saved, *self.unsaved) if name not in self.closed}
+        meant = {name: self.meant(name) for name in self.saved if name not in self.closed}
         return self._counted({name: condition for name, condition in meant.items() if condition is not None})
 
     def _counted(self, conditions: Mapping[str, ColumnElement[bool]]) -> dict[str, int]:
@@ -168,8 +168,17 @@ class LeftTables:
                 return key.in_(owner)
         return None
 
-    def notices(self) -> Iterator[str]:
-        """What a person should know of tables that are not saved, though nothing of MLflow's is lost."""
+    def notices(self, *, with_auth: bool) -> Iterator[str]:
+        """What a person should know of tables that are not saved, though nothing is lost that was asked for.
+
+        Args:
+            with_auth: whether users and permissions are saved.
+        """
+        if self._has_auth and not with_auth:
+            yield (
+                "the database has users and permissions of basic-auth, which are saved on request only: "
+                "--auth-uri same saves them, password hashes included"
+            )
         if self.others:
             yield (
                 f"{len(self.others)} tables of the database are not MLflow's by all that can be told, and were not "

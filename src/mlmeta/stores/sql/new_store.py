@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -38,9 +38,11 @@ class NewFile:
 
     Args:
         database: whose file does not exist yet; a missing folder is made, as MLflow does.
+        begin: makes it, with its tables.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, begin: Callable[[Path], None] = begin_store) -> None:
+        self._begin = begin
         self._database = database
         self._final = database.path.resolve()  # a link stays a link
         self._path = Path()
@@ -64,7 +66,7 @@ class NewFile:
     def connection(self) -> Connection:
         """A connection to the new store: MLflow's tables, without a row."""
         with self._database.errors():
-            begin_store(self._path)
+            self._begin(self._path)
             self._open = hasty_engine(self._path).connect()
             return self._open
 

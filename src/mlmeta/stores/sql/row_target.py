@@ -48,11 +48,13 @@ class RowTarget:
     Args:
         connection: in a transaction.
         tables: of that database.
+        withhold: whether secrets are.
     """
 
-    def __init__(self, connection: Connection, tables: Tables) -> None:
+    def __init__(self, connection: Connection, tables: Tables, *, withhold: bool = True) -> None:
         self._connection = connection
         self._tables = tables
+        self._withhold = withhold
         self._reader = RowReader(connection, tables)
         self._described: dict[str, RowTable | None] = {}
         self._references: dict[str, list[Reference]] = {}
@@ -67,7 +69,8 @@ class RowTarget:
     def table(self, name: str) -> RowTable | None:
         """A table; None where there is none."""
         if name not in self._described:
-            self._described[name] = row_tables(self._tables, [name]).get(name) if name in self._tables else None
+            found = row_tables(self._tables, [name], withhold=self._withhold) if name in self._tables else {}
+            self._described[name] = found.get(name)
         return self._described[name]
 
     def references(self, name: str) -> list[Reference]:

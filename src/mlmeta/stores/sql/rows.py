@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
 from functools import partial
@@ -68,10 +68,19 @@ class RowTable:
         return isinstance(kind, sa.Boolean) or getattr(kind, "display_width", None) == 1
 
 
-def row_tables(tables: Tables, names: Sequence[str]) -> dict[str, RowTable]:
-    """Some tables of a database, in this order."""
+def row_tables(tables: Tables, names: Sequence[str], *, withhold: bool = True) -> dict[str, RowTable]:
+    """Some tables of a database, in this order.
+
+    Args:
+        tables: of the database.
+        names: of those that are wanted.
+        withhold: whether secrets are.
+    """
     described = tables.described(names) if names else {}
-    return {name: _described(name, *described[name]) for name in names if name in described}
+    found = {name: _described(name, *described[name]) for name in names if name in described}
+    if withhold:
+        return found
+    return {name: replace(table, secret=frozenset(), guessed=frozenset()) for name, table in found.items()}
 
 
 def _described(name: str, columns: Sequence[Any], keys: Sequence[str]) -> RowTable:

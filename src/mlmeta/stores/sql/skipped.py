@@ -1,12 +1,12 @@
 """What a database holds that a snapshot does not take: named and counted, so that nothing is dropped silently.
 
-Kinds that this version of mlmeta does not save; tables that can't be read; and rows whose parent is
-gone, as SQLite enforces no foreign key unless told to, and people delete by hand.
+Tables that can't be read; and rows whose parent is gone, as SQLite enforces no foreign key unless told to, and people
+delete by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema import ROWS, RUNS, SPANS, Selection, Skipped
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
-from mlmeta.stores.sql.known_tables import PARTS, WORDS, tables_at
+from mlmeta.stores.sql.known_tables import tables_at
 from mlmeta.stores.sql.left_tables import LeftTables
 from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.oddities import MOST, shown
@@ -46,43 +46,12 @@ def skipped(
         experiments: ids; only what belongs to these is looked for. None: everything.
     """
     if selection.means(RUNS) or selection.means(ROWS):
-        yield from _unsupported(tables, left)
+        for name in sorted(left.closed):
+            reason = f"this user may not read the table {name}, which may have some"
+            yield Skipped(kind=name.replace("_", " "), id="*", reason=reason)
     yield from _unseen(connection, tables)
     if experiments is None:
         yield from _orphans(connection, tables, selection)
-
-
-def _unsupported(tables: Tables, left: LeftTables) -> Iterator[Skipped]:
-    """One `Skipped` for each kind of thing that this version of mlmeta does not save."""
-    yield from _named_with_parts({name: left.counts[name] for name in left.unsaved if name in left.counts}, tables)
-    for name in sorted(left.closed):
-        yield Skipped(kind=_words(name), id="*", reason=f"this user may not read the table {name}, which may have some")
-
-
-def _named_with_parts(counts: dict[str, int], tables: Tables) -> Iterator[Skipped]:
-    """A line for each table, those that are a part of another's things on the same line."""
-    parts: dict[str, list[str]] = {name: [] for name in counts}
-    wholes = {name: _whole(name, tables, counts) for name in counts}
-    for name, count in counts.items():
-        if wholes[name] != name:
-            parts[wholes[name]].append(f"{count} in {name}")
-    for name, count in counts.items():
-        if wholes[name] == name:
-            more = f" (with {', '.join(parts[name])})" if parts[name] else ""
-            reason = f"the store has {count}{more}, and this version of mlmeta does not save them"
-            yield Skipped(kind=_words(name), id="*", reason=reason)
-
-
-def _whole(name: str, tables: Tables, there: Iterable[str]) -> str:
-    """The table whose things a table's rows are a part of; itself, where there is none with rows."""
-    known = name in WORDS or name in PARTS
-    wholes = [PARTS[name]] if name in PARTS else [] if known else sorted(tables.parents(name) - {name})
-    found = next((whole for whole in wholes if whole in there), name)
-    return found if found == name or known else _whole(found, tables, set(there) - {name})
-
-
-def _words(name: str) -> str:
-    return WORDS.get(name) or name.replace("_", " ")
 
 
 def _unseen(connection: Connection, tables: Tables) -> Iterator[Skipped]:

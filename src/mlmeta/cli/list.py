@@ -63,12 +63,12 @@ def view(result: ListResult) -> list[Block]:
 
 
 def table(snapshots: Sequence[SnapshotInfo], *, is_long: bool) -> Table:
-    """A row for each snapshot, with the counts of the kinds that every snapshot has, and of traces if one has some."""
-    from mlmeta.schema import TRACES, leading_kinds
+    """A row for each snapshot, with the counts of the kinds that every snapshot has, and of others if one has some."""
+    from mlmeta.schema import EVALUATION_DATASETS, TRACES, leading_kinds
 
-    has_traces = any(info.stats.get(TRACES.name) for info in snapshots)
-    kinds = [kind.name for kind in leading_kinds() if kind.always or (kind is TRACES and has_traces)]
-    counts = [name.upper() for name in kinds]
+    some = {kind for kind in (TRACES, EVALUATION_DATASETS) if any(info.stats.get(kind.name) for info in snapshots)}
+    shown = [kind for kind in leading_kinds() if kind.always or kind in some]
+    kinds, counts = [kind.name for kind in shown], [kind.many.split()[-1].upper() for kind in shown]
     texts = Counter(source for source, _ in {(info.source, info.identity) for info in snapshots})
     return Table(
         ("TIMESTAMP", "AGE", "SOURCE", *counts, "SIZE", "STATE"),

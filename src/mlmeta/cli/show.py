@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from mlmeta.cli import completion, options, show_traces, text
+from mlmeta.cli import completion, options, show_datasets, show_traces, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.text import Bar, Pairs, Styled, Table
@@ -54,6 +54,11 @@ Trace = Annotated[
     str | None,
     options.option("--trace", "Everything of this trace, with its spans (the id may be cut short).", metavar="ID"),
 ]
+Datasets = Annotated[bool, options.option("--datasets", "The evaluation datasets, or those of --experiment.")]
+Dataset = Annotated[
+    str | None,
+    options.option("--dataset", "The records of this evaluation dataset (its name or id).", metavar="NAME|ID"),
+]
 Columns = Annotated[
     list[str] | None,
     options.option(
@@ -64,7 +69,7 @@ Columns = Annotated[
     ),
 ]
 Sort = Annotated[str, options.option("--sort", 'Such as "metrics.loss DESC".', metavar="COLUMN [DESC]")]
-Limit = Annotated[int, options.option("--limit", "The most runs or traces to show.", min=1)]
+Limit = Annotated[int, options.option("--limit", "The most runs, traces, datasets or records to show.", min=1)]
 
 
 def command(
@@ -75,6 +80,8 @@ def command(
     models: Models = False,
     traces: Traces = False,
     trace: Trace = None,
+    datasets: Datasets = False,
+    dataset: Dataset = None,
     column: Columns = None,
     sort: Sort = "",
     limit: Limit = 100,
@@ -89,17 +96,21 @@ def command(
     """Look into a snapshot, without a server.
 
     Its experiments; with --experiment its runs; with --run everything of one; with --metric the performance
-    history; with --models the model registry; with --traces the traces, and with --trace all of one.
+    history; with --models the model registry; with --traces the traces, and with --trace all of one; with
+    --datasets the evaluation datasets, and with --dataset the records of one.
     """
 
     def call(_: Progress) -> Shown:
         from mlmeta.commands import show
+        from mlmeta.commands import show_datasets as of_datasets
         from mlmeta.commands import show_traces as of_traces
 
         most = None if json else limit
         asked: tuple[tuple[object, Callable[[], Shown]], ...] = (
             (trace, lambda: of_traces.trace_detail(*where, trace or "", of_source=source)),
             (traces, lambda: of_traces.trace_list(*where, experiment, limit=most, of_source=source)),
+            (dataset, lambda: of_datasets.dataset_detail(*where, dataset or "", limit=most, of_source=source)),
+            (datasets, lambda: of_datasets.dataset_list(*where, experiment, limit=most, of_source=source)),
             (models, lambda: show.models(*where, of_source=source)),
             (metric, lambda: _metric_of(where, run, experiment, metric or "", source)),
             (run, lambda: show.run_detail(*where, run or "", of_source=source)),
@@ -294,5 +305,7 @@ _VIEWS: dict[str, Callable[..., list[Block]]] = {
     "ModelList": _models,
     "TraceList": show_traces.traces,
     "TraceDetail": show_traces.detail,
+    "DatasetList": show_datasets.datasets,
+    "DatasetDetail": show_datasets.detail,
 }
 """By the class of the result, which is imported only when there is one."""

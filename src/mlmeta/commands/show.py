@@ -269,7 +269,7 @@ def metric_over_runs(selector: str, storage: str, experiment: str, key: str, *, 
     runs = tuple(r for r in all_runs if key in r.metrics)
     if not runs:
         known = {k for r in all_runs for k in r.metrics}
-        raise UsageError(f"no run of {found.name!r} has a metric {key!r}", hint=f"they have: {_closest(key, known)}")
+        raise UsageError(f"no run of {found.name!r} has a metric {key!r}", hint=f"they have: {closest(key, known)}")
     return MetricOverRuns(**where(snapshot), experiment=found.name, key=key, runs=runs)
 
 
@@ -282,7 +282,7 @@ def metric_over_steps(selector: str, storage: str, run_id: str, key: str, *, of_
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     run = _run(snapshot, run_id)
     if key not in run.metrics:
-        raise UsageError(f"run {run.run_id} has no metric {key!r}", hint=f"it has: {_closest(key, run.metrics)}")
+        raise UsageError(f"run {run.run_id} has no metric {key!r}", hint=f"it has: {closest(key, run.metrics)}")
     points: list[tuple[int | None, int | None, float]] = []
     for history in snapshot.records(METRICS):
         if history.run_id == run.run_id and history.key == key:
@@ -318,7 +318,7 @@ def experiment_of(snapshot: Snapshot, wanted: str) -> Experiment:
             return experiment
     raise UsageError(
         f"snapshot {snapshot.timestamp} has no experiment {wanted!r}",
-        hint=f"it has: {_closest(wanted, (e.name for e in found))}",
+        hint=f"it has: {closest(wanted, (e.name for e in found))}",
     )
 
 
@@ -349,7 +349,7 @@ def _column(name: str, runs: Sequence[Run]) -> str:
     kind, key = full.split(".", 1)
     is_there = key in _ATTRIBUTES if kind == "attributes" else not runs or any(key in _map(run, kind) for run in runs)
     if not is_there:
-        raise UsageError(f"no run has a column {name!r}", hint=f"there are: {_closest(name, _all(runs))}")
+        raise UsageError(f"no run has a column {name!r}", hint=f"there are: {closest(name, _all(runs))}")
     return full
 
 
@@ -407,7 +407,7 @@ def _is_value(found: object) -> bool:
     return found is not None and found == found  # noqa: PLR0124 - NaN is not a value to sort by
 
 
-def _closest(wanted: str, names: Iterable[str]) -> str:
+def closest(wanted: str, names: Iterable[str]) -> str:
     """The names that are there, those that look most like the wanted one first; ten of them at most.
 
     Args:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from mlmeta.schema import (
     Dataset,
     DatasetInput,
+    DatasetRecord,
+    EvaluationDataset,
     Experiment,
     LatestMetric,
     MetricHistory,
@@ -91,6 +93,39 @@ models = st.builds(
 )
 
 
+_json = st.recursive(
+    st.none() | st.booleans() | INT64 | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=5,
+)
+evaluation_datasets = st.builds(
+    EvaluationDataset,
+    dataset_id=TEXT,
+    name=TEXT,
+    digest=_maybe(TEXT),
+    created_time=_maybe(INT64),
+    last_update_time=_maybe(INT64),
+    created_by=_maybe(TEXT),
+    schema_=_maybe(TEXT),
+    profile=_maybe(TEXT),
+    tags=_tags,
+    experiment_ids=st.lists(TEXT, max_size=3).map(tuple),
+)
+dataset_records = st.builds(
+    DatasetRecord,
+    dataset_id=TEXT,
+    dataset_record_id=TEXT,
+    inputs=st.dictionaries(TEXT, _json, max_size=3),
+    outputs=_json,
+    expectations=_json,
+    tags=_json,
+    source=_json,
+    source_id=_maybe(TEXT),
+    created_time=_maybe(INT64),
+    input_hash=_maybe(TEXT),
+)
+
+
 @st.composite
 def histories(draw: Any) -> MetricHistory:
     points = draw(st.lists(POINTS, min_size=1, max_size=5))
@@ -98,4 +133,4 @@ def histories(draw: Any) -> MetricHistory:
     return MetricHistory(run_id=draw(TEXT), key=draw(TEXT), step=step, timestamp=timestamp, value=value)
 
 
-records = st.one_of(experiments, runs, histories(), models)
+records = st.one_of(experiments, runs, histories(), evaluation_datasets, dataset_records, models)

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
         RunDetail,
         RunTable,
     )
+    from mlmeta.commands.show_datasets import DatasetDetail, DatasetList
     from mlmeta.commands.show_traces import TraceDetail, TraceList
     from mlmeta.progress import Progress
     from mlmeta.schema import LatestMetric, ModelVersion, RegisteredModel
 
-    Shown = Overview | RunTable | RunDetail | MetricOverRuns | MetricOverSteps | ModelList | TraceList | TraceDetail
+    OfRuns = RunTable | RunDetail | MetricOverRuns | MetricOverSteps
+    Shown = Overview | OfRuns | ModelList | TraceList | TraceDetail | DatasetList | DatasetDetail
 
 _MOST_ROWS = 60
 _LONG = 200

@@ -29,7 +29,7 @@ _ONE_BYTES = 8 << 20
 """Of one trace in a batch."""
 _MOST_BYTES = 256 << 20
 """Of one trace by itself."""
-_VALUES = 20 * bounds.VALUES
+_VALUES = 2 * bounds.VALUES
 _SHOWN_SINCE = (3, 6)
 """The first MLflow that shows the spans of its tracking store by any call; 3.5 has some."""
 _OPENING = '{"spans":['
@@ -105,11 +105,15 @@ def parsed(trace_id: str, body: bytes) -> list[SpanLine]:
     """The spans in a reply, in a snapshot's order.
 
     Raises:
-        ReplyError, ValueError, LookupError, TypeError: it is something else, or more than may be parsed.
+        ReplyError: it is more than may be parsed, or cut off.
+        ValueError, LookupError, TypeError, AttributeError: it is something else.
     """
     if why := bounds.excess(body, len(body), _VALUES):
         raise ReplyError(f"the reply can't be read: {why}")
-    return sorted((_line(trace_id, *found) for found in _contents(body.decode())), key=SPANS.order)
+    spans = sorted((_line(trace_id, *found) for found in _contents(body.decode())), key=SPANS.order)
+    if len({span.span_id for span in spans}) < len(spans):
+        raise ReplyError("the reply has a span twice")
+    return spans
 
 
 def _contents(text: str) -> Iterator[tuple[dict[str, Any], str]]:
@@ -123,6 +127,8 @@ def _contents(text: str) -> Iterator[tuple[dict[str, Any], str]]:
         span, end = _DECODER.raw_decode(text, place)
         yield span, text[place:end]
         place = end + (text[end : end + 1] == ",")
+    if text[place:].strip() != "]}":
+        raise ReplyError("the reply is cut off, or something else stands behind the spans")
 
 
 def _line(trace_id: str, span: dict[str, Any], text: str) -> SpanLine:

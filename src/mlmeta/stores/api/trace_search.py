@@ -35,11 +35,11 @@ class Found:
 
     Args:
         trace_id: its id; empty: it has none.
-        info: all that there is.
+        told: all that there is.
     """
 
     trace_id: str
-    info: Mapping[str, Any]
+    told: Mapping[str, Any]
 
 
 class TraceSearch:
@@ -86,7 +86,7 @@ class TraceSearch:
         Raises:
             ValueError, LookupError, TypeError, AttributeError: what the server says is not one.
         """
-        return trace_json.old_trace(found.info) if self._is_old else trace_json.trace(found.info)
+        return trace_json.old_trace(found.told) if self._is_old else trace_json.trace(found.told)
 
     def _page(self, experiment_ids: list[str], token: str | None, size: int) -> Any:
         if self._is_old:

@@ -88,6 +88,7 @@ def test_the_three_shells(cli: Cli, backups: Path, shell: str) -> None:
     for words in (("show",), ("restore", "--timestamp"), ("diff",), ("diff", "latest"), ("verify", OLDER), ("browse",)):
         assert patiently(cli, shell, "mlmeta", *words, "") == ["latest", NEWER, OLDER]
     assert patiently(cli, shell, "mlmeta", "copy", "--from", "backups", "2025081") == [OLDER]
+    assert asked(cli, shell, "mlmeta", "show", "1999") == []
     plain = ["churn", "team:a=b", "team:b@c"]
     assert set(plain) <= set(patiently(cli, shell, "mlmeta", "backup", "--experiment", ""))
     assert patiently(cli, shell, "mlmeta", "show", "--experiment", "ch") == ["churn"]
@@ -122,6 +123,17 @@ def test_the_storage_is_the_one_that_the_command_would_use(cli: Cli, backups: Pa
     for shell in SHELLS:
         assert asked(cli, shell, "mlmeta", "--profile", "") == [], "a mistake there is told when a command runs"
         assert asked(cli, shell, "mlmeta", "b") == ["backup", "browse"]
+
+
+def test_of_many_snapshots_the_newest_are_offered(cli: Cli) -> None:
+    (cli.folder / "backups").mkdir()
+    for day in range(10, 30):
+        for hour in range(24):
+            (cli.folder / "backups" / f"backup_summary_202601{day}_{hour:02}0000.json").touch()
+    found = patiently(cli, "fish", "mlmeta", "show", "")
+    assert found[:2] == ["latest", "20260129_230000"]
+    assert len(found) == 201
+    assert patiently(cli, "fish", "mlmeta", "show", "20260110_2") == [f"20260110_2{hour}0000" for hour in (3, 2, 1, 0)]
 
 
 def test_a_bucket(cli: Cli, backups: Path) -> None:

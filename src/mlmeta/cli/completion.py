@@ -31,8 +31,10 @@ VARIABLE = "_MLMETA_COMPLETE"
 """Set where a shell asks for completions: the environment variable that Typer makes of the program's name."""
 QUICK = 0.3
 """Seconds that a completion may look for names."""
-REMOTE = 3.0
-"""Seconds that it may ask a bucket for timestamps: few know them by heart."""
+PATIENT = 3.0
+"""Seconds that it may look for timestamps, in a bucket or among thousands of files: few know them by heart."""
+_MENU = 200
+"""The most timestamps that are offered at once: the newest that begin as the word does."""
 _MOST = 4 << 20
 """Bytes of a file that are looked at."""
 _SUMMARIES = 20
@@ -46,12 +48,12 @@ _PLAIN = re.compile(r"[^\w@%+=:,./~-]")
 
 def snapshots(context: typer.Context, incomplete: str) -> list[str]:
     """``latest`` and the timestamps of the storage that the command line so far names, newest first."""
-    found = _within(
-        REMOTE if "://" in _location(context) else QUICK,
-        _storage(context),
-        lambda storage: [files.timestamp for files in _committed(storage)],
-    )
-    return ["latest", *found] if found else []
+
+    def look(storage: Storage) -> list[str]:
+        found = [files.timestamp for files in _committed(storage)]
+        return ["latest", *[one for one in found if one.startswith(incomplete)][:_MENU]] if found else []
+
+    return _within(PATIENT, _storage(context), look)
 
 
 def experiments(context: typer.Context, incomplete: str) -> list[str]:

@@ -348,6 +348,7 @@ PLACES = {
     "http://h": "http://h",
     "./mlruns": "/above/mlruns",
     "databricks": "databricks",
+    "same": "same",
     "file:/abs": "file:/abs",
     "": "",
 }

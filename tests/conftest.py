@@ -95,6 +95,17 @@ def restored(server: Server, databases: Databases, snapshot_folder: Path) -> Ser
     return server
 
 
+@pytest.fixture(scope="session")
+def with_workspaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with three workspaces, as a server with workspaces made it. Not to be changed."""
+    from tests.builders.workspaces import ENABLED, fill_workspaces
+    from tests.support.server import server
+
+    with server(tmp_path_factory.mktemp("workspaces"), arguments=ENABLED) as running:
+        fill_workspaces(running.uri)
+    return running.database
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     """The command line, as processes that run in `tmp_path`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from dataclasses import dataclass, field
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
@@ -50,7 +51,23 @@ def fill_workspaces(uri: str) -> InWorkspaces:
         client = MlflowClient(uri)
         client.delete_experiment(made.experiments["team-a", "gone"])
         _prompt(client)
+    for workspace in ("team-a", "default"):
+        _dataset(uri, made, workspace)
     return made
+
+
+def _dataset(uri: str, made: InWorkspaces, workspace: str) -> None:
+    experiment = made.experiments[workspace, "churn"]
+    made_of = {"name": "questions", "experiment_ids": [experiment], "tags": json.dumps({"team": workspace})}
+    dataset = _post(f"{uri}/api/3.0/mlflow/datasets/create", made_of, workspace)["dataset"]["dataset_id"]
+    records = json.dumps([{"inputs": {"question": f"what does {workspace} do?"}}])
+    _post(f"{uri}/api/3.0/mlflow/datasets/{dataset}/records", {"records": records}, workspace)
+
+
+def _post(address: str, body: dict[str, Any], workspace: str) -> Any:
+    headers = {"Content-Type": "application/json", "X-MLFLOW-WORKSPACE": workspace}
+    with urllib.request.urlopen(urllib.request.Request(address, json.dumps(body).encode(), headers)) as reply:
+        return json.load(reply)
 
 
 def _experiment(client: MlflowClient, made: InWorkspaces, workspace: str, name: str) -> None:

@@ -14,28 +14,17 @@ from mlmeta.errors import UsageError
 from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Experiment, RegisteredModel, Run, Selection, Skipped
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql.restorer import SqlTarget
-from tests.builders.workspaces import ENABLED, fill_workspaces
 from tests.sql.helpers import ALL, QUIET, assert_proven, assert_round_trip, digests, records_of
 from tests.sql.helpers import backup as snapshot_of_store
-from tests.support.server import server as running
 
 pytestmark = pytest.mark.slow  # starts an MLflow server
 PLACES = [(None, "churn"), ("team-a", "churn"), ("team-a", "greeting"), ("team-b", "another"), ("team-b", "churn")]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite store with three workspaces. Not to be changed."""
-    folder = tmp_path_factory.mktemp("workspaces")
-    with running(folder, arguments=ENABLED) as server:
-        fill_workspaces(server.uri)
-    return server.database
-
-
-@pytest.fixture(scope="module")
-def taken(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+def taken(with_workspaces: Path, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     """A snapshot of it."""
-    return snapshot_of_store(f"sqlite:///{made}", tmp_path_factory.mktemp("taken"))
+    return snapshot_of_store(f"sqlite:///{with_workspaces}", tmp_path_factory.mktemp("taken"))
 
 
 @pytest.fixture
@@ -82,8 +71,8 @@ def test_all_workspaces_are_read_in_order(taken: Snapshot) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
-def test_round_trip(kind: str, made: Path, emptied: Callable[[str], str], tmp_path: Path) -> None:
-    assert_round_trip(made, emptied(kind), tmp_path)
+def test_round_trip(kind: str, with_workspaces: Path, emptied: Callable[[str], str], tmp_path: Path) -> None:
+    assert_round_trip(with_workspaces, emptied(kind), tmp_path)
 
 
 def test_again_into_the_same_store_adds_nothing(taken: Snapshot, target: str, tmp_path: Path) -> None:
@@ -125,12 +114,12 @@ def test_a_part_is_selected_by_experiments_and_workspaces(
     selection: Selection,
     experiments: list[str],
     models: list[tuple[str | None, str]],
-    made: Path,
+    with_workspaces: Path,
     taken: Snapshot,
     tmp_path: Path,
 ) -> None:
     models = [place for place in models if place[1] != "greeting" or not selection.experiments]
-    found = records_of(f"sqlite:///{made}", selection)
+    found = records_of(f"sqlite:///{with_workspaces}", selection)
     assert [one.experiment_id for one in found if isinstance(one, Experiment)] == experiments
     assert {one.experiment_id for one in found if isinstance(one, Run)} <= set(experiments)
     assert [(one.workspace, one.name) for one in found if isinstance(one, RegisteredModel)] == models
@@ -141,11 +130,11 @@ def test_a_part_is_selected_by_experiments_and_workspaces(
     assert there == [one for one in found if one != default]
 
 
-def test_a_workspace_that_is_not_there_is_refused(made: Path, taken: Snapshot, target: str) -> None:
+def test_a_workspace_that_is_not_there_is_refused(with_workspaces: Path, taken: Snapshot, target: str) -> None:
     with pytest.raises(UsageError, match="no workspace 'team-c'"):
-        records_of(f"sqlite:///{made}", Selection(workspaces="team-c"))
+        records_of(f"sqlite:///{with_workspaces}", Selection(workspaces="team-c"))
     with pytest.raises(UsageError, match="no experiment 'only a'"):
-        records_of(f"sqlite:///{made}", Selection("only a", workspaces="team-b"))
+        records_of(f"sqlite:///{with_workspaces}", Selection("only a", workspaces="team-b"))
     with pytest.raises(UsageError, match="nothing in workspace 'team-c'"):
         SqlTarget(target).plan(taken, Selection(workspaces="team-c"), QUIET)
     with pytest.raises(UsageError, match="no experiment 'only a' in workspace team-b"):
@@ -218,9 +207,9 @@ def test_a_difference_is_named_with_its_workspace(target: str, tmp_path: Path) -
     ]
 
 
-def test_a_restore_says_what_came_back(made: Path, tmp_path: Path) -> None:
+def test_a_restore_says_what_came_back(with_workspaces: Path, tmp_path: Path) -> None:
     storage = str(tmp_path / "backups")
-    backup(f"sqlite:///{made}", storage)
+    backup(f"sqlite:///{with_workspaces}", storage)
     found = restore(f"sqlite:///{tmp_path / 'new.db'}", storage=storage)
     assert found.comparison is not None
     assert found.comparison.is_equal

@@ -97,6 +97,7 @@ def command(
     tracking_uri: options.TrackingUri = "",
     storage: Storages = [options.DEFAULT_STORAGE],  # noqa: B006 - Typer copies it
     experiment: options.Experiments = None,
+    workspace: options.Workspaces = None,
     without: options.Without = None,
     table: Tables = None,
     label: Label = "",
@@ -150,6 +151,7 @@ def command(
             tracking_uri,
             storage,
             experiments=experiment or (),
+            workspaces=workspace or (),
             without=options.values(without),
             tables=table or (),
             registry_uri=registry_uri,

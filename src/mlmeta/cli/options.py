@@ -215,6 +215,16 @@ Experiments = Annotated[
         rich_help_panel=_LIMIT,
     ),
 ]
+Workspaces = Annotated[
+    list[str] | None,
+    option(
+        "--workspace",
+        "Only this workspace of MLflow, default for the default one. Repeatable.",
+        metavar="NAME",
+        callback=one_a_line,
+        rich_help_panel=_LIMIT,
+    ),
+]
 Only = Annotated[
     list[Group] | None,
     option(

@@ -96,6 +96,7 @@ def command(
     source: options.Source = "",
     experiment: options.Experiments = None,
     only: options.Only = None,
+    workspace: options.Workspaces = None,
     without: options.Without = None,
     ids: IdsOption = None,
     on_conflict: OnConflictOption = OnConflict.FAIL,
@@ -131,7 +132,9 @@ def command(
             timestamp,
             storage,
             of_source=source,
-            selection=Selection(tuple(experiment or ()), options.values(only), options.values(without)),
+            selection=Selection(
+                tuple(experiment or ()), options.values(only), options.values(without), tuple(workspace or ())
+            ),
             registry_uri=registry_uri,
             auth_uri=auth_uri,
             jobs=jobs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mlmeta.cli import completion, options, show_datasets, show_traces, text
 from mlmeta.cli.output import Output
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 60
 _LONG = 200
+_COUNTS = ("STAGE", "RUNS", "DELETED", "LATEST RUN (UTC)")
+_DEFAULT = "default"
+"""What MLflow calls the workspace that every store has."""
 
 Experiment = Annotated[
     str | None,
@@ -84,6 +87,7 @@ def command(
     trace: Trace = None,
     datasets: Datasets = False,
     dataset: Dataset = None,
+    workspace: options.Workspaces = None,
     column: Columns = None,
     sort: Sort = "",
     limit: Limit = 100,
@@ -110,33 +114,34 @@ def command(
         most = None if json else limit
         asked: tuple[tuple[object, Callable[[], Shown]], ...] = (
             (trace, lambda: of_traces.trace_detail(*where, trace or "", of_source=source)),
-            (traces, lambda: of_traces.trace_list(*where, experiment, limit=most, of_source=source)),
+            (traces, lambda: of_traces.trace_list(*where, experiment, limit=most, **inside)),
             (dataset, lambda: of_datasets.dataset_detail(*where, dataset or "", limit=most, of_source=source)),
-            (datasets, lambda: of_datasets.dataset_list(*where, experiment, limit=most, of_source=source)),
-            (models, lambda: show.models(*where, of_source=source)),
-            (metric, lambda: _metric_of(where, run, experiment, metric or "", source)),
+            (datasets, lambda: of_datasets.dataset_list(*where, experiment, limit=most, **inside)),
+            (models, lambda: show.models(*where, **inside)),
+            (metric, lambda: _metric_of(where, run, experiment, metric or "", inside)),
             (run, lambda: show.run_detail(*where, run or "", of_source=source)),
             (
                 experiment,
-                lambda: show.run_table(
-                    *where, experiment or "", columns=column or (), sort=sort, limit=most, of_source=source
-                ),
+                lambda: show.run_table(*where, experiment or "", columns=column or (), sort=sort, limit=most, **inside),
             ),
-            (True, lambda: show.overview(*where, of_source=source)),
+            (True, lambda: show.overview(*where, **inside)),
         )
         return next(answer for is_wanted, answer in asked if is_wanted)()
 
     where = (selector, storage)
+    inside: dict[str, Any] = {"workspaces": workspace or (), "of_source": source}
     execute(Output("show", json, quiet, verbose, not no_progress), call, partial(view, verbose=verbose))
 
 
-def _metric_of(where: tuple[str, str], run: str | None, experiment: str | None, metric: str, source: str) -> Shown:
+def _metric_of(
+    where: tuple[str, str], run: str | None, experiment: str | None, metric: str, inside: dict[str, Any]
+) -> Shown:
     from mlmeta.commands import show
 
     if run:
-        return show.metric_over_steps(*where, run, metric, of_source=source)
+        return show.metric_over_steps(*where, run, metric, of_source=inside["of_source"])
     if experiment:
-        return show.metric_over_runs(*where, experiment, metric, of_source=source)
+        return show.metric_over_runs(*where, experiment, metric, **inside)
     raise UsageError("--metric needs an experiment or a run", hint="add --experiment NAME, or --run ID")
 
 
@@ -148,14 +153,16 @@ def view(result: Shown, *, verbose: bool) -> list[Block]:
 def _overview(result: Overview, **_: bool) -> list[Block]:
     """Where it is from, and its experiments."""
     server = f" {result.mlflow_server_version}" if result.mlflow_server_version else ""
-    columns = ("ID", "EXPERIMENT", "STAGE", "RUNS", "DELETED", "LATEST RUN (UTC)")
+    has_workspaces = any(row.experiment.workspace for row in result.experiments)
+    columns = ("ID", *(("WORKSPACE",) if has_workspaces else ()), "EXPERIMENT", *_COUNTS)
+    rows = [_experiment(row, has_workspaces=has_workspaces) for row in result.experiments]
     return [
         ["Snapshot ", Styled(result.timestamp, "bold"), f" of {result.source or 'an unknown source'}"],
         f"{text.counts(result.stats)}; {text.size(result.size)}",
         Styled(f"taken {result.date} from {result.source_kind or 'MLflow'}{server}", "dim"),
         *(Styled(line, "yellow") for line in _limits(result)),
         "",
-        Table(columns, [_experiment(row) for row in result.experiments], right=("RUNS", "DELETED")),
+        Table(columns, rows, right=("RUNS", "DELETED")),
         *(Styled(f"not saved: {one.kind} {one.id}: {one.reason}", "yellow") for one in result.skipped),
     ]
 
@@ -163,14 +170,17 @@ def _overview(result: Overview, **_: bool) -> list[Block]:
 def _limits(result: Overview) -> Iterator[str]:
     if result.limited_to:
         yield f"limited to {text.plural(len(result.limited_to), 'experiment')}: {', '.join(result.limited_to)}"
+    if result.workspaces:
+        yield f"limited to {text.plural(len(result.workspaces), 'workspace')}: {', '.join(result.workspaces)}"
     if result.without:
         yield f"saved without {', '.join(result.without)}"
 
 
-def _experiment(row: ExperimentRow) -> list[Piece]:
+def _experiment(row: ExperimentRow, *, has_workspaces: bool) -> list[Piece]:
     found, deleted = row.experiment, f"{row.deleted_runs:,}" if row.deleted_runs else "-"
     return [
-        *(found.experiment_id, found.name, found.lifecycle_stage),
+        *(found.experiment_id, *((found.workspace or _DEFAULT,) if has_workspaces else ())),
+        *(found.name, found.lifecycle_stage),
         *(f"{row.runs:,}", deleted, text.moment(row.latest)),
     ]
 
@@ -284,15 +294,19 @@ def _models(result: ModelList, *, verbose: bool) -> list[Block]:
     rows: list[tuple[str, ...]] = []
     for model in result.models:
         if not model.versions:
-            rows.append((model.name, "-", "-", "-", "-", "-", text.moment(model.creation_timestamp), "-"))
+            rows.append((_title(model), "-", "-", "-", "-", "-", text.moment(model.creation_timestamp), "-"))
         rows += [_version(model, version, verbose=verbose) for version in model.versions]
     return [Table(columns, rows, right=("VERSION",))]
+
+
+def _title(model: RegisteredModel) -> str:
+    return f"{model.workspace}/{model.name}" if model.workspace else model.name
 
 
 def _version(model: RegisteredModel, version: ModelVersion, *, verbose: bool) -> tuple[str, ...]:
     aliases = ", ".join(alias for alias, number in model.aliases.items() if number == version.version)
     return (
-        *(model.name, str(version.version), version.current_stage or "-", aliases or "-", version.status or "-"),
+        *(_title(model), str(version.version), version.current_stage or "-", aliases or "-", version.status or "-"),
         *((version.run_id or "-")[: None if verbose else 8], text.moment(version.creation_timestamp)),
         version.source or "-",
     )

@@ -75,6 +75,7 @@ class BackupResult(Result):
         size: bytes of all files, the summary included.
         seconds: how long it took.
         experiments: the names it was limited to; empty: everything.
+        workspaces: likewise, ``default`` for the default one.
         without: the kinds and groups that it leaves out on request; empty: none.
         skipped: what the source has and the snapshot lacks.
         unchanged_since: the snapshot that has the same content already (`if_changed`): none was written.
@@ -100,6 +101,7 @@ class BackupResult(Result):
     size: int
     seconds: float
     experiments: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     unchanged_since: str = ""
@@ -142,6 +144,7 @@ def backup(
     storages: str | Sequence[str] = ("backups",),
     *,
     experiments: str | Sequence[str] = (),
+    workspaces: str | Sequence[str] = (),
     without: str | Sequence[str] = (),
     tables: str | Sequence[str] = (),
     registry_uri: str | None = None,
@@ -165,7 +168,8 @@ def backup(
     Args:
         tracking_uri: the MLflow server or store.
         storages: where the snapshot goes: a folder or ``gs://bucket/prefix``, or several.
-        experiments: a name to limit it to, or several; none: everything.
+        experiments: a name to limit it to, or several, in whatever workspace; none: everything.
+        workspaces: a workspace to limit it to, or several, ``default`` for the default one; none: all.
         without: a kind or group to leave out, or several, such as ``spans``: see `Selection`.
         tables: names of tables of a database server that are saved, though nothing ties them to MLflow's.
         registry_uri: of the model registry; None: as MLflow resolves it.
@@ -201,9 +205,8 @@ def backup(
     places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(several(storages))]
     started = utc_now()
     # In any order, they are the same limit
-    limit = Selection(
-        tuple(sorted(set(several(experiments)))), without=tuple(sorted(set(several(without)))), auth=bool(auth_uri)
-    )
+    named, inside, left_out = (tuple(sorted(set(several(names)))) for names in (experiments, workspaces, without))
+    limit = Selection(named, without=left_out, workspaces=inside, auth=bool(auth_uri))
     store = Store(tracking_uri, registry_uri, jobs, executor, auth_uri)
     with open_source(store) as source:
         info = source.info  # a store that can't be read is told before a storage is touched
@@ -245,6 +248,7 @@ def backup(
         size=saved.size,
         seconds=(utc_now() - started).total_seconds(),
         experiments=limit.experiments,
+        workspaces=limit.workspaces,
         without=limit.without,
         skipped=summary.skipped,
         warnings=summary.warnings,
@@ -391,6 +395,7 @@ def _summary(source: Source, request: _Request, base: Snapshot | None) -> Summar
         finished=_milliseconds(utc_now()),
         point_in_time=info.point_in_time,
         experiments=request.limit.experiments,
+        workspaces=request.limit.workspaces,
         without=request.limit.without,
         incremental_base=base.timestamp if base is not None else "",
         fully_read=fully_read(base.summary) if base is not None else started,

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from mlmeta.commands.result import Result
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import Selection
+from mlmeta.schema import KINDS, Selection
+from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.opening import Store, open_snapshot, open_target
 from mlmeta.stores.rewrite import BUCKETS_ONLY
 from mlmeta.stores.server import mlflow_server, throwaway_folder
@@ -55,9 +56,15 @@ def browse(
         with open_target(Store(f"sqlite:///{folder / 'mlflow.db'}"), options) as target:
             target.restore(snapshot, Selection(), progress)
         progress.phase("starting MLflow's UI")
-        with mlflow_server(folder, port=port) as uri:
+        with mlflow_server(folder, port=port, workspaces=_has_workspaces(snapshot)) as uri:
             progress.phase("")
             look(snapshot.timestamp, uri)
     return BrowseResult(
         timestamp=snapshot.timestamp, storage=snapshot.storage.location, uri=uri, warnings=snapshot.notes
     )
+
+
+def _has_workspaces(snapshot: Snapshot) -> bool:
+    """Whether anything in a snapshot is in another workspace than the default one."""
+    kinds = [kind for kind in KINDS.values() if kind.workspace is not None]
+    return any(kind.workspace(record) for kind in kinds if kind.workspace for record in snapshot.records(kind))

@@ -27,6 +27,7 @@ class DiffResult(Result):
         before: timestamp of the snapshot before.
         after: timestamp of the snapshot after, or the address of the store that was read, without credentials.
         experiments: names of those that were compared; empty: all.
+        workspaces: likewise.
         comparison: what changed.
         unread: what could not be read.
     """
@@ -34,6 +35,7 @@ class DiffResult(Result):
     before: str
     after: str
     experiments: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()
     comparison: Changes
     unread: tuple[Skipped, ...] = ()
 
@@ -61,6 +63,7 @@ def diff(
     tracking_uri: str = "",
     registry_uri: str | None = None,
     experiments: str | Sequence[str] = (),
+    workspaces: str | Sequence[str] = (),
     only: str | Sequence[str] = (),
     without: str | Sequence[str] = (),
     incremental: bool = False,
@@ -77,6 +80,7 @@ def diff(
             one at `tracking_uri`, where it is among them.
         tracking_uri: the MLflow server or store to compare with, where there is no `after`.
         registry_uri: of its model registry; None: as MLflow resolves it.
+        workspaces: only these, ``default`` for the default one; empty: all that both sides cover.
         experiments: only these, their runs, and the models with a version from them; empty: all that both sides cover.
         only: groups of kinds, or one: see `Selection`; empty: all.
         without: kinds or groups to leave out, or one.
@@ -92,7 +96,7 @@ def diff(
         UsageError: there is no experiment to compare.
     """
     progress = progress or Silent()
-    limit = Selection(several(experiments), several(only), several(without))
+    limit = Selection(several(experiments), several(only), several(without), several(workspaces))
     snapshot = open_snapshot(storage, before, of_source=of_source, likely=tracking_uri)
     first = _SnapshotSide(snapshot)
     if after is not None:
@@ -103,7 +107,7 @@ def diff(
     store = Store(tracking_uri, registry_uri, jobs)
     with open_source(store) as source, snapshot.kept_open():
         identity = identity_of(store, source.info)
-        why = why_not(snapshot, identity, limit.experiments or first.limit.experiments) if incremental else ""
+        why = why_not(snapshot, identity, limit if limit.is_limited else first.limit) if incremental else ""
         base = snapshot if incremental and not why else None
         notes = (*_notes(snapshot), *([f"all histories were read: {why}"] if why else ()))
         return _compared(first, _StoreSide(source, identity, progress, base), limit, progress, notes)
@@ -140,9 +144,8 @@ class _Side(Protocol):
     is_legacy: bool
     unread: list[Skipped]
 
-    @property
-    def names(self) -> set[str]:
-        """The names of its experiments."""
+    def names(self, selection: Selection) -> set[str]:
+        """The names of its experiments in the workspaces of a selection."""
 
     def items(self, selection: Selection) -> Iterator[Item]:
         """What it has of a selection, in a snapshot's order."""
@@ -163,8 +166,11 @@ class _SnapshotSide:
         self.unread: list[Skipped] = []
 
     @cached_property
-    def names(self) -> set[str]:
-        return {record.name for record in self._snapshot.records(EXPERIMENTS)}
+    def _named(self) -> set[tuple[str | None, str]]:
+        return {(record.workspace, record.name) for record in self._snapshot.records(EXPERIMENTS)}
+
+    def names(self, selection: Selection) -> set[str]:
+        return {name for workspace, name in self._named if selection.has_workspace(workspace)}
 
     def items(self, selection: Selection) -> Iterator[Item]:
         return Selected(self._snapshot, selection).items()
@@ -187,8 +193,11 @@ class _StoreSide:
         self.unread: list[Skipped] = []
 
     @cached_property
-    def names(self) -> set[str]:
+    def _named(self) -> set[tuple[str | None, str]]:
         return self._source.experiment_names()
+
+    def names(self, selection: Selection) -> set[str]:
+        return {name for workspace, name in self._named if selection.has_workspace(workspace)}
 
     def items(self, selection: Selection) -> Iterator[Item]:
         for item in with_followers(read_along(self._source, selection, self._base, self._progress)):
@@ -211,6 +220,7 @@ def _compared(before: _Side, after: _Side, limit: Selection, progress: Progress,
         before=before.shown,
         after=after.shown,
         experiments=wanted.experiments,
+        workspaces=wanted.workspaces,
         comparison=found,
         unread=tuple(after.unread),
         warnings=(*_cautions(before, after, differ=bool(found.changes)), *notes),
@@ -227,21 +237,28 @@ def _wanted(before: _Side, after: _Side, limit: Selection) -> Selection:
     limits = (limit, before.limit, after.limit)
     without = {name for one in limits for name in one.without}
     without.update(kind.name for side in (before, after) for kind in side.unsupported)
-    named = [set(one.experiments) for one in limits if one.experiments]
-    wanted = set.intersection(*named) if named else set()
-    if named and not wanted:
-        raise UsageError("none of the given experiments is covered by both sides", hint=hint)
-    if unknown := wanted and wanted - before.names - after.names:
+    wanted = _common("experiments", [set(one.experiments) for one in limits], hint)
+    workspaces = _common("workspaces", [set(one.workspaces) for one in limits], hint)
+    found = Selection(tuple(sorted(wanted)), limit.only, tuple(sorted(without)), tuple(sorted(workspaces)))
+    if unknown := wanted and wanted - before.names(found) - after.names(found):
         raise UsageError(f"neither side has an experiment {', '.join(map(repr, sorted(unknown)))}", hint=hint)
-    auth = before.limit.auth and after.limit.auth
-    return Selection(tuple(sorted(wanted)), limit.only, tuple(sorted(without)), auth=auth)
+    return replace(found, auth=before.limit.auth and after.limit.auth)
+
+
+def _common(what: str, limits: Sequence[set[str]], hint: str) -> set[str]:
+    """What all limits allow, of which empty ones are none; empty: everything."""
+    given = [limit for limit in limits if limit]
+    common = set.intersection(*given) if given else set()
+    if given and not common:
+        raise UsageError(f"none of the given {what} is covered by both sides", hint=hint)
+    return common
 
 
 def _items(side: _Side, wanted: Selection) -> Iterator[Item]:
     """What a side has of a selection."""
     if not wanted.experiments:
         return side.items(wanted)
-    there = side.names.intersection(wanted.experiments)
+    there = side.names(wanted).intersection(wanted.experiments)
     return side.items(replace(wanted, experiments=tuple(sorted(there)))) if there else iter(())
 
 

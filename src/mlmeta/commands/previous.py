@@ -117,13 +117,13 @@ def serves(base: Summary, now: datetime, full_every: timedelta) -> bool:
     return base.schema_version == SCHEMA_VERSION and oldest < fully_read(base) <= now.timestamp() * 1000
 
 
-def why_not(snapshot: Snapshot, source: str, experiments: Collection[str]) -> str:
+def why_not(snapshot: Snapshot, source: str, limit: Selection) -> str:
     """Why a read of a source can't take histories from a snapshot; empty: it can.
 
     Args:
         snapshot: any.
         source: which one: see `stores.identity_of`.
-        experiments: names of those that are read; empty: all.
+        limit: the experiments and workspaces that are read.
     """
     summary = snapshot.summary
     if summary.schema_version != SCHEMA_VERSION:
@@ -131,8 +131,10 @@ def why_not(snapshot: Snapshot, source: str, experiments: Collection[str]) -> st
     if source not in {summary.identity, summary.source_id}:
         may = "may be" if summary.is_vague else "is"
         return f"{summary.backup_timestamp} {may} from another store, {summary.mlflow_uri}"
-    if set(summary.experiments) != set(experiments):
+    if set(summary.experiments) != set(limit.experiments):
         return f"{summary.backup_timestamp} covers other experiments"
+    if set(summary.workspaces) != set(limit.workspaces):
+        return f"{summary.backup_timestamp} covers other workspaces"
     return ""
 
 

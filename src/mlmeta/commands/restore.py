@@ -244,7 +244,7 @@ def _must_be_sound(snapshot: CheckedSnapshot) -> None:
 
 def _write(target: Target, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
     stats = snapshot.summary.stats
-    if not selection.experiments:
+    if not selection.is_limited:
         for kind in leading_kinds():
             progress.expect(kind.counted_as, stats.get(kind.name, 0))
     report = target.restore(snapshot, selection, progress)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.commands.result import Result
 from mlmeta.errors import UsageError
 from mlmeta.schema import (
+    DEFAULT_WORKSPACE,
     EXPERIMENTS,
     METRICS,
     MODELS,
@@ -21,6 +22,7 @@ from mlmeta.schema import (
     LatestMetric,
     RegisteredModel,
     Run,
+    Selection,
     Skipped,
     several,
 )
@@ -61,6 +63,7 @@ class Overview(Shown):
     Args:
         experiments: of the snapshot, with what it has of them.
         limited_to: the names of experiments that the backup was limited to; empty: none.
+        workspaces: likewise of workspaces.
         without: the kinds and groups that the backup left out on request.
     """
 
@@ -75,6 +78,7 @@ class Overview(Shown):
     stats: dict[str, int]
     size: int
     limited_to: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     experiments: tuple[ExperimentRow, ...]
     skipped: tuple[Skipped, ...]
@@ -134,12 +138,15 @@ class ModelList(Shown):
     models: tuple[RegisteredModel, ...]
 
 
-def overview(selector: str = "latest", storage: str = "backups", *, of_source: str = "") -> Overview:
+def overview(
+    selector: str = "latest", storage: str = "backups", *, workspaces: str | Sequence[str] = (), of_source: str = ""
+) -> Overview:
     """A snapshot as a whole: where it is from, and its experiments.
 
     Args:
         selector: which snapshot: see `snapshot.selector.select`.
         storage: where it is.
+        workspaces: whose experiments are listed; none: all.
         of_source: label or tracking URI of the source that is meant, where the storage has several.
 
     Raises:
@@ -147,6 +154,7 @@ def overview(selector: str = "latest", storage: str = "backups", *, of_source: s
         DamagedSnapshotError: it can't be trusted.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
+    selection = Selection(workspaces=several(workspaces))
     runs: Counter[str] = Counter()
     deleted: Counter[str] = Counter()
     latest: dict[str, int] = {}
@@ -163,6 +171,7 @@ def overview(selector: str = "latest", storage: str = "backups", *, of_source: s
             latest=latest.get(e.experiment_id),
         )
         for e in snapshot.records(EXPERIMENTS)
+        if selection.has_workspace(e.workspace)
     )
     summary, shown = snapshot.summary, where(snapshot)
     return Overview(
@@ -177,6 +186,7 @@ def overview(selector: str = "latest", storage: str = "backups", *, of_source: s
         point_in_time=summary.point_in_time,
         stats=summary.stats,
         limited_to=summary.experiments,
+        workspaces=summary.workspaces,
         without=summary.without,
         size=sum(entry.bytes for entry in summary.files.values()),
         experiments=rows,
@@ -185,10 +195,14 @@ def overview(selector: str = "latest", storage: str = "backups", *, of_source: s
     )
 
 
-def models(selector: str = "latest", storage: str = "backups", *, of_source: str = "") -> ModelList:
-    """The registered models with their versions, stages and aliases."""
+def models(
+    selector: str = "latest", storage: str = "backups", *, workspaces: str | Sequence[str] = (), of_source: str = ""
+) -> ModelList:
+    """The registered models with their versions, stages and aliases; `workspaces`: whose; none: of all."""
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    return ModelList(**where(snapshot), models=tuple(snapshot.records(MODELS)))
+    selection = Selection(workspaces=several(workspaces))
+    found = (model for model in snapshot.records(MODELS) if selection.has_workspace(model.workspace))
+    return ModelList(**where(snapshot), models=tuple(found))
 
 
 def run_table(
@@ -199,6 +213,7 @@ def run_table(
     columns: str | Sequence[str] = (),
     sort: str = "",
     limit: int | None = None,
+    workspaces: str | Sequence[str] = (),
     of_source: str = "",
 ) -> RunTable:
     """The runs of an experiment.
@@ -210,13 +225,14 @@ def run_table(
         columns: in MLflow's names, such as ``params.lr`` and ``metrics.loss``; none: a few that most runs have.
         sort: a column, and ``ASC`` or ``DESC``; empty: by start time. Runs without a value come last.
         limit: most rows; None: all.
+        workspaces: where to look for the experiment; none: in all.
         of_source: label or tracking URI of the source that is meant, where the storage has several.
 
     Raises:
         UsageError: no such experiment, or none of its runs has such a column.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    found = experiment_of(snapshot, experiment)
+    found = experiment_of(snapshot, experiment, workspaces)
     runs = [run for run in snapshot.records(RUNS) if run.experiment_id == found.experiment_id]
     shown = tuple(_column(c, runs) for c in several(columns)) or _usual(runs)
     runs = _in_order(runs, sort)
@@ -257,14 +273,22 @@ def run_detail(selector: str, storage: str, run_id: str, *, of_source: str = "")
     )
 
 
-def metric_over_runs(selector: str, storage: str, experiment: str, key: str, *, of_source: str = "") -> MetricOverRuns:
+def metric_over_runs(
+    selector: str,
+    storage: str,
+    experiment: str,
+    key: str,
+    *,
+    workspaces: str | Sequence[str] = (),
+    of_source: str = "",
+) -> MetricOverRuns:
     """The performance history of an experiment: a metric's latest value, run after run.
 
     Raises:
         UsageError: no such experiment, or none of its runs has the metric.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    found = experiment_of(snapshot, experiment)
+    found = experiment_of(snapshot, experiment, workspaces)
     all_runs = [r for r in snapshot.records(RUNS) if r.experiment_id == found.experiment_id]
     runs = tuple(r for r in all_runs if key in r.metrics)
     if not runs:
@@ -303,16 +327,27 @@ def where(snapshot: Snapshot) -> dict[str, Any]:
     return {"timestamp": snapshot.timestamp, "storage": snapshot.storage.location, "warnings": tuple(notes)}
 
 
-def experiment_of(snapshot: Snapshot, wanted: str) -> Experiment:
+def experiment_of(snapshot: Snapshot, wanted: str, workspaces: str | Sequence[str] = ()) -> Experiment:
     """The experiment of a name, or of an id that is nobody's name.
 
+    Args:
+        snapshot: that has it.
+        wanted: name or id.
+        workspaces: where to look; none: in all.
+
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or several workspaces have one of that name.
     """
-    found = list(snapshot.records(EXPERIMENTS))
-    for experiment in found:
-        if wanted == experiment.name:
-            return experiment
+    selection = Selection(workspaces=several(workspaces))
+    found = [one for one in snapshot.records(EXPERIMENTS) if selection.has_workspace(one.workspace)]
+    named = [experiment for experiment in found if wanted == experiment.name]
+    if len(named) > 1:
+        places = ", ".join(f"{one.workspace or DEFAULT_WORKSPACE} (id {one.experiment_id})" for one in named)
+        raise UsageError(
+            f"several workspaces have an experiment {wanted!r}: {places}", hint="add --workspace NAME, or name its id"
+        )
+    for experiment in named:
+        return experiment
     for experiment in found:
         if wanted == experiment.experiment_id:
             return experiment

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.commands.show import Shown, closest, experiment_of, where
 from mlmeta.errors import UsageError
-from mlmeta.schema import DATASET_RECORDS, EVALUATION_DATASETS, EXPERIMENTS, DatasetRecord, EvaluationDataset
+from mlmeta.schema import (
+    DATASET_RECORDS,
+    EVALUATION_DATASETS,
+    EXPERIMENTS,
+    DatasetRecord,
+    EvaluationDataset,
+    Selection,
+    several,
+)
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.opening import open_snapshot
 
@@ -59,6 +68,7 @@ def dataset_list(
     experiment: str | None = None,
     *,
     limit: int | None = None,
+    workspaces: str | Sequence[str] = (),
     of_source: str = "",
 ) -> DatasetList:
     """The evaluation datasets of a snapshot.
@@ -68,14 +78,17 @@ def dataset_list(
         storage: where it is.
         experiment: name or id of the one whose datasets are wanted; None: of all.
         limit: most datasets; None: all.
+        workspaces: whose datasets, and where to look for the experiment; none: of all.
         of_source: label or tracking URI of the source that is meant, where the storage has several.
 
     Raises:
         UsageError: no such experiment.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    wanted = experiment_of(snapshot, experiment).experiment_id if experiment else ""
-    found = [one for one in snapshot.records(EVALUATION_DATASETS) if not wanted or wanted in one.experiment_ids]
+    selection = Selection(workspaces=several(workspaces))
+    wanted = experiment_of(snapshot, experiment, workspaces).experiment_id if experiment else ""
+    inside = (one for one in snapshot.records(EVALUATION_DATASETS) if selection.has_workspace(one.workspace))
+    found = [one for one in inside if not wanted or wanted in one.experiment_ids]
     found.sort(key=lambda one: -(one.last_update_time or 0))
     counts = Counter(record.dataset_id for record in snapshot.records(DATASET_RECORDS))
     return DatasetList(

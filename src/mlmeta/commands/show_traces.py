@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.commands.show import Shown, experiment_of, where
 from mlmeta.errors import UsageError
-from mlmeta.schema import EXPERIMENTS, SPANS, TRACES, Span, Trace
+from mlmeta.schema import EXPERIMENTS, SPANS, TRACES, Selection, Span, Trace, several
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.opening import open_snapshot
 
@@ -79,6 +79,7 @@ def trace_list(
     experiment: str | None = None,
     *,
     limit: int | None = None,
+    workspaces: str | Sequence[str] = (),
     of_source: str = "",
 ) -> TraceList:
     """The traces of a snapshot, or of one of its experiments.
@@ -88,14 +89,19 @@ def trace_list(
         storage: where it is.
         experiment: a name, or an id that is nobody's name; None: all.
         limit: the most traces; None: all.
+        workspaces: whose traces, and where to look for the experiment; none: of all.
         of_source: label or tracking URI of the source that is meant, where the storage has several.
 
     Raises:
         UsageError: no such experiment.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    wanted = experiment_of(snapshot, experiment).experiment_id if experiment else None
-    counted = _Counted(t for t in snapshot.records(TRACES) if wanted in {None, t.experiment_id})
+    selection = Selection(workspaces=several(workspaces))
+    ids = {one.experiment_id for one in snapshot.records(EXPERIMENTS) if selection.has_workspace(one.workspace)}
+    if experiment:
+        ids = {experiment_of(snapshot, experiment, workspaces).experiment_id}
+    is_limited = bool(experiment or selection.workspaces)
+    counted = _Counted(t for t in snapshot.records(TRACES) if not is_limited or t.experiment_id in ids)
     newest = sorted(counted, key=_age) if limit is None else heapq.nsmallest(limit, counted, key=_age)
     names = {e.experiment_id: e.name for e in snapshot.records(EXPERIMENTS)}
     return TraceList(**where(snapshot), experiments=names, traces=tuple(newest), total=counted.count)

@@ -41,6 +41,9 @@ _OWNERS = {
 _OF_TRACES = {"trace_metrics": "request_id", "span_metrics": "trace_id"}
 _EXPERIMENT = "experiment_id"
 
+SEED_WORKSPACE = {"name": "default", "description": "Default workspace for legacy resources"}
+"""The row of `workspaces` that MLflow puts into every store; other columns are NULL. It is not saved."""
+
 WITHHELD = {"withheld": True}
 """What stands for a secret: that there is one, and nothing of it."""
 

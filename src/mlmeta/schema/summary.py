@@ -76,6 +76,7 @@ class Summary(BaseModel):
         finished: when reading ended, milliseconds since the epoch.
         point_in_time: whether the read saw one point in time.
         experiments: the names the backup was limited to; empty: everything.
+        workspaces: likewise, ``default`` for the default one.
         without: the kinds and groups that the backup left out on request, such as ``spans``; empty: none.
         incremental_base: timestamp of the snapshot that unchanged histories were taken from; empty: all were read.
         fully_read: when all histories were last read, here or in a base; milliseconds since the epoch, 0 if unknown.
@@ -107,6 +108,7 @@ class Summary(BaseModel):
     finished: int = 0
     point_in_time: bool = False
     experiments: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     incremental_base: str = ""
     fully_read: int = 0
@@ -122,7 +124,7 @@ class Summary(BaseModel):
     @property
     def selection(self) -> Selection:
         """What of the source it was limited to."""
-        return Selection(self.experiments, without=self.without, auth=bool(self.auth_uri))
+        return Selection(self.experiments, without=self.without, workspaces=self.workspaces, auth=bool(self.auth_uri))
 
     @property
     def unsupported(self) -> tuple[Kind[Record], ...]:

@@ -65,6 +65,7 @@ class SnapshotInfo(BaseModel):
         size: bytes of all its files.
         age: seconds since its timestamp; None where the timestamp is not a date.
         experiments: the names it was limited to; empty: everything.
+        workspaces: likewise, ``default`` for the default one.
         without: the kinds and groups that it leaves out on request; empty: none.
         auth: whether it has users and permissions of basic-auth.
         problem: why the state is not `complete`.
@@ -82,6 +83,7 @@ class SnapshotInfo(BaseModel):
     size: int
     age: float | None = None
     experiments: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     auth: bool = False
     problem: str = ""
@@ -89,7 +91,8 @@ class SnapshotInfo(BaseModel):
     @property
     def series(self) -> tuple[str, Selection]:
         """What those share that one may stand for another of, in retention and as a measure: source and limits."""
-        return self.identity, Selection(self.experiments, without=self.without, auth=self.auth)
+        limit = Selection(self.experiments, without=self.without, workspaces=self.workspaces, auth=self.auth)
+        return self.identity, limit
 
     @property
     def is_ahead(self) -> bool:
@@ -186,6 +189,7 @@ def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> Snap
             "is_vague": summary.is_vague,
             "stats": summary.stats,
             "experiments": summary.experiments,
+            "workspaces": summary.workspaces,
             "without": summary.without,
             "auth": bool(summary.auth_uri),
         }

@@ -50,13 +50,16 @@ def throwaway_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def mlflow_server(folder: Path, artifact_root: str | None = None, port: int | None = None) -> Iterator[str]:
+def mlflow_server(
+    folder: Path, artifact_root: str | None = None, port: int | None = None, *, workspaces: bool = False
+) -> Iterator[str]:
     """Run a server whose database is `folder`/mlflow.db.
 
     Args:
         folder: exists; takes the database and the server's log.
         artifact_root: for new experiments; None: a folder beside the database.
         port: on the loopback interface; None: any that is free.
+        workspaces: whether the database has any beside the default one: MLflow (3.10 on) must be told then.
 
     Yields:
         Its tracking URI.
@@ -68,6 +71,7 @@ def mlflow_server(folder: Path, artifact_root: str | None = None, port: int | No
     port = _free_port(port)
     log = folder / "server.log"
     command = _command(folder, port, artifact_root or str(folder / "artifacts"))
+    command += ["--enable-workspaces"] if workspaces else []
     with log.open("ab") as output, _watched(["server", *command], _environment(folder, port), output) as process:
         _await(process, port, log)
         yield f"http://127.0.0.1:{port}"

@@ -75,8 +75,8 @@ class Source(Protocol):
     def info(self) -> SourceInfo:
         """What the source says of itself."""
 
-    def experiment_names(self) -> set[str]:
-        """The names of all experiments, without reading anything else.
+    def experiment_names(self) -> set[tuple[str | None, str]]:
+        """Workspace and name of all experiments, without reading anything else.
 
         Raises:
             ConnectionFailedError: the store can't be read at all.
@@ -121,7 +121,7 @@ class SplitSource:
         self._models = models
         self.info = replace(runs.info, point_in_time=False)
 
-    def experiment_names(self) -> set[str]:
+    def experiment_names(self) -> set[tuple[str | None, str]]:
         """See `Source.experiment_names`."""
         return self._runs.experiment_names()
 

@@ -57,7 +57,7 @@ class SourceWithAuth:
         self._auth = auth
         self.info = replace(store.info, auth=auth.info, point_in_time=False)
 
-    def experiment_names(self) -> set[str]:
+    def experiment_names(self) -> set[tuple[str | None, str]]:
         """See `Source.experiment_names`."""
         return self._store.experiment_names()
 

@@ -54,6 +54,9 @@ _LONGEST_PAUSE = 30.0
 _MOST_IDLE = 256
 """Connections that are kept: as many as `--jobs` can be."""
 
+WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
+"""Says which workspace a request is about (MLflow 3.10 on)."""
+
 _bounded: set[str] = set()
 _thread = threading.local()
 
@@ -106,10 +109,22 @@ def _most_bytes() -> int:
     return _thread.__dict__.get("most") or MOST_BYTES
 
 
+@contextlib.contextmanager
+def in_workspace(name: str) -> Iterator[None]:
+    """Within the block, requests of this thread are about a workspace, whatever MLFLOW_WORKSPACE says; empty: as is."""
+    before, _thread.workspace = _thread.__dict__.get("workspace"), name
+    try:
+        yield
+    finally:
+        _thread.workspace = before
+
+
 def _instead_of(original: Callable[..., Response]) -> Callable[..., Response]:
     @functools.wraps(original)
     def send(method: str, url: str, *args: Any, **kwargs: Any) -> Response:
         if any(url == uri or url.startswith(f"{uri}/") for uri in _bounded):
+            if workspace := _thread.__dict__.get("workspace"):
+                kwargs["headers"] = {**(kwargs.get("headers") or {}), WORKSPACE_HEADER: workspace}
             return _send(method, url, *args, **kwargs)
         return original(method, url, *args, **kwargs)
 

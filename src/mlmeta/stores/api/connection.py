@@ -7,6 +7,7 @@ us in, where MLflow's own retries would take minutes to say so.
 from __future__ import annotations
 
 import configparser
+import copy
 import functools
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from mlmeta.errors import (
     UnreachableError,
 )
 from mlmeta.redaction import in_brief, scrubbed, without_secrets
-from mlmeta.schema import Skipped
+from mlmeta.schema import DEFAULT_WORKSPACE, Skipped
 from mlmeta.stores import address
 from mlmeta.stores.api import bounded, diagnosis
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 SEARCH_EXPERIMENTS = "/api/2.0/mlflow/experiments/search"
 LIST_EXPERIMENTS = "/api/2.0/mlflow/experiments/list"
 """What servers before MLflow 1.28 have in place of it."""
-DEFAULT_WORKSPACE = "default"
 _UNKNOWN = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 """What a server says to a call that it does not know."""
 _OF_RECORDS = {"RESOURCE_DOES_NOT_EXIST"}
@@ -62,6 +62,8 @@ class Connection:
     """
 
     def __init__(self, uri: str, registry_uri: str | None = None) -> None:
+        self.scope = ""
+        """The workspace that its calls are about; empty: the one that MLflow's client means."""
         self.uri = uri
         self.kind = address.kind_of(uri)
         self.name = without_secrets(uri)
@@ -72,11 +74,34 @@ class Connection:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the client, so that a connection can travel to another process."""
-        return {k: v for k, v in self.__dict__.items() if k != "client"}
+        return {k: v for k, v in self.__dict__.items() if k != "_own_client"}
 
-    @functools.cached_property
+    def within(self, workspace: str | None) -> Connection:
+        """The same connection, whose calls are about a workspace.
+
+        Args:
+            workspace: as a record has it; None: the one that MLflow's client means, which most often is the default.
+        """
+        found = copy.copy(self)
+        found.scope = "" if workspace in {None, self.workspace} else str(workspace)
+        return found
+
+    @property
+    def place(self) -> str | None:
+        """The workspace that its calls are about, as a record has it."""
+        return self.scope or self.workspace or None
+
+    @property
     def client(self) -> MlflowClient:
         """MLflow's own client. Made on first use: it may create what is missing, so `check` first."""
+        client: MlflowClient = self._about_its_workspace(self._own_client)
+        return client
+
+    def _about_its_workspace(self, target: Any) -> Any:
+        return _InWorkspace(target, self.scope) if self.scope else target
+
+    @functools.cached_property
+    def _own_client(self) -> MlflowClient:
         from mlflow import MlflowClient
 
         for uri in {self.uri, self._registry_uri or self.uri}:
@@ -87,12 +112,18 @@ class Connection:
     @property
     def registry(self) -> Any:
         """The registry's store: as `MlflowClient` uses it, but prompts can be reached as well."""
-        return self.client._get_registry_client().store
+        return self._about_its_workspace(self._own_client._get_registry_client().store)
+
+    @property
+    def registry_elsewhere(self) -> Connection | None:
+        """A connection to the registry's server, where that is another one."""
+        uri = self._registry_uri
+        return Connection(uri) if uri and uri != self.uri else None
 
     @property
     def tracking(self) -> Any:
         """The tracking store, as `MlflowClient` uses it."""
-        return self.client._tracking_client.store
+        return self._about_its_workspace(self._own_client._tracking_client.store)
 
     @property
     def workspace(self) -> str:
@@ -250,16 +281,17 @@ class Connection:
         """
         from mlflow.utils.rest_utils import http_request
 
-        response: Response = http_request(
-            self.tracking.get_host_creds(),
-            endpoint,
-            method,
-            max_retries=1,
-            backoff_factor=1,
-            timeout=timeout,
-            raise_on_status=False,
-            **kwargs,
-        )
+        with bounded.in_workspace(self.scope):
+            response: Response = http_request(
+                self.tracking.get_host_creds(),
+                endpoint,
+                method,
+                max_retries=1,
+                backoff_factor=1,
+                timeout=timeout,
+                raise_on_status=False,
+                **kwargs,
+            )
         return response
 
     def call(self, method: str, endpoint: str, **kwargs: Any) -> dict[str, Any]:
@@ -277,7 +309,8 @@ class Connection:
         """
         from mlflow.utils.rest_utils import http_request, verify_rest_response
 
-        response = http_request(self.tracking.get_host_creds(), endpoint, method, **kwargs)
+        with bounded.in_workspace(self.scope):
+            response = http_request(self.tracking.get_host_creds(), endpoint, method, **kwargs)
         reply = bounded.json_object(response) if response.content else {}
         if response.status_code in _UNKNOWN and (reply or {}).get("error_code") not in _OF_RECORDS:
             raise UnknownCallError(f"it answers {response.status_code}")
@@ -303,6 +336,27 @@ class Connection:
         """A foreign error in one line, without secrets."""
         origin = _origin(error)
         return _first_line(origin if isinstance(origin, ReplyError) else error, self.uri)
+
+
+class _InWorkspace:
+    """A client or store of MLflow's, whose calls are about a workspace, in whatever thread they are made.
+
+    Args:
+        target: has the calls.
+        workspace: its name.
+    """
+
+    def __init__(self, target: Any, workspace: str) -> None:
+        self._target = target
+        self._workspace = workspace
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        return functools.partial(self._call, found) if callable(found) else found
+
+    def _call(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        with bounded.in_workspace(self._workspace):
+            return method(*args, **kwargs)
 
 
 def unreadable() -> tuple[type[Exception], ...]:

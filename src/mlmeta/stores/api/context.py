@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from mlmeta.schema import Experiment
+from mlmeta.schema import EXPERIMENTS, Experiment
 from mlmeta.schema.kind import Kind
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import diagnosis
@@ -45,6 +45,11 @@ class TargetExperiment:
     revive: bool = False
     delete_last: bool = False
     refused: bool = False
+
+    @property
+    def title(self) -> str:
+        """What a comparison calls it."""
+        return EXPERIMENTS.found_as(self.source)
 
     @property
     def was_deleted_last(self) -> bool:
@@ -183,7 +188,10 @@ class RestoreContext:
 
     Args:
         connection: to the target.
-        selected: what is to be restored.
+        selected: what is to be restored: all of it is in one workspace of the snapshot.
+        workspace: that one, as records have it; `connection` is about the one that it goes into.
+        has_workspaces: whether the target has any.
+        is_planned: whether that one has still to be made, so that there is nothing to be asked for.
         executor: for requests that write at once.
         jobs: most of these.
         undelete: whether what the snapshot has active and the target has deleted is made active again.
@@ -230,6 +238,9 @@ class RestoreContext:
     undelete: bool
     rewriter: Rewriter
     writes: bool
+    workspace: str | None = None
+    has_workspaces: bool = False
+    is_planned: bool = False
     is_strict: bool = True
     sender: Sender = field(default_factory=lambda: Sender(None))
     shows_spans: bool = True

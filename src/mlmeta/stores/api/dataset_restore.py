@@ -42,7 +42,7 @@ _BYTES_AT_ONCE = 4 << 20
 def survey(context: RestoreContext) -> None:
     """Note which evaluation datasets of the snapshot the target has. Nothing is asked where the snapshot has none."""
     wanted = {dataset.dataset_id for dataset in context.selected.records(EVALUATION_DATASETS)}
-    if not wanted:
+    if not wanted or context.is_planned:
         return
     try:
         for scope in scopes(context.connection, _target_ids(context), limited=False):
@@ -240,7 +240,8 @@ def read_back(context: RestoreContext) -> Iterator[Pair | Skipped]:
         elif item.dataset_id in there:
             numbers = tuple(sources[number] for number in item.experiment_ids if number in sources)
             source = ids[item.dataset_id]
-            found[source] = item.model_copy(update={"dataset_id": source, _LINKS: _in_order(numbers)})
+            update = {"dataset_id": source, "workspace": context.workspace, _LINKS: _in_order(numbers)}
+            found[source] = item.model_copy(update=update)
     for own in context.selected.records(EVALUATION_DATASETS):
         theirs = found.get(own.dataset_id)
         yield Pair(own, theirs, restore_tags.with_those_of(theirs, own) if theirs is not None else None)

@@ -23,9 +23,10 @@ from mlmeta.schema import (
 )
 
 
-def experiment(entity: Any) -> Experiment:
-    """From `mlflow.entities.Experiment`."""
+def experiment(entity: Any, workspace: str | None = None) -> Experiment:
+    """From `mlflow.entities.Experiment`, of a workspace."""
     return Experiment(
+        workspace=workspace,
         experiment_id=str(_given(entity.experiment_id, "id")),
         name=_given(entity.name, "name"),
         artifact_location=entity.artifact_location or None,
@@ -119,9 +120,12 @@ def logged_model(entity: Any) -> LoggedModel:
     )
 
 
-def registered_model(entity: Any, versions: tuple[ModelVersion, ...] = ()) -> RegisteredModel:
-    """From `mlflow.entities.model_registry.RegisteredModel` and its versions."""
+def registered_model(
+    entity: Any, versions: tuple[ModelVersion, ...] = (), workspace: str | None = None
+) -> RegisteredModel:
+    """From `mlflow.entities.model_registry.RegisteredModel` and its versions, of a workspace."""
     return RegisteredModel(
+        workspace=workspace,
         name=_given(entity.name, "name"),
         creation_timestamp=entity.creation_timestamp,
         last_updated_timestamp=entity.last_updated_timestamp,

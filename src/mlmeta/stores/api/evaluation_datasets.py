@@ -40,23 +40,26 @@ class _Paged(list[Any]):
 
 
 def read(
-    connection: Connection, executor: Executor, experiment_ids: list[str], *, limited: bool
+    connections: Sequence[tuple[Connection, list[str]]], executor: Executor, *, limited: bool
 ) -> Iterator[EvaluationDataset | DatasetRecord | Skipped]:
     """All evaluation datasets by id, then the records of each; none where the server knows no such thing.
 
     Args:
-        connection: to the store.
+        connections: to the store, one for each workspace, each with the ids of its experiments that are saved.
         executor: asks several things at once.
-        experiment_ids: of the experiments that are saved.
         limited: whether only what belongs to these is meant.
     """
-    datasets = []
-    for item in read_datasets(connection, executor, experiment_ids, limited=limited):
-        yield item
-        if isinstance(item, EvaluationDataset):
-            datasets.append(item.dataset_id)
-    for dataset_id in datasets:
-        yield from read_records(connection, dataset_id)
+    datasets: list[tuple[EvaluationDataset, Connection]] = []
+    for connection, experiment_ids in connections:
+        for item in read_datasets(connection, executor, experiment_ids, limited=limited):
+            if isinstance(item, EvaluationDataset):
+                datasets.append((item, connection))
+            else:
+                yield item
+    datasets.sort(key=lambda found: EVALUATION_DATASETS.order(found[0]))
+    yield from (dataset for dataset, _ in datasets)
+    for dataset, connection in datasets:
+        yield from read_records(connection, dataset.dataset_id)
 
 
 def read_datasets(
@@ -155,6 +158,7 @@ def _dataset(connection: Connection, reply: dict[str, Any]) -> EvaluationDataset
     texts = ("digest", "created_by", "last_updated_by", "schema", "profile")
     return EvaluationDataset(
         dataset_id=reply["dataset_id"],
+        workspace=connection.place,
         name=reply["name"],
         created_time=_number(reply.get("created_time")),
         last_update_time=_number(reply.get("last_update_time")),

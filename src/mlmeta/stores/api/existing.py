@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -24,13 +24,13 @@ def survey(context: RestoreContext) -> None:
         context: fresh; afterwards it says which deleted experiments have to be made active.
     """
     selected, connection = context.selected, context.connection
-    version = release(connection.server_version())
+    version = release(connection.within(None).server_version())
     context.is_strict, context.sender = version is None or version >= STRICT_SINCE, Sender(version)
     context.shows_spans = shows_spans(version)
-    by_name = {entity.name: entity for entity in _all_experiments(connection)}
+    by_name = {entity.name: entity for entity in ([] if context.is_planned else _all_experiments(connection))}
     by_identity = {(str(entity.experiment_id), entity.creation_time): entity for entity in by_name.values()}
-    context.root = next((e.artifact_location for e in by_name.values() if str(e.experiment_id) == "0"), "") or ""
-    wanted = selected.experiments() if selected.selection.means(EXPERIMENTS) else selected.snapshot.records(EXPERIMENTS)
+    context.root = _root(by_name.values())
+    wanted = selected.experiments() if selected.selection.means(EXPERIMENTS) else _in_its_workspace(context)
     for source in wanted:
         entity = by_identity.get(_identity(source)) or by_name.get(source.name)
         experiment = _target_experiment(source, entity, context.timestamp)
@@ -38,6 +38,18 @@ def survey(context: RestoreContext) -> None:
         if experiment.target_id:
             _note_runs(context, experiment.target_id)
     _settle(context, trace_restore.survey(context))
+
+
+def _root(entities: Collection[Any]) -> str:
+    """The artifact location of the Default experiment; another workspace has none of its id."""
+    default = [entity for entity in entities if str(entity.experiment_id) == "0"]
+    return next((entity.artifact_location for entity in default or entities), "") or ""
+
+
+def _in_its_workspace(context: RestoreContext) -> Iterator[Experiment]:
+    """All experiments of the snapshot that are in the workspace which is restored."""
+    found = context.selected.snapshot.records(EXPERIMENTS)
+    return (experiment for experiment in found if experiment.workspace == context.workspace)
 
 
 def _target_experiment(source: Experiment, entity: Any, timestamp: str) -> TargetExperiment:
@@ -133,8 +145,8 @@ def _match(context: RestoreContext, runs: Iterable[Run]) -> set[str]:
 def has_foreign_runs(context: RestoreContext) -> bool:
     """Whether the target has a run that is not of this snapshot."""
     ours = {found.run_id for found in context.runs.values()}
-    if context.native - ours:
-        return True
+    if context.native - ours or context.is_planned:
+        return not context.is_planned
     return any(run.info.run_id not in ours for run in all_runs(context.connection))
 
 

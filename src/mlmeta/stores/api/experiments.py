@@ -5,8 +5,9 @@ A restore creates or joins them, or brings them back from deletion, and deletes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from mlmeta.errors import UsageError
@@ -21,31 +22,44 @@ from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.model_sources import is_elsewhere
 from mlmeta.stores.api.name_rules import accepted, experiment_obstacle
 from mlmeta.stores.api.paging import PAGE, Search, experiments_page
+from mlmeta.stores.api.workspaces import named
 from mlmeta.stores.target import deleted_in_target
 
 _KIND = EXPERIMENTS.one
 
 
-def read(connection: Connection, names: tuple[str, ...] = ()) -> tuple[list[Experiment], list[Skipped]]:
+def read(connections: Sequence[Connection], names: tuple[str, ...] = ()) -> tuple[list[Experiment], list[Skipped]]:
     """Experiments by id, and what can't be read of them.
 
     Args:
-        connection: to the store.
+        connections: to the store, one for each workspace that is meant.
         names: of those that are wanted; empty: all.
 
     Raises:
-        UsageError: one does not exist.
+        UsageError: one does not exist in any of the workspaces.
         ConnectionFailedError: one can't be read.
     """
     found: dict[str, Experiment] = {}
     skipped: list[Skipped] = []
-    for item in map(partial(_named, connection), dict.fromkeys(names)) if names else _all(connection):
+    for item in _wanted(connections, names) if names else chain.from_iterable(map(_all, connections)):
         if isinstance(item, Skipped):
             skipped.append(item)
         elif found.setdefault(item.experiment_id, item) != item:
             reason = "the server returned two with that id"
             skipped.append(Skipped(kind=EXPERIMENTS.one, id=item.experiment_id, reason=reason))
     return sorted(found.values(), key=EXPERIMENTS.order), skipped
+
+
+def _wanted(connections: Sequence[Connection], names: Iterable[str]) -> Iterator[Experiment]:
+    """The experiments of these names, each in all workspaces that have one of that name."""
+    for name in dict.fromkeys(names):
+        found = [one for one in (_named(connection, name) for connection in connections) if one is not None]
+        if not found:
+            raise UsageError(
+                f"there is no experiment {name!r} at {connections[0].name}",
+                hint="check the spelling: upper and lower case differ",
+            )
+        yield from found
 
 
 def _all(connection: Connection) -> Iterator[Experiment | Skipped]:
@@ -61,9 +75,9 @@ def _all(connection: Connection) -> Iterator[Experiment | Skipped]:
         size=PAGE,
     )
     for entity in search:
-        read = partial(convert.experiment, entity)
+        read = partial(convert.experiment, entity, connection.place)
         yield connection.read_or_skip(EXPERIMENTS.one, str(entity.experiment_id), read)
-    yield from search.skipped
+    yield from (named(skipped, connection.place) for skipped in search.skipped)
 
 
 def _listed(connection: Connection, token: str | None, size: int) -> Any:
@@ -81,20 +95,14 @@ def _listed(connection: Connection, token: str | None, size: int) -> Any:
     return PagedList([Entity.from_proto(one) for one in found.experiments], found.next_page_token or None)
 
 
-def _named(connection: Connection, name: str) -> Experiment:
-    found = _file_named(connection, name) if connection.kind == "files" else _entity_named(connection, name)
-    if found is None:
-        raise UsageError(
-            f"there is no experiment {name!r} at {connection.name}",
-            hint="check the spelling: upper and lower case differ",
-        )
-    return found
+def _named(connection: Connection, name: str) -> Experiment | None:
+    return _file_named(connection, name) if connection.kind == "files" else _entity_named(connection, name)
 
 
 def _entity_named(connection: Connection, name: str) -> Experiment | None:
     try:
         entity = connection.client.get_experiment_by_name(name)
-        return convert.experiment(entity) if entity is not None else None
+        return convert.experiment(entity, connection.place) if entity is not None else None
     except unreadable() as error:
         raise connection.failure(error) from error
 
@@ -108,16 +116,16 @@ def restore(context: RestoreContext, progress: Progress) -> None:
     """Have an active experiment for each of the snapshot's. Afterwards each one that `is_open` has a `target_id`."""
     progress.phase("restoring experiments")
     for experiment in context.experiments.values():
-        with context.refusing(_KIND, experiment.source.name, hint=""):
+        with context.refusing(_KIND, experiment.title, hint=""):
             _restore(context, experiment)
             continue
         experiment.refused = True  # reached where MLflow refused something
 
 
 def _restore(context: RestoreContext, experiment: TargetExperiment) -> None:
-    name = experiment.source.name
+    name = experiment.title
     if not experiment.target_id:
-        if reason := experiment_obstacle(name):
+        if reason := experiment_obstacle(experiment.source.name):
             experiment.refused = True
             context.refuse(_KIND, name, reason)
             return
@@ -141,7 +149,7 @@ def delete_last(context: RestoreContext) -> None:
     client = context.connection.client
     for experiment in context.experiments.values():
         if experiment.delete_last and experiment.target_id:
-            with context.refusing(_KIND, experiment.source.name, "lifecycle_stage", prefix="not deleted: "):
+            with context.refusing(_KIND, experiment.title, "lifecycle_stage", prefix="not deleted: "):
                 client.delete_experiment(experiment.target_id)
     for run_id in context.active_in_deleted:
         client.restore_run(run_id)
@@ -161,14 +169,17 @@ def expected(own: Experiment, found: Experiment, context: RestoreContext) -> Exp
 def _create(context: RestoreContext, experiment: TargetExperiment) -> None:
     source = experiment.source
     tags = {
-        **accepted(_KIND, source.name, restore_tags.without(source.tags), context),
+        **accepted(_KIND, experiment.title, restore_tags.without(source.tags), context),
         restore_tags.SOURCE_EXPERIMENT_ID: source.experiment_id,
         restore_tags.SNAPSHOT: context.timestamp,
     }
     if experiment.delete_last:
         tags[restore_tags.TO_DELETE] = context.timestamp
     location = context.rewritten(EXPERIMENTS, source.artifact_location)
-    if is_elsewhere(location, context):
+    if context.has_workspaces:
+        tags |= {restore_tags.SOURCE_ARTIFACT_URI: location} if location else {}
+        location = None
+    elif is_elsewhere(location, context):
         _refuse_location(context, experiment, "a server accepts none on another host")
         location = None
     if context.writes:
@@ -191,7 +202,7 @@ def _created(context: RestoreContext, experiment: TargetExperiment, location: st
 
 
 def _refuse_location(context: RestoreContext, experiment: TargetExperiment, reason: str) -> None:
-    name, location = experiment.source.name, experiment.source.artifact_location
+    name, location = experiment.title, experiment.source.artifact_location
     reason = f"its artifact location {location} is not accepted, so the server's own is used: {reason}"
     context.refuse(_KIND, name, reason, "artifact_location")
 
@@ -217,7 +228,7 @@ def _revive(context: RestoreContext, experiment: TargetExperiment) -> None:
 
 def _add_tags(context: RestoreContext, experiment: TargetExperiment) -> None:
     """Tags that the target's experiment lacks; those it has stay as they are."""
-    client, name = context.connection.client, experiment.source.name
+    client, name = context.connection.client, experiment.title
     there = client.get_experiment(experiment.target_id).tags
     lacking = {key: value for key, value in restore_tags.without(experiment.source.tags).items() if key not in there}
     taken = accepted(_KIND, name, lacking, context)

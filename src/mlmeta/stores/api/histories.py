@@ -144,48 +144,52 @@ class BulkEndpoint:
     """
 
     def __init__(self, connection: Connection, pace: Pace, threads: Executor) -> None:
-        self._connection = connection
+        self._kind = connection.kind
         self._pace = pace
         self._threads = threads
         self._exists: bool | None = None if connection.kind == "server" else False
         self._is_trusted = True
 
-    def serves(self, runs: list[Run]) -> bool:
+    def serves(self, runs: list[Run], connection: Connection) -> bool:
         """Whether histories can be read through it, as some runs that have metrics show it.
+
+        Args:
+            runs: the first of a workspace.
+            connection: to the store, for calls that are about that workspace.
 
         Raises:
             ConnectionFailedError: the server is gone.
         """
         if self._exists is None:
-            self._exists = self._threads.submit(self._is_there, runs[0]).result()
-        if self._exists:
-            self._is_trusted = all(self._threads.map(self._agrees, _sample(runs)))
+            self._exists = self._threads.submit(self._is_there, connection, runs[0]).result()
+        if self._exists and self._is_trusted:
+            self._is_trusted = all(self._threads.map(partial(self._agrees, connection), _sample(runs)))
         return self._exists and self._is_trusted
 
-    def _is_there(self, run: Run) -> bool:
+    def _is_there(self, connection: Connection, run: Run) -> bool:
         """Whether the server has it, and lets us use it; where it knows users, it refuses a run that does not exist."""
         params = {"run_id": [run.run_id], "metric_key": next(iter(run.metrics))}
         try:
-            response = self._connection.request("GET", BULK, timeout=_TIMEOUT, params=params)
+            response = connection.request("GET", BULK, timeout=_TIMEOUT, params=params)
         except unreadable() as error:
-            self._connection.failed(error)
+            connection.failed(error)
             return False
         return response.status_code == HTTPStatus.OK and "metrics" in (json_object(response) or {})
 
-    def _agrees(self, batch: HistoryBatch) -> bool:
+    def _agrees(self, connection: Connection, batch: HistoryBatch) -> bool:
         """Whether it gives the points of a single run that `get_metric_history` gives.
 
         Others may add points meanwhile: so what is read singly before must be in the bulk reply, and that in what is
         read singly afterwards.
         """
-        before = _texts(read_singly(self._connection, batch))
-        bulk = _texts(read_bulk(self._connection, self._pace, batch))
-        return bulk == before or before <= bulk <= _texts(read_singly(self._connection, batch))
+        before = _texts(read_singly(connection, batch))
+        bulk = _texts(read_bulk(connection, self._pace, batch))
+        return bulk == before or before <= bulk <= _texts(read_singly(connection, batch))
 
     def warnings(self) -> list[str]:
         """What a person should know of the way in which histories were read."""
         found = []
-        if self._exists is False and self._connection.kind == "server":
+        if self._exists is False and self._kind == "server":
             found.append("the server has no bulk endpoint for metric histories: each was read separately, slowly")
         if not self._is_trusted:
             found.append("the server's bulk endpoint returned other points than get_metric_history, so it was not used")
@@ -260,7 +264,7 @@ class HistoryReader:
         """Ask for the histories of a group."""
         having = [run.run for run in group if run.expected]
         if having and self._in_bulk is None:
-            self._in_bulk = self._bulk.serves(having)
+            self._in_bulk = self._bulk.serves(having, self._connection)
         if self._in_bulk:
             read, most_runs = partial(read_bulk, self._connection, self._pace), BULK_RUNS
         else:

@@ -108,7 +108,7 @@ def survey(context: RestoreContext) -> None:
     context.coming_models = {m.model_id for m in selected.logged_models() if m.lifecycle_stage != "deleted"}
     context.knows_models = hasattr(connection.client, "create_logged_model")  # of MLflow 3 on
     there = [experiment.target_id for experiment in context.experiments.values() if experiment.target_id]
-    for experiment_id in (there or [_DEFAULT]) if known else ():
+    for experiment_id in (there or [_DEFAULT]) if known and not context.is_planned else ():
         for entity in _entities_of(context, experiment_id):
             context.native_models[entity.model_id] = entity.artifact_location or ""
             source = entity.tags.get(restore_tags.SOURCE_MODEL_ID)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from mlmeta.schema import LOGGED_MODELS, MODEL_VERSIONS, MODELS, RUNS, ModelVersion
-from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.context import RestoreContext
 
@@ -99,7 +98,7 @@ def survey(context: RestoreContext) -> None:
     if not context.selected.selection.means(MODELS):
         return
     snapshot, locations = context.selected.snapshot, context.locations
-    wanted = set(itertools.chain.from_iterable(_references(version) for _, version in _versions(snapshot)))
+    wanted = set(itertools.chain.from_iterable(_references(version) for _, version in _versions(context)))
     for run in snapshot.records(RUNS):
         if f"runs:/{run.run_id}" in wanted and run.artifact_uri:
             locations[f"runs:/{run.run_id}"] = run.artifact_uri
@@ -107,14 +106,14 @@ def survey(context: RestoreContext) -> None:
     for made in snapshot.records(LOGGED_MODELS) if any(map(_is_logged_model, to_models)) else ():
         if f"models:/{made.model_id}" in wanted and made.artifact_location:
             locations[f"models:/{made.model_id}"] = made.artifact_location
-    for uri, version in _versions(snapshot) if not all(map(_is_logged_model, to_models)) else ():
+    for uri, version in _versions(context) if not all(map(_is_logged_model, to_models)) else ():
         if uri in wanted and version.source and not version.source.startswith("models:"):
             locations[uri] = version.source
 
 
-def _versions(snapshot: Snapshot) -> Iterator[tuple[str, ModelVersion]]:
-    """All versions of a snapshot, with the URIs by which sources name them."""
-    models = snapshot.records(MODELS)
+def _versions(context: RestoreContext) -> Iterator[tuple[str, ModelVersion]]:
+    """All versions in a workspace of a snapshot, with the URIs by which sources name them."""
+    models = (one for one in context.selected.snapshot.records(MODELS) if one.workspace == context.workspace)
     return ((f"models:/{m.name}/{version.version}", version) for m in models for version in m.versions)
 
 

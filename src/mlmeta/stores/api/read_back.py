@@ -12,6 +12,7 @@ from typing import Any
 from mlmeta.progress import Silent
 from mlmeta.schema import (
     DATASET_RECORDS,
+    DEFAULT_WORKSPACE,
     EVALUATION_DATASETS,
     EXPERIMENTS,
     LOGGED_MODELS,
@@ -32,7 +33,6 @@ from mlmeta.schema import (
 from mlmeta.snapshot.compare import Item, Pair, merge_join, with_followers
 from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import bare
-from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import (
     dataset_restore,
     experiments,
@@ -70,18 +70,18 @@ class ReadBack:
     in the snapshot is compared with them.
 
     Args:
-        selected: what was to be restored.
-        context: what the restore knows.
+        context: what the restore knows of a workspace.
         source: reads from the target.
     """
 
-    def __init__(self, selected: Selected, context: RestoreContext, source: Source) -> None:
-        self._selected = selected
+    def __init__(self, context: RestoreContext, source: Source) -> None:
+        self._selected = selected = context.selected
         self._context = context
         self._source = source
-        self._in_experiments = replace(
-            selected.selection, without=(*selected.selection.without, MODEL_GROUP, *_BY_THEMSELVES)
-        )
+        place = context.connection.place or DEFAULT_WORKSPACE
+        self._workspaces = (place,) if context.has_workspaces else ()
+        without = (*selected.selection.without, MODEL_GROUP, *_BY_THEMSELVES)
+        self._in_experiments = replace(selected.selection, without=without, workspaces=self._workspaces)
         self._ids = context.source_ids()
         self._logged: dict[str, Item] = {}
         self._skipped: deque[Skipped] = deque()
@@ -132,7 +132,15 @@ class ReadBack:
                 yield item
 
     def _registered_models(self) -> Iterator[Item]:
-        return self._taken_apart(with_followers(self._source.read(Selection(only=(MODEL_GROUP,)), Silent())))
+        selection = Selection(only=(MODEL_GROUP,), workspaces=self._workspaces)
+        found = (self._in_own_workspace(item) for item in self._source.read(selection, Silent()))
+        return self._taken_apart(with_followers(found))
+
+    def _in_own_workspace(self, item: Any) -> SourceItem:
+        if isinstance(item, Skipped) or kind_of(item).workspace is None:
+            return item  # type: ignore[no-any-return]
+        moved: Record = item.model_copy(update={"workspace": self._context.workspace})
+        return moved
 
     def _in_own_ids(self, item: Any, experiment: TargetExperiment) -> SourceItem:
         if isinstance(item, Skipped | SpanLine):
@@ -142,7 +150,7 @@ class ReadBack:
         if in_own_ids := _IN_OWN_IDS.get(kind_of(item).name):
             return in_own_ids(item, experiment, self._ids)
         moved: Record = item.model_copy(update={"experiment_id": experiment.source.experiment_id})
-        return moved
+        return self._in_own_workspace(moved)
 
 
 def _order(item: Item) -> tuple[Any, ...]:

@@ -29,6 +29,7 @@ from mlmeta.stores.api.model_sources import DATABASE_HINT, Repointed, is_same_ru
 from mlmeta.stores.api.name_rules import accepted, alias_obstacle
 from mlmeta.stores.api.paging import PAGE, Search, entities_of, name_filter
 from mlmeta.stores.api.prompts import EXPERIMENT_IDS, tags_in_target
+from mlmeta.stores.api.workspaces import named
 from mlmeta.stores.target import model_key, model_keys, version_key
 
 PROMPTS = "tag.`mlflow.prompt.is_prompt` = 'true'"
@@ -51,8 +52,8 @@ def read(connection: Connection, executor: Executor, jobs: int) -> Iterator[Regi
     skipped: list[Skipped] = []
     entities = sorted(_entities(connection, skipped), key=lambda entity: str(entity.name))
     for found in ordered_map(executor, partial(_with_versions, connection), entities, ahead=4 * jobs):
-        yield from found
-    yield from skipped
+        yield from (named(one, connection.place) if isinstance(one, Skipped) else one for one in found)
+    yield from (named(one, connection.place) for one in skipped)
 
 
 def _entities(connection: Connection, skipped: list[Skipped]) -> Iterator[Any]:
@@ -106,7 +107,7 @@ def _complete(connection: Connection, entity: Any) -> list[RegisteredModel | Ski
     versions, skipped = _versions(connection, entity.name)
     if skipped and not versions:
         return [Skipped(kind=MODELS.one, id=entity.name, reason=skipped[0].reason)]
-    return [convert.registered_model(entity, tuple(versions)), *skipped]
+    return [convert.registered_model(entity, tuple(versions), connection.place), *skipped]
 
 
 def _versions(connection: Connection, name: str) -> tuple[list[ModelVersion], list[Skipped]]:
@@ -160,9 +161,8 @@ class _ModelRestorer:
         ours = {version.version for version in self._model.versions if self._has_version(version)}
         if count := self._numbers.fillers:
             fillers = "1 version is" if count == 1 else f"{count} versions are"
-            self._context.notes.append(
-                f"model {self._name!r}: {fillers} created and deleted again, so that the others keep their numbers"
-            )
+            what = f"{fillers} created and deleted again, so that the others keep their numbers"
+            self._context.notes.append(f"model {MODELS.key(self._model)!r}: {what}")
         self._finish()
         self._set_aliases(ours)
 
@@ -308,7 +308,7 @@ class _ModelRestorer:
         for alias, number in self._model.aliases.items():
             if alias in there:
                 continue
-            what, field = ("alias", f"{self._name}@{alias}"), f"aliases[{alias}]"
+            what, field = ("alias", f"{key[1]}@{alias}"), f"aliases[{alias}]"
             reason = alias_obstacle(alias)
             if not reason and number not in ours:
                 reason = f"version {number} is not in the target"

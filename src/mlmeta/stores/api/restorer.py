@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import Any
 
 from mlmeta.errors import RestoreError
@@ -25,7 +27,6 @@ from mlmeta.schema import (
 )
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api import (
     dataset_restore,
     diagnosis,
@@ -42,6 +43,8 @@ from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import RestoreContext
 from mlmeta.stores.api.existing import all_runs, has_foreign_runs
 from mlmeta.stores.api.read_back import ReadBack
+from mlmeta.stores.api.restore_parts import Destination, Destinations
+from mlmeta.stores.api.workspaces import Workspaces
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.source import Source
 from mlmeta.stores.target import Plan, Report, RestoreOptions
@@ -69,6 +72,9 @@ UNKEPT = tuple(
 )
 """What MLflow's API (3.17) has no way to set, and the tags by which a restore finds its own work."""
 
+_IN_WORKSPACES = (EXPERIMENTS.field("artifact_location"),)
+"""What it has no way to set where a server has workspaces."""
+
 
 class ApiTarget:
     """Any server that `MlflowClient` can write to.
@@ -83,8 +89,6 @@ class ApiTarget:
         ConnectionFailedError: see `Connection.check`.
     """
 
-    unkept = UNKEPT
-
     def __init__(
         self,
         connection: Connection,
@@ -98,26 +102,36 @@ class ApiTarget:
         self._executor: Executor = ThreadPoolExecutor(self._jobs, thread_name_prefix="mlmeta-write")
         self._options = options
         self._reading = reading
-        self._context: RestoreContext | None = None
+        self._contexts: list[RestoreContext] = []
 
     def has_runs(self) -> bool:
-        """Whether the target has any run at all."""
-        return next(all_runs(self._connection), None) is not None
+        """Whether the target has any run at all, in any workspace that the user may see."""
+        inside = Workspaces.of(self._connection).connections(Selection())
+        return any(True for connection in inside for _ in all_runs(connection))
+
+    @property
+    def unkept(self) -> tuple[str, ...]:
+        """See `Target.unkept`: a server with workspaces says itself where an experiment's artifacts go."""
+        return (*UNKEPT, *_IN_WORKSPACES) if Workspaces.of(self._connection).are_any else UNKEPT
 
     def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
         """See `Target.plan`. It is what `restore` does, with nothing written."""
         progress.phase("looking at the target")
-        context = self._survey(Selected(snapshot, selection), writes=False)
-        self._go_through(context, Silent())
+        where = Destinations(self._connection, snapshot, selection, writes=False)
+        rewriter = Rewriter(self._options.rewrite)
+        contexts = [self._survey(one, rewriter, writes=False) for one in where.all]
+        for context in contexts:
+            self._go_through(context, Silent())
+        report = _report(contexts, where)
         return Plan(
             target=self._connection.name,
             keeps_ids=False,
-            create=dict(context.created),
-            present=dict(context.present),
-            undelete=dict(context.undeleted),
-            target_runs=has_foreign_runs(context),
-            refused=tuple(context.refused),
-            notes=(*context.notes, *_unregistered(context), *context.rewriter.notes()),
+            create=report.created,
+            present=report.present,
+            undelete=report.undeleted,
+            target_runs=any(map(has_foreign_runs, contexts)),
+            refused=report.refused,
+            notes=(*report.notes, *_unregistered(report), *rewriter.notes()),
         )
 
     def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
@@ -125,67 +139,82 @@ class ApiTarget:
         from mlflow.exceptions import MlflowException
 
         try:
-            context = self._restore(Selected(snapshot, selection), progress)
+            return self._restore(snapshot, selection, progress)
         except MlflowException as error:
             self._connection.check()
             raise RestoreError(
                 f"{self._connection.name} failed: {self._connection.reason(error)}",
                 hint=f"{diagnosis.advice(error)}; run the restore again: it continues where this one stopped",
             ) from error
-        return Report(
-            created=dict(context.created),
-            present=dict(context.present),
-            undeleted=dict(context.undeleted),
-            refused=tuple(context.refused),
-            notes=tuple(context.notes),
-            existing=context.existing,
-            completed=context.completed,
-        )
 
-    def _restore(self, selected: Selected, progress: Progress) -> RestoreContext:
-        self._context = context = self._survey(selected, writes=True)
-        self._go_through(context, progress)
-        experiments.delete_last(context)
-        return context
+    def _restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
+        where = Destinations(self._connection, snapshot, selection, writes=True)
+        rewriter = Rewriter(self._options.rewrite)
+        self._contexts = []
+        for one in where.all:
+            context = self._survey(one, rewriter, writes=True)
+            self._go_through(context, progress)
+            experiments.delete_last(context)
+            self._contexts.append(context)
+        return _report(self._contexts, where)
 
     def _go_through(self, context: RestoreContext, progress: Progress) -> None:
         for kind, step in _STEPS:
             if context.selected.snapshot.may_have(kind):
                 step(context, progress)
 
-    def _survey(self, selected: Selected, *, writes: bool) -> RestoreContext:
-        """What the target has. Models alone need to know where their runs went, too."""
+    def _survey(self, where: Destination, rewriter: Rewriter, *, writes: bool) -> RestoreContext:
+        """What the target has of a workspace. Models alone need to know where their runs went, too."""
         context = RestoreContext(
-            connection=self._connection,
-            selected=selected,
+            connection=where.connection,
+            selected=where.part.selected,
+            workspace=where.part.workspace,
+            has_workspaces=where.has_workspaces,
+            is_planned=where.is_planned,
             executor=self._executor,
             jobs=self._jobs,
             undelete=self._options.undelete,
-            rewriter=Rewriter(self._options.rewrite),
+            rewriter=rewriter,
             writes=writes,
         )
         for survey in (existing.survey, logged_models.survey, dataset_restore.survey, model_sources.survey):
             survey(context)
         context.known_experiments.update(context.experiments)
-        if not selected.selection.means(EXPERIMENTS):
+        if not context.selected.selection.means(EXPERIMENTS):
             context.experiments.clear()
         return context
 
     def read_back(self, snapshot: Snapshot, selection: Selection) -> Iterator[Pair | Skipped]:
         """See `Target.read_back`."""
-        selected = Selected(snapshot, selection)
-        context = self._context or self._survey(selected, writes=False)
+        if not self._contexts:
+            where = Destinations(self._connection, snapshot, selection, writes=False)
+            rewriter = Rewriter(self._options.rewrite)
+            self._contexts = [self._survey(one, rewriter, writes=False) for one in where.all]
         with self._reading() as source:
-            yield from ReadBack(selected, context, source).pairs()
+            for context in self._contexts:
+                yield from ReadBack(context, source).pairs()
 
     def close(self) -> None:
         """See `Target.close`."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _unregistered(context: RestoreContext) -> Iterator[str]:
+def _report(contexts: Sequence[RestoreContext], where: Destinations) -> Report:
+    """What came of all workspaces together."""
+    return Report(
+        created=dict(sum((context.created for context in contexts), Counter[str]())),
+        present=dict(sum((context.present for context in contexts), Counter[str]())),
+        undeleted=dict(sum((context.undeleted for context in contexts), Counter[str]())),
+        refused=tuple(dict.fromkeys((*where.refused, *chain.from_iterable(one.refused for one in contexts)))),
+        notes=(*where.notes, *chain.from_iterable(context.notes for context in contexts)),
+        existing=set().union(*(context.existing for context in contexts)),
+        completed=set().union(*(context.completed for context in contexts)),
+    )
+
+
+def _unregistered(report: Report) -> Iterator[str]:
     """How many versions the target won't take, in one line."""
-    count = sum(refusal.kind == MODEL_VERSIONS.one and not refusal.field for refusal in context.refused)
+    count = sum(refusal.kind == MODEL_VERSIONS.one and not refusal.field for refusal in report.refused)
     if count:
         versions = "1 version" if count == 1 else f"{count} versions"
         yield f"{versions} can't be registered through the API: restore into its database"

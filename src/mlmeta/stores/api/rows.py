@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlmeta.progress import Progress
 from mlmeta.schema import ROWS
 from mlmeta.stores.api.context import RestoreContext
+from mlmeta.stores.api.workspaces import TABLE as WORKSPACES
 from mlmeta.stores.target import Refusal
 
 _REASON = "MLflow's API has no way to restore them as they were"
@@ -14,7 +15,8 @@ _HINT = "restore into the server's database instead: `--tracking-uri postgresql:
 def restore(context: RestoreContext, _: Progress) -> None:
     """Name the tables whose rows stay out."""
     if context.selected.selection.means(ROWS):
-        for table, count in context.selected.snapshot.summary.tables.items():
+        tables = context.selected.snapshot.summary.tables
+        for table, count in ((name, tables[name]) for name in tables if name != WORKSPACES):
             refusal = Refusal(
                 kind=ROWS.many, id=f"of {table}", reason=f"{count:,}: {_REASON}", code="not_through_api", hint=_HINT
             )

@@ -61,7 +61,7 @@ def survey(context: RestoreContext) -> set[str]:
 
 
 def _there(context: RestoreContext, trace_ids: list[str]) -> dict[str, TargetTrace]:
-    if not context.knows_traces:
+    if not context.knows_traces or context.is_planned:
         return {}
     try:
         found = trace_writing.infos(context.connection, trace_ids)
@@ -249,7 +249,8 @@ class _TraceRestorer:
 
     @cached_property
     def _takes_spans(self) -> bool:
-        return trace_writing.takes_spans(self._connection)
+        connection = self._connection
+        return trace_writing.takes_spans(connection.within(None) if self._context.is_planned else connection)
 
     def _send(self, chunk: list[_Job]) -> None:
         """Send the spans of some traces at once; where that fails, of each by itself."""

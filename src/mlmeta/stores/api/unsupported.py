@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlmeta.parallel import ordered_map
 from mlmeta.schema import Skipped
 from mlmeta.stores.api.bounded import json_object
-from mlmeta.stores.api.connection import DEFAULT_WORKSPACE, Connection, unreadable
+from mlmeta.stores.api.connection import Connection, unreadable
 from mlmeta.stores.api.file_store import FileStore
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ def read_unsupported(
     if not limited:
         answers = ordered_map(executor, partial(_ask, connection), _QUESTIONS, len(_QUESTIONS))
         yield from filter(None, map(_skipped, _QUESTIONS, answers))
-        yield from _other_workspaces(connection)
     for question in _OF_EXPERIMENTS:
         yield from _of_experiments(connection, question, ids, executor)
 
@@ -122,15 +121,6 @@ def _listed(reply: Response) -> list[Any] | None:
     """The list in a reply; None where it is not one of MLflow's API, such as the page of its UI."""
     content = json_object(reply)
     return None if content is None else next((value for value in content.values() if isinstance(value, list)), [])
-
-
-def _other_workspaces(connection: Connection) -> Iterator[Skipped]:
-    found = _ask(connection, _Question("workspaces", "GET", f"{_API}/workspaces"))
-    own = connection.workspace or DEFAULT_WORKSPACE
-    named = [one.get("name") for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-    if others := sorted(str(name) for name in named if name != own):
-        reason = f"there are others than `{own}`, each to be saved by itself with MLFLOW_WORKSPACE: {', '.join(others)}"
-        yield Skipped(kind="workspaces", id="*", reason=reason)
 
 
 def _unread_traces(connection: Connection, ids: list[str]) -> Iterator[Skipped]:

@@ -100,10 +100,13 @@ class SqlSource:
             auth=auth,
         )
 
-    def experiment_names(self) -> set[str]:
+    def experiment_names(self) -> set[tuple[str | None, str]]:
         """See `Source.experiment_names`. It takes no time, so no copy is needed."""
         with self._database.reading() as connection:
-            return {one.name for one in experiments_of(connection, Tables(connection, self._database.shown))}
+            return {
+                (one.workspace, one.name)
+                for one in experiments_of(connection, Tables(connection, self._database.shown))
+            }
 
     def read(self, selection: Selection, progress: Progress, base: Base | None = None) -> Iterator[SourceItem]:
         """All records of the selection as of one moment, in the order of `Source.read`.

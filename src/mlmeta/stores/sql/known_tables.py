@@ -61,9 +61,6 @@ SECRETS = {
 ACTING = frozenset({"webhooks", "webhook_events", "online_scoring_configs", "budget_policies"})
 """Tables whose rows have a server do something by itself: call others, score traces, refuse requests."""
 
-SEED = {"name": "default", "description": "Default workspace for legacy resources"}
-"""The row of `workspaces` that MLflow puts into every store; other columns are NULL. It is not saved."""
-
 JSON = {
     "mcp_servers": ("icons",),
     "mcp_server_versions": ("server_json", "tools", "connect_options"),

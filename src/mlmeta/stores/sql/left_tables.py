@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.errors import UsageError
-from mlmeta.schema.rows import is_known, table_order
+from mlmeta.schema.rows import SEED_WORKSPACE, is_known, table_order
 from mlmeta.stores.sql.database import SQLITE
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.known_tables import (
@@ -20,7 +20,6 @@ from mlmeta.stores.sql.known_tables import (
     OWN_COLUMNS,
     PASSING,
     RECORDS,
-    SEED,
     USERS,
 )
 from mlmeta.stores.sql.tables import COLUMNS, EXPERIMENTS_OF_DATASETS
@@ -144,7 +143,7 @@ class LeftTables:
     def _but_the_seed(self) -> ColumnElement[bool]:
         """Workspaces, without the one that is in every store."""
         columns = self._tables["workspaces"].c
-        return sa.not_(sa.and_(*(column.is_not_distinct_from(SEED.get(column.name)) for column in columns)))
+        return sa.not_(sa.and_(*(column.is_not_distinct_from(SEED_WORKSPACE.get(column.name)) for column in columns)))
 
     def _of_experiments(self, name: str, passed: frozenset[str]) -> ColumnElement[bool] | None:
         """Rows of the experiments, or that hang on such rows by a foreign key."""

@@ -169,8 +169,10 @@ REFUSED = {
     "an option as a table": ("[storage]\nx = 1", "mlmeta.toml: storage is an option, not a table | write storage = …"),
     "a profile that is a value": (
         "[profile]\nprod = 1",
-        "mlmeta.toml: [profile] prod is not a table | write [profile.NAME] above its keys",
+        "mlmeta.toml: [profile] prod is no profile | write [profile.NAME] above the keys of a profile",
     ),
+    "a profile without a name": ('[profile.""]\njobs = 1', "mlmeta.toml: [profile] an empty name is no profile | "),
+    "a profile as a key": ('profile = "prod"', "mlmeta.toml: profile is not a table | write [profile.NAME] above "),
     "a number as text": ('jobs = "8"', "mlmeta.toml: jobs: a number is expected, without quotes | "),
     "a text as a number": ("[backup]\nlabel = 5", "mlmeta.toml: [backup] label: a text is expected, in quotes | "),
     "a switch as text": ('[backup]\ndrill = "yes"', "mlmeta.toml: [backup] drill: true or false is expected"),
@@ -331,6 +333,7 @@ def test_values_are_shown_with_their_origin_and_without_credentials(folder: Path
     assert "hunter" not in help_text
     assert "default: backups" in help_text, "of the command, not of the file"
     assert "All options have their defaults" in cli("--no-config", "config").ok().out
+    assert cli("config", "backup", "--help").ok().out == cli("backup", "--help").ok().out
     assert cli("config", "bakcup").ended(2).err.startswith("error: no such command: bakcup\n  did you mean backup?")
     assert "--jobs" in cli("config", "backup", "--jobs", "many").ended(2).err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,6 +107,8 @@ def _called(root: Any, name: str, words: list[str]) -> typer.Context:
         parameter.required = False  # it is not going to run
     try:
         context: typer.Context = found.make_context(name, words, parent=root)
+    except typer.Exit as done:  # --help, which is shown
+        sys.exit(done.exit_code)
     except Exception as error:
         if tell := getattr(error, "format_message", None):  # click's own, or the click within typer
             raise UsageError(f"mlmeta {name}: {tell()}", hint=f"see `mlmeta {name} --help`") from error

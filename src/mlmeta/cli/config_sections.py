@@ -39,13 +39,14 @@ def layers(file: ConfigFile) -> dict[str, Layer]:
     Raises:
         ConfigurationError: a key is unknown, or a value is not one that the option takes.
     """
-    found = {"": _layer(file, file.content, ())}
     profiles = file.content.get(PROFILE, {})
-    for name, content in profiles.items() if isinstance(profiles, dict) else ((PROFILE, profiles),):
-        if not isinstance(content, dict):
-            raise _refusal(
-                file, (PROFILE,), f"{name} is not a table", f"write {file.section(PROFILE, 'NAME')} above its keys"
-            )
+    heading = f"write {file.section(PROFILE, 'NAME')} above the keys of a profile"
+    if not isinstance(profiles, dict):
+        raise _refusal(file, (), f"{PROFILE} is not a table", f"{heading}; --profile chooses one")
+    found = {"": _layer(file, file.content, ())}
+    for name, content in profiles.items():
+        if not isinstance(content, dict) or not name:
+            raise _refusal(file, (PROFILE,), f"{name or 'an empty name'} is no profile", heading)
         found[name] = _layer(file, content, (PROFILE, name))
     return found
 

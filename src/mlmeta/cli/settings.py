@@ -104,7 +104,7 @@ class Settings:
             known = ", ".join(self.profiles) or "none"
             message, hint = (
                 f"{self.file} has none of that name",
-                nearest(self.profile, self.profiles) or f"has: {known}",
+                nearest(self.profile, self.profiles) or f"there are: {known}",
             )
         raise ConfigurationError(f"no profile {self.profile!r}{asked}: {message}", hint=hint)
 

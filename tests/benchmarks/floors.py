@@ -23,6 +23,13 @@ _SELECTS = (
     "SELECT * FROM tags ORDER BY run_uuid, key",
     "SELECT * FROM latest_metrics ORDER BY run_uuid, key",
 )
+_TRACES = (
+    "SELECT * FROM trace_info ORDER BY experiment_id, timestamp_ms, request_id",
+    "SELECT * FROM trace_tags ORDER BY request_id, key",
+    "SELECT * FROM trace_request_metadata ORDER BY request_id, key",
+    "SELECT * FROM assessments ORDER BY trace_id, created_timestamp",
+)
+_SPANS = "SELECT trace_id, span_id, content FROM spans ORDER BY trace_id, start_time_unix_nano, span_id"
 _HISTORIES = "SELECT run_uuid, key, step, timestamp, value FROM metrics ORDER BY run_uuid, key, step, timestamp, value"
 
 
@@ -148,8 +155,12 @@ def _write_run(uri: str, experiment: str, run: Any, content: list[list[dict[str,
 def sqlite_read(uri: str, target: str) -> None:
     """A `sqlite3` cursor over the ordered tables to JSON lines, histories grouped into columns."""
     with sqlite3.connect(urlsplit(uri).path[1:]) as connection, Path(target).open("w") as out:
-        for select in _SELECTS:
+        for select in (*_SELECTS, *_TRACES):
             out.writelines(json.dumps(row) + "\n" for row in connection.execute(select))
+        out.writelines(
+            f'{{"trace_id":"{trace_id}","span_id":"{span_id}","content":{content}}},\n'
+            for trace_id, span_id, content in connection.execute(_SPANS)
+        )
         rows = connection.execute(_HISTORIES)
         for (run, key), points in itertools.groupby(rows, key=lambda row: row[:2]):
             _, _, step, timestamp, value = zip(*points, strict=True)
@@ -172,14 +183,21 @@ def sqlite_write(uri: str, target: str) -> None:
         copy.execute("BEGIN")
         for name in _tables(source):
             if source.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone():
-                rows = source.execute(f"SELECT * FROM {name}")
-                copy.executemany(f"INSERT INTO {name} VALUES ({','.join('?' * len(rows.description))})", rows)
+                columns = _columns(source, name)
+                rows = source.execute(f"SELECT {', '.join(columns)} FROM {name}")
+                marks = ",".join("?" * len(columns))
+                copy.executemany(f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({marks})", rows)
         copy.execute("COMMIT")
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
     query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     return [name for (name,) in connection.execute(query)]
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    """Those that are not computed."""
+    return [f'"{row[1]}"' for row in connection.execute(f"PRAGMA table_xinfo({table})") if not row[6]]
 
 
 _COPIED = ("experiments", "experiment_tags", "runs", "params", "tags", "latest_metrics", "metrics")

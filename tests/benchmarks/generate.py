@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 import sys
 from collections.abc import Iterator
@@ -10,13 +12,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mlmeta.schema import (
+    Assessment,
     Experiment,
     LatestMetric,
+    Line,
     MetricHistory,
     ModelVersion,
-    Record,
     RegisteredModel,
     Run,
+    SpanLine,
+    Trace,
 )
 from mlmeta.storage import open_storage
 from tests.builders.snapshots import commit
@@ -27,11 +32,12 @@ _RUNS_PER_EXPERIMENT = 500
 
 @dataclass(frozen=True)
 class Size:
-    """How much: runs, metric keys of each, points of each key."""
+    """How much: runs, metric keys of each, points of each key; traces, of ten spans with 1.2 kB each."""
 
     runs: int
     keys: int
     steps: int
+    traces: int = 0
 
 
 SIZES = {
@@ -40,10 +46,12 @@ SIZES = {
     "L": Size(10_000, 20, 50),
     "W": Size(100_000, 1, 1),
     "X": Size(1_000_000, 1, 1),
+    "T": Size(1, 1, 1, 10_000),
+    "U": Size(1, 1, 1, 100_000),
 }
 
 
-def records(size: Size) -> Iterator[Record]:
+def records(size: Size) -> Iterator[Line]:
     """All records, in a snapshot's order."""
     experiments = math.ceil(size.runs / _RUNS_PER_EXPERIMENT)
     for number in range(experiments + 1):
@@ -57,11 +65,13 @@ def records(size: Size) -> Iterator[Record]:
         )
     for number in range(size.runs):
         yield from _run(number, size)
+    for number in range(size.traces):
+        yield from _trace(number)
     for number in range(max(1, size.runs // 100)):
         yield _model(number)
 
 
-def _run(number: int, size: Size) -> Iterator[Record]:
+def _run(number: int, size: Size) -> Iterator[Line]:
     experiment = number // _RUNS_PER_EXPERIMENT + 1
     run_id = f"{number:032x}"
     start = _START + number * 1000
@@ -96,6 +106,69 @@ def _run(number: int, size: Size) -> Iterator[Record]:
 
 def _column(number: int, key: int, steps: int) -> list[float]:
     return [math.exp(-step / steps) + key + number / 7 for step in range(steps)]
+
+
+def _trace(number: int) -> Iterator[Line]:
+    trace_id = f"tr-{number:032x}"
+    start = _START + number * 100
+    yield Trace(
+        trace_id=trace_id,
+        experiment_id="1",
+        timestamp=start,
+        duration=90,
+        state="OK",
+        request_preview='{"question": "what?"}',
+        response_preview='"that"',
+        tags={
+            "mlflow.artifactLocation": f"gs://bucket/artifacts/1/traces/{trace_id}/artifacts",
+            "mlflow.trace.spansLocation": "TRACKING_STORE",
+            "mlflow.traceName": "answer",
+        },
+        metadata={
+            "mlflow.source.name": "agent.py",
+            "mlflow.trace.infoFinalized": "true",
+            "mlflow.trace.session": f"s-{number // 10}",
+            "mlflow.trace.tokenUsage": json.dumps({"input_tokens": number, "output_tokens": 7}),
+            "mlflow.trace_schema.version": "3",
+            "mlflow.user": "ada",
+        },
+        assessments=(_assessment(number, start),),
+    )
+    for place in range(_SPANS):
+        yield SpanLine.of_content(trace_id, f"{place + 1:016x}", _content(number, place, start))
+
+
+_SPANS = 10
+
+
+def _assessment(number: int, start: int) -> Assessment:
+    told = {"assessment_id": f"a-{number:032x}", "name": "quality", "type": "feedback", "value": number % 5}
+    return Assessment.model_validate({**told, "source_type": "HUMAN", "created": start, "updated": start})
+
+
+def _content(number: int, place: int, start: int) -> bytes:
+    """As MLflow writes it."""
+    began = (start + place) * 1_000_000
+    text = f'part {place} of the answer to question {number}, with an ü and "quotes". ' * 6
+    attributes = {
+        "mlflow.traceRequestId": f'"tr-{number:032x}"',
+        "mlflow.spanType": '"TOOL"',
+        "mlflow.spanInputs": json.dumps({"question": text[:300]}, ensure_ascii=False),
+        "mlflow.spanOutputs": json.dumps(text, ensure_ascii=False),
+    }
+    content = {
+        "trace_id": base64.b64encode(number.to_bytes(16, "big")).decode(),
+        "span_id": base64.b64encode((place + 1).to_bytes(8, "big")).decode(),
+        "parent_span_id": base64.b64encode((1).to_bytes(8, "big")).decode() if place else None,
+        "name": f"step {place}",
+        "start_time_unix_nano": began,
+        "end_time_unix_nano": began + 900_000,
+        "events": [],
+        "status": {"code": "STATUS_CODE_OK", "message": ""},
+        "attributes": attributes,
+        "links": [],
+    }
+    return json.dumps(content, ensure_ascii=False).encode()
 
 
 def _model(number: int) -> RegisteredModel:

@@ -12,6 +12,7 @@ from mlmeta.schema import (
     Assessment,
     Experiment,
     Kind,
+    Line,
     LoggedModel,
     MetricHistory,
     ModelVersion,
@@ -113,7 +114,7 @@ def summary(**more: object) -> Summary:
 
 def commit(
     storages: Storage | Sequence[Storage],
-    records: Iterable[Record] = RECORDS,
+    records: Iterable[Line] = RECORDS,
     *,
     at: datetime = NOW,
     compress: bool = False,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, JsonValue
-from pydantic_core import from_json, to_json
+from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
 from mlmeta.schema.base import Int64, Record
 
@@ -161,15 +162,18 @@ class SpanLine:
     @property
     def content(self) -> bytes | None:
         """What MLflow has of it, in UTF-8; None where it was archived."""
-        text = self.line[len(_front(self.trace_id, self.span_id)) : -1]
-        if _LINE.match(self.line[:_HEAD]) is None:
-            text = _without_columns(text, self.line)
+        start = self.line.index(_CONTENT) + len(_CONTENT)
+        text = self.line[start:-1]
+        if self.line[-2:] == b"}}":  # an object, with no columns behind it
+            return text
+        text = _without_columns(text, self.line)
         if text.startswith(b"{"):
             return text
         return str(from_json(text)).encode() if text.startswith(b'"') else None
 
 
 _START = "start_time_unix_nano"
+_CONTENT = b',"content":'
 _ID = rb'"[^"\\]*"'
 _LINE = re.compile(
     rb'\{"trace_id":"([^"\\]*)","span_id":"([^"\\]*)","content":'
@@ -192,18 +196,36 @@ def _other(line: bytes) -> SpanLine:
     return SpanLine(span.trace_id, span.span_id, span.started, line)
 
 
+_parsed = SchemaValidator(
+    core_schema.typed_dict_schema({_START: core_schema.typed_dict_field(core_schema.any_schema(), required=False)})
+).validate_json
+"""Gives of a JSON object nothing but the time: of a big one, the rest would take four times its size."""
+_BIG = 1 << 20
+
+
 def _embedded(content: bytes) -> tuple[int, bytes]:
     """When a span began, and its content as JSON on one line."""
-    try:
-        if b"NaN" in content or b"Infinity" in content:  # perhaps as numbers, which JSON does not know
-            from_json(content, allow_inf_nan=False)
-        started = _time(_Content.model_validate_json(content).start_time_unix_nano)
-    except ValueError:
+    found = _loaded(content)
+    if not isinstance(found, dict):
         return 0, to_json(content.decode())
-    if b"\\u" in content:
+    started = _time(found.get(_START))
+    if content.isascii() and _ESCAPED.search(content):  # MLflow escapes all letters, or none
         bare = content.replace(rb"\\", _BACKSLASHES)
         content = _ESCAPED.sub(_letters, bare).replace(_BACKSLASHES, rb"\\")
+    if content[:1] == b"{" and content[-1:] == b"}" and b"\n" not in content and b"\r" not in content:
+        return started, content
     return started, content.strip().replace(b"\n", b" ").replace(b"\r", b" ")
+
+
+def _loaded(content: bytes) -> Any:
+    """What a content says, or nothing but the time of it; None where it is no JSON."""
+    is_big = len(content) > _BIG
+    if is_big and (b"NaN" in content or b"Infinity" in content):  # perhaps as numbers, which JSON does not know
+        is_big = False
+    try:
+        return _parsed(content) if is_big else from_json(content, allow_inf_nan=False)
+    except ValueError:
+        return None
 
 
 def _letters(found: re.Match[bytes]) -> bytes:
@@ -222,4 +244,10 @@ def _time(value: object) -> int:
 
 
 def _front(trace_id: str, span_id: str) -> bytes:
-    return b'{"trace_id":%b,"span_id":%b,"content":' % (to_json(trace_id), to_json(span_id))
+    own = b'"%b"' % span_id.encode() if span_id.isalnum() else to_json(span_id)
+    return b'{"trace_id":%b,"span_id":%b,"content":' % (_json(trace_id), own)
+
+
+@lru_cache(maxsize=16)  # the spans of a trace, one after the other
+def _json(trace_id: str) -> bytes:
+    return to_json(trace_id)

@@ -24,6 +24,8 @@ ROWS_AT_ONCE = 20_000
 POINTS_A_ROW = 5
 """Points of a history that take as much memory as a row of another table, as they wait as text."""
 
+_AS_TEXT = "CAST(? AS TEXT)"
+"""For the contents of spans, which SQLite gets in UTF-8."""
 _BIG = frozenset({DATASET_RECORD_TABLE.name, SPANS.name})
 """Tables whose rows may have megabytes."""
 LETTERS_A_ROW = 500
@@ -87,7 +89,7 @@ class Inserts:
 
 def _weight(row: Row) -> int:
     """How many usual rows have a row's letters."""
-    return sum(len(value) for value in row if isinstance(value, str)) // LETTERS_A_ROW
+    return sum(len(value) for value in row if isinstance(value, str | bytes)) // LETTERS_A_ROW
 
 
 def _columns(connection: Connection, name: str) -> set[str]:
@@ -112,7 +114,9 @@ class TableInsert:
         quote = connection.dialect.identifier_preparer.quote
         columns = ", ".join(quote(wanted[i]) for i in kept)
         mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-        into, row = f"{quote(name)} ({columns})", f"({', '.join([mark] * len(kept))})"
+        as_text = mark == "?" and name == SPANS.name
+        marks = [_AS_TEXT if as_text and wanted[i] == "content" else mark for i in kept]
+        into, row = f"{quote(name)} ({columns})", f"({', '.join(marks)})"
         self._name, self._columns = name, [wanted[i] for i in kept]
         self._copy_sql = f"COPY {into} FROM STDIN"
         self._types: list[int] | None = None

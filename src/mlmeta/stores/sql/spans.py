@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import binascii
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic_core import from_json as parse
+from pydantic import ValidationError
+from pydantic_core import SchemaValidator, core_schema
 from sqlalchemy.engine import Connection
 
 from mlmeta.schema import SPANS, SpanLine, Trace
@@ -129,34 +132,63 @@ class SpanReader:
         return None
 
 
-def span_row(line: SpanLine, experiment_id: int) -> Row:
-    """The row of a span, as `SPAN_ROW`."""
-    content = line.content
-    return (line.trace_id, experiment_id, line.span_id, (content or b"").decode(), *_columns(line, content))
+def span_row(line: SpanLine, experiment_id: int, *, as_bytes: bool = False) -> Row:
+    """The row of a span, as `SPAN_ROW`.
+
+    Args:
+        line: the span.
+        experiment_id: of its trace.
+        as_bytes: whether the content is given in UTF-8, and not as a text, which may take four times the memory.
+    """
+    content = line.content or b""
+    text: bytes | str = content if as_bytes else content.decode()
+    return (line.trace_id, experiment_id, line.span_id, text, *_columns(line, content))
 
 
-def _columns(line: SpanLine, content: bytes | None) -> Row:
-    found = parse(content) if content is not None and content.startswith(b"{") else None
-    if not isinstance(found, dict) or not line.started or "status" not in found:
+def _optional(**fields: Any) -> Any:
+    told = {name: core_schema.typed_dict_field(schema, required=False) for name, schema in fields.items()}
+    return core_schema.typed_dict_schema(told)
+
+
+_TEXT, _ANY = core_schema.nullable_schema(core_schema.str_schema(strict=True)), core_schema.any_schema()
+_TOLD = {"mlflow.spanType": _TEXT, "mlflow.llm.cost": _ANY, "mlflow.llm.model": _TEXT, "mlflow.llm.provider": _TEXT}
+_parsed = SchemaValidator(
+    _optional(
+        parent_span_id=_TEXT,
+        name=_TEXT,
+        start_time_unix_nano=core_schema.int_schema(strict=True),
+        end_time_unix_nano=core_schema.nullable_schema(core_schema.int_schema(strict=True)),
+        status=_optional(code=core_schema.str_schema(strict=True)),
+        attributes=_optional(**_TOLD),
+    )
+).validate_json
+"""Gives what the columns need of a content: the rest of it need not become Python's objects."""
+
+
+def _columns(line: SpanLine, content: bytes) -> Row:
+    """As `SqlAlchemyStore.log_spans` makes them; where the content does not tell, those of the snapshot."""
+    found: dict[str, Any] = {}
+    if content.startswith(b"{") and line.started:
+        with contextlib.suppress(ValidationError):
+            found = _parsed(content)
+    if "status" not in found:
         return tuple(line.record().columns.values())
-    attributes = found.get("attributes")
-    return _of_content(found, attributes if isinstance(attributes, dict) else {})
-
-
-def _of_content(found: dict[str, Any], attributes: dict[str, Any]) -> Row:
-    """As `SqlAlchemyStore.log_spans` makes them."""
-    cost = json_object(attributes.get("mlflow.llm.cost"))
+    attributes = found.get("attributes") or {}
+    cost = json_object(attributes["mlflow.llm.cost"]) if "mlflow.llm.cost" in attributes else {}
     return (
         _hex(found.get("parent_span_id")),
         found.get("name"),
-        from_json(attributes.get("mlflow.spanType")),
-        str(found["status"].get("code", "UNSET")).removeprefix(_STATUS),
+        _text(attributes.get("mlflow.spanType")),
+        found["status"].get("code", "UNSET").removeprefix(_STATUS),
         found["start_time_unix_nano"],
         found.get("end_time_unix_nano"),
-        *(finite(cost.get(key)) for key in COST_COLUMNS),
+        *([finite(cost.get(key)) for key in COST_COLUMNS] if cost else _NO_COST),
         _dimension(attributes.get("mlflow.llm.model")),
         _dimension(attributes.get("mlflow.llm.provider")),
     )
+
+
+_NO_COST = (None,) * len(COST_COLUMNS)
 
 
 def _hex(span_id: Any) -> str | None:
@@ -170,8 +202,16 @@ def _hex(span_id: Any) -> str | None:
     return found.hex() if len(found) == 8 else span_id
 
 
-def _dimension(text: Any) -> str | None:
-    """The name of a model or of its provider; both are JSON, or plain text."""
-    found = from_json(text)
-    name = found if isinstance(found, str) else text
-    return name[:_LONGEST_DIMENSION] if isinstance(name, str) else None
+@lru_cache(maxsize=256)  # the same few, again and again
+def _text(value: Any) -> str | None:
+    """An attribute, which is a text as JSON, or just a text."""
+    found = from_json(value)
+    return found if isinstance(found, str) else value if isinstance(value, str) else None
+
+
+def _dimension(value: Any) -> str | None:
+    """The name of a model, or of its provider."""
+    if value is None:
+        return None
+    name = _text(value) if isinstance(value, str) else None
+    return name[:_LONGEST_DIMENSION] if name is not None else None

@@ -21,6 +21,7 @@ from mlmeta.schema import (
     SpanLine,
     Trace,
 )
+from mlmeta.stores.sql.database import SQLITE
 from mlmeta.stores.sql.existing import DEFAULT_ID, ExistingRows
 from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
 from mlmeta.stores.sql.mapping import KindTable, Row
@@ -121,6 +122,7 @@ class RowWriter:
 
     def __init__(self, connection: Connection, existing: ExistingRows) -> None:
         self._connection = connection
+        self._as_bytes = connection.dialect.name == SQLITE
         self._existing = existing
         self._inserts = Inserts(connection)
         self._rows = RowInserts(connection)
@@ -210,7 +212,7 @@ class RowWriter:
         if record.assessments:
             add(ASSESSMENT_TABLE.name, assessment_rows(record))
         if lines:
-            add(SPANS.name, (span_row(line, experiment) for line in lines))
+            add(SPANS.name, [span_row(line, experiment, as_bytes=self._as_bytes) for line in lines])
         self._rollups.add(experiment, record.timestamp, (line.started for line in lines))
 
     def logged_model_metrics(self, record: LoggedModel, experiments: Mapping[str, int]) -> None:

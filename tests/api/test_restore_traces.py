@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from mlflow import MlflowClient
 
 from mlmeta import backup, restore
@@ -119,6 +120,29 @@ def test_what_a_killed_restore_left_is_filled(saved: Path, other: Server, tmp_pa
     assert done.exit_code == 0, done.issues
     assert done.created["traces"] == 5
     assert _rows(other) == whole
+
+
+def test_links_of_a_database_come_back_under_new_ids(server: Server, other: Server, tmp_path: Path) -> None:
+    client = MlflowClient(server.uri)
+    run_id = client.create_run("0", start_time=1).info.run_id
+    for number in range(1, 4):
+        start_trace(server.uri, number)
+    client.link_traces_to_run([trace_id(number) for number in (1, 2)], run_id)
+    versions = [{"name": "a/b", "version": "3"}]
+    asked = {"trace_id": trace_id(3), "prompt_versions": versions}
+    requests.post(f"{server.uri}/api/2.0/mlflow/traces/link-prompts", json=asked, timeout=30).raise_for_status()
+    assert backup(server.backend, [str(tmp_path)]).exit_code == 0
+    for _ in range(2):
+        done = restore_as_planned(other, tmp_path)
+        assert done.exit_code == 0, done.issues
+    (new_id,) = (run.info.run_id for run in MlflowClient(other.uri).search_runs(["0"]))
+    query = "SELECT source_id, destination_type, destination_id FROM entity_associations"
+    with closing(sqlite3.connect(other.database)) as db:
+        assert sorted(db.execute(query).fetchall()) == [
+            (trace_id(1), "run", new_id),
+            (trace_id(2), "run", new_id),
+            (trace_id(3), "prompt_version", "a/b/3"),
+        ]
 
 
 def _rows(server: Server) -> dict[str, list[Any]]:

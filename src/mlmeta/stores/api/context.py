@@ -218,6 +218,7 @@ class RestoreContext:
         coming_models: ids of the snapshot's logged models that will be in the target.
         knows_traces: whether the target knows traces.
         traces: those of the snapshot that the target has, by id.
+        linked: how many rows of links the target has by calls of its own.
         knows_datasets: whether the target has evaluation datasets.
         datasets: the target's ids of the snapshot's evaluation datasets that it has or got.
         locations: where the files are of what versions refer to, by URI: ``runs:/id``, ``models:/m-id`` or
@@ -261,6 +262,7 @@ class RestoreContext:
     coming_models: set[str] = field(default_factory=set)
     knows_traces: bool = True
     traces: dict[str, TargetTrace] = field(default_factory=dict)
+    linked: int = 0
     knows_datasets: bool = True
     datasets: dict[str, str] = field(default_factory=dict)
     locations: dict[str, str] = field(default_factory=dict)

@@ -32,6 +32,7 @@ from mlmeta.stores.api import (
     diagnosis,
     existing,
     experiments,
+    links,
     logged_models,
     model_sources,
     registered_models,
@@ -60,6 +61,7 @@ _STEPS: tuple[tuple[Kind[Any], Callable[[RestoreContext, Progress], None]], ...]
     (TRACES, trace_restore.restore),
     (EVALUATION_DATASETS, dataset_restore.restore),
     (MODELS, registered_models.restore),
+    (ROWS, links.restore),
     (ROWS, rows.restore),
 )
 """What restores each kind, or plans it. A kind comes after those that it refers to."""

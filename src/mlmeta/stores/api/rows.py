@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlmeta.progress import Progress
 from mlmeta.schema import ROWS
+from mlmeta.stores.api import links
 from mlmeta.stores.api.context import RestoreContext
 from mlmeta.stores.api.workspaces import TABLE as WORKSPACES
 from mlmeta.stores.target import Refusal
@@ -16,7 +17,10 @@ def restore(context: RestoreContext, _: Progress) -> None:
     """Name the tables whose rows stay out."""
     if context.selected.selection.means(ROWS):
         tables = context.selected.snapshot.summary.tables
-        for table, count in ((name, tables[name]) for name in tables if name != WORKSPACES):
+        for table, total in ((name, tables[name]) for name in tables if name != WORKSPACES):
+            count = total - context.linked if table == links.TABLE else total
+            if count <= 0:
+                continue
             refusal = Refusal(
                 kind=ROWS.many, id=f"of {table}", reason=f"{count:,}: {_REASON}", code="not_through_api", hint=_HINT
             )

@@ -56,8 +56,8 @@ def expected(own: TraceLines, found: TraceLines, context: RestoreContext) -> Tra
     for key in TRACES.location_tags:
         if context.rewritten(TRACES, mine.tags.get(key)) == theirs.tags.get(key):
             update["tags"] |= {key: theirs.tags[key]} if key in theirs.tags else {}
-    for name in ("request_preview", "response_preview"):
-        if getattr(mine, name) is None:
+    for name in ("request_preview", "response_preview", "client_request_id"):
+        if not getattr(mine, name):
             update[name] = getattr(theirs, name)
     there = {line.span_id: line for line in found.lines}
     lines = tuple(_span(mine.trace_id, line, there.get(line.span_id), context.sender) for line in own.lines)

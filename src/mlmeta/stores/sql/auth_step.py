@@ -12,7 +12,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from mlmeta.schema import AUTH, AuthRow
+from mlmeta.schema import AUTH, AuthRow, Row
 from mlmeta.stores.sql.queries import BATCH, batches
 from mlmeta.stores.sql.row_inserts import RowInserts
 from mlmeta.stores.sql.row_target import RowTarget, UnfitError, Values, differing, key_of, stored_value
@@ -151,16 +151,16 @@ class AuthStep:
             self._tally.misfit(*_key(row), f"it {error}")
             return
         if self._inserts is not None:
-            self._inserts.add(table.name, names, stored, _key(row))
+            self._inserts.add(table.name, names, [(row, stored)])
         self._tally.created[AUTH.many] += 1
         self._remember(self._have, row)
 
-    def _failed(self, key: Key, reason: str, *, is_taken: bool) -> None:
+    def _failed(self, row: Row, reason: str, *, is_taken: bool) -> None:
         """A row that the database refused. What it said may repeat the row, so it is not told."""
         del reason
         self._tally.created[AUTH.many] -= 1
         why = "a constraint is in its way" if is_taken else "a column can't hold it"
-        self._tally.misfit(*key, f"the target refused it: {why}")
+        self._tally.misfit(AUTH.one, AUTH.key(row), f"the target refused it: {why}")
 
 
 def _key(row: AuthRow) -> Key:

@@ -10,10 +10,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from mlmeta.redaction import cut
+from mlmeta.schema import Row
 from mlmeta.schema.rows import is_known
 from mlmeta.stores.sql.inserts import TableInsert
-from mlmeta.stores.sql.mapping import Row
-from mlmeta.stores.target import Key
+from mlmeta.stores.sql.row_shape import Candidate
 
 HELD = 5000
 """Rows that are written together."""
@@ -24,11 +24,11 @@ Columns = tuple[str, ...]
 class Failed(Protocol):
     """Is told of a row that the database refused."""
 
-    def __call__(self, key: Key, reason: str, *, is_taken: bool) -> None:
+    def __call__(self, row: Row, reason: str, *, is_taken: bool) -> None:
         """Take note of one.
 
         Args:
-            key: of its record.
+            row: its record.
             reason: what the database said.
             is_taken: whether a constraint was in the way, such as a name that another row has.
         """
@@ -45,21 +45,21 @@ class RowInserts:
         self._connection = connection
         self._inserts: dict[tuple[str, Columns], TableInsert] = {}
         self._now: tuple[str, Columns] = ("", ())
-        self._held: list[tuple[Row, Key]] = []
-        self._refused: list[tuple[Key, str, bool]] = []
+        self._held: list[Candidate] = []
+        self._refused: list[tuple[Row, str, bool]] = []
 
-    def add(self, table: str, columns: Columns, values: Row, key: Key) -> None:
-        """Gather a row."""
+    def add(self, table: str, columns: Columns, rows: Sequence[Candidate]) -> None:
+        """Gather rows."""
         if self._now != (table, columns) or len(self._held) >= HELD:
             self._flush()
             self._now = table, columns
-        self._held.append((values, key))
+        self._held.extend(rows)
 
     def finish(self, failed: Failed) -> None:
         """Write what is held, and tell of all that was refused."""
         self._flush()
-        for key, reason, is_taken in self._refused:
-            failed(key, reason, is_taken=is_taken)
+        for row, reason, is_taken in self._refused:
+            failed(row, reason, is_taken=is_taken)
         for table, _ in self._inserts:
             self._raise_counter(table)
 
@@ -70,15 +70,15 @@ class RowInserts:
         for one in held:
             if error := self._write([one]):
                 reason = cut(" ".join(str(error.orig).split()), 200)
-                self._refused.append((one[1], reason, isinstance(error, IntegrityError)))
+                self._refused.append((one[0], reason, isinstance(error, IntegrityError)))
 
-    def _write(self, held: Sequence[tuple[Row, Key]]) -> DBAPIError | None:
+    def _write(self, held: Sequence[Candidate]) -> DBAPIError | None:
         """Write rows; the error that they met, where they were not written."""
         if self._now not in self._inserts:
             self._inserts[self._now] = TableInsert(self._connection, *self._now, there=self._now[1])
         try:
             with self._connection.begin_nested():
-                self._inserts[self._now].write(self._connection, [values for values, _ in held])
+                self._inserts[self._now].write(self._connection, [values for _, values in held])
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise

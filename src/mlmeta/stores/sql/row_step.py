@@ -12,22 +12,17 @@ from mlmeta.progress import Progress
 from mlmeta.schema import EXPERIMENTS, ROWS, RUNS, Row
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.known_tables import ACTING
-from mlmeta.stores.sql.queries import BATCH, batches
-from mlmeta.stores.sql.row_target import (
-    Reference,
-    RowTarget,
-    UnfitError,
-    Values,
-    differing,
-    key_of,
-    stored_value,
-    withheld,
-)
+from mlmeta.stores.sql.queries import batches
+from mlmeta.stores.sql.row_shape import Candidate, NoPlaceError, RowShape
+from mlmeta.stores.sql.row_target import Reference, RowTarget, UnfitError, Values, differing, key_of, withheld
 from mlmeta.stores.sql.rows import RowTable
 from mlmeta.stores.sql.steps import RestoreContext
 from mlmeta.stores.sql.tables import COLUMNS
 from mlmeta.stores.sql.writer import Planned, RowWriter
 from mlmeta.stores.target import NO_PLACE, Key
+
+_AT_ONCE = 2000
+"""Rows that are decided about together."""
 
 _EXPERIMENTS = (EXPERIMENTS.name, ("experiment_id",))
 
@@ -46,7 +41,7 @@ def restore_rows(part: Selected, context: RestoreContext, progress: Progress) ->
         for names in step.passes([name for name in tables if not (context.options.inert and name in ACTING)]):
             rows = (row for row in part.records(ROWS) if row.table in names)
             for name, own in groupby(rows, attrgetter("table")):
-                for batch in batches(own, BATCH):
+                for batch in batches(own, _AT_ONCE):
                     step.take(name, batch)
                     progress.advance("rows", len(batch))
                 step.end(name)
@@ -74,6 +69,7 @@ class RowStep:
         self._needed: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
         self._have: defaultdict[tuple[str, tuple[str, ...]], set[Values]] = defaultdict(set)
         self._waiting: list[Row] = []
+        self._shapes: dict[tuple[str, ...], RowShape] = {}
         self._left_out: dict[tuple[str, str], list[Key]] = defaultdict(list)
         self._placeless: dict[tuple[str, str], list[Key]] = defaultdict(list)
         self._secrets: dict[str, list[str]] = defaultdict(list)
@@ -102,91 +98,95 @@ class RowStep:
         if table is None:
             self._placeless[name, f"the target has no table {name}"].extend(map(_key, rows))
             return
-        fitting = [row for row in rows if self._fits(table, row)]
-        found = self._target.rows(table, fitting)
+        for shape, own in groupby(rows, lambda row: self._shape(table, row)):
+            self._take(shape, list(own))
+
+    def _shape(self, table: RowTable, row: Row) -> RowShape:
+        columns = (table.name, *row.key, "", *row.row)
+        if columns not in self._shapes:
+            self._shapes[columns] = RowShape(table, row, self._context.limits)
+        return self._shapes[columns]
+
+    def _take(self, shape: RowShape, rows: Sequence[Row]) -> None:
+        fitting = [candidate for row in rows if (candidate := self._fitted(shape, row)) is not None]
+        found = self._target.rows(shape.table, [row for row, _ in fitting])
+        if not found and not any(self._target.seeded(row) for row, _ in fitting):
+            self._take_new(shape, fitting)
+            return
         new = []
-        for row in fitting:
-            there = found.get(key_of(table, row))
-            if there is None and self._target.seeded(row):
-                self._present(row)
-            elif there is None:
-                new.append(row)
-            elif columns := differing(row, there):
+        for row, values in fitting:
+            there = found.get(key_of(shape.table, row))
+            if there is None and not self._target.seeded(row):
+                new.append((row, values))
+            elif there is not None and (columns := differing(row, there)):
                 self._take_other(row, columns)
             else:
-                self._present(row)
-        self._take_new(table, new)
+                self._tally.present[ROWS.counted_as] += 1
+                self._remember(shape, [(row, values)])
+        self._take_new(shape, new)
 
-    def _fits(self, table: RowTable, row: Row) -> bool:
-        """Whether the target's table can hold a row; noted, if not."""
-        for column, value in row.values.items():
-            if column not in table.types:
-                if value is not None:
-                    self._placeless[table.name, f"the target has no column {table.name}.{column}"].append(_key(row))
-                    return False
-                continue
-            try:
-                problem = self._context.limits.column(table.name, column).problem(stored_value(table, column, value))
-            except UnfitError as error:
-                problem = str(error)
-            if problem:
-                self._tally.misfit(*_key(row), f"it {problem}")
-                return False
-        if lacking := [column for column in table.key if column not in row.values]:
-            self._placeless[table.name, f"it has no {', '.join(lacking)}, which the target goes by"].append(_key(row))
-        return not lacking
+    def _fitted(self, shape: RowShape, row: Row) -> Candidate | None:
+        """A row with what the target would hold for it; None where it can't, which is noted."""
+        try:
+            return row, shape.stored(row)
+        except NoPlaceError as error:
+            self._placeless[row.table, str(error)].append(_key(row))
+        except UnfitError as error:
+            self._tally.misfit(*_key(row), f"it {error}")
+        return None
 
     def _take_other(self, row: Row, columns: Sequence[str]) -> None:
         if row.table == "workspaces":
             self._tally.notes.append(f"the workspace {row.key.get('name')} is there: it keeps its own attributes")
-            self._present(row)
+            self._tally.present[ROWS.counted_as] += 1
             self._tally.existing.add(_key(row))
             return
         shown = ", ".join(columns)
         self._tally.conflict(*_key(row), f"the target has it with other content: {shown}", _key(row))
 
-    def _present(self, row: Row) -> None:
-        self._tally.present[ROWS.counted_as] += 1
-        self._remember(row)
+    def _remember(self, shape: RowShape, rows: Sequence[Candidate]) -> None:
+        """Other rows may refer to these."""
+        for columns in self._needed.get(shape.table.name, ()):
+            picked = shape.picking(columns)
+            self._have[shape.table.name, columns].update(picked(values) for _, values in rows)
 
-    def _remember(self, row: Row) -> None:
-        """Other rows may refer to it."""
-        for columns in self._needed.get(row.table, ()):
-            values = row.values
-            self._have[row.table, columns].add(tuple(values.get(column) for column in columns))
-
-    def _take_new(self, table: RowTable, rows: Sequence[Row]) -> None:
-        taken = self._taken(table, rows)
-        missing = self._missing(table.name, rows)
-        for row in rows:
-            if reason := taken.get(_key(row)):
-                self._tally.conflict(*_key(row), reason, _key(row))
-            elif (reference := missing.get(_key(row))) is None:
-                self._create(table, row)
-            elif reference.parent == table.name:
-                self._waiting.append(row)
+    def _take_new(self, shape: RowShape, rows: Sequence[Candidate]) -> None:
+        """Write rows that are not there, but for those that can't be."""
+        if not rows:
+            return
+        taken, missing = self._taken(shape, rows), self._missing(shape, rows)
+        writable = [row for place, row in enumerate(rows) if place not in taken and place not in missing]
+        for place, reason in taken.items():
+            key = _key(rows[place][0])
+            self._tally.conflict(*key, reason, key)
+        for place in missing.keys() - taken.keys():
+            if missing[place].parent == shape.table.name:
+                self._waiting.append(rows[place][0])
             else:
-                self._left_out[row.table, _lacks(reference)].append(_key(row))
+                self._left_out[shape.table.name, _lacks(missing[place])].append(_key(rows[place][0]))
+        self._create(shape, writable)
 
-    def _taken(self, table: RowTable, rows: Sequence[Row]) -> dict[Key, str]:
-        """The rows that have what must be unique and belongs to another row, with the reason."""
-        found: dict[Key, str] = {}
-        if self._target.is_empty(table.name):
+    def _taken(self, shape: RowShape, rows: Sequence[Candidate]) -> dict[int, str]:
+        """The rows that have what must be unique and belongs to another row, by their place, with the reason."""
+        found: dict[int, str] = {}
+        if self._target.is_empty(shape.table.name):
             return found
-        for columns in self._target.uniques(table.name):
-            wanted = {_key(row): _picked(row, columns) for row in rows}
-            there = self._target.there(table.name, columns, {v for v in wanted.values() if v is not None})
+        for columns in self._target.uniques(shape.table.name):
+            wanted = [shape.picking(columns)(values) for _, values in rows]
+            there = self._target.there(shape.table.name, columns, {v for v in wanted if None not in v})
             reason = f"its {' and '.join(columns)} belong to another row of the target"
-            found.update((key, reason) for key, values in wanted.items() if values in there)
+            found.update((place, reason) for place, values in enumerate(wanted) if values in there)
         return found
 
-    def _missing(self, name: str, rows: Sequence[Row]) -> dict[Key, Reference]:
-        """The rows that refer to something that is not there, and by which reference."""
-        found: dict[Key, Reference] = {}
-        for reference in self._target.references(name):
-            wanted = {_key(row): values for row in rows if (values := _picked(row, reference.own)) is not None}
-            there = self._there(reference, set(wanted.values()))
-            found.update((key, reference) for key, values in wanted.items() if values not in there)
+    def _missing(self, shape: RowShape, rows: Sequence[Candidate]) -> dict[int, Reference]:
+        """The rows that refer to something that is not there, by their place, and by which reference."""
+        found: dict[int, Reference] = {}
+        for reference in self._target.references(shape.table.name):
+            picked = shape.picking(reference.own)
+            wanted = [picked(values) for _, values in rows]
+            asked = {values for values in wanted if None not in values}  # NULL refers to nothing
+            if lacking := asked - self._there(reference, asked):
+                found.update((place, reference) for place, values in enumerate(wanted) if values in lacking)
         return found
 
     def _there(self, reference: Reference, values: set[Values]) -> set[Values]:
@@ -202,26 +202,25 @@ class RowStep:
         planned = self._is_plan and reference.parent not in self._tables and reference.parent in COLUMNS
         return values if planned else have
 
-    def _create(self, table: RowTable, row: Row) -> None:
-        values = row.values
-        names = tuple(column for column in values if column in table.types)
-        stored = tuple(stored_value(table, column, values[column]) for column in names)
-        self._context.writer.do(RowWriter.table_row, table.name, names, stored, _key(row))
-        self._tally.created[ROWS.counted_as] += 1
-        self._remember(row)
-        if columns := withheld(row):
-            self._secrets[f"{table.name} ({', '.join(columns)})"].append(_called(row))
+    def _create(self, shape: RowShape, rows: Sequence[Candidate]) -> None:
+        self._context.writer.do(RowWriter.table_rows, shape.table.name, shape.names, rows)
+        self._tally.created[ROWS.counted_as] += len(rows)
+        self._remember(shape, rows)
+        if shape.table.secret:
+            for row, _ in rows:
+                if columns := withheld(row):
+                    self._secrets[f"{shape.table.name} ({', '.join(columns)})"].append(_called(row))
 
     def end(self, name: str) -> None:
         """After the last row of a table: those that wait for another one of it."""
         table = self._target.table(name)
         while table is not None and self._waiting:
             waiting, self._waiting = self._waiting, []
-            self._take_new(table, waiting)
-            if len(self._waiting) == len(waiting):
-                for row in self._waiting:
-                    reference = self._missing(name, [row])[_key(row)]
-                    self._left_out[name, _lacks(reference)].append(_key(row))
+            before = self._tally.created[ROWS.counted_as]
+            self.take(name, waiting)
+            if self._tally.created[ROWS.counted_as] == before:
+                own = next(one for one in self._target.references(name) if one.parent == name)
+                self._left_out[name, _lacks(own)].extend(map(_key, self._waiting))
                 self._waiting = []
 
     def finish(self) -> None:
@@ -234,24 +233,17 @@ class RowStep:
         for what, rows in self._secrets.items():
             self._tally.notes.append(f"to be entered again, as no snapshot holds secrets: {what} of {', '.join(rows)}")
 
-    def _failed(self, key: Key, reason: str, *, is_taken: bool) -> None:
+    def _failed(self, row: Row, reason: str, *, is_taken: bool) -> None:
         """A row that the database refused."""
         self._tally.created[ROWS.counted_as] -= 1
         if is_taken:
-            self._tally.conflict(*key, f"the target refused it: {reason}", key)
+            self._tally.conflict(*_key(row), f"the target refused it: {reason}", _key(row))
         else:
-            self._tally.misfit(*key, f"the target refused it: {reason}")
+            self._tally.misfit(*_key(row), f"the target refused it: {reason}")
 
 
 def _key(row: Row) -> Key:
     return ROWS.one, ROWS.key(row)
-
-
-def _picked(row: Row, columns: Sequence[str]) -> Values | None:
-    """The values of some columns; None where one of them is NULL: to a database, that is equal to nothing."""
-    values = row.values
-    found = tuple(values.get(column) for column in columns)
-    return None if any(value is None or isinstance(value, dict | list) for value in found) else found
 
 
 def _lacks(reference: Reference) -> str:

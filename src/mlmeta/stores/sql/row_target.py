@@ -106,7 +106,7 @@ class RowTarget:
             table: of the target.
             rows: of the snapshot.
         """
-        if self.is_empty(table.name):
+        if not rows or self.is_empty(table.name):
             return {}
         if table.name not in self._makers:
             self._makers[table.name] = self._reader.maker(table)
@@ -214,6 +214,8 @@ def kept_form(own: Row, found: Row) -> Row:
         own: the snapshot's.
         found: the target's.
     """
+    if own.row == found.row and own.key == found.key:
+        return own
     theirs = found.values
     hidden = {column for column, value in (*own.row.items(), *found.row.items()) if value == WITHHELD}
     row = {
@@ -225,6 +227,8 @@ def kept_form(own: Row, found: Row) -> Row:
 
 def differing(own: Row, found: Row) -> list[str]:
     """The columns in which the target has something else than a restore would write, secrets aside."""
+    if own.row == found.row and own.key == found.key:
+        return []
     expected = kept_form(own, found)
     if expected.to_line() == found.to_line():
         return []

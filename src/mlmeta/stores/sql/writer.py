@@ -28,6 +28,7 @@ from mlmeta.stores.sql.mapping import KindTable, Row
 from mlmeta.stores.sql.metric_rows import latest_rows, single_point_rows
 from mlmeta.stores.sql.rollups import Rollups
 from mlmeta.stores.sql.row_inserts import Failed, RowInserts
+from mlmeta.stores.sql.row_shape import Candidate
 from mlmeta.stores.sql.runs import Leftover, Link, dataset_id, datasets_of, input_links, input_row
 from mlmeta.stores.sql.spans import span_row
 from mlmeta.stores.sql.stored import StoredHistories
@@ -52,7 +53,6 @@ from mlmeta.stores.sql.trace_tables import (
     assessment_rows,
     untold,
 )
-from mlmeta.stores.target import Key
 
 P = ParamSpec("P")
 
@@ -229,16 +229,15 @@ class RowWriter:
             row = LOGGED_MODEL_METRIC_TABLE.row(metric, record.model_id, experiment, dataset)
             self._inserts.add(LOGGED_MODEL_METRIC_TABLE.name, [row])
 
-    def table_row(self, table: str, columns: tuple[str, ...], values: Row, key: Key) -> None:
-        """Add a row of a table that no record models.
+    def table_rows(self, table: str, columns: tuple[str, ...], rows: Sequence[Candidate]) -> None:
+        """Add rows of a table that no record models.
 
         Args:
             table: its name.
-            columns: those that it has there.
-            values: of these.
-            key: of its record.
+            columns: those that are written.
+            rows: each with the values of these.
         """
-        self._rows.add(table, columns, values, key)
+        self._rows.add(table, columns, rows)
 
     def flush(self) -> None:
         """Write what is held of records."""

@@ -209,4 +209,4 @@ def _restore(result: BackupResult) -> str:
     words = ["mlmeta", "restore", "--timestamp", result.timestamp]
     if result.storages[0] != "backups/":
         words += ["--storage", result.storages[0]]
-    return f"{shlex.join(words)} --tracking-uri URI"
+    return f"{shlex.join(words)} --tracking-uri URI" + (" --auth-uri URI" if result.auth else "")

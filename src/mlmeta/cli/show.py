@@ -174,6 +174,8 @@ def _limits(result: Overview) -> Iterator[str]:
         yield f"limited to {text.plural(len(result.workspaces), 'workspace')}: {', '.join(result.workspaces)}"
     if result.without:
         yield f"saved without {', '.join(result.without)}"
+    if result.auth:
+        yield f"with users, password hashes and permissions from {result.auth}"
 
 
 def _experiment(row: ExperimentRow, *, has_workspaces: bool) -> list[Piece]:

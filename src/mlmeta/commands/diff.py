@@ -269,6 +269,9 @@ def _is_shown_by_api(item: Item) -> bool:
 
 def _cautions(before: _Side, after: _Side, *, differ: bool) -> Iterator[str]:
     """What a person should know who reads what changed."""
+    if before.limit.auth != after.limit.auth:
+        only = before if before.limit.auth else after
+        yield f"users and permissions were not compared: only {only.shown} has them"
     for side in (before, after):
         if side.unsupported:
             kinds = ", ".join(kind.many for kind in side.unsupported)

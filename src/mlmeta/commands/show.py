@@ -65,6 +65,7 @@ class Overview(Shown):
         limited_to: the names of experiments that the backup was limited to; empty: none.
         workspaces: likewise of workspaces.
         without: the kinds and groups that the backup left out on request.
+        auth: the database that users and permissions of basic-auth came from; empty: it has none.
     """
 
     source: str
@@ -80,6 +81,7 @@ class Overview(Shown):
     limited_to: tuple[str, ...] = ()
     workspaces: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    auth: str = ""
     experiments: tuple[ExperimentRow, ...]
     skipped: tuple[Skipped, ...]
     note: str
@@ -188,6 +190,7 @@ def overview(
         limited_to=summary.experiments,
         workspaces=summary.workspaces,
         without=summary.without,
+        auth=summary.auth_uri,
         size=sum(entry.bytes for entry in summary.files.values()),
         experiments=rows,
         skipped=summary.skipped,

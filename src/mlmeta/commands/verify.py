@@ -176,11 +176,14 @@ def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
         RestoreError: it can't be restored.
     """
     with scratch_folder() as folder, snapshot.kept_open():
-        store = Store(f"sqlite:///{Path(folder) / 'drill.db'}")
+        has_auth = bool(snapshot.summary.auth_uri)
+        auth_uri = f"sqlite:///{Path(folder) / 'auth.db'}" if has_auth else ""
+        store = Store(f"sqlite:///{Path(folder) / 'drill.db'}", auth_uri=auth_uri)
+        selection = Selection(auth=has_auth)
         with open_target(store, RestoreOptions(ids="keep")) as target:
-            refused = target.restore(snapshot, Selection(), progress).refused
+            refused = target.restore(snapshot, selection, progress).refused
             placeless = tuple(refusal for refusal in refused if refusal.code == NO_PLACE)
             unkept = (*target.unkept, *(f"{refusal.kind} {refusal.id}" for refusal in placeless))
             progress.phase("reading it back")
-            pairs = target.read_back(snapshot, Selection())
+            pairs = target.read_back(snapshot, selection)
             return prove(pairs, unkept, Report(refused=placeless) if placeless else None)

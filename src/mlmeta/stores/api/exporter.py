@@ -22,20 +22,17 @@ from mlmeta.schema import (
     Skipped,
 )
 from mlmeta.stores.api import evaluation_datasets, experiments, logged_models, registered_models, runs
-from mlmeta.stores.api.bounded import json_object
-from mlmeta.stores.api.connection import Connection, client_version, unreadable
+from mlmeta.stores.api.connection import Connection, client_version
 from mlmeta.stores.api.histories import BulkEndpoint, HistoryReader
 from mlmeta.stores.api.pace import Pace
 from mlmeta.stores.api.traces import TraceReader
 from mlmeta.stores.api.unsupported import read_unsupported
+from mlmeta.stores.api.users import hidden_from_user
 from mlmeta.stores.api.workspaces import Workspaces, by_workspace
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem, report, selected, spans_elsewhere
 
 DEFAULT_JOBS = 8
-_CURRENT_USER = "/api/2.0/mlflow/users/current"
-_USER = "/api/2.0/mlflow/users/get"
-"""Of servers that don't know the other yet. A user may ask for itself."""
 
 Reader = Callable[[list[str]], Iterator[SourceItem]]
 """Reads what there is of a kind in some experiments, given by their ids, in a snapshot's order."""
@@ -131,7 +128,7 @@ class ApiSource:
             yield from evaluation_datasets.read(theirs, self._threads, limited=limited)
         if selection.means(RUNS) or limited:
             yield from self._unsupported(theirs, limited=limited)
-        self._hidden = _hidden_from_user(self._connection)
+        self._hidden = hidden_from_user(self._connection)
 
     def _readers(self, connection: Connection, base: Base | None, *, spans: bool) -> dict[Kind[Any], Reader]:
         """The readers of kinds whose records belong to one experiment each, for calls that are about a workspace."""
@@ -171,33 +168,3 @@ class ApiSource:
     def close(self) -> None:
         """See `Source.close`."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _hidden_from_user(connection: Connection) -> str:
-    """What to know of a server with basic-auth, where this user is not an administrator; else empty.
-
-    Such a server leaves out of its replies what a user may not see, and says nothing of it.
-    """
-    if connection.kind != "server":
-        return ""
-    user = _user(connection, _CURRENT_USER, "")
-    name = getattr(connection.tracking.get_host_creds(), "username", None) or ""
-    if user is None and name:
-        user = _user(connection, _USER, name)
-    if user is None or user.get("is_admin") is True:
-        return ""
-    shown = f" {name}" if name else ""
-    return f"the user{shown} is not an administrator of the server: what it may not see is neither saved nor counted"
-
-
-def _user(connection: Connection, path: str, name: str) -> dict[str, Any] | None:
-    """What the server says of a user; None: it has no users."""
-    more: dict[str, Any] = {"params": {"username": name}} if name else {}
-    try:
-        response = connection.request("GET", path, **more)
-    except unreadable():
-        return None
-    if response.status_code == 403:
-        return {}
-    user = (json_object(response) or {}).get("user") if response.status_code == 200 else None
-    return user if isinstance(user, dict) else None

@@ -45,6 +45,7 @@ from mlmeta.stores.api.context import RestoreContext
 from mlmeta.stores.api.existing import all_runs, has_foreign_runs
 from mlmeta.stores.api.read_back import ReadBack
 from mlmeta.stores.api.restore_parts import Destination, Destinations
+from mlmeta.stores.api.users import has_users
 from mlmeta.stores.api.workspaces import Workspaces
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.source import Source
@@ -133,8 +134,16 @@ class ApiTarget:
             undelete=report.undeleted,
             target_runs=any(map(has_foreign_runs, contexts)),
             refused=report.refused,
-            notes=(*report.notes, *_unregistered(report), *rewriter.notes()),
+            notes=(*report.notes, *self._permissions(snapshot), *_unregistered(report), *rewriter.notes()),
         )
+
+    def _permissions(self, snapshot: Snapshot) -> Iterator[str]:
+        """What to know where there are permissions, which are given by the ids of experiments."""
+        if snapshot.summary.auth_uri or has_users(self._connection):
+            yield (
+                "experiments get new ids, and basic-auth gives permissions by id: those of an older auth database "
+                "would be for other experiments, so give them anew"
+            )
 
     def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
         """See `Target.restore`."""

@@ -24,7 +24,7 @@ from mlmeta.stores.sql.row_inserts import RowInserts
 from mlmeta.stores.sql.row_target import RowTarget, kept_form, key_of
 from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.sql.writing import locks_of, writing
-from mlmeta.stores.target import FAIL, Plan, Report
+from mlmeta.stores.target import FAIL, Plan, Refusal, Report
 
 _ALL: frozenset[str] = frozenset()
 
@@ -48,7 +48,7 @@ class AuthTarget:
             IncompatibleStoreError: its schema or the snapshot's is not the installed MLflow's.
             MlmetaError: the target or the snapshot can't be read.
         """
-        rows = _rows(snapshot)
+        rows, lost = _rows(snapshot)
         with self._reading() as connection:
             tally = self._decided(connection, rows, None)
         return Plan(
@@ -57,7 +57,7 @@ class AuthTarget:
             create=dict(+tally.created),
             present=dict(tally.present),
             conflicts=(*tally.misfits, *tally.conflicts) if self._stops else (),
-            refused=tuple(tally.left_out) if self._stops else tally.refused,
+            refused=(*lost, *(tally.left_out if self._stops else tally.refused)),
         )
 
     def restore(self, snapshot: Snapshot, progress: Progress) -> Report:
@@ -67,7 +67,7 @@ class AuthTarget:
             ConflictError: something stands in the way and `on_conflict` is ``fail``; nothing was written.
             MlmetaError: the target or the snapshot can't be used; nothing was written.
         """
-        rows = _rows(snapshot)
+        rows, lost = _rows(snapshot)
         progress.phase("restoring users and permissions")
         if self._database.kind == SQLITE:
             remove_unfinished(self._database)
@@ -75,12 +75,12 @@ class AuthTarget:
             with NewFile(self._database, begin_auth) as file:
                 tally = self._write(file.connection(), rows)
                 if file.publish():
-                    return _report(tally)
+                    return _report(tally, lost)
         with writing(self._database, progress) as connection, self._database.errors():
             if self._ensure(connection):
                 there = sa.inspect(connection).get_table_names()
                 locks_of(connection, self._database, progress).tables([one for one in AUTH_TABLES if one in there])
-            return _report(self._write(connection, rows))
+            return _report(self._write(connection, rows), lost)
 
     def _ensure(self, connection: Connection) -> bool:
         """Have the tables made where there are none. Whether they were there."""
@@ -92,7 +92,7 @@ class AuthTarget:
 
     def read_back(self, snapshot: Snapshot) -> Iterator[Pair]:
         """Each row that was to be restored, beside what the target has of it."""
-        rows = _rows(snapshot)
+        rows, _ = _rows(snapshot)
         with self._reading() as connection:
             target = self._target(connection)
             for batch in batches(rows, BATCH):
@@ -144,18 +144,20 @@ def _pairs(target: RowTarget, rows: Sequence[AuthRow]) -> Iterator[Pair]:
                 yield Pair(row, auth_row(there), auth_row(kept_form(row, there)))
 
 
-def _report(tally: RestoreTally) -> Report:
+def _report(tally: RestoreTally, lost: Sequence[Refusal]) -> Report:
     return Report(
         created=dict(+tally.created),
         present=dict(tally.present),
-        refused=tally.refused,
+        refused=(*lost, *tally.refused),
         notes=tuple(tally.notes),
         existing=tally.existing,
     )
 
 
-def _rows(snapshot: Snapshot) -> list[AuthRow]:
-    """The rows of a snapshot, as the installed MLflow has them: those of an older schema go through its migrations.
+def _rows(snapshot: Snapshot) -> tuple[list[AuthRow], list[Refusal]]:
+    """The rows of a snapshot, as the installed MLflow has them, and what was lost on the way.
+
+    Those of an older schema go through MLflow's own migrations.
 
     Rows that were put into a newer schema as they are would be read by nobody: MLflow 3.17 takes permissions from
     other tables than 2.22 does, and what a DENY had kept out would be let in.
@@ -166,7 +168,7 @@ def _rows(snapshot: Snapshot) -> list[AuthRow]:
     rows = list(snapshot.records(AUTH))
     revision = snapshot.summary.auth_revision or FIRST
     if revision == newest():
-        return rows
+        return rows, []
     if not is_known(revision):
         raise IncompatibleStoreError(
             f"snapshot {snapshot.timestamp} has users and permissions in the schema {revision}, which the installed "
@@ -174,15 +176,16 @@ def _rows(snapshot: Snapshot) -> list[AuthRow]:
             hint="install the MLflow version that it was made from, or a newer one",
         )
     with blank_auth(revision) as connection:
-        _fill(connection, rows)
+        lost = _fill(connection, rows)
         migrate(connection)
-        return list(read_auth(connection, Tables(connection, "", required=_ALL), Silent()))
+        return list(read_auth(connection, Tables(connection, "", required=_ALL), Silent())), lost
 
 
-def _fill(connection: Connection, rows: Sequence[AuthRow]) -> None:
-    """Write rows into tables of their own schema."""
+def _fill(connection: Connection, rows: Sequence[AuthRow]) -> list[Refusal]:
+    """Write rows into tables of their own schema; gives those that refer to something that is gone."""
     tally = RestoreTally()
     target = RowTarget(connection, Tables(connection, "", required=_ALL), withhold=False)
     AuthStep(target, tally, RowInserts(connection)).take(rows)
     tally.require_fit("a database of basic-auth")
     tally.require_no_conflict("a database of basic-auth")
+    return tally.left_out

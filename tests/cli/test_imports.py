@@ -36,6 +36,24 @@ def test_no_heavy_package_is_imported(snapshots: Path, cli: Cli, arguments: tupl
     assert _imported(done.err) == set()
 
 
+@pytest.mark.parametrize("arguments", [("list",), ("config",)])
+def test_a_configuration_file_brings_none(snapshots: Path, cli: Cli, arguments: tuple[str, ...]) -> None:
+    (cli.folder / "mlmeta.toml").write_text('storage = "backups"\n[profile.prod.restore]\njobs = 4\n')
+    done = cli.cold(*arguments, python=("-X", "importtime"), MLMETA_NO_CONFIG="")
+    assert done.code == 0
+    assert "mlmeta.cli.config_keys" in done.err
+    assert _imported(done.err) == set()
+
+
+def test_a_tab_brings_none(snapshots: Path, cli: Cli) -> None:
+    asked = {"_MLMETA_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": "mlmeta show ", "MLMETA_NO_CONFIG": ""}
+    done = cli.cold(python=("-X", "importtime"), _TYPER_COMPLETE_FISH_ACTION="get-args", **asked)
+    assert (done.code, done.out[:6]) == (0, "latest") or not done.out, "or it took too long"
+    assert "mlmeta.snapshot.layout" in done.err
+    assert "mlmeta.schema" not in done.err
+    assert _imported(done.err) == set()
+
+
 def test_a_quiet_command_draws_nothing(snapshots: Path, cli: Cli) -> None:
     done = cli.cold("verify", "--quiet", python=("-X", "importtime"))
     assert done.code == 0

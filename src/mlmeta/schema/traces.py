@@ -15,6 +15,8 @@ from mlmeta.schema.spans import CheckedSpan, Span, SpanLine
 NAME_TAG = "mlflow.traceName"
 SPANS_LOCATION_TAG = "mlflow.trace.spansLocation"
 ARTIFACT_LOCATION_TAG = "mlflow.artifactLocation"
+SOURCE_RUN_ID = "mlflow.assessment.sourceRunId"
+"""In an assessment's metadata: the run that it was made in. MLflow's API shows no other."""
 ARCHIVE_LOCATION_TAG = "mlflow.trace.archiveLocation"
 
 SPAN_BYTES = 64 << 20

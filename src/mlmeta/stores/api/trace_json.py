@@ -11,11 +11,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from mlmeta.schema import Assessment, AssessmentError, Trace
+from mlmeta.schema.traces import SOURCE_RUN_ID
 
 SOURCE_RUN = "mlflow.sourceRun"
 """In a trace's metadata: the run that it was made in."""
-SOURCE_RUN_ID = "mlflow.assessment.sourceRunId"
-"""In an assessment's metadata: the run that it was made in. MLflow shows no other."""
 _TYPES = ("feedback", "expectation", "issue")
 MODEL = "mlflow.modelId"
 """In a trace's metadata: the logged model that it is of."""

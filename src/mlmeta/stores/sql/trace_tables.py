@@ -15,7 +15,7 @@ from typing import Any
 
 from mlmeta.schema import ASSESSMENTS, TRACES, Assessment, AssessmentError, Trace
 from mlmeta.schema.evaluation import as_json
-from mlmeta.schema.traces import NAME_TAG
+from mlmeta.schema.traces import NAME_TAG, SOURCE_RUN_ID
 from mlmeta.stores.sql.mapping import EXPERIMENT_ID, Column, KindTable, Pairs, Row, Values, from_json, optional, plain
 from mlmeta.stores.sql.oddities import INT64, Oddities, decoded
 
@@ -166,11 +166,13 @@ def _written_map(metadata: dict[str, str]) -> str | None:
 
 
 def _with_values(values: Values, oddities: Oddities, name: str) -> None:
-    """JSON knows no NaN, which MLflow writes all the same."""
+    """JSON knows no NaN, which MLflow writes all the same. Of a run, the API shows what the metadata say."""
     as_it_can_be = values["value"] if isinstance(values["value"], _NoJson) else as_json(values["value"])
     if as_it_can_be != values["value"]:
         values["value"] = as_it_can_be
         oddities.changed(ASSESSMENTS.one, name, "its value has NaN or an infinity, which became a text")
+    if not values["run_id"] and isinstance(values["metadata"], dict):
+        values["run_id"] = values["metadata"].get(SOURCE_RUN_ID)
 
 
 ASSESSMENT_TABLE: KindTable[Assessment] = KindTable(

@@ -84,6 +84,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             f"{server.uri}/api/2.0/mlflow/users/create", json=body, auth=("root", "a-long-password"), timeout=30
         )
         made.raise_for_status()
+        for body in ({"name": "seen", "experiment_ids": ["0"]}, {"name": "of nothing"}):
+            place = f"{server.uri}/api/3.0/mlflow/datasets/create"
+            requests.post(place, json=body, auth=("root", "a-long-password"), timeout=30).raise_for_status()
         yield server
     finally:
         server.stop()
@@ -96,5 +99,6 @@ def test_what_a_user_may_not_see_is_said_once(guarded: Server, cli: Cli, user: s
     env: dict[str, str | None] = {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
     done = cli("backup", "--tracking-uri", guarded.uri, "--json", env=env).ok()
     assert len([text for text in done.document["warnings"] if "not an administrator" in text]) == told
+    assert done.data["stats"]["evaluation_datasets"] == 2 - told  # one is of no experiment
     summary = json.loads((cli.folder / "backups" / f"backup_summary_{done.data['timestamp']}.json").read_text())
     assert len([text for text in summary["warnings"] if f"the user {user} is not" in text]) == told

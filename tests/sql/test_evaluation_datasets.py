@@ -210,6 +210,13 @@ def test_an_experiment_that_is_gone(made: tuple[Path, MadeDatasets], tmp_path: P
     assert result.exit_code == ExitCode.INCOMPLETE
 
 
+def test_most_of_them_gone_is_suspicious(made: tuple[Path, MadeDatasets], tmp_path: Path) -> None:
+    storage = str(tmp_path / "backups")
+    mlmeta.backup(copy_of(made, tmp_path), storage)
+    saved = mlmeta.backup(copy_of(made, tmp_path, "DELETE FROM evaluation_datasets WHERE name <> 'free'"), storage)
+    assert saved.shrunken.startswith("1 evaluation dataset where ")
+
+
 def test_odd_rows(made: tuple[Path, MadeDatasets], tmp_path: Path) -> None:
     """What SQLite holds, and JSON or MLflow's function does not."""
     ids = made[1].datasets

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from mlmeta.errors import StorageError, StorageMissingError
 from mlmeta.progress import Progress
-from mlmeta.schema import EXPERIMENTS, KINDS, SCHEMA_VERSION, Selection, Summary
+from mlmeta.schema import EVALUATION_DATASETS, EXPERIMENTS, KINDS, SCHEMA_VERSION, Selection, Summary
 from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
@@ -81,6 +81,10 @@ def newest(
     return None
 
 
+_LASTING = {kind.name for kind in KINDS.values() if kind.always} | {EVALUATION_DATASETS.name}
+"""Kinds that nobody deletes most of, as is usual with traces."""
+
+
 def shrunken(stats: Mapping[str, int], previous: Sequence[Previous], limit: int) -> str:
     """What a new snapshot lacks of the newest sound one, in words; empty: it lacks little.
 
@@ -95,7 +99,7 @@ def shrunken(stats: Mapping[str, int], previous: Sequence[Previous], limit: int)
     last = max(summaries, key=lambda summary: summary.backup_timestamp)
     for kind in KINDS.values():
         now, had = stats.get(kind.name, 0), last.stats.get(kind.name, 0)
-        if kind.always and now * 100 < had * limit:
+        if kind.name in _LASTING and now * 100 < had * limit:
             return f"{now:,} {kind.one if now == 1 else kind.many} where {last.backup_timestamp} has {had:,}"
     return ""
 

@@ -29,6 +29,7 @@ from mlmeta.stores.sql.tables import (
     DATASET_RECORD_TABLE,
     DATASET_TABLE,
     EXPERIMENT_TABLE,
+    EXPERIMENTS_OF_DATASETS,
     MODEL_TABLE,
     RUN_TABLE,
     WORKSPACE,
@@ -241,7 +242,15 @@ class ExistingRows:
         if default.creation_time != default.last_update_time:
             return False
         owned = {"runs", "logged_models", "trace_info", "datasets", "scorers", "issues"} & self._tables.names
-        return not any(self._any_in_default(name) for name in sorted(owned))
+        return not (any(self._any_in_default(name) for name in sorted(owned)) or self._default_has_datasets())
+
+    def _default_has_datasets(self) -> bool:
+        links = EXPERIMENTS_OF_DATASETS
+        if links.name not in self._tables:
+            return False
+        columns = self._tables[links.name].c
+        linked = sa.and_(self._tables.of_links(links), columns[links.other] == str(DEFAULT_ID))
+        return self._connection.execute(sa.select(sa.literal(1)).where(linked).limit(1)).first() is not None
 
     def _has_rows(self, name: str) -> bool:
         if name not in self._tables:

@@ -13,6 +13,7 @@ from mlmeta.schema import Record
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.exporter import ApiSource
 from tests.builders.stores import add_logged_models
+from tests.builders.traced import fill_with_traces
 from tests.sql.helpers import ALL, QUIET, records_of, without_what_the_api_hides
 from tests.support.reading import data_files
 from tests.support.server import Server
@@ -51,3 +52,17 @@ def test_from_a_server_through_a_database_to_a_server(server: Server, tmp_path: 
     assert before == after
     assert set(before) == {"experiments", "runs", "metrics", "logged_models", "models"}
     assert before["logged_models"].count(b"\n") == 6
+
+
+def test_traces_are_the_same_on_both_routes_and_on_the_way_round(server: Server, tmp_path: Path) -> None:
+    fill_with_traces(server.uri)
+    backup(server.uri, [str(tmp_path / "api")])
+    saved = backup(server.backend, [str(tmp_path / "database")])
+    assert (saved.stats["traces"], saved.stats["spans"], saved.stats["assessments"]) == (2, 3, 6)
+    database = f"sqlite:///{tmp_path / 'restored.db'}"
+    assert restore(database, storage=str(tmp_path / "database")).exit_code == 0
+    with running(tmp_path / "again", backend=database) as second:
+        backup(second.uri, [str(tmp_path / "after")])
+    found = [data_files(tmp_path / name) for name in ("api", "database", "after")]
+    assert found[0]["traces"] == found[1]["traces"] == found[2]["traces"]
+    assert found[0]["spans"] == found[1]["spans"] == found[2]["spans"]

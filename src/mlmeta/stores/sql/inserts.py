@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 
@@ -17,6 +17,7 @@ from mlmeta.stores.sql.postgres import TYPES, copy_histories, driver_errors, psy
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.stored import StoredHistories
 from mlmeta.stores.sql.tables import COLUMNS, DATASET_RECORD_TABLE
+from mlmeta.stores.sql.trace_tables import SPAN_ROW
 
 ROWS_AT_ONCE = 20_000
 """Rows that are held before they are written."""
@@ -26,8 +27,6 @@ POINTS_A_ROW = 5
 
 _AS_TEXT = "CAST(? AS TEXT)"
 """For the contents of spans, which SQLite gets in UTF-8."""
-_BIG = frozenset({DATASET_RECORD_TABLE.name, SPANS.name})
-"""Tables whose rows may have megabytes."""
 LETTERS_A_ROW = 500
 """Letters of a row that are as much as another row of a usual size."""
 
@@ -63,8 +62,8 @@ class Inserts:
         before = len(held)
         held.extend(rows)
         self._held += len(held) - before
-        if table in _BIG:
-            self._held += sum(map(_weight, held[before:]))
+        if weight := _WEIGHTS.get(table):
+            self._held += sum(map(weight, held[before:]))
         if self._held >= ROWS_AT_ONCE:
             self.flush()
 
@@ -87,9 +86,20 @@ class Inserts:
         self._held = 0
 
 
+_CONTENT = SPAN_ROW.index("content")
+
+
+def _weight_of_span(row: Row) -> int:
+    return len(row[_CONTENT]) // LETTERS_A_ROW
+
+
 def _weight(row: Row) -> int:
     """How many usual rows have a row's letters."""
-    return sum(len(value) for value in row if isinstance(value, str | bytes)) // LETTERS_A_ROW
+    return sum(len(value) for value in row if isinstance(value, str)) // LETTERS_A_ROW
+
+
+_WEIGHTS: dict[str, Callable[[Row], int]] = {DATASET_RECORD_TABLE.name: _weight, SPANS.name: _weight_of_span}
+"""Tables whose rows may have megabytes."""
 
 
 def _columns(connection: Connection, name: str) -> set[str]:

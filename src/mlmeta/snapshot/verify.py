@@ -332,7 +332,7 @@ class _References:
     def dangling(self) -> Iterator[str]:
         """See `CheckedSnapshot.dangling`."""
         yield from self._lost_aliases
-        for run, names in self._lost_versions.items() if not self._snapshot.summary.experiments else ():
+        for run, names in self._lost_versions.items() if not self._snapshot.summary.selection.is_limited else ():
             yield from (f"model {name} is from run {run}, which is missing" for name in names)
 
     def problems(self) -> Iterator[Problem]:

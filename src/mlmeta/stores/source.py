@@ -161,8 +161,13 @@ def selected(
         if selection.means(kind) if kind is not None else in_part:
             yield item
     for item in in_registry if selection.means(MODELS) else ():
-        if not limited or isinstance(item, Skipped) or _refers_to(item, run_ids):
+        if isinstance(item, Skipped) or (_is_within(item, selection) and (not limited or _refers_to(item, run_ids))):
             yield item
+
+
+def _is_within(record: Line, selection: Selection) -> bool:
+    workspace = kind_of(record).workspace
+    return workspace is None or selection.has_workspace(workspace(record))
 
 
 def _refers_to(record: Line, run_ids: set[str]) -> bool:

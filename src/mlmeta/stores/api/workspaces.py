@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from mlmeta.redaction import in_brief
 from mlmeta.schema import DEFAULT_WORKSPACE, Experiment, Row, Selection, Skipped
 from mlmeta.schema.rows import SEED_WORKSPACE
 from mlmeta.stores.api.bounded import json_object
-from mlmeta.stores.api.connection import Connection, unreadable
+from mlmeta.stores.api.connection import Connection, release, unreadable
 
 if TYPE_CHECKING:
     from requests import Response
@@ -30,6 +30,8 @@ _ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "trace_archival_retention": ("trace_archival_config", "retention"),
 }
 """The columns of MLflow's table beside the name, each with its place in a reply."""
+_FIRST = 2
+"""So many of them were there from the beginning."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,12 @@ class Workspaces:
         whole = connection or self.connection
         return [whole.within(name) for name in self.names if selection.has_workspace(name)]
 
+    @property
+    def _is_first(self) -> bool:
+        """Whether the server is of the version that brought workspaces: its table has fewer columns."""
+        version = release(self.connection.server_version())
+        return version is not None and version <= (3, 10)
+
     def unread(self) -> Iterator[Skipped]:
         """What may have been passed over."""
         if self.problem:
@@ -105,8 +113,9 @@ class Workspaces:
             names: of those that are meant, as records have them.
         """
         meant = {name or DEFAULT_WORKSPACE for name in names}
+        columns = _ATTRIBUTES if self.found and not self._is_first else dict(islice(_ATTRIBUTES.items(), _FIRST))
         for one in sorted(self.found or (), key=itemgetter("name")):
-            values = {column: _attribute(one, path) for column, path in _ATTRIBUTES.items()}
+            values = {column: _attribute(one, path) for column, path in columns.items()}
             is_seed = {"name": one["name"], **{k: v for k, v in values.items() if v is not None}} == SEED_WORKSPACE
             if one["name"] in meant and not is_seed:
                 yield Row(table=TABLE, key={"name": one["name"]}, row=values)

@@ -260,3 +260,41 @@ def test_a_server_shows_what_was_restored(backups: str, tmp_path: Path) -> None:
                 counts[name] = len(json.load(reply)[name])
     one_each = dict.fromkeys(("webhooks", "scorers", "label_schemas", "review_queues"), 1)
     assert counts == dict.fromkeys(paths, 2) | one_each
+
+
+def test_the_default_workspace_is_saved_where_it_is_not_as_mlflow_made_it(full: Path, tmp_path: Path) -> None:
+    source, target = (f"sqlite:///{tmp_path}/{name}.db" for name in ("source", "target"))
+    (tmp_path / "source.db").write_bytes(full.read_bytes())
+    change(source, "UPDATE workspaces SET default_artifact_root = 'gs://other' WHERE name = 'default'")
+    assert saved(source, tmp_path / "b").summary.tables["workspaces"] == 2
+    done = restore(target, "latest", str(tmp_path / "b"))
+    assert (done.exit_code, done.present) == (ExitCode.DONE, {})
+    assert saved(target, tmp_path / "c").summary.tables["workspaces"] == 2
+    change(target, "UPDATE workspaces SET default_artifact_root = 'gs://ours' WHERE name = 'default'")
+    again = restore(target, "latest", str(tmp_path / "b"))
+    assert "the workspace default is there: it keeps its own attributes" in again.warnings
+    assert (again.created, again.exit_code) == ({}, ExitCode.DONE)
+
+
+def test_odd_values_are_saved_and_come_back(tmp_path: Path) -> None:
+    source, target = (f"sqlite:///{tmp_path}/{name}.db" for name in ("source", "target"))
+    deep = "[" * 300 + "]" * 300
+    for uri in (source, target):
+        create_schema(sa.create_engine(uri, poolclass=sa.NullPool))
+    change(
+        source,
+        "INSERT INTO mcp_servers (workspace, name, icons, created_at, last_updated_at) VALUES "
+        f"('default', 'deep', '{deep}', 1, 1), ('default', 'no json', 'NaN', 1, 1), "
+        "('default', 'text', '\"1\"', 1, 1), ('default', x'ff', '1e3', 1, 1)",
+        "INSERT INTO workspaces (name, description) VALUES ('a', 'x'), ('Z', CAST(x'ff' AS TEXT))",
+    )
+    found = {
+        row.key["name"] if isinstance(row.key["name"], str) else "": row for row in rows(saved(source, tmp_path / "b"))
+    }
+    assert [row.row["icons"] for row in found.values() if row.table == "mcp_servers"] == [deep, "NaN", "1", 1000.0]
+    assert found["Z"].row["description"] == {"base64": "/w=="}
+    assert [row.key["name"] for row in found.values() if row.table == "workspaces"] == ["Z", "a"]
+    assert mlmeta.verify("latest", str(tmp_path / "b")).exit_code == ExitCode.DONE
+    done = restore(target, "latest", str(tmp_path / "b"))
+    assert done.comparison is not None
+    assert done.comparison.is_equal, done.comparison.differences

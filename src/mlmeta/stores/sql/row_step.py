@@ -10,6 +10,7 @@ from typing import Any
 
 from mlmeta.progress import Progress
 from mlmeta.schema import EXPERIMENTS, ROWS, RUNS, Row
+from mlmeta.schema.rows import SEED_WORKSPACE
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.known_tables import ACTING
 from mlmeta.stores.sql.queries import batches
@@ -119,7 +120,7 @@ class RowStep:
             if there is None and not self._target.seeded(row):
                 new.append((row, values))
             elif there is not None and (columns := differing(row, there)):
-                self._take_other(row, columns)
+                self._take_other(row, there, columns)
             else:
                 self._tally.present[ROWS.counted_as] += 1
                 self._remember(shape, [(row, values)])
@@ -135,7 +136,11 @@ class RowStep:
             self._tally.misfit(*_key(row), f"it {error}")
         return None
 
-    def _take_other(self, row: Row, columns: Sequence[str]) -> None:
+    def _take_other(self, row: Row, there: Row, columns: Sequence[str]) -> None:
+        if row.table == "workspaces" and {c: v for c, v in there.values.items() if v is not None} == SEED_WORKSPACE:
+            self._context.writer.do(RowWriter.replace_row, row)
+            self._tally.created[ROWS.counted_as] += 1
+            return
         if row.table == "workspaces":
             self._tally.notes.append(f"the workspace {row.key.get('name')} is there: it keeps its own attributes")
             self._tally.present[ROWS.counted_as] += 1

@@ -25,6 +25,9 @@ from mlmeta.stores.sql.queries import UNDECODABLE, any_text
 ROWS_AT_ONCE = 1000
 """Rows that are fetched together."""
 
+_DEEPEST = 150
+"""Lists and objects within each other: a reader of JSON takes 200, and a line has some around."""
+
 Convert = Callable[[Any], Any]
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
@@ -209,11 +212,21 @@ class RowReader:
             return value
         try:
             found = json.loads(value, parse_constant=_no_number)
+            _require_shallow(found)
             json.dumps(found, ensure_ascii=False).encode()  # half a surrogate is an error
         except (ValueError, TypeError, RecursionError):
-            self._tables.oddities.lost(table, column, "a value is not JSON; it was saved as text")
+            self._tables.oddities.lost(table, column, "a value is not JSON, or too deep; it was saved as text")
             return value
         return found
+
+
+def _require_shallow(value: Any, depth: int = _DEEPEST) -> None:
+    """Raise an error for JSON of which a reader of snapshots would take fewer levels."""
+    if isinstance(value, dict | list):
+        if not depth:
+            raise ValueError("it is too deep")
+        for one in value.values() if isinstance(value, dict) else value:
+            _require_shallow(one, depth - 1)
 
 
 def _no_number(text: str) -> Any:

@@ -21,6 +21,7 @@ from mlmeta.schema import (
     SpanLine,
     Trace,
 )
+from mlmeta.schema.rows import Row as TableRow
 from mlmeta.stores.sql.database import SQLITE
 from mlmeta.stores.sql.existing import DEFAULT_ID, ExistingRows
 from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
@@ -238,6 +239,13 @@ class RowWriter:
             rows: each with the values of these.
         """
         self._rows.add(table, columns, rows)
+
+    def replace_row(self, row: TableRow) -> None:
+        """Have a row that is there say what the snapshot says, but in columns that the target lacks."""
+        table = self._existing.table(row.table)
+        where = sa.and_(*(table.c[column] == value for column, value in row.key.items()))
+        values = {column: value for column, value in row.row.items() if column in table.c}
+        self._connection.execute(sa.update(table).where(where).values(values))
 
     def flush(self) -> None:
         """Write what is held of records."""

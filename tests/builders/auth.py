@@ -37,6 +37,12 @@ def add_user(uri: str, name: str, password: str) -> int:
         return int(store.create_user(name, password).id)
 
 
+def upgrade(uri: str) -> None:
+    """Have MLflow upgrade a database, as its server does when it starts."""
+    with _store(uri):
+        pass
+
+
 @contextlib.contextmanager
 def _store(uri: str) -> Iterator[Any]:
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore

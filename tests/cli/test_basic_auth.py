@@ -118,6 +118,7 @@ def test_no_hash_is_ever_shown(auth: Path, databases: Databases, cli: Cli) -> No
     into = ("restore", "--timestamp", "latest", "--only", "auth", "--auth-uri")
     for extra in ((), ("--json",)):
         outputs.append(cli("list", "--verbose", *extra).ok())
+        assert "USERS" in outputs[-1].out or outputs[-1].data["snapshots"][0]["auth"]
         outputs.append(cli("show", "--verbose", *extra).ok())
         outputs.append(cli("verify", "--verbose", "--drill", "latest", *extra).ok())
         outputs.append(cli("diff", "latest~1", "latest", "--verbose", *extra).ended(4))

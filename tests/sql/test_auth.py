@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,10 @@ import sqlalchemy as sa
 
 import mlmeta
 from mlmeta import backup, restore
-from mlmeta.errors import ConflictError, ExitCode, IncompatibleStoreError, UsageError
+from mlmeta.errors import ConflictError, ConnectionFailedError, ExitCode, IncompatibleStoreError, UsageError
 from mlmeta.schema import AUTH, AUTH_TABLES, AuthRow, Selection
 from mlmeta.stores.sql.auth_schema import blank_auth, newest
-from tests.builders.auth import PASSWORDS, add_user, fill_auth
+from tests.builders.auth import PASSWORDS, add_user, fill_auth, upgrade
 from tests.sql.helpers import digests
 from tests.support.databases import Databases
 
@@ -213,6 +214,27 @@ def test_a_difference_tells_no_hash(auth: Path, databases: Databases, tmp_path: 
     assert (one.before, one.after) == ("a secret", "another")
 
 
+def test_hundreds_of_users_go_into_postgresql(
+    auth: Path, databases: Databases, tmp_path: Path, postgres: Callable[[], str]
+) -> None:
+    """By COPY."""
+    large, uri = tmp_path / "large.db", postgres()
+    shutil.copy(auth, large)
+    some = ", ".join(f"({number}, 'user\t{number}', 'scrypt:{number}', {number % 2})" for number in range(100, 500))
+    change(f"sqlite:///{large}", f"INSERT INTO users VALUES {some}")
+    snapshot = saved(databases, f"sqlite:///{large}", tmp_path / "backups")
+    assert restore("", "latest", str(tmp_path / "backups"), selection=ONLY, auth_uri=uri).exit_code == ExitCode.DONE
+    assert digests(saved(databases, uri, tmp_path / "again"))["auth"] == digests(snapshot)["auth"]
+    assert add_user(uri, "carol", "carol-password-1") == 500
+
+
+def test_no_password_of_an_address_is_told(auth: Path, databases: Databases, tmp_path: Path) -> None:
+    secret = "postgresql+psycopg://ann:sesame-1@127.0.0.1:1/auth"
+    with pytest.raises(ConnectionFailedError) as refused:
+        backup(databases.uri("filled"), str(tmp_path / "backups"), auth_uri=secret)
+    assert "sesame" not in "".join(traceback.format_exception(refused.value))
+
+
 def test_rows_of_an_older_schema_go_through_the_migrations(tmp_path: Path, databases: Databases, target: str) -> None:
     """MLflow 2.22 keeps permissions in tables that 3.17 does not read: put there as they are, a grant were lost."""
     old = f"sqlite:///{tmp_path}/old.db"
@@ -235,6 +257,9 @@ def test_rows_of_an_older_schema_go_through_the_migrations(tmp_path: Path, datab
         )
     )
     assert [tuple(row) for row in found] == [("alice", "experiment", "7", "EDIT")]
+    upgrade(old)
+    upgraded = saved(databases, old, tmp_path / "upgraded")
+    assert digests(upgraded)["auth"] == digests(saved(databases, target, tmp_path / "restored"))["auth"]
 
 
 def test_what_can_not_be_done_is_refused_at_once(
@@ -252,9 +277,11 @@ def test_what_can_not_be_done_is_refused_at_once(
         backup(store, folder, auth_uri="http://127.0.0.1:1")
     with pytest.raises(IncompatibleStoreError, match="has no users of basic-auth"):
         backup(store, folder, auth_uri=store)
+    first = backup(store, folder, auth_uri=uri)
     backup(store, folder)
-    with pytest.raises(UsageError, match="has no users and permissions of basic-auth"):
+    with pytest.raises(UsageError, match="has no users and permissions of basic-auth") as refused:
         restore(f"sqlite:///{tmp_path}/store.db", "latest", folder, auth_uri=target)
+    assert f"or restore {first.timestamp}, which has them" in refused.value.hint
     with pytest.raises(UsageError, match="--only auth needs --auth-uri"):
         restore("", "latest", backups, selection=ONLY)
     with pytest.raises(UsageError, match="permissions would go to the wrong experiments"):

@@ -69,6 +69,8 @@ def table(snapshots: Sequence[SnapshotInfo], *, is_long: bool) -> Table:
     some = {kind for kind in (TRACES, EVALUATION_DATASETS) if any(info.stats.get(kind.name) for info in snapshots)}
     shown = [kind for kind in leading_kinds() if kind.always or kind in some]
     kinds, counts = [kind.name for kind in shown], [kind.many.split()[-1].upper() for kind in shown]
+    if any(info.auth for info in snapshots):
+        kinds, counts = [*kinds, "users"], [*counts, "USERS"]
     texts = Counter(source for source, _ in {(info.source, info.identity) for info in snapshots})
     return Table(
         ("TIMESTAMP", "AGE", "SOURCE", *counts, "SIZE", "STATE"),

@@ -18,6 +18,7 @@ from mlmeta.errors import (
 from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import AUTH, AUTH_GROUP, Selection, leading_kinds
+from mlmeta.snapshot.catalog import describe, file_sets
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
@@ -205,10 +206,18 @@ def _must_name_auth(selection: Selection) -> bool:
 
 def _must_have_auth(snapshot: Snapshot, selection: Selection) -> None:
     if selection.means(AUTH) and not snapshot.summary.auth_uri:
+        other = _newest_with_auth(snapshot)
         raise UsageError(
             f"snapshot {snapshot.timestamp} has no users and permissions of basic-auth; nothing was written",
-            hint="leave out --auth-uri, or name a snapshot that has them: `mlmeta show` says it",
+            hint="leave out --auth-uri" + (f", or restore {other}, which has them" if other else ""),
         )
+
+
+def _newest_with_auth(snapshot: Snapshot) -> str:
+    """The newest snapshot of the same source that has users and permissions; empty: there is none."""
+    infos = (describe(snapshot.storage, files, 0) for files in file_sets(snapshot.storage))
+    same = (info for info in infos if info.auth and info.identity == snapshot.summary.identity)
+    return next((info.timestamp for info in same if info.state.restorable), "")
 
 
 def _has_others(error: SnapshotNotFoundError | StorageMissingError) -> bool:

@@ -10,6 +10,8 @@ from mlmeta.stores.api.workspaces import TABLE as WORKSPACES
 from mlmeta.stores.target import Refusal
 
 _REASON = "MLflow's API has no way to restore them as they were"
+_MADE = frozenset({WORKSPACES, "trace_metrics", "span_metrics"})
+"""Workspaces are restored by themselves; the others, of MLflow before 3.17, a server makes of its traces."""
 _HINT = "restore into the server's database instead: `--tracking-uri postgresql://…`"
 
 
@@ -17,7 +19,7 @@ def restore(context: RestoreContext, _: Progress) -> None:
     """Name the tables whose rows stay out."""
     if context.selected.selection.means(ROWS):
         tables = context.selected.snapshot.summary.tables
-        for table, total in ((name, tables[name]) for name in tables if name != WORKSPACES):
+        for table, total in ((name, tables[name]) for name in tables if name not in _MADE):
             count = total - context.linked if table == links.TABLE else total
             if count <= 0:
                 continue

@@ -6,7 +6,6 @@ came later), and show them where a run is asked for by its id.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
@@ -16,7 +15,7 @@ from mlmeta.parallel import ordered_map
 from mlmeta.schema import Run, Skipped
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import logged_models
-from mlmeta.stores.api.connection import Connection
+from mlmeta.stores.api.connection import Connection, release
 
 _KIND = "run's logged models"
 _AHEAD = 16
@@ -41,8 +40,8 @@ def completing(connection: Connection, threads: Executor, experiment_ids: list[s
 
 
 def _hides_models(connection: Connection) -> bool:
-    found = re.match(r"(\d+)\.(\d+)", connection.server_version() or "")
-    return found is not None and _FIRST <= (int(found[1]), int(found[2])) < _LATER
+    version = release(connection.server_version())
+    return version is not None and _FIRST <= version < _LATER
 
 
 def _completed(connection: Connection, threads: Executor, items: Iterable[Run | Skipped]) -> Iterator[Run | Skipped]:

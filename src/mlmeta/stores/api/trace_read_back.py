@@ -81,7 +81,7 @@ def _assessment(own: Assessment, trace: Trace) -> Assessment:
 
 
 def _span(trace_id: str, own: SpanLine, found: SpanLine | None, sender: Sender) -> SpanLine:
-    """A span as the target should have it: as sending makes of it, with the attributes that a server adds."""
+    """A span as the target should have it: as sending makes of it, with what a server adds, such as its kind."""
     if found is None or found.line == own.line:
         return own
     try:
@@ -91,5 +91,6 @@ def _span(trace_id: str, own: SpanLine, found: SpanLine | None, sender: Sender) 
     except (UnsendableError, ValueError, LookupError, TypeError):
         return own
     content["attributes"] = {**more, **content["attributes"]}
+    content = {**there, **content}
     content = {name: value for name, value in content.items() if value or name in there}  # older ones write no links
     return SpanLine.of_content(trace_id, own.span_id, json.dumps(content, ensure_ascii=False).encode())

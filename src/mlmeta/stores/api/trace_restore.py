@@ -20,10 +20,11 @@ from mlmeta.schema import ASSESSMENTS, TRACES, Assessment, Trace
 from mlmeta.schema.traces import ARTIFACT_LOCATION_TAG
 from mlmeta.snapshot.reader import TraceLines
 from mlmeta.stores.api import prompts, restore_tags, trace_writing
+from mlmeta.stores.api.connection import release
 from mlmeta.stores.api.context import Refusing, RestoreContext, TargetTrace
 from mlmeta.stores.api.otlp import TRACE_ID, Sendable, UnsendableError
 from mlmeta.stores.api.trace_read_back import with_ids
-from mlmeta.stores.target import Refusal
+from mlmeta.stores.target import Key, Refusal
 
 _KIND = TRACES.one
 _IDS_PER_CALL = 100
@@ -31,6 +32,8 @@ _CHUNK = 20
 """Traces whose spans are sent at once."""
 _CHUNK_BYTES = 1 << 20
 """Of spans that are sent at once, but for those of one trace."""
+_OWN_LOCATIONS = (3, 18)
+"""The first version whose servers keep the location of a trace's files to themselves."""
 _TOO_OLD = "restore into a server of MLflow 3.5 or later, or into a database"
 
 
@@ -141,6 +144,11 @@ def restore(context: RestoreContext, progress: Progress) -> None:
             progress.advance(TRACES.counted_as)
     if restorer.sent and not context.shows_spans:
         context.notes.append("the target has the spans, and shows none of them by any call: they were not compared")
+    if restorer.elsewhere:
+        reason = "the target has a place of its own for the files of a trace, which nobody can change"
+        more = f"that of {len(restorer.elsewhere):,} is in the tag {restore_tags.SOURCE_ARTIFACT_LOCATION}"
+        keys = tuple(restorer.elsewhere)
+        context.refuse(_KIND, "*", f"{reason}: {more}", f"tags[{ARTIFACT_LOCATION_TAG}]", records=keys)
     if restorer.unknown:
         reason = "the target has no call that takes traces under their ids, as MLflow 3.5 has"
         keys = tuple((_KIND, trace_id) for trace_id in restorer.unknown)
@@ -153,6 +161,8 @@ class _TraceRestorer:
         self._connection = context.connection
         self.sent = False
         self.unknown: list[str] = []
+        self.elsewhere: list[Key] = []
+        """Traces whose files the target expects elsewhere."""
 
     def chunks(self) -> Iterator[list[_Job]]:
         """The traces that are to be written, some of one experiment at once; the others are noted."""
@@ -161,6 +171,8 @@ class _TraceRestorer:
         for item in self._context.selected.led(TRACES):
             if not self._is_meant(item.record):
                 continue
+            if ARTIFACT_LOCATION_TAG in item.record.tags and not self._sets_locations:
+                self.elsewhere.append((_KIND, item.record.trace_id))
             job = _Job(
                 item, self._in_target(item.record), self._context.experiments[item.record.experiment_id].target_id
             )
@@ -248,6 +260,12 @@ class _TraceRestorer:
         return ""
 
     @cached_property
+    def _sets_locations(self) -> bool:
+        """Whether the target lets the location of a trace's files be set: MLflow 3.18 and later do not."""
+        version = release(self._connection.server_version())
+        return version is None or version < _OWN_LOCATIONS
+
+    @cached_property
     def _takes_spans(self) -> bool:
         connection = self._connection
         return trace_writing.takes_spans(connection.within(None) if self._context.is_planned else connection)
@@ -281,7 +299,8 @@ class _TraceRestorer:
                 with Refusing(connection, refusal, "", job.refused):
                     trace_writing.assess(connection, trace.trace_id, one)
         if location := trace.tags.get(ARTIFACT_LOCATION_TAG):
-            trace_writing.set_tag(connection, trace.trace_id, ARTIFACT_LOCATION_TAG, location)
+            name = ARTIFACT_LOCATION_TAG if self._sets_locations else restore_tags.SOURCE_ARTIFACT_LOCATION
+            trace_writing.set_tag(connection, trace.trace_id, name, location)
         prompts.link_to_trace(connection, trace.trace_id, trace.tags)
         trace_writing.set_tag(connection, trace.trace_id, restore_tags.SNAPSHOT, self._context.timestamp)
 

@@ -47,6 +47,7 @@ class Version:
         """Fill the server, and save what it has, on both ways."""
         save(self.server.database, self.folder / "empty.db")
         fill(self.name, self.server)
+        save(self.server.database, self.folder / "filled.db")
         self.through_server = mlmeta.backup(self.server.uri, self.storage).timestamp
         self.from_database = mlmeta.backup(self.server.backend, self.storage).timestamp
         return self.server

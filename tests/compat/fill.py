@@ -11,6 +11,14 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
+USAGE = {
+    "temperature": 0.5,
+    "mlflow.chat.tokenUsage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+    "mlflow.llm.model": "gpt-4o",
+    "mlflow.llm.provider": "openai",
+    "mlflow.llm.cost": {"input_cost": 0.25, "output_cost": 0.5, "total_cost": 0.75},
+}
+"""Of a span: newer versions keep sums of it, and have columns for it."""
 VERSION = tuple(int(part) for part in mlflow.__version__.split(".")[:2])
 
 
@@ -69,14 +77,15 @@ def logged_models(client: MlflowClient, run_id: str) -> None:
 def traces(client: MlflowClient) -> None:
     """Three, of which one failed; feedback on one of them, where it can be given."""
     mlflow.set_experiment("traced")
+    session = {"metadata": {"mlflow.trace.session": "s-1", "mlflow.trace.user": "ada"}} if VERSION >= (3, 1) else {}
     for number in range(3):
         try:
             with mlflow.start_span(f"question-{number}", span_type="CHAIN") as root:
                 root.set_inputs({"question": f"größe {number}"})
                 with mlflow.start_span("model", span_type="LLM") as model:
-                    model.set_attribute("temperature", 0.5)
+                    model.set_attributes(USAGE)
                     model.set_outputs(["模型"])
-                mlflow.update_current_trace(tags={"number": str(number)})
+                mlflow.update_current_trace(tags={"number": str(number)}, **session)
                 if number == 2:
                     raise ZeroDivisionError  # noqa: TRY301 - the trace is to fail
                 root.set_outputs("answer")

@@ -33,11 +33,13 @@ CROWDED_POINTS = st.tuples(_FEW_STEPS, st.integers(0, 2), st.one_of(VALUES, st.s
 """Points that often meet in step and timestamp."""
 
 _maybe = lambda strategy: st.none() | strategy  # noqa: E731
+_workspaces = st.sampled_from([None, "team-a", "team-b"])
 _tags = st.dictionaries(TEXT, TEXT, max_size=3)
 
 experiments = st.builds(
     Experiment,
     experiment_id=TEXT,
+    workspace=_workspaces,
     name=TEXT,
     artifact_location=_maybe(TEXT),
     lifecycle_stage=st.sampled_from(["active", "deleted"]),
@@ -86,6 +88,7 @@ _versions = st.builds(
 models = st.builds(
     RegisteredModel,
     name=TEXT,
+    workspace=_workspaces,
     description=_maybe(TEXT),
     tags=_tags,
     aliases=st.dictionaries(TEXT, st.integers(1, 2**31), max_size=2),
@@ -101,6 +104,7 @@ _json = st.recursive(
 evaluation_datasets = st.builds(
     EvaluationDataset,
     dataset_id=TEXT,
+    workspace=_workspaces,
     name=TEXT,
     digest=_maybe(TEXT),
     created_time=_maybe(INT64),

@@ -22,7 +22,7 @@ from mlflow.store.tracking.dbmodels.initial_models import Base
 from mlflow.store.tracking.utils import trace_analytics
 
 import mlmeta
-from mlmeta.errors import ConflictError, ExitCode
+from mlmeta.errors import ConflictError, ExitCode, RestoreError
 from mlmeta.schema import TRACES, Selection, Skipped, SpanLine, Trace
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql import spans
@@ -400,3 +400,24 @@ def test_spans_of_several_traces_are_read_as_memory_allows(
 ) -> None:
     monkeypatch.setattr(spans, "BYTES_AT_ONCE", 100)
     assert digests(backup(f"sqlite:///{traced}", tmp_path / "a")) == digests(snapshot)
+
+
+def test_from_and_into_an_mlflow_without_spans_and_assessments(
+    snapshot: Snapshot, store: Path, blank: Path, tmp_path: Path
+) -> None:
+    change(store, "DROP TABLE spans", "DROP TABLE assessments")
+    found = [one for one in records_of(f"sqlite:///{store}") if isinstance(one, Trace)]
+    assert [one.assessments for one in found] == [(), ()]
+    path = Path(shutil.copy(blank, tmp_path / "target.db"))
+    change(path, "DROP TABLE spans", "DROP TABLE assessments")
+    uri = f"sqlite:///{path}"
+    with pytest.raises(RestoreError, match="has no table assessments"):
+        SqlTarget(uri).restore(snapshot, ALL, QUIET)
+    report = SqlTarget(uri, RestoreOptions(on_conflict="skip")).restore(snapshot, ALL, QUIET)
+    assert report.created["traces"] == 2
+    assert sorted((one.kind, one.id) for one in report.refused) == [
+        ("assessments", "of 2 traces"),
+        ("spans", "of 2 traces"),
+    ]
+    assert proof_of(uri, snapshot, report=report).is_equal
+    assert [one for one in records_of(uri) if isinstance(one, Trace)] == found

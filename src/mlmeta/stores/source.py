@@ -192,5 +192,6 @@ def spans_elsewhere(locations: Mapping[str, int]) -> tuple[str, ...]:
     if not artifacts + archived:
         return ()
     where = [f"{count:,} in {place}" for count, place in ((artifacts, "artifacts"), (archived, "archives")) if count]
-    count = f"{artifacts + archived:,} traces are not in the tracking store ({', '.join(where)})"
+    total = artifacts + archived
+    count = f"{total:,} trace{'s' * (total != 1)} are not in the tracking store ({', '.join(where)})"
     return (f"the spans of {count}, and not in the snapshot: like all artifacts, they stay where they are",)

@@ -170,7 +170,9 @@ class Reader(Generic[R]):
     def _parts(self, keys: Sequence[Any]) -> Parts:
         found: Parts = {pairs.field: self._pairs(pairs, keys, 1) for pairs in self._table.pairs}
         for field, table in self._table.parts.items():
-            if isinstance(table, KindTable):
+            if table.name not in self._tables:  # of a newer MLflow
+                found[field] = defaultdict(tuple)
+            elif isinstance(table, KindTable):
                 found[field] = self._part_records(table, keys)
             else:
                 found[field] = self._part_rows(table, keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from mlmeta.schema import ASSESSMENTS, SPANS, Trace
@@ -23,8 +24,7 @@ class TraceStep(Step[Trace]):
 
     def __init__(self, context: RestoreContext) -> None:
         super().__init__(TRACE_TABLE, context)
-        self._without_spans: list[Key] = []
-        self._has_spans = SPANS.name in self._existing
+        self._without: defaultdict[str, list[Trace]] = defaultdict(list)
 
     def take_items(self, items: Sequence[TraceLines]) -> None:
         """See `Step.take`."""
@@ -39,10 +39,14 @@ class TraceStep(Step[Trace]):
 
     def _create_with_spans(self, trace: Trace, item: TraceLines) -> None:
         self._tally.created[self._kind.counted_as] += 1
+        if trace.assessments and ASSESSMENTS.name not in self._existing:
+            self._without[ASSESSMENTS.name].append(trace)
+            trace = trace.model_copy(update={"assessments": ()})
+        if item.lines and SPANS.name not in self._existing:
+            self._without[SPANS.name].append(trace)
+            item = Led(trace, ())
         self._tally.created[ASSESSMENTS.counted_as] += len(trace.assessments)
-        if not self._has_spans and item.lines:
-            self._without_spans.append(self._key(trace))
-        self._do(RowWriter.trace, trace, item.lines if self._has_spans else ())
+        self._do(RowWriter.trace, trace, item.lines)
 
     def _take_item(self, stored: TraceLines, found: TraceLines) -> None:
         self._take_assessments(stored.record, found.record)
@@ -67,10 +71,18 @@ class TraceStep(Step[Trace]):
     def finish(self) -> None:
         """See `Step.finish`."""
         super().finish()
-        if self._without_spans:
-            reason = "the target's MLflow has no table spans: it keeps those of its traces as artifacts"
-            what = f"of {len(self._without_spans)} traces"
-            self._tally.misfit(SPANS.many, what, reason, "spans", records=tuple(self._without_spans))
+        for name, traces in self._without.items():
+            reason = f"the target's MLflow is older than 3.5, and has no table {name}"
+            if name == SPANS.name:
+                field, keys = name, [self._key(trace) for trace in traces]
+            else:
+                field, keys = "", [key for trace in traces for key in _assessment_keys(trace)]
+            self._tally.misfit(name, f"of {len(traces):,} traces", reason, field, records=tuple(keys))
+
+
+def _assessment_keys(trace: Trace) -> list[Key]:
+    """The assessments of a trace as a comparison names them."""
+    return [(ASSESSMENTS.one, f"{trace.trace_id} {one.assessment_id}") for one in trace.assessments]
 
 
 def trace_batches(items: Iterable[TraceLines]) -> Iterator[list[TraceLines]]:

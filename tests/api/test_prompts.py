@@ -9,7 +9,7 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import TraceInfo, TraceLocation, TraceState, ViewType
+from mlflow.entities import ViewType
 
 import mlmeta
 from mlmeta.errors import ExitCode
@@ -31,6 +31,8 @@ CHAT = [{"role": "system", "content": "Sei {{wie}} 😀"}, {"role": "user", "con
 
 def fill(uri: str) -> None:
     """Prompts in two experiments, used by a run and a trace."""
+    from mlflow.entities import TraceInfo, TraceLocation, TraceState
+
     genai, client = mlflow.genai, MlflowClient(uri)
     ids = [client.create_experiment(name) for name in ("first", "second", "gone")]
     with tracking(uri):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import urllib.request
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -298,3 +299,42 @@ def test_odd_values_are_saved_and_come_back(tmp_path: Path) -> None:
     done = restore(target, "latest", str(tmp_path / "b"))
     assert done.comparison is not None
     assert done.comparison.is_equal, done.comparison.differences
+
+
+def test_any_type_of_postgresql_comes_back_and_its_counters_go_on(
+    backups: str, postgres: Callable[[], str], tmp_path: Path
+) -> None:
+    source, target = postgres(), postgres()
+    gizmos = "id SERIAL PRIMARY KEY, run_uuid VARCHAR REFERENCES runs (run_uuid), day DATE, n NUMERIC, u UUID, j JSONB"
+    made = (
+        f"CREATE TABLE gizmos ({gizmos}, b BYTEA, f FLOAT, parent INTEGER REFERENCES gizmos (id))",
+        "CREATE TABLE a_part (u UUID, day DATE, workspace VARCHAR, PRIMARY KEY (u, day))",
+    )
+    for uri in (source, target):
+        restore(uri, "latest", backups)
+        change(uri, *made)
+    one, other = "00000000-0000-0000-0000-000000000001", "f0000000-0000-0000-0000-000000000000"
+    change(
+        source,
+        f"INSERT INTO gizmos VALUES (7, NULL, '2026-01-31', 1.50, '{one}', '\"1\"', '\\x00ff', 'NaN', 9), "
+        "(9, NULL, NULL, NULL, NULL, '{\"a\": [1, null]}', NULL, 0.1, NULL)",
+        f"INSERT INTO a_part VALUES ('{other}', '2026-01-01', 'default'), ('{one}', '2026-01-02', NULL)",
+    )
+    first = saved(source, tmp_path / "b")
+    assert restore(target, "latest", str(tmp_path / "b"), on_conflict="skip").created == {"rows": 4}
+    assert rows(saved(target, tmp_path / "c"))[-4:] == rows(first)[-4:]
+    assert restore(target, "latest", str(tmp_path / "b"), on_conflict="skip").created == {}
+    with sa.create_engine(target, poolclass=sa.NullPool).begin() as connection:
+        assert connection.exec_driver_sql("INSERT INTO gizmos (f) VALUES (1) RETURNING id").scalar() == 10
+
+
+def test_json_of_mariadb_is_json_in_any_table(backups: str, mysql: Callable[[], str], tmp_path: Path) -> None:
+    source, target = mysql(), mysql()
+    for uri in (source, target):
+        restore(uri, "latest", backups)
+        change(uri, "CREATE TABLE gizmos (id INTEGER PRIMARY KEY, workspace VARCHAR(9), j JSON, t TEXT)")
+    change(source, """INSERT INTO gizmos VALUES (1, 'x', '{"b": "1", "a": [null]}', '{}')""")
+    first = saved(source, tmp_path / "b")
+    assert rows(first)[-1].row == {"workspace": "x", "j": {"b": "1", "a": [None]}, "t": "{}"}
+    assert restore(target, "latest", str(tmp_path / "b"), on_conflict="skip").created == {"rows": 1}
+    assert rows(saved(target, tmp_path / "c"))[-1] == rows(first)[-1]

@@ -26,6 +26,11 @@ AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped ORDER BY relname, 
 """
 """Tables in any schema of `search_path`, the first of each name: those that a statement without a schema means."""
 
+_MARIADB_JSON = """
+SELECT table_name, check_clause FROM information_schema.check_constraints
+WHERE constraint_schema = database() AND check_clause LIKE 'json\\_valid(%%'
+"""
+
 _REQUIRED = {"experiments", "runs", "metrics", "params", "tags"}
 """What every revision of the schema has: 1.0 came without ``latest_metrics``, the ones before without alembic."""
 
@@ -53,6 +58,7 @@ class Tables:
     """
 
     def __init__(self, connection: Connection, shown: str, required: Set[str] = _REQUIRED) -> None:
+        self._connection = connection
         self._inspector = sa.inspect(connection)
         self.schema: str | None = None
         """The PostgreSQL schema that the store is in; None for databases that have none."""
@@ -107,7 +113,19 @@ class Tables:
             columns = self._inspector.get_multi_columns(filter_names=names)
             keys = self._inspector.get_multi_pk_constraint(filter_names=names)
         key_columns = {name: key["constrained_columns"] if key else () for (_, name), key in keys.items()}
+        json = self._json_of_mariadb()
+        for (_, name), described in columns.items():
+            for column in described:
+                if (name, column["name"]) in json:
+                    column["type"] = sa.JSON()
         return {name: (list(found), list(key_columns.get(name, ()))) for (_, name), found in columns.items()}
+
+    def _json_of_mariadb(self) -> set[tuple[str, str]]:
+        """Tables and columns of JSON, which MariaDB calls texts with a condition."""
+        if not getattr(self._connection.dialect, "is_mariadb", False):
+            return set()
+        found = self._connection.exec_driver_sql(_MARIADB_JSON)
+        return {(table, clause.split("`")[1]) for table, clause in found if clause.count("`") == 2}
 
     def columns(self, table: str, *names: str) -> list[ColumnElement[Any]]:
         """Columns by name; NULL, or what stands for it, for one that this version of MLflow does not have yet."""

@@ -7,6 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from mlmeta.schema import (
+    Assessment,
+    AssessmentError,
     Dataset,
     DatasetInput,
     DatasetRecord,
@@ -19,6 +21,8 @@ from mlmeta.schema import (
     ModelVersion,
     RegisteredModel,
     Run,
+    Span,
+    Trace,
 )
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -137,4 +141,35 @@ def histories(draw: Any) -> MetricHistory:
     return MetricHistory(run_id=draw(TEXT), key=draw(TEXT), step=step, timestamp=timestamp, value=value)
 
 
-records = st.one_of(experiments, runs, histories(), evaluation_datasets, dataset_records, models)
+_json = st.recursive(
+    st.none() | st.booleans() | INT64 | TEXT, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner)
+)
+_assessments = st.builds(
+    Assessment,
+    assessment_id=TEXT,
+    name=TEXT,
+    type=st.sampled_from(["feedback", "expectation", "issue"]),
+    value=_json,
+    error=_maybe(st.builds(AssessmentError, error_code=TEXT, error_message=_maybe(TEXT))),
+    source_type=TEXT,
+    created=INT64,
+    updated=INT64,
+    rationale=_maybe(TEXT),
+    valid=st.booleans(),
+    metadata=_tags,
+)
+traces = st.builds(
+    Trace,
+    trace_id=TEXT,
+    experiment_id=TEXT,
+    timestamp=INT64,
+    duration=_maybe(INT64),
+    state=TEXT,
+    request_preview=_maybe(TEXT),
+    tags=_tags,
+    metadata=_tags,
+    assessments=st.lists(_assessments, max_size=2).map(tuple),
+)
+_contents = st.one_of(TEXT, st.dictionaries(TEXT, _json, max_size=3))
+spans = st.builds(Span, trace_id=TEXT, span_id=TEXT, content=_contents)
+records = st.one_of(experiments, runs, histories(), traces, spans, evaluation_datasets, dataset_records, models)

@@ -109,6 +109,31 @@ def _history(uri: str, key: str, run_ids: list[str]) -> None:
     reply.raise_for_status()
 
 
+def traces(uri: str) -> None:
+    """Page the search for traces, and ask for the spans of each in threads; replies are thrown away."""
+    with ThreadPoolExecutor(_JOBS) as pool:
+        for future in [pool.submit(_spans, uri, trace_id) for trace_id in _trace_ids(uri)]:
+            future.result()
+
+
+def _trace_ids(uri: str) -> Iterator[str]:
+    experiments = _session().post(f"{uri}{_API}/experiments/search", json={"max_results": 1000, "view_type": "ALL"})
+    for experiment in experiments.json()["experiments"]:
+        where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment["experiment_id"]}}
+        body = {"locations": [where], "max_results": 500, "order_by": ["timestamp_ms ASC"]}
+        while True:
+            page = _session().post(f"{uri}/api/3.0/mlflow/traces/search", json=body).json()
+            yield from (trace["trace_id"] for trace in page.get("traces", ()))
+            body["page_token"] = page.get("next_page_token")
+            if not body["page_token"]:
+                break
+
+
+def _spans(uri: str, trace_id: str) -> None:
+    address = f"{uri}/ajax-api/2.0/mlflow/get-trace-artifact"
+    _session().get(address, params={"request_id": trace_id}, timeout=300).raise_for_status()
+
+
 def api_write(uri: str, source: str, jobs: str = "6") -> None:
     """Bare `create_run` and `log_batch` in threads: experiments, runs with params, tags and all points, end times."""
     db = sqlite3.connect(urlsplit(source).path[1:])
@@ -231,6 +256,7 @@ FLOORS = {
     "search": search,
     "client-search": client_search,
     "server": server,
+    "traces": traces,
     "api-write": api_write,
     "sqlite-read": sqlite_read,
     "sqlite-write": sqlite_write,

@@ -128,6 +128,7 @@ def _trace(number: int) -> Iterator[Line]:
             "mlflow.source.name": "agent.py",
             "mlflow.trace.infoFinalized": "true",
             "mlflow.trace.session": f"s-{number // 10}",
+            "mlflow.trace.sizeStats": json.dumps({"num_spans": _SPANS}),
             "mlflow.trace.tokenUsage": json.dumps({"input_tokens": number, "output_tokens": 7}),
             "mlflow.trace_schema.version": "3",
             "mlflow.user": "ada",

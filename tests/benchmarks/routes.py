@@ -222,6 +222,29 @@ def server_backup(bench: Bench) -> None:
     )
 
 
+def server_traces(bench: Bench) -> None:
+    """Traces with their spans from a server with two workers, beside bare requests; and with nothing changed since."""
+    if not SIZES[bench.size].traces:
+        return
+    base = bench.folder / "base"
+
+    def again() -> list[str]:
+        shutil.rmtree(bench.folder / "out", ignore_errors=True)
+        shutil.copytree(base, bench.folder / "out")
+        return bench.backup(running.uri, "--incremental")
+
+    with bench.running(bench.uri) as running:
+        words = bench.backup(running.uri)
+        once(bench.fresh(words)())
+        shutil.copytree(bench.folder / "out", base)
+        ours, bare, unchanged = measure(
+            bench.fresh(words), bench.fresh(floor("traces", running.uri)), again, times=min(bench.times, 3)
+        )
+    other = "the same replies, thrown away"
+    report(f"{bench.size}: traces from a server", ours, other, bare, 1.2)
+    report(f"{bench.size}: traces from a server, --incremental, nothing changed", unchanged, other, bare)
+
+
 def incremental(bench: Bench) -> None:
     """Again from a server, with nothing and with 1 % changed since."""
     changing = bench.folder / "changing.db"
@@ -350,6 +373,7 @@ ROUTES: dict[str, Callable[[Bench], None]] = {
     "postgresql-backup": postgresql_backup,
     "postgresql-restore": postgresql_restore,
     "server-backup": server_backup,
+    "server-traces": server_traces,
     "incremental": incremental,
     "api-restore": api_restore,
     "memory": memory,

@@ -119,17 +119,55 @@ def in_workspace(name: str) -> Iterator[None]:
         _thread.workspace = before
 
 
+class Prepared:
+    """A request that MLflow's client has prepared, with credentials, headers and plugins.
+
+    Args:
+        call: takes `params`, and sends it.
+        since: when it was prepared (`time.monotonic`).
+    """
+
+    def __init__(self, call: Callable[..., Response], since: float) -> None:
+        self.call = call
+        self.since = since
+
+
+def prepared(request: Callable[[], object]) -> Prepared | None:
+    """What a request would send, which is not sent; None: MLflow sends it in a way that is not known here.
+
+    Args:
+        request: sends it, in this thread.
+    """
+    found: list[Prepared] = []
+    _thread.found = found
+    try:
+        request()
+    finally:
+        _thread.found = None
+    return found[0] if found else None
+
+
 def _instead_of(original: Callable[..., Response]) -> Callable[..., Response]:
     @functools.wraps(original)
     def send(method: str, url: str, *args: Any, **kwargs: Any) -> Response:
         if any(url == uri or url.startswith(f"{uri}/") for uri in _bounded):
             if workspace := _thread.__dict__.get("workspace"):
                 kwargs["headers"] = {**(kwargs.get("headers") or {}), WORKSPACE_HEADER: workspace}
+            if (found := _thread.__dict__.get("found")) is not None:
+                found.append(Prepared(functools.partial(_send, method, url, *args, **kwargs), time.monotonic()))
+                return _nothing()
             return _send(method, url, *args, **kwargs)
         return original(method, url, *args, **kwargs)
 
     send.is_bounded = True  # type: ignore[attr-defined]
     return send
+
+
+def _nothing() -> Response:
+    """The reply to a request that is not sent."""
+    reply = requests.Response()
+    reply.status_code, reply._content = requests.codes.ok, b"{}"
+    return reply
 
 
 def _send(

@@ -47,6 +47,8 @@ _SHORT_TIMEOUT = 5
 _STANDSTILL = 120.0
 """Seconds in which every call failed, until a server is given up that goes on answering `check`."""
 
+_KEPT = 30.0
+"""Seconds for which a prepared request is sent again: a token in it may be a short-lived one."""
 _MOST_TEXT = 10_000
 """Characters of a foreign error that are looked at: MLflow's may have a whole reply in them."""
 
@@ -74,7 +76,7 @@ class Connection:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the client, so that a connection can travel to another process."""
-        return {k: v for k, v in self.__dict__.items() if k != "_own_client"}
+        return {k: v for k, v in self.__dict__.items() if k not in {"_own_client", "_prepared"}}
 
     def within(self, workspace: str | None) -> Connection:
         """The same connection, whose calls are about a workspace.
@@ -293,6 +295,17 @@ class Connection:
                 **kwargs,
             )
         return response
+
+    def many(self, endpoint: str, params: dict[str, str], **kwargs: Any) -> Response:
+        """Like `request`, for one of thousands of GETs that differ in their parameters alone.
+
+        What MLflow makes of credentials, headers and plugins takes longer than to send it: it is kept for a while.
+        """
+        scope, kept = self.__dict__.get("_prepared", ("", None))
+        if kept is None or (endpoint, self.scope) != scope or time.monotonic() - kept.since > _KEPT:
+            kept = bounded.prepared(lambda: self.request("GET", endpoint, params=params, **kwargs))
+            self._prepared = (endpoint, self.scope), kept
+        return kept.call(params=params) if kept is not None else self.request("GET", endpoint, params=params, **kwargs)
 
     def call(self, method: str, endpoint: str, **kwargs: Any) -> dict[str, Any]:
         """What a call of MLflow's API gives that `MlflowClient` does not have, tried again as its own are.

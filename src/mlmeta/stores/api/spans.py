@@ -95,9 +95,9 @@ def _read(connection: Connection, pace: Pace, trace_id: str, most: int) -> Spans
 def _asked(connection: Connection, pace: Pace, trace_id: str, most: int) -> list[SpanLine]:
     from mlflow.utils.rest_utils import verify_rest_response
 
-    ask = partial(connection.request, "GET", ENDPOINT, timeout=_TIMEOUT, retry_codes=_RETRIED)
+    ask = partial(connection.many, ENDPOINT, {"request_id": trace_id}, timeout=_TIMEOUT, retry_codes=_RETRIED)
     with at_most(most):
-        reply = pace.ask(lambda: ask(params={"request_id": trace_id}))
+        reply = pace.ask(ask)
     return parsed(trace_id, verify_rest_response(reply, ENDPOINT).content)
 
 

@@ -120,7 +120,7 @@ def test_no_hash_is_ever_shown(auth: Path, databases: Databases, cli: Cli) -> No
         outputs.append(cli("list", "--verbose", *extra).ok())
         assert "USERS" in outputs[-1].out or outputs[-1].data["snapshots"][0]["auth"]
         outputs.append(cli("show", "--verbose", *extra).ok())
-        outputs.append(cli("verify", "--verbose", "--drill", "latest", *extra).ok())
+        outputs.append(cli("verify", "--verbose", "latest", *extra).ok())
         outputs.append(cli("diff", "latest~1", "latest", "--verbose", *extra).ended(4))
         outputs.append(cli(*into, f"sqlite:///{auth}", "--verbose", *extra))
         assert outputs[-1].code == 1

@@ -113,6 +113,11 @@ def test_no_secret_leaves_the_store(full: Path, backups: str, tmp_path: Path, cl
         assert SECRET in "".join(db.iterdump())
 
 
+def test_an_overview_names_the_tables(backups: str, cli: Cli) -> None:
+    shown = " ".join(cli("show", "latest", "--storage", backups).ended(0).out.split())
+    assert "rows of workspaces (1), secrets (2), model_definitions (2), endpoints (2)," in shown
+
+
 def test_secrets_come_back_empty_and_are_named(backups: str, target: str) -> None:
     done = restore(target, "latest", backups)
     asked = [warning for warning in done.warnings if "to be entered again" in warning]

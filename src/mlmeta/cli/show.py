@@ -160,11 +160,17 @@ def _overview(result: Overview, **_: bool) -> list[Block]:
         ["Snapshot ", Styled(result.timestamp, "bold"), f" of {result.source or 'an unknown source'}"],
         f"{text.counts(result.stats)}; {text.size(result.size)}",
         Styled(f"taken {result.date} from {result.source_kind or 'MLflow'}{server}", "dim"),
+        *(Styled(line, "dim") for line in _rows(result)),
         *(Styled(line, "yellow") for line in _limits(result)),
         "",
         Table(columns, rows, right=("RUNS", "DELETED")),
         *(Styled(f"not saved: {one.kind} {one.id}: {one.reason}", "yellow") for one in result.skipped),
     ]
+
+
+def _rows(result: Overview) -> Iterator[str]:
+    if result.tables:
+        yield f"rows of {', '.join(f'{name} ({count:,})' for name, count in result.tables.items())}"
 
 
 def _limits(result: Overview) -> Iterator[str]:

@@ -61,6 +61,7 @@ class Overview(Shown):
     """A snapshot as a whole.
 
     Args:
+        tables: how many rows of each table that no other kind models.
         experiments: of the snapshot, with what it has of them.
         limited_to: the names of experiments that the backup was limited to; empty: none.
         workspaces: likewise of workspaces.
@@ -77,6 +78,7 @@ class Overview(Shown):
     mlflow_server_version: str | None
     point_in_time: bool
     stats: dict[str, int]
+    tables: dict[str, int] = {}
     size: int
     limited_to: tuple[str, ...] = ()
     workspaces: tuple[str, ...] = ()
@@ -187,6 +189,7 @@ def overview(
         mlflow_server_version=summary.mlflow_server_version,
         point_in_time=summary.point_in_time,
         stats=summary.stats,
+        tables=summary.tables,
         limited_to=summary.experiments,
         workspaces=summary.workspaces,
         without=summary.without,

@@ -39,9 +39,8 @@ def test_each_kind_is_named_through_a_server_and_saved_from_its_database(filled:
         requests.post(f"{filled.uri}/api/3.0/mlflow/{path}", json=body, timeout=30).raise_for_status()
     assert kinds(filled.uri, tmp_path) == set(MADE)
     assert kinds(filled.backend, tmp_path) == set()
-    limited = {"scorers", "issues", "review queues"}
-    assert kinds(filled.backend, tmp_path, experiments="Default") == limited
-    assert kinds(filled.uri, tmp_path, experiments="Default") == limited - {"issues"}
+    assert kinds(filled.backend, tmp_path, experiments="Default") == set()
+    assert kinds(filled.uri, tmp_path, experiments="Default") == {"scorers", "review queues"}
     assert kinds(filled.uri, tmp_path, experiments="churn") == set()
 
 

@@ -120,7 +120,7 @@ def copy(
         return _copy_missing(origin, destination, progress, include_password_hashes=include_password_hashes)
     found = [find(origin, selector, which(of_source)) for selector in several(selectors)]
     for one in found if not include_password_hashes else ():
-        if read_summary(origin, one.files).auth_uri:
+        if read_summary(origin, one.files).has_auth:
             require_local([destination.location], f"snapshot {one.files.timestamp}")
     copied = [_copy(origin, destination, one.files, progress) for one in found]
     return CopyResult(

@@ -7,6 +7,7 @@ import re
 
 from pydantic import BaseModel, ConfigDict
 
+from mlmeta.schema.auth import AUTH
 from mlmeta.schema.base import Record
 from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.schema.kind import Kind
@@ -124,7 +125,12 @@ class Summary(BaseModel):
     @property
     def selection(self) -> Selection:
         """What of the source it was limited to."""
-        return Selection(self.experiments, without=self.without, workspaces=self.workspaces, auth=bool(self.auth_uri))
+        return Selection(self.experiments, without=self.without, workspaces=self.workspaces, auth=self.has_auth)
+
+    @property
+    def has_auth(self) -> bool:
+        """Whether users and permissions of basic-auth are in it, or were asked for."""
+        return bool(self.auth_uri) or AUTH.name in self.files
 
     @property
     def unsupported(self) -> tuple[Kind[Record], ...]:

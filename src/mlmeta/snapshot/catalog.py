@@ -191,7 +191,7 @@ def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> Snap
             "experiments": summary.experiments,
             "workspaces": summary.workspaces,
             "without": summary.without,
-            "auth": bool(summary.auth_uri),
+            "auth": summary.has_auth,
         }
     )
 

@@ -9,6 +9,8 @@
     │   ├── AuthenticationError             1   401 or 403
     │   ├── NotMlflowError                  1   something answers, but not an MLflow server
     │   ├── ReplyError                      1   a reply that is too big, too slow, or not one of MLflow's
+    │   │   ├── OversizedReplyError         1   too big: less at once may do
+    │   │   └── UnknownCallError            1   the server does not have this part of MLflow's API
     │   ├── ClusterError                    1   a cluster that was to read did not do it
     │   ├── MissingStoreError               1   a database or folder that does not exist
     │   └── IncompatibleStoreError          1   a store this MLflow can't work with

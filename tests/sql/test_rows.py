@@ -207,7 +207,9 @@ def test_a_selected_experiment_comes_with_its_rows(backups: str, full: Path, tmp
     assert {row.table for row in found} >= {"scorers", "scorer_versions", "endpoints", "review_queue_items", "issues"}
     assert not {row.table for row in found} & {"secrets", "webhooks", "mcp_servers"}
     assert all(row in rows(first) for row in found)
-    assert any("rows that belong to no experiment were not saved: " in one for one in limited.warnings)
+    (told,) = [one for one in limited.warnings if "rows that belong to no experiment were not saved: " in one]
+    links = sum(row.table == "entity_associations" for row in rows(first))  # those of datasets are no rows
+    assert f" {links} in entity_associations" in told
     done = restore(target, "latest", backups, selection=Selection("name 0"))
     assert any("none of the selected experiments are left out: " in one for one in done.warnings)
     again = rows(saved(target, tmp_path / "c"))
@@ -264,6 +266,9 @@ def test_a_server_shows_what_was_restored(backups: str, tmp_path: Path) -> None:
         for name, path in paths.items():
             with urllib.request.urlopen(f"{running.uri}/api/{path}") as reply:
                 counts[name] = len(json.load(reply)[name])
+        compared = mlmeta.diff(storage=backups, tracking_uri=running.uri, only="settings")
+    assert "row" not in compared.comparison.records
+    assert any("rows of the database were not compared" in one for one in compared.warnings)
     one_each = dict.fromkeys(("webhooks", "scorers", "label_schemas", "review_queues"), 1)
     assert counts == dict.fromkeys(paths, 2) | one_each
 

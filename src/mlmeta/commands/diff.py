@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar, Protocol
 
+from mlmeta.commands.absent import require_something
 from mlmeta.commands.previous import read_along, why_not
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, UsageError
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import EXPERIMENTS, Kind, Record, Selection, Skipped, kind_of, several
+from mlmeta.schema import EXPERIMENTS, KINDS, Kind, Record, Selection, Skipped, kind_of, several
 from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.snapshot.compare import Changes, ComparisonRules, Item, changes, with_followers
 from mlmeta.snapshot.reader import Snapshot, bare
@@ -97,6 +99,7 @@ def diff(
     """
     progress = progress or Silent()
     limit = Selection(several(experiments), several(only), several(without), several(workspaces))
+    require_something(limit)
     snapshot = open_snapshot(storage, before, of_source=of_source, likely=tracking_uri)
     first = _SnapshotSide(snapshot)
     if after is not None:
@@ -212,8 +215,9 @@ def _compared(before: _Side, after: _Side, limit: Selection, progress: Progress,
     wanted = _wanted(before, after, limit)
     left, right = _items(before, wanted), _items(after, wanted)
     unknown: frozenset[str] = frozenset()
+    shown = _ShownByApi()
     if (before.kind in DATABASES) != (after.kind in DATABASES):
-        left, right = filter(_is_shown_by_api, left), filter(_is_shown_by_api, right)
+        left, right = filter(shown, left), filter(shown, right)
         unknown = frozenset(UNSHOWN_BY_API)
     found = changes(left, right, ComparisonRules(unknown, before.is_legacy, after.is_legacy))
     return DiffResult(
@@ -223,7 +227,7 @@ def _compared(before: _Side, after: _Side, limit: Selection, progress: Progress,
         workspaces=wanted.workspaces,
         comparison=found,
         unread=tuple(after.unread),
-        warnings=(*_cautions(before, after, differ=bool(found.changes)), *notes),
+        warnings=(*_cautions(before, after, differ=bool(found.changes)), *shown.notes(), *notes),
     )
 
 
@@ -242,7 +246,13 @@ def _wanted(before: _Side, after: _Side, limit: Selection) -> Selection:
     found = Selection(tuple(sorted(wanted)), limit.only, tuple(sorted(without)), tuple(sorted(workspaces)))
     if unknown := wanted and wanted - before.names(found) - after.names(found):
         raise UsageError(f"neither side has an experiment {', '.join(map(repr, sorted(unknown)))}", hint=hint)
-    return replace(found, auth=before.limit.auth and after.limit.auth)
+    found = replace(found, auth=before.limit.auth and after.limit.auth)
+    if not any(map(found.means, KINDS.values())):
+        raise UsageError(f"not both sides have {', '.join(limit.only)}: there is nothing to compare", hint=_LACKS)
+    return found
+
+
+_LACKS = "`mlmeta show` says what a snapshot was made without"
 
 
 def _common(what: str, limits: Sequence[set[str]], hint: str) -> set[str]:
@@ -262,9 +272,23 @@ def _items(side: _Side, wanted: Selection) -> Iterator[Item]:
     return side.items(replace(wanted, experiments=tuple(sorted(there)))) if there else iter(())
 
 
-def _is_shown_by_api(item: Item) -> bool:
-    record = bare(item)
-    return kind_of(record).shows_deleted or getattr(record, "lifecycle_stage", "") != "deleted"
+class _ShownByApi:
+    """Lets through what MLflow's API shows, and counts records of kinds of which it shows none."""
+
+    def __init__(self) -> None:
+        self._hidden: Counter[str] = Counter()
+
+    def __call__(self, item: Item) -> bool:
+        record = bare(item)
+        kind = kind_of(record)
+        if not kind.in_api:
+            self._hidden[kind.many] += 1
+        return kind.in_api and (kind.shows_deleted or getattr(record, "lifecycle_stage", "") != "deleted")
+
+    def notes(self) -> Iterator[str]:
+        """What was not compared."""
+        for many, count in self._hidden.items():
+            yield f"{count:,} {many} of the database were not compared: MLflow's API does not show them"
 
 
 def _cautions(before: _Side, after: _Side, *, differ: bool) -> Iterator[str]:
@@ -281,7 +305,7 @@ def _cautions(before: _Side, after: _Side, *, differ: bool) -> Iterator[str]:
         if side.is_legacy:
             yield f"an older script wrote {side.shown}: it has no metric histories and no aliases to compare"
     if differ and _are_two(before, after):
-        yield f"these are two different stores, {before.uri} and {after.uri}: with new ids, every run differs"
+        yield f"these are two different stores, {before.uri} and {after.uri}: where ids are new, everything differs"
 
 
 def _are_two(before: _Side, after: _Side) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from mlmeta.commands.absent import absent, require_something
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import (
     DamagedSnapshotError,
@@ -149,6 +150,7 @@ def restore(
     began = time.monotonic()
     progress = progress or Silent()
     selection = replace(selection or Selection(), auth=bool(auth_uri))
+    require_something(selection)
     only_auth = _must_name_auth(selection)
     store = Store(tracking_uri, registry_uri, jobs, auth_uri=auth_uri)
     options = RestoreOptions(ids, on_conflict, tuple(rewrite), undelete)
@@ -162,6 +164,7 @@ def restore(
                 raise
             return _untouched(store, storage, "there is no snapshot yet")
         _must_have_auth(snapshot, selection)
+        notes = tuple(absent(snapshot, selection))
         checked = CheckedSnapshot(snapshot, lambda count: progress.advance("records", count))
         with checked.kept_open() as snapshot:
             plan = _plan(target, checked, selection, progress)
@@ -185,7 +188,7 @@ def restore(
         comparison=comparison,
         seconds=time.monotonic() - began,
         dry_run=dry_run,
-        warnings=tuple(dict.fromkeys((*_warnings(snapshot, selection), *plan.notes, *report.notes))),
+        warnings=tuple(dict.fromkeys((*_warnings(snapshot, selection), *notes, *plan.notes, *report.notes))),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from mlmeta.commands.absent import lacks
 from mlmeta.commands.result import Result
 from mlmeta.errors import UsageError
 from mlmeta.schema import (
@@ -19,6 +20,7 @@ from mlmeta.schema import (
     MODELS,
     RUNS,
     Experiment,
+    Kind,
     LatestMetric,
     RegisteredModel,
     Run,
@@ -27,6 +29,7 @@ from mlmeta.schema import (
     several,
 )
 from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.opening import open_snapshot
 
 _ATTRIBUTES = ("run_id", "run_name", "status", "user_id", "start_time", "end_time", "lifecycle_stage", "artifact_uri")
@@ -158,7 +161,7 @@ def overview(
         DamagedSnapshotError: it can't be trusted.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    selection = Selection(workspaces=several(workspaces))
+    selection = within_workspaces(snapshot, workspaces)
     runs: Counter[str] = Counter()
     deleted: Counter[str] = Counter()
     latest: dict[str, int] = {}
@@ -206,9 +209,9 @@ def models(
 ) -> ModelList:
     """The registered models with their versions, stages and aliases; `workspaces`: whose; none: of all."""
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    selection = Selection(workspaces=several(workspaces))
+    selection = within_workspaces(snapshot, workspaces)
     found = (model for model in snapshot.records(MODELS) if selection.has_workspace(model.workspace))
-    return ModelList(**where(snapshot), models=tuple(found))
+    return ModelList(**where(snapshot, MODELS), models=tuple(found))
 
 
 def run_table(
@@ -324,12 +327,27 @@ def metric_over_steps(selector: str, storage: str, run_id: str, key: str, *, of_
     )
 
 
-def where(snapshot: Snapshot) -> dict[str, Any]:
-    """What every result says: which snapshot, where it is, and what to know of the choice."""
+def within_workspaces(snapshot: Snapshot, workspaces: str | Sequence[str]) -> Selection:
+    """The selection of some workspaces; none: of all.
+
+    Raises:
+        UsageError: the snapshot has nothing in one of them.
+    """
+    return Selected(snapshot, Selection(workspaces=several(workspaces))).selection
+
+
+def where(snapshot: Snapshot, *shown: Kind[Any]) -> dict[str, Any]:
+    """What every result says: which snapshot, where it is, and what to know of the choice.
+
+    Args:
+        snapshot: that is shown.
+        shown: kinds that it may lack, though the store had some.
+    """
     shrunken = snapshot.summary.shrunken
     notes = [*snapshot.notes, *(f"{one.kind}: {one.reason}" for one in snapshot.unknown)]
     if shrunken:
         notes.append(f"this snapshot has {shrunken}: `mlmeta list` shows others")
+    notes += (sentence for kind in shown for sentence in lacks(snapshot, kind))
     return {"timestamp": snapshot.timestamp, "storage": snapshot.storage.location, "warnings": tuple(notes)}
 
 
@@ -344,7 +362,7 @@ def experiment_of(snapshot: Snapshot, wanted: str, workspaces: str | Sequence[st
     Raises:
         UsageError: there is none, or several workspaces have one of that name.
     """
-    selection = Selection(workspaces=several(workspaces))
+    selection = within_workspaces(snapshot, workspaces)
     found = [one for one in snapshot.records(EXPERIMENTS) if selection.has_workspace(one.workspace)]
     named = [experiment for experiment in found if wanted == experiment.name]
     if len(named) > 1:

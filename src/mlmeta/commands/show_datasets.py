@@ -8,7 +8,7 @@ from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.commands.show import Shown, closest, experiment_of, where
+from mlmeta.commands.show import Shown, closest, experiment_of, where, within_workspaces
 from mlmeta.errors import UsageError
 from mlmeta.schema import (
     DATASET_RECORDS,
@@ -16,8 +16,6 @@ from mlmeta.schema import (
     EXPERIMENTS,
     DatasetRecord,
     EvaluationDataset,
-    Selection,
-    several,
 )
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.opening import open_snapshot
@@ -85,14 +83,14 @@ def dataset_list(
         UsageError: no such experiment.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    selection = Selection(workspaces=several(workspaces))
+    selection = within_workspaces(snapshot, workspaces)
     wanted = experiment_of(snapshot, experiment, workspaces).experiment_id if experiment else ""
     inside = (one for one in snapshot.records(EVALUATION_DATASETS) if selection.has_workspace(one.workspace))
     found = [one for one in inside if not wanted or wanted in one.experiment_ids]
     found.sort(key=lambda one: -(one.last_update_time or 0))
     counts = Counter(record.dataset_id for record in snapshot.records(DATASET_RECORDS))
     return DatasetList(
-        **where(snapshot),
+        **where(snapshot, EVALUATION_DATASETS),
         experiments=_names(snapshot),
         datasets=tuple(DatasetRow(dataset=one, records=counts[one.dataset_id]) for one in found[:limit]),
         total=len(found),

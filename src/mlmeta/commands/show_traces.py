@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.commands.show import Shown, experiment_of, where
+from mlmeta.commands.show import Shown, experiment_of, where, within_workspaces
 from mlmeta.errors import UsageError
-from mlmeta.schema import EXPERIMENTS, SPANS, TRACES, Selection, Span, Trace, several
+from mlmeta.schema import EXPERIMENTS, SPANS, TRACES, Span, Trace
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.opening import open_snapshot
 
@@ -96,7 +96,7 @@ def trace_list(
         UsageError: no such experiment.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    selection = Selection(workspaces=several(workspaces))
+    selection = within_workspaces(snapshot, workspaces)
     ids = {one.experiment_id for one in snapshot.records(EXPERIMENTS) if selection.has_workspace(one.workspace)}
     if experiment:
         ids = {experiment_of(snapshot, experiment, workspaces).experiment_id}
@@ -104,7 +104,7 @@ def trace_list(
     counted = _Counted(t for t in snapshot.records(TRACES) if not is_limited or t.experiment_id in ids)
     newest = sorted(counted, key=_age) if limit is None else heapq.nsmallest(limit, counted, key=_age)
     names = {e.experiment_id: e.name for e in snapshot.records(EXPERIMENTS)}
-    return TraceList(**where(snapshot), experiments=names, traces=tuple(newest), total=counted.count)
+    return TraceList(**where(snapshot, TRACES), experiments=names, traces=tuple(newest), total=counted.count)
 
 
 def trace_detail(selector: str, storage: str, trace_id: str, *, of_source: str = "") -> TraceDetail:
@@ -123,7 +123,7 @@ def trace_detail(selector: str, storage: str, trace_id: str, *, of_source: str =
     trace = _trace(snapshot, trace_id)
     names = {e.experiment_id: e.name for e in snapshot.records(EXPERIMENTS)}
     return TraceDetail(
-        **where(snapshot),
+        **where(snapshot, SPANS),
         trace=trace,
         experiment=names.get(trace.experiment_id, ""),
         spans=tuple(tree(line.record() for line in snapshot.lines(SPANS) if line.trace_id == trace.trace_id)),

@@ -70,6 +70,7 @@ class Kind(Generic[R]):
         location_tags: tags that say so.
         unshown: fields that MLflow's API does not show (`search_runs`, `search_model_versions`).
         shows_deleted: whether MLflow's API shows deleted records.
+        in_api: whether MLflow's API shows its records at all, as they are.
         unsettable: fields that MLflow's API has no way to set.
         untabled: fields that MLflow's tables have no column for.
         on_request: whether its records are saved and restored only where that is asked for, and may be read by nobody
@@ -109,6 +110,7 @@ class Kind(Generic[R]):
     location_tags: tuple[str, ...] = ()
     unshown: tuple[str, ...] = ()
     shows_deleted: bool = True
+    in_api: bool = True
     unsettable: tuple[str, ...] = ()
     untabled: tuple[str, ...] = ()
     on_request: bool = False

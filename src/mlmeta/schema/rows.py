@@ -174,4 +174,5 @@ ROWS = Kind(
     always=False,
     groups=(SETTING_GROUP,),
     counted_by=attrgetter("table"),
+    in_api=False,
 )

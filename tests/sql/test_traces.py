@@ -276,7 +276,7 @@ def test_both_locations_of_a_trace_are_rewritten(tmp_path: Path) -> None:
     (restored,) = [one for one in records_of(uri) if isinstance(one, Trace)]
     moved = {"mlflow.artifactLocation": "s3://new/1/t", "mlflow.trace.archiveLocation": "s3://new/archive"}
     assert restored.tags == {**moved, "x": "gs://old"}
-    assert "artifact locations are rewritten in 1 experiments, 0 runs, 0 logged models, 1 traces" in report.notes[0]
+    assert "artifact locations are rewritten in 1 experiment, 1 trace" in report.notes[0]
 
 
 COUNTED = """

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from mlmeta import __version__
@@ -107,8 +108,9 @@ class Output:
         for warning in result.warnings:
             self._say("warning", warning, style="yellow")
         shown = result.issues if self.verbose else result.issues[:_ISSUES_SHOWN]
-        for issue in shown:
-            self._say(issue.code.replace("_", " "), issue.message, issue.hint, style="red")
+        for issue, following in zip_longest(shown, shown[1:]):
+            hint = issue.hint if following is None or following.hint != issue.hint else ""  # once for all in a row
+            self._say(issue.code.replace("_", " "), issue.message, hint, style="red")
         if len(shown) < len(result.issues):
             stderr.print(f"… and {len(result.issues) - len(shown)} more: --verbose or --json shows all")
 

@@ -251,5 +251,9 @@ def _proof(comparison: Comparison, *, keeps_ids: bool, verbose: bool) -> list[Bl
 
 
 def _kinds(counts: Mapping[str, int]) -> str:
-    named = [text.amount(count, kinds) for kinds, count in counts.items() if count]
+    from mlmeta.schema import WITH_PARTS
+
+    order = {kind.counted_as: place for place, kind in enumerate(WITH_PARTS)}
+    known = sorted(counts, key=lambda kinds: order.get(kinds, len(order)))
+    named = [text.amount(counts[kinds], kinds) for kinds in known if counts[kinds]]
     return ", ".join(named) or "nothing"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mlmeta.errors import UsageError
 from mlmeta.schema import WITH_PARTS
 
-LOCATED = tuple(kind.counted_as for kind in WITH_PARTS if kind.locations or kind.location_tags)
+LOCATED = {kind.counted_as: kind.one for kind in WITH_PARTS if kind.locations or kind.location_tags}
 """What the kinds of record are counted as that have an artifact location."""
 Prefix = str | re.Pattern[str]
 NO_BUCKET = re.compile(r"(?!(?:(?:gs|s3|oss|wasbs)://|(?:mlflow-artifacts|runs|models):/(?!/))[^\x00-\x1f\x7f]*\Z)")
@@ -76,9 +76,10 @@ class Rewriter:
         """How many records of each kind got another location; prefixes that nothing begins with."""
         if not self._pairs:
             return ()
-        changed = ", ".join(f"{self._changed[kind]} {kind}" for kind in LOCATED)
+        counts = ((self._changed[many], one, many) for many, one in LOCATED.items())
+        changed = ", ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in counts if count)
         unused = [f"no artifact location begins with {old}" for old, _ in self._pairs if not self._used[old]]
-        return (f"artifact locations are rewritten in {changed}", *unused)
+        return (f"artifact locations are rewritten in {changed or 'nothing'}", *unused)
 
 
 def _length(uri: str, prefix: Prefix) -> int | None:

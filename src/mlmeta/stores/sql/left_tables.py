@@ -132,6 +132,10 @@ class LeftTables:
         if self._experiments is not None:
             found = self._of_experiments(name, frozenset())
             return found if found is None or name != "workspaces" else sa.and_(found, self._but_the_seed())
+        return self._any(name)
+
+    def _any(self, name: str) -> ColumnElement[bool]:
+        """The condition for the rows of a table that no record tells."""
         partly = {"workspaces": self._but_the_seed, EXPERIMENTS_OF_DATASETS.name: self._links}
         return partly[name]() if name in partly else _ALL
 
@@ -184,7 +188,7 @@ class LeftTables:
                 f"saved: {', '.join(self.others)}; --table NAME saves one"
             )
         unlinked = [name for name in self.saved if name not in self.closed and self.meant(name) is None]
-        rest: dict[str, ColumnElement[bool]] = dict.fromkeys(unlinked, _ALL)
+        rest = {name: self._any(name) for name in unlinked}
         if left := self._counted(rest):
             rows = ", ".join(f"{count} in {name}" for name, count in left.items())
             yield f"rows that belong to no experiment were not saved: {rows}"

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Mapping, Set
 from operator import attrgetter
 from typing import Any
 
+from pydantic import ValidationInfo, field_validator
+
 from mlmeta.schema.base import Record
 from mlmeta.schema.kind import SETTING_GROUP, Kind
 
@@ -65,6 +67,13 @@ class Row(Record):
     table: str
     key: dict[str, Any]
     row: dict[str, Any]
+
+    @field_validator("row")
+    @classmethod
+    def _beside_the_key(cls, row: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if not row.keys().isdisjoint(info.data.get("key", ())):
+            raise ValueError("a column of the key is there twice")
+        return row
 
     @property
     def values(self) -> dict[str, Any]:

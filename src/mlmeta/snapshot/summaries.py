@@ -172,6 +172,9 @@ def _untrue_counts(summary: Summary) -> Iterator[str]:
     for kind, count in summary.stats.items():
         if not 0 <= count <= _MOST:
             yield f"its count of {cut(kind, 40)!r} is {cut(str(count), 20)}"
+    for table, count in summary.tables.items():
+        if not 0 <= count <= _MOST:
+            yield f"its count of rows of {cut(table, 40)!r} is {cut(str(count), 20)}"
     for kind, known in KINDS.items():
         if kind not in summary.files and (known.always or summary.stats.get(kind)):
             yield f"it names no file of {kind}, but counts {summary.stats.get(kind, 0)}"

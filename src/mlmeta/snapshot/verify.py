@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import DamagedSnapshotError, InternalError, MlmetaError, ObjectMissingError
+from mlmeta.redaction import cut
 from mlmeta.schema import (
     EXPERIMENTS,
     FOLLOWERS,
@@ -149,7 +151,7 @@ class CheckedSnapshot(Snapshot):
     def _others(self, kind: Kind[Any]) -> Iterator[Any]:
         if kind.owner is not None:
             self._read_rest(kind.owner)
-        for record, _ in self._good(kind):
+        for record in self._counted(kind):
             if kind is EXPERIMENTS:
                 self._references.take_experiment(record)
             elif kind in _OWNERS:
@@ -159,6 +161,21 @@ class CheckedSnapshot(Snapshot):
             elif kind is MODELS:
                 self._references.take_model(record)
             yield record
+
+    def _counted(self, kind: Kind[Any]) -> Iterator[Any]:
+        """The good records of a file, counted as the summary does, by which a restore goes: a difference is noted."""
+        found: Counter[str] = Counter()
+        for record, _ in self._good(kind):
+            if kind.counted_by is not None:
+                found[kind.counted_by(record)] += 1
+            yield record
+        entry, told = self.summary.files.get(kind.name), self.summary.tables
+        if kind.counted_by is None or entry is None or not self._is_sound:
+            return
+        for name in (name for name in sorted({*found, *told}) if found[name] != told.get(name, 0)):
+            what = f"{found[name]:,} {kind.many} of {cut(name, 100)!r}, and the summary says {told.get(name, 0):,}"
+            self._note(kind.name, entry, f"{entry.name} has {what}")
+            return
 
     def _led(self, kind: Kind[Any], *, keeps_lines: bool) -> Iterator[AnyLed]:
         """Runs and histories, or traces and spans, side by side, in one walk through both files."""

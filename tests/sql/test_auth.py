@@ -18,6 +18,7 @@ from mlmeta.schema import AUTH, AUTH_TABLES, AuthRow, Selection
 from mlmeta.stores.sql.auth_schema import blank_auth, newest
 from tests.builders.auth import PASSWORDS, add_user, fill_auth, upgrade
 from tests.sql.helpers import digests
+from tests.support import hostile
 from tests.support.databases import Databases
 
 pytest.importorskip("flask_wtf", reason="basic-auth needs Flask-WTF")
@@ -306,6 +307,31 @@ def test_tables_of_mlflow_to_come_are_saved_as_well(auth: Path, databases: Datab
     change(f"sqlite:///{newer}", "INSERT INTO badges VALUES (4, 2)")
     snapshot = saved(databases, f"sqlite:///{newer}", tmp_path / "backups")
     assert list(snapshot.records(AUTH))[-1] == AuthRow(table="badges", key={"id": 4}, row={"user_id": 2})
+
+
+@pytest.mark.parametrize("where", ["same", "a file of its own"])
+def test_no_row_comes_into_another_table(
+    where: str, backups: str, databases: Databases, tmp_path: Path, target: str
+) -> None:
+    """Whoever may write into a storage may write a snapshot."""
+
+    def change(snapshot: hostile.Snapshot) -> None:
+        lines = [row.to_line() for row in (*mlmeta.open_snapshot(backups, "latest").records(AUTH), *rows)]
+        snapshot.lines("auth", *lines)
+        snapshot.fields["stats"]["auth_rows"] = len(lines)
+
+    job = {"job_name": "x", "params": "{}", "status": 0, "retry_count": 0, "creation_time": 1, "last_update_time": 1}
+    rows = [
+        AuthRow(table="alembic_version_auth", key={"version_num": "zzz"}, row={}),
+        AuthRow(table="jobs", key={"id": "x"}, row=job),
+    ]
+    folder = str(hostile.build(Path(backups), tmp_path, change).folder)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    done = restore(store, hostile.BAD, folder, auth_uri="same" if where == "same" else target, on_conflict="skip")
+    named = {issue.split("'s basic-auth has no table ")[-1].split(" (")[0] for issue in told(done)}
+    assert (done.exit_code, named) == (ExitCode.INCOMPLETE, {"alembic_version_auth", "jobs"})
+    with sa.create_engine(store, poolclass=sa.NullPool).connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM jobs").scalar() == 0
 
 
 def test_the_tables_are_those_that_mlflow_makes() -> None:

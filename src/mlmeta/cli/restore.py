@@ -64,6 +64,15 @@ Rewrite = Annotated[
         callback=options.one_a_line,
     ),
 ]
+Tables = Annotated[
+    list[str] | None,
+    options.option(
+        "--table",
+        "Also restore the rows of this table, though nothing tells that the target's is MLflow's. Repeatable.",
+        metavar="NAME",
+        callback=options.one_a_line,
+    ),
+]
 IfEmpty = Annotated[bool, options.option("--if-empty", "Do nothing, exit 0, when the target has runs already.")]
 AllowNone = Annotated[bool, options.option("--allow-none", "Do nothing, exit 0, when there is no snapshot yet.")]
 Timestamp = Annotated[
@@ -102,6 +111,7 @@ def command(
     on_conflict: OnConflictOption = OnConflict.FAIL,
     undelete: Undelete = False,
     rewrite_artifact_prefix: Rewrite = None,
+    table: Tables = None,
     if_empty: IfEmpty = False,
     allow_none: AllowNone = False,
     dry_run: DryRun = False,
@@ -133,7 +143,11 @@ def command(
             storage,
             of_source=source,
             selection=Selection(
-                tuple(experiment or ()), options.values(only), options.values(without), tuple(workspace or ())
+                tuple(experiment or ()),
+                options.values(only),
+                options.values(without),
+                tuple(workspace or ()),
+                tuple(table or ()),
             ),
             registry_uri=registry_uri,
             auth_uri=auth_uri,

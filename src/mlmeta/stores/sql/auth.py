@@ -89,7 +89,7 @@ def read_auth(connection: Connection, tables: Tables, progress: Progress) -> Ite
     """
     progress.phase("reading users and permissions")
     reader = RowReader(connection, tables)
-    names = sorted(_names(connection, tables), key=auth_table_order)
+    names = sorted(auth_tables(connection, tables), key=auth_table_order)
     for table in row_tables(tables, names, withhold=False).values():
         for row in reader.stream(table, sa.true()):
             yield auth_row(row)
@@ -101,8 +101,11 @@ def auth_row(row: Row) -> AuthRow:
     return AuthRow(table=row.table, key=row.key, row=row.row)
 
 
-def _names(connection: Connection, tables: Tables) -> set[str]:
-    """Its tables; those of versions to come as well, but where the tracking store, whose rows these are, is there."""
+def auth_tables(connection: Connection, tables: Tables) -> set[str]:
+    """The tables of basic-auth in a database.
+
+    Those of versions to come as well, but where the tracking store, whose rows these are, is there.
+    """
     known = {*AUTH_TABLES} & tables.names
     if _TRACKING in tables:
         return known
@@ -118,7 +121,7 @@ def _names(connection: Connection, tables: Tables) -> set[str]:
 def _others(connection: Connection, tables: Tables) -> Iterator[str]:
     if _TRACKING in tables:
         return
-    others = tables.names - _names(connection, tables) - {*NEVER}
+    others = tables.names - auth_tables(connection, tables) - {*NEVER}
     if others:
         yield (
             f"{len(others)} tables beside those of basic-auth are somebody else's by all that can be told, and were "

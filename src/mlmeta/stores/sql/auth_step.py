@@ -7,7 +7,7 @@ the id of one in the snapshot, whatever the snapshot gives to that one is left o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -32,12 +32,14 @@ class AuthStep:
 
     Args:
         target: what is there.
+        names: of the tables of basic-auth there: no row of any other is written.
         tally: what becomes of each row.
         inserts: takes what is missing; None: a plan.
     """
 
-    def __init__(self, target: RowTarget, tally: RestoreTally, inserts: RowInserts | None) -> None:
+    def __init__(self, target: RowTarget, names: Set[str], tally: RestoreTally, inserts: RowInserts | None) -> None:
         self._target = target
+        self._names = names
         self._tally = tally
         self._inserts = inserts
         self._have: defaultdict[Place, set[Values]] = defaultdict(set)
@@ -46,12 +48,11 @@ class AuthStep:
 
     def take(self, rows: Sequence[AuthRow]) -> None:
         """Decide about all rows, in the order of their file, and write those that are missing."""
-        names = dict.fromkeys(row.table for row in rows)
-        for name in names:
+        for name in dict.fromkeys(row.table for row in rows):
             for reference in self._target.references(name):
                 self._needed[reference.parent].add(reference.theirs)
         for name, own in groupby(rows, attrgetter("table")):
-            table = self._target.table(name)
+            table = self._target.table(name) if name in self._names else None
             if table is None:
                 self._no_table(name, list(own))
                 continue
@@ -61,7 +62,7 @@ class AuthStep:
             self._inserts.finish(self._failed)
 
     def _no_table(self, name: str, rows: Sequence[AuthRow]) -> None:
-        reason = f"the target has no table {name} ({len(rows):,} rows)"
+        reason = f"the target's basic-auth has no table {name} ({len(rows):,} rows)"
         self._tally.misfit(AUTH.many, f"of {name}", reason, records=tuple(map(_key, rows)))
 
     def _take(self, table: RowTable, rows: Sequence[AuthRow]) -> None:

@@ -13,7 +13,7 @@ from mlmeta.progress import Progress, Silent
 from mlmeta.schema import AUTH, AUTH_TABLES, AuthRow
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.stores.sql.auth import auth_row, hide_parameters, read_auth
+from mlmeta.stores.sql.auth import auth_row, auth_tables, hide_parameters, read_auth
 from mlmeta.stores.sql.auth_schema import FIRST, begin_auth, blank_auth, holds_auth, is_known, migrate, newest
 from mlmeta.stores.sql.auth_step import AuthStep
 from mlmeta.stores.sql.database import SQLITE, parse
@@ -50,7 +50,7 @@ class AuthTarget:
         """
         rows, lost = _rows(snapshot)
         with self._reading() as connection:
-            tally = self._decided(connection, rows, None)
+            tally = _decided(connection, self._tables(connection), rows, None)
         return Plan(
             target=self._database.shown,
             keeps_ids=True,
@@ -94,7 +94,7 @@ class AuthTarget:
         """Each row that was to be restored, beside what the target has of it."""
         rows, _ = _rows(snapshot)
         with self._reading() as connection:
-            target = self._target(connection)
+            target = RowTarget(connection, self._tables(connection), withhold=False)
             for batch in batches(rows, BATCH):
                 yield from _pairs(target, batch)
 
@@ -113,22 +113,26 @@ class AuthTarget:
         with blank_auth() as blank:
             yield blank
 
-    def _target(self, connection: Connection) -> RowTarget:
-        return RowTarget(connection, Tables(connection, self._database.shown, required=_ALL), withhold=False)
-
-    def _decided(self, connection: Connection, rows: Sequence[AuthRow], inserts: RowInserts | None) -> RestoreTally:
-        tally = RestoreTally()
-        AuthStep(self._target(connection), tally, inserts).take(rows)
-        return tally
+    def _tables(self, connection: Connection) -> Tables:
+        return Tables(connection, self._database.shown, required=_ALL)
 
     def _write(self, connection: Connection, rows: Sequence[AuthRow]) -> RestoreTally:
         hide_parameters(connection)
         with self._database.errors():
-            tally = self._decided(connection, rows, RowInserts(connection))
+            tally = _decided(connection, self._tables(connection), rows, RowInserts(connection))
             if self._stops:
                 tally.require_fit(self._database.shown)
                 tally.require_no_conflict(self._database.shown)
             return tally
+
+
+def _decided(
+    connection: Connection, tables: Tables, rows: Sequence[AuthRow], inserts: RowInserts | None
+) -> RestoreTally:
+    tally = RestoreTally()
+    target = RowTarget(connection, tables, withhold=False)
+    AuthStep(target, auth_tables(connection, tables), tally, inserts).take(rows)
+    return tally
 
 
 def _pairs(target: RowTarget, rows: Sequence[AuthRow]) -> Iterator[Pair]:
@@ -183,9 +187,7 @@ def _rows(snapshot: Snapshot) -> tuple[list[AuthRow], list[Refusal]]:
 
 def _fill(connection: Connection, rows: Sequence[AuthRow]) -> list[Refusal]:
     """Write rows into tables of their own schema; gives those that refer to something that is gone."""
-    tally = RestoreTally()
-    target = RowTarget(connection, Tables(connection, "", required=_ALL), withhold=False)
-    AuthStep(target, tally, RowInserts(connection)).take(rows)
+    tally = _decided(connection, Tables(connection, "", required=_ALL), rows, RowInserts(connection))
     tally.require_fit("a database of basic-auth")
     tally.require_no_conflict("a database of basic-auth")
     return tally.left_out

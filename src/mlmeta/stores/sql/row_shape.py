@@ -17,6 +17,7 @@ Candidate = tuple[Row, Values]
 """A row, and what the columns of the target get for it."""
 
 _STRUCTURES = {dict, list}
+_BIGGEST = (1 << 63) - 1
 
 
 class NoPlaceError(Exception):
@@ -42,7 +43,7 @@ class RowShape:
         self._absent = [(place, column) for place, column in enumerate(columns) if column not in table.types]
         self._lacking = [column for column in table.key if column not in columns]
         self._kept = kept
-        self._json = [place for place in kept if table.is_json(columns[place])]
+        self._others = [place for place in kept if table.is_json(columns[place]) or columns[place] in table.secret]
         self._floats = [place for place in kept if isinstance(table.types[columns[place]], sa.Float)]
         problems = [(place, limits.column(table.name, columns[place]).problem) for place in kept]
         self._limits = problems if limits.are_any else []
@@ -67,8 +68,11 @@ class RowShape:
         return tuple(values) if not self._absent else tuple(values[place] for place in self._kept)
 
     def _convert(self, values: list[Any]) -> None:
-        for place in self._kept if not _STRUCTURES.isdisjoint(map(type, values)) else self._json:
+        for place in self._kept if not _STRUCTURES.isdisjoint(map(type, values)) else self._others:
             values[place] = stored_value(self.table, self._columns[place], values[place])
+        for place in self._kept:
+            if type(values[place]) is int and abs(values[place]) > _BIGGEST:
+                values[place] = stored_value(self.table, self._columns[place], values[place])
         for place in self._floats:
             if type(values[place]) is str:  # NaN or an infinity
                 values[place] = stored_value(self.table, self._columns[place], values[place])

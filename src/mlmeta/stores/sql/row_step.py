@@ -10,9 +10,10 @@ from typing import Any
 
 from mlmeta.progress import Progress
 from mlmeta.schema import EXPERIMENTS, ROWS, RUNS, Row
-from mlmeta.schema.rows import SEED_WORKSPACE
+from mlmeta.schema.rows import SEED_WORKSPACE, is_known
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.known_tables import ACTING
+from mlmeta.stores.sql.left_tables import why_no_rows
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.row_shape import Candidate, NoPlaceError, RowShape
 from mlmeta.stores.sql.row_target import Reference, RowTarget, UnfitError, Values, differing, key_of, withheld
@@ -38,7 +39,7 @@ def restore_rows(part: Selected, context: RestoreContext, progress: Progress) ->
     """
     tables = part.tables
     with context.existing.row_target() as target:
-        step = RowStep(context, target, tables)
+        step = RowStep(context, target, tables, part.selection.tables)
         for names in step.passes([name for name in tables if not (context.options.inert and name in ACTING)]):
             rows = (row for row in part.records(ROWS) if row.table in names)
             for name, own in groupby(rows, attrgetter("table")):
@@ -59,13 +60,17 @@ class RowStep:
         context: of the restore.
         target: what is there.
         tables: that the snapshot has rows of.
+        named: tables that may be written, though nothing tells that they are MLflow's.
     """
 
-    def __init__(self, context: RestoreContext, target: RowTarget, tables: Mapping[str, int]) -> None:
+    def __init__(
+        self, context: RestoreContext, target: RowTarget, tables: Mapping[str, int], named: Sequence[str]
+    ) -> None:
         self._context = context
         self._tally = context.tally
         self._target = target
         self._tables = tables
+        self._named = named
         self._is_plan = isinstance(context.writer, Planned)
         self._needed: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
         self._have: defaultdict[tuple[str, tuple[str, ...]], set[Values]] = defaultdict(set)
@@ -73,6 +78,7 @@ class RowStep:
         self._shapes: dict[tuple[str, ...], RowShape] = {}
         self._left_out: dict[tuple[str, str], list[Key]] = defaultdict(list)
         self._placeless: dict[tuple[str, str], list[Key]] = defaultdict(list)
+        self._forbidden: dict[tuple[str, str], list[Key]] = defaultdict(list)
         self._secrets: dict[str, list[str]] = defaultdict(list)
         for name in tables:
             for reference in target.references(name):
@@ -99,8 +105,22 @@ class RowStep:
         if table is None:
             self._placeless[name, f"the target has no table {name}"].extend(map(_key, rows))
             return
+        if problem := self._closed(name):
+            self._forbidden[name, problem].extend(map(_key, rows))
+            return
         for shape, own in groupby(rows, lambda row: self._shape(table, row)):
             self._take(shape, list(own))
+
+    def _closed(self, name: str) -> str:
+        """Why no row may be written into a table, whatever the snapshot has; empty: it may.
+
+        Who can write into a storage can make a snapshot with rows of any table.
+        """
+        if why := why_no_rows(name):
+            return f"no row of {name} is ever written: it is {why}"
+        if is_known(name) or name in self._named or name in self._target.saved:
+            return ""
+        return f"nothing tells that the target's table {name} is MLflow's: --table {name} restores its rows"
 
     def _shape(self, table: RowTable, row: Row) -> RowShape:
         columns = (table.name, *row.key, "", *row.row)
@@ -213,7 +233,7 @@ class RowStep:
         self._remember(shape, rows)
         if shape.table.secret:
             for row, _ in rows:
-                if columns := withheld(row):
+                if columns := withheld(shape.table, row):
                     self._secrets[f"{shape.table.name} ({', '.join(columns)})"].append(_called(row))
 
     def end(self, name: str) -> None:
@@ -233,6 +253,8 @@ class RowStep:
         self._context.writer.do(RowWriter.flush_rows, self._failed)
         for (name, reason), keys in self._left_out.items():
             self._tally.leave_out_all(ROWS.many, f"of {name}", f"{len(keys):,} refer to {reason}", keys)
+        for (name, reason), keys in self._forbidden.items():
+            self._tally.leave_out_all(ROWS.many, f"of {name}", f"{reason} ({len(keys):,} rows)", keys)
         for (name, reason), keys in self._placeless.items():
             self._tally.leave_out_all(ROWS.many, f"of {name}", f"{reason} ({len(keys):,} rows)", keys, NO_PLACE)
         for what, rows in self._secrets.items():

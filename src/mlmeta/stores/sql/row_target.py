@@ -15,9 +15,10 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.schema.rows import WITHHELD, Row, bytes_of
 from mlmeta.snapshot.equality import same
-from mlmeta.stores.sql.database import SQLITE
+from mlmeta.stores.sql.database import POSTGRESQL, SQLITE
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.inserts import PARAMETERS
+from mlmeta.stores.sql.left_tables import LeftTables
 from mlmeta.stores.sql.queries import batches, rows_of
 from mlmeta.stores.sql.rows import RowReader, RowTable, row_tables
 
@@ -25,6 +26,14 @@ Values = tuple[Any, ...]
 
 _COMPARABLE = (sa.String, sa.Integer, sa.Float, sa.Boolean, sa.LargeBinary)
 _SCHEMAS = "label_schemas"
+_TAKEN: tuple[tuple[Any, tuple[type, ...]], ...] = (
+    (sa.Boolean, (bool,)),
+    (sa.Integer, (int,)),
+    (sa.Float, (int, float)),
+    (sa.LargeBinary, (bytes,)),
+)
+"""What PostgreSQL compares columns with; others only with texts, or it ends the transaction."""
+_INT64, _UINT64 = range(-(1 << 63), 1 << 63), range(1 << 64)
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,11 @@ class RowTarget:
             found = row_tables(self._tables, [name], withhold=self._withhold) if name in self._tables else {}
             self._described[name] = found.get(name)
         return self._described[name]
+
+    @cached_property
+    def saved(self) -> frozenset[str]:
+        """The tables whose rows a backup would save by itself: others are somebody else's, or must not be written."""
+        return frozenset(LeftTables(self._connection, self._tables, None).saved)
 
     def references(self, name: str) -> list[Reference]:
         """The foreign keys of a table, each once."""
@@ -132,11 +146,22 @@ class RowTarget:
     ) -> Iterator[ColumnElement[bool]]:
         """The condition for rows with some values, in parts that every database takes."""
         asked = [self._to_compare(name, column) for column in columns]
+        if self._connection.dialect.name == POSTGRESQL:
+            values = list(self._comparable(name, columns, values))
         for some in batches(values, max(1, PARAMETERS // len(columns))):
             if len(columns) == 1:
                 yield asked[0].in_([value for (value,) in some])
             else:
                 yield sa.tuple_(*asked).in_(some)
+
+    def _comparable(self, name: str, columns: Sequence[str], values: Collection[Values]) -> Iterator[Values]:
+        """The values that the columns can have at all."""
+        described = self.table(name)
+        kinds = [described.types.get(column) if described is not None else None for column in columns]
+        taken = [next((types for kind, types in _TAKEN if isinstance(one, kind)), (str,)) for one in kinds]
+        for some in values:
+            if all(type(value) in types for value, types in zip(some, taken, strict=True)):
+                yield some
 
     def _to_compare(self, name: str, column: str) -> ColumnElement[Any]:
         """A column to compare with what a snapshot has for it."""
@@ -171,7 +196,7 @@ def stored_value(table: RowTable, column: str, value: Any) -> Any:
     kind = table.types[column]
     if table.is_json(column):
         return json.dumps(value) if value is not None or column in table.required else None
-    if value == WITHHELD:
+    if value == WITHHELD or (column in table.secret and value is not None):  # no snapshot gives a store its secrets
         return _blank(kind) if column in table.required else None
     if isinstance(value, dict | list):
         if (content := bytes_of(value)) is None:
@@ -179,6 +204,8 @@ def stored_value(table: RowTable, column: str, value: Any) -> Any:
         return content
     if isinstance(kind, sa.Float) and value in ("NaN", "Infinity", "-Infinity"):
         return float(value)
+    if type(value) is int and value not in (_UINT64 if getattr(kind, "unsigned", False) else _INT64):
+        raise UnfitError(f"has a number of {len(str(abs(value)))} digits, which {table.name}.{column} can't hold")
     return value
 
 
@@ -202,9 +229,10 @@ def _blank(kind: sa.types.TypeEngine[Any]) -> str | bytes:
     return b"" if isinstance(kind, sa.LargeBinary) else ""
 
 
-def withheld(row: Row) -> list[str]:
-    """The columns of a row of whose content a snapshot has nothing."""
-    return [column for column, value in row.row.items() if value == WITHHELD]
+def withheld(table: RowTable, row: Row) -> list[str]:
+    """The columns of a row whose content a restore does not bring back, as it is secret."""
+    given = ((column, value) for column, value in row.row.items() if value is not None)
+    return [column for column, value in given if value == WITHHELD or column in table.secret]
 
 
 def kept_form(own: Row, found: Row) -> Row:

@@ -33,7 +33,7 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.inserts import TableInsert
-from mlmeta.stores.sql.left_tables import LeftTables
+from mlmeta.stores.sql.left_tables import LeftTables, why_no_rows
 from mlmeta.stores.sql.migrations import begin_store_at, is_older, migration_errors, upgrade_store
 from mlmeta.stores.sql.queries import BATCH, batches
 from mlmeta.stores.sql.row_target import RowTarget, UnfitError, stored_value
@@ -189,20 +189,23 @@ class _Filler:
         tables = Tables(connection, _SHOWN)
         self._target = RowTarget(connection, tables)
         self._rows = {*LeftTables(connection, tables, None).saved}
+        self._columns: dict[str, tuple[str, ...]] = {}
         self.others: set[str] = set()
-        """Tables that are not in MLflow's schema, or with columns that are not."""
+        """Tables that are not in MLflow's schema, or with columns that are not, or whose rows are never restored."""
         self.unfit: list[Row] = []
         """Rows that the store did not take."""
 
     def take(self, name: str, rows: Sequence[Row]) -> None:
-        """Put in rows of one table, which have the same columns."""
+        """Put in rows of one table."""
         table = self._target.table(name)
-        columns = tuple(rows[0].values)
-        if name in self.others or table is None or not {*columns} <= {*table.types}:
+        columns = self._columns.setdefault(name, tuple(rows[0].values))
+        if why_no_rows(name) or table is None or not {*columns} <= {*table.types}:
             self.others.add(name)
             return
-        self._put_stubs(name, [row.values for row in rows])
+        self.unfit.extend(row for row in rows if tuple(row.values) != columns)  # no database has such rows
+        rows = [row for row in rows if tuple(row.values) == columns]
         fitting = [(row, values) for row in rows if (values := self._stored(table, row)) is not None]
+        self._put_stubs(name, [dict(zip(columns, values, strict=True)) for _, values in fitting])
         insert = TableInsert(self._connection, name, columns, columns)
         if not self._written(insert, [values for _, values in fitting]):
             self.unfit.extend(row for row, values in fitting if not self._written(insert, [values]))

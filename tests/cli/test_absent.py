@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from mlmeta.errors import ExitCode
+from mlmeta import backup, diff
+from mlmeta.errors import ExitCode, UsageError
 from tests.builders.snapshots import experiment, trace, write
 from tests.support.cli import Cli
 
@@ -51,6 +53,7 @@ def test_what_one_side_lacks_is_not_said_to_be_unchanged(cli: Cli, saved: Path) 
     write(cli.folder / "backups", [*RECORDS, trace()])
     done = cli("diff", "latest~1", "latest", "--only", "traces").ended(ExitCode.USAGE)
     assert "not both sides have traces" in done.err
+    assert "traces were not compared: " in cli("diff", "latest~1", "latest").ok().err
 
 
 def test_show_says_why_there_is_nothing(cli: Cli, saved: Path) -> None:
@@ -62,3 +65,9 @@ def test_show_says_why_there_is_nothing(cli: Cli, saved: Path) -> None:
 def test_a_workspace_that_is_not_there(cli: Cli, saved: Path, view: tuple[str, ...]) -> None:
     done = cli("show", *view, "--workspace", "nonsense").ended(ExitCode.USAGE)
     assert "has nothing in workspace 'nonsense'" in done.err
+
+
+def test_a_part_that_there_is_not_can_not_be_left_out(saved: Path) -> None:
+    for command in (partial(backup, "sqlite:///new.db"), partial(diff, storage=str(saved))):
+        with pytest.raises(UsageError, match="there is no part 'span' to leave out"):
+            command(without="span")

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlmeta.errors import UsageError
-from mlmeta.schema import KINDS, Kind, Selection, Summary
+from mlmeta.schema import GROUPS, KINDS, Kind, Selection, Summary
 from mlmeta.snapshot.reader import Snapshot
 
 
 def require_something(selection: Selection) -> None:
-    """See that a selection means anything at all.
+    """See that a selection means anything at all, and leaves out what there is.
 
     Raises:
-        UsageError: what it wants, it leaves out.
+        UsageError: what it wants, it leaves out; or there is no such part.
     """
+    parts = dict.fromkeys((*GROUPS, *KINDS))
+    if unknown := sorted(set(selection.without).difference(parts)):
+        raise UsageError(f"there is no part {unknown[0]!r} to leave out", hint=f"there are {', '.join(parts)}")
     if selection.only and set(selection.only) <= set(selection.without):
         groups = ", ".join(sorted(set(selection.only)))
         raise UsageError(f"--only {groups} and --without {groups} leave nothing", hint="leave one of them out")

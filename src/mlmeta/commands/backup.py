@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from mlmeta import __version__
+from mlmeta.commands.absent import require_something
 from mlmeta.commands.hashes import require_local
 from mlmeta.commands.previous import (
     FULL_EVERY,
@@ -207,6 +208,7 @@ def backup(
     # In any order, they are the same limit
     named, inside, left_out = (tuple(sorted(set(several(names)))) for names in (experiments, workspaces, without))
     limit = Selection(named, without=left_out, workspaces=inside, auth=bool(auth_uri))
+    require_something(limit)
     store = Store(tracking_uri, registry_uri, jobs, executor, auth_uri)
     with open_source(store) as source:
         info = source.info  # a store that can't be read is told before a storage is touched

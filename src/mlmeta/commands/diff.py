@@ -296,7 +296,9 @@ def _cautions(before: _Side, after: _Side, *, differ: bool) -> Iterator[str]:
     if before.limit.auth != after.limit.auth:
         only = before if before.limit.auth else after
         yield f"users and permissions were not compared: only {only.shown} has them"
-    for side in (before, after):
+    for side, other in ((before, after), (after, before)):
+        if left_out := set(side.limit.without) - set(other.limit.without):
+            yield f"{', '.join(sorted(left_out))} were not compared: {side.shown} was made without them"
         if side.unsupported:
             kinds = ", ".join(kind.many for kind in side.unsupported)
             yield f"{side.shown} is of a version of mlmeta that did not save {kinds} yet: they were not compared"

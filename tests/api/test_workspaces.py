@@ -122,7 +122,8 @@ def test_into_a_server_without_workspaces(server: Server, taken: Path) -> None:
     assert planned.exit_code == done.exit_code == 3
     assert [issue.message for issue in planned.issues] == [issue.message for issue in done.issues]
     assert [issue.message.partition(":")[0] for issue in done.issues] == ["workspace team-a", "workspace team-b"]
-    assert "experiments 3, runs 6, models 2" in done.issues[0].message
+    lost = "3 experiments, 6 runs, 3 logged models, 1 evaluation dataset, 1 dataset record, 2 registered models"
+    assert lost in done.issues[0].message
     assert "--enable-workspaces" in done.issues[0].hint
     assert done.created["experiments"] == 2
     assert done.comparison is not None

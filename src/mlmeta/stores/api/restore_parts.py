@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from mlmeta.schema import DEFAULT_WORKSPACE, EXPERIMENTS, MODELS, ROWS, RUNS, Kind, Selection
+from mlmeta.schema import DEFAULT_WORKSPACE, EXPERIMENTS, MODELS, ROWS, Selection, leading_kinds
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api.connection import Connection
@@ -120,9 +119,9 @@ class Destinations:
         return reason
 
     def _refuse(self, part: Part, reason: str, hint: str) -> None:
-        kinds: tuple[Kind[Any], ...] = (EXPERIMENTS, RUNS, MODELS)
-        counts = {kind.counted_as: sum(1 for _ in part.selected.records(kind)) for kind in kinds}
-        lost = ", ".join(f"{what} {count:,}" for what, count in counts.items() if count)
+        kinds = [kind for kind in leading_kinds() if kind.in_api and not kind.on_request]
+        counts = [(sum(1 for _ in part.selected.records(kind)), kind) for kind in kinds]
+        lost = ", ".join(f"{count:,} {kind.one if count == 1 else kind.many}" for count, kind in counts if count)
         name = part.workspace or DEFAULT_WORKSPACE
         reason = f"{reason}; what is in it was not restored ({lost})"
         self.refused.append(Refusal(kind=WORKSPACE, id=name, reason=reason, hint=hint))

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, JsonValue, ValidationInfo, field_validator
 
 from mlmeta.schema.base import Int64, Record, SortedMap
+from mlmeta.schema.evaluation import as_json
 from mlmeta.schema.experiments import experiment_order
 from mlmeta.schema.kind import TRACE_GROUP, Kind
 from mlmeta.schema.spans import CheckedSpan, Span, SpanLine
@@ -69,7 +70,12 @@ class Assessment(Record):
     @field_validator("value")
     @classmethod
     def _as_the_api_shows_it(cls, value: JsonValue, info: ValidationInfo) -> JsonValue:
-        """What is expected is a text of JSON over the API, unless it is a single value: nothing of it is lost."""
+        """What is expected is a text of JSON over the API, unless it is a single value: nothing of it is lost.
+
+        Raises:
+            ValueError: it is nested more deeply than every reader takes, or has half a surrogate.
+        """
+        as_json(value)
         is_text = info.data.get("type") == "expectation" and isinstance(value, list | dict)
         return value if is_text else _canonical(value)
 

@@ -177,6 +177,6 @@ def _spans_said(trace: Trace) -> int:
     """How many spans a trace says that it has; -1: it does not say."""
     try:
         found = json.loads(trace.metadata[_SIZE_STATS])["num_spans"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return -1
     return found if isinstance(found, int) else -1

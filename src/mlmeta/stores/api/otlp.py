@@ -167,7 +167,7 @@ def _loaded(text: Any) -> tuple[bool, Any]:
         return False, text
     try:
         return True, json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False, text
 
 

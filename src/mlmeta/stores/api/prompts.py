@@ -52,7 +52,7 @@ def _linked(text: str) -> Iterator[dict[str, str]]:
     """The versions of prompts in a tag; none in one that MLflow did not write."""
     try:
         found: Any = json.loads(text or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     for one in found if isinstance(found, list) else ():
         if isinstance(one, dict) and {"name", "version"} <= one.keys() and str(one["version"]).isdecimal():

@@ -121,7 +121,7 @@ def from_json(text: Any) -> Any:
     """What a column of JSON says; what is no JSON, as it is."""
     try:
         return json.loads(text) if isinstance(text, str | bytes) else text
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -27,6 +27,7 @@ BYTES_AT_ONCE = 8 << 20
 """Of the spans of several traces; those of a single trace are read at once whatever they take."""
 
 _LONGEST_DIMENSION = 500
+_LATEST = (1 << 63) - 1
 _STATUS = "STATUS_CODE_"
 
 
@@ -166,13 +167,18 @@ _parsed = SchemaValidator(
 
 
 def _columns(line: SpanLine, content: bytes) -> Row:
-    """As `SqlAlchemyStore.log_spans` makes them; where the content does not tell, those of the snapshot."""
+    """As `SqlAlchemyStore.log_spans` makes them; where the content does not tell, those of the snapshot.
+
+    Spans are shown by their content, and found by these: what no server would have written becomes what can be there.
+    """
     found: dict[str, Any] = {}
-    if content.startswith(b"{") and line.started:
+    if content.startswith(b"{") and line.started and line.line.endswith(b"}}"):  # no columns behind it
         with contextlib.suppress(ValidationError):
             found = _parsed(content)
     if "status" not in found:
-        return tuple(line.record().columns.values())
+        told = line.record().columns
+        times = {"status": told["status"] or "UNSET", "start": _time(told["start"]) or 0, "end": _time(told["end"])}
+        return tuple((told | times).values())
     attributes = found.get("attributes") or {}
     cost = json_object(attributes["mlflow.llm.cost"]) if "mlflow.llm.cost" in attributes else {}
     return (
@@ -180,8 +186,8 @@ def _columns(line: SpanLine, content: bytes) -> Row:
         found.get("name"),
         _text(attributes.get("mlflow.spanType")),
         found["status"].get("code", "UNSET").removeprefix(_STATUS),
-        found["start_time_unix_nano"],
-        found.get("end_time_unix_nano"),
+        _time(found["start_time_unix_nano"]),
+        _time(found.get("end_time_unix_nano")),
         *([finite(cost.get(key)) for key in COST_COLUMNS] if cost else _NO_COST),
         _dimension(attributes.get("mlflow.llm.model")),
         _dimension(attributes.get("mlflow.llm.provider")),
@@ -189,6 +195,11 @@ def _columns(line: SpanLine, content: bytes) -> Row:
 
 
 _NO_COST = (None,) * len(COST_COLUMNS)
+
+
+def _time(value: int | None) -> int | None:
+    """A time that a database holds, and of which it can work out how long the span took."""
+    return value if value is None or 0 <= value <= _LATEST else min(max(value, 0), _LATEST)
 
 
 def _hex(span_id: Any) -> str | None:

@@ -153,7 +153,7 @@ class _NoJson:
 def _json(text: Any) -> Any:
     try:
         return json.loads(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return _NoJson(text)
 
 
@@ -167,7 +167,10 @@ def _written_map(metadata: dict[str, str]) -> str | None:
 
 def _with_values(values: Values, oddities: Oddities, name: str) -> None:
     """JSON knows no NaN, which MLflow writes all the same. Of a run, the API shows what the metadata say."""
-    as_it_can_be = values["value"] if isinstance(values["value"], _NoJson) else as_json(values["value"])
+    try:
+        as_it_can_be = values["value"] if isinstance(values["value"], _NoJson) else as_json(values["value"])
+    except ValueError:
+        as_it_can_be = values["value"]  # the record will say so
     if as_it_can_be != values["value"]:
         values["value"] = as_it_can_be
         oddities.changed(ASSESSMENTS.one, name, "its value has NaN or an infinity, which became a text")

@@ -116,6 +116,8 @@ class RowsOfExperiments:
             return values["workspace"] in self._workspaces
         if _EXPERIMENT in values:
             return str(values[_EXPERIMENT]) in self._experiments
+        if table == "entity_associations":  # a link is where what it leads from is
+            return values.get("source_type") == "trace" and values.get("source_id") in self._traces()
         if table in _OF_TRACES:
             return values.get(_OF_TRACES[table]) in self._traces()
         owner, column = _OWNERS.get(table, ("", ""))

@@ -160,8 +160,10 @@ class LeftTables:
         return sa.not_(sa.and_(*(column.is_not_distinct_from(SEED_WORKSPACE.get(column.name)) for column in columns)))
 
     def _of_experiments(self, name: str, passed: frozenset[str]) -> ColumnElement[bool] | None:
-        """Rows of the experiments, or that hang on such rows by a foreign key."""
+        """Rows of the experiments, or that hang on such rows by a foreign key, or that lead from their traces."""
         columns = self._tables[name].c
+        if name == EXPERIMENTS_OF_DATASETS.name:
+            return self._of_traces()
         workspace = {"workspaces": "name"}.get(name, "workspace")
         if self._workspaces and workspace in columns:
             return columns[workspace].in_(self._workspaces)
@@ -180,6 +182,15 @@ class LeftTables:
                 key = sa.tuple_(*(columns[column] for column in own)) if len(own) > 1 else columns[own[0]]
                 return key.in_(owner)
         return None
+
+    def _of_traces(self) -> ColumnElement[bool] | None:
+        """Links that lead from traces of the experiments."""
+        if "trace_info" not in self._tables:
+            return None
+        columns = self._tables[EXPERIMENTS_OF_DATASETS.name].c
+        traces = self._tables["trace_info"].c
+        theirs = sa.select(traces.request_id).where(traces.experiment_id.in_(self._experiments or ()))
+        return sa.and_(columns.source_type == "trace", columns.source_id.in_(theirs))
 
     def notices(self, *, with_auth: bool) -> Iterator[str]:
         """What a person should know of tables that are not saved, though nothing is lost that was asked for.

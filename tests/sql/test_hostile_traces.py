@@ -17,6 +17,7 @@ from mlmeta.errors import ExitCode
 from mlmeta.schema import SPANS, TRACES, SpanLine, Trace
 from tests.builders.everything import fill_everything
 from tests.support import hostile
+from tests.support.cli import Cli
 
 DEEP = "[" * 7_000
 EVENTS = '"events": []'
@@ -134,3 +135,21 @@ def test_an_assessment_that_no_reader_takes_is_damage(sound: Path, tmp_path: Pat
 
     folder = str(hostile.build(sound, tmp_path, change).folder)
     assert mlmeta.verify(hostile.BAD, folder).exit_code == ExitCode.DIFFERENT
+
+
+def test_they_are_shown(sound: Path, tmp_path: Path, cli: Cli) -> None:
+    (trace, *_) = mlmeta.open_snapshot(str(sound), "latest").records(TRACES)
+    odd = {
+        "timestamp": (1 << 63) - 1,
+        "metadata": dict.fromkeys(("mlflow.trace.tokenUsage", "mlflow.trace.cost"), DEEP),
+    }
+
+    def change(made: hostile.Snapshot) -> None:
+        made.lines("traces", trace.model_copy(update=odd).to_line())
+        made.lines("spans")
+
+    folder = str(hostile.build(sound, tmp_path, change).folder)
+    assert (
+        trace.trace_id.removeprefix("tr-")[:8] in cli("show", hostile.BAD, "--traces", "--storage", folder).ended(0).out
+    )
+    assert trace.trace_id in cli("show", hostile.BAD, "--trace", trace.trace_id, "--storage", folder).ended(0).out

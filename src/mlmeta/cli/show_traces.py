@@ -123,7 +123,7 @@ def _numbers(trace: Trace, key: str) -> dict[str, Any]:
     """Numbers that MLflow keeps as JSON in a trace's metadata; none where they are something else."""
     try:
         found = json.loads(trace.metadata.get(key, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     items = found.items() if isinstance(found, dict) else ()
     return {name: value for name, value in items if type(value) in {int, float}}

@@ -71,3 +71,9 @@ def test_a_part_that_there_is_not_can_not_be_left_out(saved: Path) -> None:
     for command in (partial(backup, "sqlite:///new.db"), partial(diff, storage=str(saved))):
         with pytest.raises(UsageError, match="there is no part 'span' to leave out"):
             command(without="span")
+
+
+@pytest.mark.parametrize("others", [("--models",), ("--dataset", "d"), ("--run", "r")])
+def test_two_views_at_once(cli: Cli, saved: Path, others: tuple[str, ...]) -> None:
+    done = cli("show", "--traces", *others).ended(ExitCode.USAGE)
+    assert "are shown one at a time" in done.err

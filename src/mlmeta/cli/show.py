@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,6 +111,7 @@ def command(
         from mlmeta.commands import show_datasets as of_datasets
         from mlmeta.commands import show_traces as of_traces
 
+        _require_one({"--traces": traces or trace, "--datasets": datasets or dataset, "--models": models, "--run": run})
         most = None if json else limit
         asked: tuple[tuple[object, Callable[[], Shown]], ...] = (
             (trace, lambda: of_traces.trace_detail(*where, trace or "", of_source=source)),
@@ -131,6 +132,13 @@ def command(
     where = (selector, storage)
     inside: dict[str, Any] = {"workspaces": workspace or (), "of_source": source}
     execute(Output("show", json, quiet, verbose, not no_progress), call, partial(view, verbose=verbose))
+
+
+def _require_one(views: Mapping[str, object]) -> None:
+    """See that there is one thing to show: the others would be passed over."""
+    chosen = [name for name, is_wanted in views.items() if is_wanted]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} are shown one at a time", hint="leave out all but one of them")
 
 
 def _metric_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from typing import Any
 
 from mlflow import MlflowClient
@@ -49,7 +50,16 @@ def fill_with_traces(uri: str) -> list[str]:
         client.set_trace_tag(ids[1], "note", "ü" * 3000)
         return ids
     finally:
+        _forget_experiment()
         mlflow.set_tracking_uri(before)
+
+
+def _forget_experiment() -> None:
+    """MLflow keeps the experiment that was set, for this process and those that it starts."""
+    from mlflow.tracking import fluent
+
+    fluent._active_experiment_id = None
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
 
 
 def _fail(mlflow: Any) -> None:

@@ -13,7 +13,8 @@ import mlmeta
 from mlmeta.errors import ExitCode, MlmetaError
 from mlmeta.schema import DATASET_RECORDS, EVALUATION_DATASETS, DatasetRecord, EvaluationDataset, Selection
 from tests.builders import snapshots as made
-from tests.builders.evaluation import MadeDatasets, add_datasets, content, tracking
+from tests.builders.evaluation import MadeDatasets, add_datasets, content
+from tests.builders.tracking import tracking
 from tests.support.databases import Databases, load, save
 from tests.support.hostile_server import hostile_server
 from tests.support.proxy import LOST, Request, proxy

@@ -15,7 +15,7 @@ import mlmeta
 from mlmeta.errors import ExitCode
 from mlmeta.schema import Selection
 from tests.builders import snapshots as made
-from tests.builders.evaluation import tracking
+from tests.builders.tracking import tracking
 from tests.support.databases import Databases, load, save
 from tests.support.restoring import restore_as_planned
 from tests.support.server import Server

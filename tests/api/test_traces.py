@@ -50,7 +50,7 @@ def test_the_same_bytes_through_a_server_and_from_its_database(traced: Server, t
     assert [text for text in through.warnings if "spans" in text] == [
         text for text in straight.warnings if "spans" in text
     ]
-    assert any("1 traces are not in the tracking store" in text for text in through.warnings)
+    assert any("spans of 1 trace are not in the tracking store" in text for text in through.warnings)
 
 
 def test_what_is_said_of_a_trace(traced: Server, tmp_path: Path) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import mlflow
 from mlflow import MlflowClient
+
+from tests.builders.tracking import tracking
 
 MANY = 2500
 BIG = "x" * 3_000_000
@@ -21,20 +19,6 @@ class MadeDatasets:
 
     experiments: dict[str, str]
     datasets: dict[str, str]
-
-
-@contextlib.contextmanager
-def tracking(uri: str) -> Iterator[None]:
-    """MLflow's functions without a client talk to this store, within the block."""
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        for thread in threading.enumerate():  # that MLflow leaves to link prompts to the experiment
-            if thread.name.startswith("link_prompt"):
-                thread.join(60)
-        mlflow.set_tracking_uri(before)
 
 
 def add_datasets(uri: str, many: int = MANY) -> MadeDatasets:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from typing import Any
 
 from mlflow import MlflowClient
+
+from tests.builders.tracking import tracking
 
 
 def fill_with_traces(uri: str) -> list[str]:
@@ -19,10 +20,8 @@ def fill_with_traces(uri: str) -> list[str]:
     import mlflow
     from mlflow.entities import AssessmentError, AssessmentSource, SpanEvent  # MLflow 2 has none
 
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_experiment("traced")
-    try:
+    with tracking(uri):
+        mlflow.set_experiment("traced")
         with mlflow.start_span("wurzel 夢", span_type="CHAIN") as root:
             root.set_inputs({"question": 'Grüße 🎈 "quoted" \\ \n', "numbers": [1, 2.5, 1e300, None, True]})
             with mlflow.start_span("llm", span_type="LLM") as llm:
@@ -49,17 +48,6 @@ def fill_with_traces(uri: str) -> list[str]:
         mlflow.log_feedback(name="says", value="yes", trace_id=ids[1], source=source)
         client.set_trace_tag(ids[1], "note", "ü" * 3000)
         return ids
-    finally:
-        _forget_experiment()
-        mlflow.set_tracking_uri(before)
-
-
-def _forget_experiment() -> None:
-    """MLflow keeps the experiment that was set, for this process and those that it starts."""
-    from mlflow.tracking import fluent
-
-    fluent._active_experiment_id = None
-    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
 
 
 def _fail(mlflow: Any) -> None:

@@ -17,7 +17,8 @@ import mlmeta
 from mlmeta.errors import ConflictError, ExitCode
 from mlmeta.schema import DATASET_RECORDS, EVALUATION_DATASETS, DatasetRecord, EvaluationDataset, Selection
 from mlmeta.stores.sql.schema import begin_store
-from tests.builders.evaluation import BIG, MANY, MadeDatasets, add_datasets, content, tracking
+from tests.builders.evaluation import BIG, MANY, MadeDatasets, add_datasets, content
+from tests.builders.tracking import tracking
 from tests.support.reading import data_files, stored
 
 pytest.importorskip("mlflow.genai.datasets", reason="MLflow 3.5 brought evaluation datasets")

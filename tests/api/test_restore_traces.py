@@ -272,3 +272,15 @@ def test_times_values_and_texts_of_any_kind(other: Server, tmp_path: Path) -> No
     assert done.exit_code == 0, done.issues
     with closing(sqlite3.connect(other.database)) as db:
         assert db.execute("SELECT length(value) FROM trace_request_metadata WHERE key = 'long'").fetchone() == (1000,)
+
+
+def test_an_id_that_means_something_in_addresses(other: Server, tmp_path: Path) -> None:
+    says = {"assessment_id": "a-1", "name": "good", "type": "feedback", "value": True}
+    trace = Trace.model_validate(
+        {"trace_id": "tr?a#b%2Fc", "experiment_id": "7", "timestamp": 5, "duration": 1, "state": "OK"}
+        | {"tags": {"team": "a", "mlflow.trace.spansLocation": "TRACKING_STORE"}}
+        | {"assessments": [says | {"source_type": "HUMAN", "source_id": "ada", "created": 1, "updated": 1}]}
+    )
+    write(tmp_path / "made", [Experiment(experiment_id="7", name="odd", artifact_location="gs://bucket/7"), trace])
+    done = restore_as_planned(other, tmp_path / "made")
+    assert (done.exit_code, done.created["traces"], done.created["assessments"]) == (0, 1, 1), done.issues

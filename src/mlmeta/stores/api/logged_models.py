@@ -11,6 +11,7 @@ from functools import partial
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any
+from urllib.parse import quote
 
 from mlmeta.progress import Progress
 from mlmeta.schema import LOGGED_MODELS, RUNS, LoggedModel, LoggedModelMetric, Run, Skipped
@@ -163,7 +164,9 @@ def _may_be_deleted(model: LoggedModel, context: RestoreContext) -> bool:
 
 def _is_deleted(connection: Connection, model: LoggedModel) -> bool:
     """Whether the target has a logged model under its own id, deleted: a search does not show it."""
-    reply = connection.request("GET", f"/api/2.0/mlflow/logged-models/{model.model_id}?allow_deleted=true")
+    reply = connection.request(
+        "GET", f"/api/2.0/mlflow/logged-models/{quote(model.model_id, safe='')}?allow_deleted=true"
+    )
     return bool(reply.status_code == 200)
 
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from mlmeta.errors import UnknownCallError
 from mlmeta.schema import Assessment, Trace
@@ -89,7 +90,7 @@ def assess(connection: Connection, trace_id: str, one: Assessment) -> None:
     Raises:
         MlflowException: the server refuses.
     """
-    connection.call("POST", f"{TRACES}/{trace_id}/assessments", json={"assessment": _message(trace_id, one)})
+    connection.call("POST", f"{_address(trace_id)}/assessments", json={"assessment": _message(trace_id, one)})
 
 
 def in_turn(assessments: Collection[Assessment]) -> list[Assessment]:
@@ -138,7 +139,7 @@ def set_tag(connection: Connection, trace_id: str, key: str, value: str) -> None
     Raises:
         MlflowException: the server refuses.
     """
-    connection.call("PATCH", f"{TRACES}/{trace_id}/tags", json={"key": key, "value": value})
+    connection.call("PATCH", f"{_address(trace_id)}/tags", json={"key": key, "value": value})
 
 
 def infos(connection: Connection, trace_ids: list[str]) -> list[dict[str, Any]]:
@@ -159,9 +160,14 @@ def _info(connection: Connection, trace_id: str) -> dict[str, Any] | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        found: dict[str, Any] = connection.call("GET", f"{TRACES}/{trace_id}")["trace"]["trace_info"]
+        found: dict[str, Any] = connection.call("GET", _address(trace_id))["trace"]["trace_info"]
     except MlflowException as error:
         if error.get_http_status_code() == HTTPStatus.NOT_FOUND:
             return None
         raise
     return found
+
+
+def _address(trace_id: str) -> str:
+    """Where a trace is: its id may hold what has a meaning in addresses."""
+    return f"{TRACES}/{quote(trace_id, safe='')}"

@@ -1,4 +1,4 @@
-"""What `mlflow demo` makes: traces, assessments, prompts, evaluation datasets, scorers, issues, review queues.
+"""What `mlflow demo` makes: traces, assessments, prompts, evaluation datasets, scorers, review queues.
 
 It goes through every route, and is seen in the UI of what came back.
 """
@@ -57,7 +57,7 @@ def folders(made: Server) -> dict[str, Path]:
     cli = Cli(made.folder)
     cli("backup", "--tracking-uri", made.backend, "--storage", "from-database", "--json").ok()
     done = cli("backup", "--tracking-uri", made.uri, "--storage", "from-server", "--json").ended(ExitCode.INCOMPLETE)
-    assert {one["kind"] for one in done.data["skipped"]} == {"issues", "scorers", "review queues"}
+    assert {one["kind"] for one in done.data["skipped"]} == {"scorers", "review queues"}
     return {"database": made.folder / "from-database", "server": made.folder / "from-server"}
 
 

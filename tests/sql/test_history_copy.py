@@ -107,7 +107,7 @@ def test_a_history_that_is_spoiled_after_the_verification(kind: str, tmp_path: P
 def test_a_line_that_is_no_history_is_named() -> None:
     line = HistoryLine.of(b'{"run_id":"r1","key":"loss","step":[1,x],"timestamp":[1,2],"value":[0.5,1.5]}')
     item = RunLines(Run(run_id="r1", experiment_id="1", status="FINISHED"), (line,))
-    with pytest.raises(DamagedSnapshotError, match="the history of 'loss' of run r1 is damaged"):
+    with pytest.raises(DamagedSnapshotError, match="the metric history 'r1/loss' is damaged"):
         list(StoredHistories(item))
 
 

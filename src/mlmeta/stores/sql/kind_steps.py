@@ -13,7 +13,7 @@ from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, dataset_content, experiment_number
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE
 from mlmeta.stores.sql.limits import Names
-from mlmeta.stores.sql.queries import BATCH
+from mlmeta.stores.sql.queries import sized_batches
 from mlmeta.stores.sql.runs import Leftover, Link, dataset_id, datasets_of, input_links
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import StoredHistories
@@ -207,16 +207,7 @@ def has_models(run: Run) -> bool:
 
 def run_batches(items: Iterable[RunLines]) -> Iterator[list[RunLines]]:
     """Runs in batches that are small in runs and in points."""
-    batch: list[RunLines] = []
-    points = 0
-    for item in items:
-        batch.append(item)
-        points += item.size
-        if len(batch) >= BATCH or points >= POINTS_AT_ONCE:
-            yield batch
-            batch, points = [], 0
-    if batch:
-        yield batch
+    return sized_batches(items, attrgetter("size"), POINTS_AT_ONCE)
 
 
 class LoggedModelStep(Step[LoggedModel]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -61,6 +61,20 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
     """Lists of at most `size` items."""
     source = iter(items)
     while batch := list(islice(source, size)):
+        yield batch
+
+
+def sized_batches(items: Iterable[T], size_of: Callable[[T], int], room: int) -> Iterator[list[T]]:
+    """Lists of at most `BATCH` items, each ended by the item with which their sizes reach `room`."""
+    batch: list[T] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += size_of(item)
+        if len(batch) >= BATCH or size >= room:
+            yield batch
+            batch, size = [], 0
+    if batch:
         yield batch
 
 

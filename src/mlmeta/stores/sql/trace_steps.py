@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from mlmeta.schema import ASSESSMENTS, SPANS, Trace
 from mlmeta.snapshot.reader import Led, TraceLines
 from mlmeta.stores.sql.changes import TargetChange, changes, is_same
-from mlmeta.stores.sql.queries import BATCH
+from mlmeta.stores.sql.queries import sized_batches
 from mlmeta.stores.sql.spans import BYTES_AT_ONCE
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.trace_tables import TRACE_TABLE
@@ -87,13 +87,4 @@ def _assessment_keys(trace: Trace) -> list[Key]:
 
 def trace_batches(items: Iterable[TraceLines]) -> Iterator[list[TraceLines]]:
     """Traces in batches that are small in traces and in bytes."""
-    batch: list[TraceLines] = []
-    size = 0
-    for item in items:
-        batch.append(item)
-        size += sum(len(line.line) for line in item.lines)
-        if len(batch) >= BATCH or size >= BYTES_AT_ONCE:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    return sized_batches(items, lambda item: sum(len(line.line) for line in item.lines), BYTES_AT_ONCE)

@@ -50,6 +50,8 @@ class EvaluationDatasetStep(Step[EvaluationDataset]):
 class DatasetRecordStep(Step[DatasetRecord]):
     """Decides about the records of evaluation datasets, of which MLflow takes each input once."""
 
+    WITHIN = EVALUATION_DATASETS
+
     def __init__(self, context: RestoreContext) -> None:
         super().__init__(DATASET_RECORD_TABLE, context)
         self._taken: dict[tuple[str, str], str] = {}
@@ -75,9 +77,3 @@ class DatasetRecordStep(Step[DatasetRecord]):
         super()._create(stored)
         if not self._context.datasets[stored.dataset_id]:
             self._do(RowWriter.count_records, stored.dataset_id)
-
-    def finish(self) -> None:
-        """Name the datasets whose records could not be written with them."""
-        for dataset_id, keys in self._shut_out.items():
-            reason = f"{len(keys)} {self._kind.many} can't be restored without it"
-            self._tally.conflict(self._kind.many, f"of {EVALUATION_DATASETS.one} {dataset_id}", reason, *keys)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from mlmeta.schema import Record
+from mlmeta.schema import EXPERIMENTS, Kind, Record
 from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import ExistingRows
 from mlmeta.stores.sql.limits import Limits
@@ -61,10 +61,14 @@ class RestoreContext:
 class Step(Generic[R]):
     """Decides about the records of a kind, a batch at a time.
 
+    `WITHIN` is the kind of what they belong to, and can't be written without.
+
     Args:
         table: of the kind.
         context: of the restore.
     """
+
+    WITHIN: ClassVar[Kind[Any]] = EXPERIMENTS
 
     def __init__(self, table: KindTable[R], context: RestoreContext) -> None:
         self._table = table
@@ -140,7 +144,7 @@ class Step(Generic[R]):
         return self._kind.one, self._kind.found_as(record)
 
     def finish(self) -> None:
-        """Name the experiments whose records could not be written with them."""
-        for experiment_id, keys in self._shut_out.items():
+        """Name what could not be written, and whose records could not be written with it."""
+        for owner, keys in self._shut_out.items():
             reason = f"{len(keys)} {self._kind.many} can't be restored without it"
-            self._tally.conflict(self._kind.many, f"of experiment {experiment_id}", reason, *keys)
+            self._tally.conflict(self._kind.many, f"of {self.WITHIN.one} {owner}", reason, *keys)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlmeta.cli import text
 from mlmeta.cli.text import Pairs, Styled, Table
-from mlmeta.redaction import cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,6 +67,8 @@ def _by(user: str | None) -> str:
 
 
 def _record(record: DatasetRecord, *, verbose: bool) -> tuple[str, ...]:
+    from mlmeta.redaction import cut  # not at the top: other commands start without
+
     parts = (record.inputs, record.outputs, record.expectations, record.tags)
     told = (*("-" if part in _NOTHING else _json(part) for part in parts), record.source_type or "-")
     return told if verbose else tuple(cut(part, _LONG) for part in told)

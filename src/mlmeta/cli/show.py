@@ -209,11 +209,10 @@ def _run_table(result: RunTable, *, verbose: bool) -> list[Block]:
         [run_id if verbose else run_id[:8], *(_cell(c, v) for c, v in zip(result.columns, row, strict=True))]
         for run_id, row in zip(result.run_ids, result.rows, strict=True)
     ]
-    more = result.total - len(result.rows)
     return [
         Styled(f"{result.experiment.name}: {text.plural(result.total, 'run')}", "bold"),
         Table(("run_id", *names), rows, right=numeric),
-        *([Styled(f"… and {more:,} more: --limit shows them", "dim")] if more else []),
+        *text.more(result.total, len(result.rows)),
     ]
 
 

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mlmeta.cli import text
-from mlmeta.cli.text import Pairs, Styled, Table
+from mlmeta.cli.text import Pairs, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from mlmeta.cli.text import Block
     from mlmeta.commands.show_datasets import DatasetDetail, DatasetList, DatasetRow
@@ -25,7 +25,10 @@ def datasets(result: DatasetList, *, verbose: bool) -> list[Block]:
         return ["No evaluation datasets."]
     columns = ("DATASET", "NAME", "RECORDS", "EXPERIMENTS", "UPDATED (UTC)")
     rows = [_row(row, result.experiments, verbose=verbose) for row in result.datasets]
-    return [Table(columns, rows, right=("RECORDS",), whole=("DATASET",)), *_more(result.total, result.datasets)]
+    return [
+        Table(columns, rows, right=("RECORDS",), whole=("DATASET",)),
+        *text.more(result.total, len(result.datasets)),
+    ]
 
 
 def _row(row: DatasetRow, names: Mapping[str, str], *, verbose: bool) -> tuple[str, ...]:
@@ -59,7 +62,7 @@ def detail(result: DatasetDetail, *, verbose: bool) -> list[Block]:
         rows = [_record(record, verbose=verbose) for record in result.records]
         used = [i for i in range(len(columns)) if i == 0 or any(row[i] != "-" for row in rows)]
         blocks += ["", Table([columns[i] for i in used], [[row[i] for i in used] for row in rows])]
-    return [*blocks, *_more(result.total, result.records)]
+    return [*blocks, *text.more(result.total, len(result.records))]
 
 
 def _by(user: str | None) -> str:
@@ -76,8 +79,3 @@ def _record(record: DatasetRecord, *, verbose: bool) -> tuple[str, ...]:
 
 def _json(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _more(total: int, shown: Sequence[object]) -> list[Block]:
-    more = total - len(shown)
-    return [Styled(f"… and {more:,} more: --limit shows them", "dim")] if more else []

@@ -28,10 +28,9 @@ def traces(result: TraceList, *, verbose: bool) -> list[Block]:
         return ["No traces."]
     columns = ("TRACE", "EXPERIMENT", "NAME", "STATE", "STARTED (UTC)", "DURATION", "TOKENS", "ASSESSED")
     rows = [_row(trace, result.experiments, verbose=verbose) for trace in result.traces]
-    more = result.total - len(result.traces)
     return [
         Table(columns, rows, right=("DURATION", "TOKENS", "ASSESSED"), whole=("TRACE",)),
-        *([Styled(f"… and {more:,} more: --limit shows them", "dim")] if more else []),
+        *text.more(result.total, len(result.traces)),
     ]
 
 

@@ -148,6 +148,12 @@ def short(value: str, most: int) -> str:
     return value if len(value) <= most else f"{value[:most]}… ({len(value):,} characters: --verbose)"
 
 
+def more(total: int, shown: int) -> list[Line]:
+    """A line on what a limit leaves out; none where it leaves out nothing."""
+    left = total - shown
+    return [Styled(f"… and {left:,} more: --limit shows them", "dim")] if left else []
+
+
 def number(value: float) -> str:
     """A metric's value, short."""
     return f"{value:.6g}"

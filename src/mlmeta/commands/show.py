@@ -273,7 +273,7 @@ def run_detail(selector: str, storage: str, run_id: str, *, of_source: str = "")
     for history in snapshot.records(METRICS):
         if history.run_id == run.run_id:
             points[history.key] += len(history.step)
-    names = {e.experiment_id: e.name for e in snapshot.records(EXPERIMENTS)}
+    names = experiment_names(snapshot)
     return RunDetail(
         **where(snapshot),
         run=run,
@@ -349,6 +349,11 @@ def where(snapshot: Snapshot, *shown: Kind[Any]) -> dict[str, Any]:
         notes.append(f"this snapshot has {shrunken}: `mlmeta list` shows others")
     notes += (sentence for kind in shown for sentence in lacks(snapshot, kind))
     return {"timestamp": snapshot.timestamp, "storage": snapshot.storage.location, "warnings": tuple(notes)}
+
+
+def experiment_names(snapshot: Snapshot) -> dict[str, str]:
+    """The names of all experiments, by id."""
+    return {one.experiment_id: one.name for one in snapshot.records(EXPERIMENTS)}
 
 
 def experiment_of(snapshot: Snapshot, wanted: str, workspaces: str | Sequence[str] = ()) -> Experiment:

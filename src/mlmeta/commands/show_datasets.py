@@ -8,12 +8,11 @@ from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.commands.show import Shown, closest, experiment_of, where, within_workspaces
+from mlmeta.commands.show import Shown, closest, experiment_names, experiment_of, where, within_workspaces
 from mlmeta.errors import UsageError
 from mlmeta.schema import (
     DATASET_RECORDS,
     EVALUATION_DATASETS,
-    EXPERIMENTS,
     DatasetRecord,
     EvaluationDataset,
 )
@@ -91,7 +90,7 @@ def dataset_list(
     counts = Counter(record.dataset_id for record in snapshot.records(DATASET_RECORDS))
     return DatasetList(
         **where(snapshot, EVALUATION_DATASETS),
-        experiments=_names(snapshot),
+        experiments=experiment_names(snapshot),
         datasets=tuple(DatasetRow(dataset=one, records=counts[one.dataset_id]) for one in found[:limit]),
         total=len(found),
     )
@@ -113,7 +112,7 @@ def dataset_detail(
         UsageError: no such dataset, or several.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    dataset, names = _dataset(snapshot, name), _names(snapshot)
+    dataset, names = _dataset(snapshot, name), experiment_names(snapshot)
     own = (one for one in snapshot.records(DATASET_RECORDS) if one.dataset_id == dataset.dataset_id)
     records = tuple(islice(own, limit))
     return DatasetDetail(
@@ -123,10 +122,6 @@ def dataset_detail(
         records=records,
         total=len(records) + sum(1 for _ in own),
     )
-
-
-def _names(snapshot: Snapshot) -> dict[str, str]:
-    return {one.experiment_id: one.name for one in snapshot.records(EXPERIMENTS)}
 
 
 def _dataset(snapshot: Snapshot, wanted: str) -> EvaluationDataset:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.commands.show import Shown, experiment_of, where, within_workspaces
+from mlmeta.commands.show import Shown, experiment_names, experiment_of, where, within_workspaces
 from mlmeta.errors import UsageError
 from mlmeta.schema import EXPERIMENTS, SPANS, TRACES, Span, Trace
 from mlmeta.snapshot.reader import Snapshot
@@ -103,7 +103,7 @@ def trace_list(
     is_limited = bool(experiment or selection.workspaces)
     counted = _Counted(t for t in snapshot.records(TRACES) if not is_limited or t.experiment_id in ids)
     newest = sorted(counted, key=_age) if limit is None else heapq.nsmallest(limit, counted, key=_age)
-    names = {e.experiment_id: e.name for e in snapshot.records(EXPERIMENTS)}
+    names = experiment_names(snapshot)
     return TraceList(**where(snapshot, TRACES), experiments=names, traces=tuple(newest), total=counted.count)
 
 
@@ -121,7 +121,7 @@ def trace_detail(selector: str, storage: str, trace_id: str, *, of_source: str =
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     trace = _trace(snapshot, trace_id)
-    names = {e.experiment_id: e.name for e in snapshot.records(EXPERIMENTS)}
+    names = experiment_names(snapshot)
     return TraceDetail(
         **where(snapshot, SPANS),
         trace=trace,

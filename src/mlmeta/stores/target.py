@@ -9,7 +9,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlmeta.progress import Progress
-from mlmeta.schema import MODEL_VERSIONS, MODELS, RegisteredModel, Selection, Skipped
+from mlmeta.schema import ASSESSMENTS, MODEL_VERSIONS, MODELS, RegisteredModel, Selection, Skipped
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.rewrite import Prefix
@@ -106,6 +106,11 @@ def version_key(model: RegisteredModel, number: int) -> Key:
 def model_keys(model: RegisteredModel) -> tuple[Key, ...]:
     """A registered model and all its versions."""
     return model_key(model), *(version_key(model, version.version) for version in model.versions)
+
+
+def assessment_key(trace_id: str, assessment_id: str) -> Key:
+    """An assessment of a trace, likewise."""
+    return ASSESSMENTS.one, f"{trace_id} {assessment_id}"
 
 
 class Plan(BaseModel):

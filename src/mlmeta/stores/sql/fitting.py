@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from mlmeta.schema import (
-    ASSESSMENTS,
     LOGGED_MODELS,
     MODELS,
     RUNS,
@@ -38,7 +37,7 @@ from mlmeta.stores.sql.tables import (
 )
 from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.sql.trace_tables import ASSESSMENT_TABLE, SPAN_ROW, TRACE_TABLE
-from mlmeta.stores.target import Key, model_key, version_key
+from mlmeta.stores.target import Key, assessment_key, model_key, version_key
 
 R = TypeVar("R", bound=Record)
 V = TypeVar("V")
@@ -112,7 +111,7 @@ class Fitting:
 
     def _assessments(self, record: Trace) -> dict[str, Any]:
         fitted = [
-            self._fitted(ASSESSMENT_TABLE, one, (ASSESSMENTS.one, f"{record.trace_id} {one.assessment_id}"))
+            self._fitted(ASSESSMENT_TABLE, one, assessment_key(record.trace_id, one.assessment_id))
             for one in record.assessments
         ]
         same = all(map(_is, fitted, record.assessments))

@@ -13,7 +13,7 @@ from mlmeta.stores.sql.spans import BYTES_AT_ONCE
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.trace_tables import TRACE_TABLE
 from mlmeta.stores.sql.writer import RowWriter
-from mlmeta.stores.target import Key
+from mlmeta.stores.target import Key, assessment_key
 
 ENDED = frozenset({"OK", "ERROR"})
 """States of traces to whose spans nobody adds any more."""
@@ -62,7 +62,7 @@ class TraceStep(Step[Trace]):
         """A trace that is there keeps the assessments that it has, whatever became of those of the snapshot."""
         there = {one.assessment_id: one for one in found.assessments}
         for one in stored.assessments:
-            key, own = (ASSESSMENTS.one, f"{stored.trace_id} {one.assessment_id}"), there.get(one.assessment_id)
+            key, own = assessment_key(stored.trace_id, one.assessment_id), there.get(one.assessment_id)
             if own is not None:
                 self._tally.was_there(ASSESSMENTS.counted_as, key, changes(one, own))
             else:
@@ -82,7 +82,7 @@ class TraceStep(Step[Trace]):
 
 def _assessment_keys(trace: Trace) -> list[Key]:
     """The assessments of a trace as a comparison names them."""
-    return [(ASSESSMENTS.one, f"{trace.trace_id} {one.assessment_id}") for one in trace.assessments]
+    return [assessment_key(trace.trace_id, one.assessment_id) for one in trace.assessments]
 
 
 def trace_batches(items: Iterable[TraceLines]) -> Iterator[list[TraceLines]]:

@@ -7,6 +7,8 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from mlmeta.cli import completion, options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
@@ -75,11 +77,19 @@ Tables = Annotated[
 ]
 IfEmpty = Annotated[bool, options.option("--if-empty", "Do nothing, exit 0, when the target has runs already.")]
 AllowNone = Annotated[bool, options.option("--allow-none", "Do nothing, exit 0, when there is no snapshot yet.")]
+Selector = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SELECTOR]",
+        help=f"Which snapshot: a {options.SELECTORS} Without one: what --timestamp says.",
+        autocompletion=completion.snapshots,
+    ),
+]
 Timestamp = Annotated[
     str,
     options.option(
         "--timestamp",
-        f"Which snapshot: a {options.SELECTORS}",
+        "The same as an option.",
         metavar="SELECTOR",
         autocompletion=completion.snapshots,
     ),
@@ -99,7 +109,9 @@ Verify = Annotated[bool, options.option("--verify/--no-verify", "Read the target
 
 
 def command(
-    timestamp: Timestamp,
+    context: typer.Context,
+    selector: Selector = None,
+    timestamp: Timestamp = "latest",
     tracking_uri: options.TrackingUri = "",
     storage: options.Storage = options.DEFAULT_STORAGE,
     source: options.Source = "",
@@ -139,7 +151,7 @@ def command(
 
         return restore(
             tracking_uri,
-            timestamp,
+            _meant(context, selector, timestamp),
             storage,
             of_source=source,
             selection=Selection(
@@ -165,6 +177,22 @@ def command(
         )
 
     execute(output, call, partial(view, verbose=verbose))
+
+
+def _meant(context: typer.Context, selector: str | None, timestamp: str) -> str:
+    """Which snapshot is meant. What is named as an argument goes before a variable, and before the file.
+
+    Raises:
+        UsageError: argument and option name two.
+    """
+    if selector is None:
+        return timestamp
+    source = context.get_parameter_source("timestamp")
+    if selector != timestamp and source is not None and source.name == "COMMANDLINE":
+        raise UsageError(
+            f"two snapshots are named: {selector}, and {timestamp} by --timestamp", hint="leave one of them out"
+        )
+    return selector
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mlmeta.cli.text import all_visible, visible
+from mlmeta.cli.text import all_visible
 from mlmeta.commands.result import Issue
 from mlmeta.schema import LatestMetric, Skipped
+from mlmeta.visible import visible
 from tests.builders import snapshots as made
 from tests.support.cli import Cli
 from tests.support.terminal import on_terminal

@@ -11,8 +11,8 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from mlmeta.cli.settings import META, Defaults, DefaultsOfCommands, Settings, plain
-from mlmeta.cli.text import visible
 from mlmeta.errors import ConfigurationError, MlmetaError, UsageError
+from mlmeta.visible import visible
 
 _GLOBAL = {"--config", "--no-config", "--profile"}
 _USAGE = 2

@@ -13,9 +13,10 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from mlmeta import __version__
-from mlmeta.cli.text import Styled, all_visible, visible
+from mlmeta.cli.text import Styled, all_visible
 from mlmeta.errors import ExitCode, MlmetaError, UsageError
 from mlmeta.progress import Progress, Silent
+from mlmeta.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

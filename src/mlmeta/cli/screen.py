@@ -27,7 +27,8 @@ from rich.text import Text
 
 from mlmeta import progress as protocol
 from mlmeta.cli import text
-from mlmeta.cli.text import Bar, Block, Line, Pairs, Piece, Styled, Table, visible
+from mlmeta.cli.text import Bar, Block, Line, Pairs, Piece, Styled, Table
+from mlmeta.visible import visible
 
 _BAR = 40
 

@@ -5,15 +5,12 @@ A view makes blocks of a result: lines, tables, pairs. `mlmeta.cli.screen` draws
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, TypeVar, cast
 
-_OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode's general categories: controls, formats, lone surrogates, line and paragraph separators."""
-_JOINERS = {"\u200c", "\u200d"}
-"""Formats that Persian, Indic scripts and emoji are written with; they move nothing."""
+from mlmeta.visible import visible
+
 _AGES = ((60, "s"), (3600, "min"), (86400, "h"), (86400 * 1000, "d"))
 
 T = TypeVar("T")
@@ -87,21 +84,16 @@ def age(seconds: float | None) -> str:
 
 def counts(stats: Mapping[str, int]) -> str:
     """Such as ``3 experiments, 31 runs, 8,402 metric points, 2 models (3 versions)``."""
-    from mlmeta.schema import KINDS  # not at the top: `--help` does without
+    from mlmeta.schema.words import counts  # not at the top: `--help` does without
 
-    named = []
-    for kind in KINDS.values():
-        parts = (amount(stats[one.name], one.many.split()[-1]) for one in kind.parts.values() if stats.get(one.name))
-        within = ", ".join(parts)
-        if stats.get(kind.unit) or (kind.always and kind.unit in stats):
-            named.append(amount(stats[kind.unit], kind.unit.replace("_", " ")) + (f" ({within})" if within else ""))
-    return ", ".join(named)
+    return counts(stats)
 
 
 def amount(count: int, many: str) -> str:
     """Such as ``1 run``, ``1 model alias`` or ``1,000 runs``, from the word for several."""
-    one = many.removesuffix("es") if many.endswith("ses") else many.removesuffix("s")
-    return f"{count:,} {one if count == 1 else many}"
+    from mlmeta.schema.words import amount
+
+    return amount(count, many)
 
 
 def plural(count: int, one: str) -> str:
@@ -157,23 +149,6 @@ def more(total: int, shown: int) -> list[Line]:
 def number(value: float) -> str:
     """A metric's value, short."""
     return f"{value:.6g}"
-
-
-def visible(text: str) -> str:
-    r"""The text in one line; what a terminal would obey as Python writes it: ``\x1b``, ``\u202e``, ``\n``.
-
-    Anybody who may name a run chooses what stands in a table on the operator's screen: escape sequences, carriage
-    returns, bidirectional overrides, newlines that fake a row.
-    """
-    if text.isprintable():
-        return text
-    return "".join(map(_visible_character, text))
-
-
-def _visible_character(character: str) -> str:
-    if unicodedata.category(character) not in _OBEYED or character in _JOINERS:
-        return character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def all_visible(value: T) -> T:

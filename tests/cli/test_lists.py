@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import mlmeta
 from mlmeta.commands.show import run_table
+from mlmeta.errors import UsageError
 from mlmeta.schema import Selection, several
 from tests.support.cli import Cli
 from tests.support.databases import Databases
@@ -48,16 +50,44 @@ def test_names_of_experiments_and_columns_have_blanks(cli: Cli, databases: Datab
     assert cli(*words, env=moved).ok()
 
 
-def test_a_string_is_one(databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", [str, Path])
+def test_a_string_is_one_and_so_is_a_path(
+    place: Callable[[str], str | Path], databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    done = mlmeta.backup(databases.uri("filled"), "bk", experiments="churn")
+    here, there = place("bk"), place("there")
+    done = mlmeta.backup(databases.uri("filled"), here, experiments="churn")
     assert (done.storages, done.experiments) == (("bk/",), ("churn",))
     assert [path.name for path in tmp_path.iterdir()] == ["bk"]
-    assert [one.timestamp for one in mlmeta.verify(done.timestamp, "bk").snapshots] == [done.timestamp]
-    assert [one.timestamp for one in mlmeta.copy(done.timestamp, "bk", "there").snapshots] == [done.timestamp]
-    assert mlmeta.diff(done.timestamp, done.timestamp, "bk", experiments="churn").experiments == ("churn",)
+    assert [one.timestamp for one in mlmeta.list_snapshots(here).snapshots] == [done.timestamp]
+    assert mlmeta.open_snapshot(here).timestamp == done.timestamp
+    assert [one.timestamp for one in mlmeta.verify(done.timestamp, here).snapshots] == [done.timestamp]
+    assert [one.timestamp for one in mlmeta.copy(done.timestamp, here, there).snapshots] == [done.timestamp]
+    assert mlmeta.diff(done.timestamp, done.timestamp, there, experiments="churn").experiments == ("churn",)
+    assert not mlmeta.prune(there, mlmeta.Rules(last=1), spare=done.timestamp).removes
+    assert mlmeta.restore("sqlite:///new.db", storage=here, rewrite={"gs://old": "gs://new"}).created["runs"]
     assert run_table(done.timestamp, "bk", "churn", columns="status").columns == ("attributes.status",)
-    assert Selection("churn").experiments == Selection(("churn",)).experiments == ("churn",)  # type: ignore[arg-type]
+    assert Selection("churn").experiments == Selection(("churn",)).experiments == ("churn",)
+    both = mlmeta.backup(databases.uri("filled"), [here, "bk/", there])
+    assert both.storages == ("bk/", "there/"), "each once, however it is written"
+
+
+def test_wrong_words_are_refused(snapshot_folder: Path, tmp_path: Path) -> None:
+    target = f"sqlite:///{tmp_path / 'new.db'}"
+    for wrong, said in (
+        ({"ids": "kept"}, "'kept' is not a valid way to treat ids"),
+        ({"on_conflict": "merge"}, "'merge' is not a valid way to handle conflicts"),
+        ({"rewrite": ("gs://old", "gs://new")}, "rewrite is not pairs of prefixes"),
+        ({"rewrite": "gs://old"}, "rewrite is not pairs of prefixes"),
+        ({"jobs": 0}, "0 is not a number of jobs"),
+    ):
+        for uri in (target, "http://127.0.0.1:1"):
+            with pytest.raises(UsageError, match=said):
+                mlmeta.restore(uri, "latest", snapshot_folder, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="gs:/bucket/prefix lacks a slash") as caught:
+        mlmeta.list_snapshots(Path("gs://bucket/prefix"))
+    assert "write gs://bucket/prefix as a string" in caught.value.hint
+    assert not [*tmp_path.iterdir()]
 
 
 def test_several() -> None:

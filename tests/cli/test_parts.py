@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlmeta.errors import ExitCode
+from mlmeta.errors import ExitCode, UsageError
 from mlmeta.schema import GROUPS, Selection
 from tests.support.cli import Cli
 from tests.support.databases import Databases
@@ -62,8 +62,9 @@ def test_parts_are_restored_one_after_another(cli: Cli, store: Path) -> None:
 
 def test_a_part_that_does_not_exist_is_refused(cli: Cli, store: Path) -> None:
     assert cli("backup", *STORE, "--without", "span").code == ExitCode.USAGE
-    with pytest.raises(ValueError, match="no group 'trace', only runs, traces"):
-        Selection(only=("trace",))
+    with pytest.raises(UsageError, match="no group 'trace'") as caught:
+        Selection(only="trace")
+    assert caught.value.hint.startswith("there are runs, traces")
 
 
 def test_records_that_follow_others_go_with_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
@@ -35,11 +36,11 @@ from mlmeta.errors import (
     UsageError,
 )
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import KINDS, FileEntry, Selection, Skipped, Summary, several
+from mlmeta.schema import KINDS, FileEntry, Names, Selection, Skipped, Summary, several
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.writer import SnapshotWriter, utc_now
-from mlmeta.storage import Storage, open_storage
+from mlmeta.storage import Location, Locations, Storage, open_storage
 from mlmeta.stores.address import require_text
 from mlmeta.stores.opening import DEFAULT_JOBS, THREADS, Store, identity_of, open_snapshot, open_source
 from mlmeta.stores.proof import Comparison
@@ -141,13 +142,13 @@ class BackupResult(Result):
 
 
 def backup(
-    tracking_uri: str,
-    storages: str | Sequence[str] = ("backups",),
+    tracking_uri: Location,
+    storages: Locations = ("backups",),
     *,
-    experiments: str | Sequence[str] = (),
-    workspaces: str | Sequence[str] = (),
-    without: str | Sequence[str] = (),
-    tables: str | Sequence[str] = (),
+    experiments: Names = (),
+    workspaces: Names = (),
+    without: Names = (),
+    tables: Names = (),
     registry_uri: str | None = None,
     auth_uri: str = "",
     include_password_hashes: bool = False,
@@ -201,15 +202,17 @@ def backup(
     """
     progress = progress or Silent()
     require_text(label, "--label")
+    locations = several(storages)
     if auth_uri and not include_password_hashes:
-        require_local(several(storages), "--auth-uri")
-    places = [] if dry_run else [open_storage(location) for location in dict.fromkeys(several(storages))]
+        require_local(locations, "--auth-uri")
+    opened = () if dry_run else map(open_storage, locations)
+    places = list({place.location: place for place in opened}.values())
     started = utc_now()
     # In any order, they are the same limit
     named, inside, left_out = (tuple(sorted(set(several(names)))) for names in (experiments, workspaces, without))
     limit = Selection(named, without=left_out, workspaces=inside, auth=bool(auth_uri))
     require_something(limit)
-    store = Store(tracking_uri, registry_uri, jobs, executor, auth_uri)
+    store = Store(os.fspath(tracking_uri), registry_uri, jobs, executor, auth_uri)
     with open_source(store) as source:
         info = source.info  # a store that can't be read is told before a storage is touched
         if tables and not info.point_in_time:

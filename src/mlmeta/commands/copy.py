@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from functools import partial
@@ -22,7 +22,7 @@ from mlmeta.errors import (
 )
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import several
+from mlmeta.schema import Names, several
 from mlmeta.snapshot import copying
 from mlmeta.snapshot.catalog import describe, file_sets
 from mlmeta.snapshot.find import find
@@ -31,7 +31,7 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
 from mlmeta.snapshot.summaries import read_summary, summary_text
 from mlmeta.snapshot.verify import verify_snapshot
-from mlmeta.storage import Storage, is_local, open_storage
+from mlmeta.storage import Location, Storage, is_local, open_storage
 from mlmeta.stores.opening import which
 
 _AT_ONCE = 8
@@ -86,11 +86,11 @@ def _issues(code: str, why: dict[str, str], hint: str) -> list[Issue]:
 
 
 def copy(
-    selectors: str | Sequence[str],
-    source: str,
-    target: str,
+    selectors: Names,
+    source: Location,
+    target: Location,
     *,
-    of_source: str = "",
+    of_source: Location = "",
     missing: bool = False,
     include_password_hashes: bool = False,
     progress: Progress | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,11 +14,12 @@ from mlmeta.commands.previous import read_along, why_not
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, UsageError
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import EXPERIMENTS, KINDS, Kind, Record, Selection, Skipped, kind_of, several
+from mlmeta.schema import EXPERIMENTS, KINDS, Kind, Names, Record, Selection, Skipped, kind_of
 from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.snapshot.compare import Changes, ComparisonRules, Item, changes, with_followers
 from mlmeta.snapshot.reader import Snapshot, bare
 from mlmeta.snapshot.selected import Selected
+from mlmeta.storage import Location
 from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, identity_of, open_snapshot, open_source
 from mlmeta.stores.source import UNSHOWN_BY_API, Source
 
@@ -59,15 +61,15 @@ class DiffResult(Result):
 def diff(
     before: str = "latest",
     after: str | None = None,
-    storage: str = "backups",
+    storage: Location = "backups",
     *,
-    of_source: str = "",
-    tracking_uri: str = "",
+    of_source: Location = "",
+    tracking_uri: Location = "",
     registry_uri: str | None = None,
-    experiments: str | Sequence[str] = (),
-    workspaces: str | Sequence[str] = (),
-    only: str | Sequence[str] = (),
-    without: str | Sequence[str] = (),
+    experiments: Names = (),
+    workspaces: Names = (),
+    only: Names = (),
+    without: Names = (),
     incremental: bool = False,
     jobs: int = DEFAULT_JOBS,
     progress: Progress | None = None,
@@ -98,7 +100,7 @@ def diff(
         UsageError: there is no experiment to compare.
     """
     progress = progress or Silent()
-    limit = Selection(several(experiments), several(only), several(without), several(workspaces))
+    limit = Selection(experiments, only, without, workspaces)
     require_something(limit)
     snapshot = open_snapshot(storage, before, of_source=of_source, likely=tracking_uri)
     first = _SnapshotSide(snapshot)
@@ -107,7 +109,7 @@ def diff(
         with snapshot.kept_open(), other.kept_open():
             notes = tuple(dict.fromkeys((*_notes(snapshot), *_notes(other))))
             return _compared(first, _SnapshotSide(other), limit, progress, notes)
-    store = Store(tracking_uri, registry_uri, jobs)
+    store = Store(os.fspath(tracking_uri), registry_uri, jobs)
     with open_source(store) as source, snapshot.kept_open():
         identity = identity_of(store, source.info)
         why = why_not(snapshot, identity, limit if limit.is_limited else first.limit) if incremental else ""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from mlmeta.commands.result import Result
 from mlmeta.snapshot.catalog import SnapshotInfo, glance, ignored
 from mlmeta.snapshot.layout import group
-from mlmeta.storage import open_storage
+from mlmeta.storage import Location, open_storage
 
 
 class ListResult(Result):
@@ -20,7 +20,7 @@ class ListResult(Result):
     is_report: ClassVar[bool] = False
 
 
-def list_snapshots(storage: str = "backups") -> ListResult:
+def list_snapshots(storage: Location = "backups") -> ListResult:
     """The snapshots of a storage, newest first.
 
     Args:

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.commands.previous import is_empty
 from mlmeta.commands.result import Result
 from mlmeta.errors import UsageError
-from mlmeta.schema import Selection, several
+from mlmeta.schema import Names, Selection, several
 from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, file_sets
 from mlmeta.snapshot.layout import FileSet, moment_of
 from mlmeta.snapshot.retention import Rules, kept, leftovers, remove
-from mlmeta.storage import Storage, StoredFile, open_storage
+from mlmeta.storage import Location, Storage, StoredFile, open_storage
 
 IN_TIME = 3600
 """Seconds after its timestamp within which a snapshot's summary is expected: a backup takes its time."""
@@ -63,11 +63,11 @@ Confirm = Callable[[PruneResult], None]
 
 
 def prune(
-    storage: str,
+    storage: Location,
     rules: Rules,
     *,
     dry_run: bool = False,
-    spare: str | Sequence[str] = (),
+    spare: Names = (),
     like: str = "",
     confirm: Confirm | None = None,
 ) -> PruneResult:

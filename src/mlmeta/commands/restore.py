@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mlmeta.commands.absent import absent, require_something
@@ -22,9 +23,10 @@ from mlmeta.schema import AUTH, AUTH_GROUP, Selection, leading_kinds
 from mlmeta.snapshot.catalog import describe, file_sets
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot
+from mlmeta.storage import Location
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
 from mlmeta.stores.proof import Comparison, Difference, prove
-from mlmeta.stores.target import Plan, Refusal, Report, RestoreOptions, Target
+from mlmeta.stores.target import Ids, OnConflict, Plan, Refusal, Report, RestoreOptions, Target
 
 Confirm = Callable[[Plan], None]
 """Asked before anything is written into a target that has runs; raises to stop."""
@@ -96,19 +98,19 @@ class RestoreResult(Result):
 
 
 def restore(
-    tracking_uri: str,
+    tracking_uri: Location,
     timestamp: str = "latest",
-    storage: str = "backups",
+    storage: Location = "backups",
     *,
-    of_source: str = "",
+    of_source: Location = "",
     selection: Selection | None = None,
     registry_uri: str | None = None,
     auth_uri: str = "",
     jobs: int = DEFAULT_JOBS,
-    ids: str = "",
-    on_conflict: str = "fail",
+    ids: Ids = "",
+    on_conflict: OnConflict = "fail",
     undelete: bool = False,
-    rewrite: Sequence[tuple[str, str]] = (),
+    rewrite: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     if_empty: bool = False,
     allow_none: bool = False,
     dry_run: bool = False,
@@ -132,7 +134,7 @@ def restore(
         ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
         on_conflict: for a target that keeps ids: ``fail`` (nothing is written), ``skip`` or ``rename``.
         undelete: make active again what the snapshot has active and the target has deleted; nothing else of it changes.
-        rewrite: prefixes of artifact locations, and what to put in their place.
+        rewrite: prefixes of artifact locations, and what to put in their place: pairs, or a `dict`.
         if_empty: do nothing where the target has runs already.
         allow_none: do nothing where there is no snapshot yet.
         dry_run: only say what would be done.
@@ -152,8 +154,8 @@ def restore(
     selection = replace(selection or Selection(), auth=bool(auth_uri))
     require_something(selection)
     only_auth = _must_name_auth(selection)
-    store = Store(tracking_uri, registry_uri, jobs, auth_uri=auth_uri)
-    options = RestoreOptions(ids, on_conflict, tuple(rewrite), undelete)
+    store = Store(os.fspath(tracking_uri), registry_uri, jobs, auth_uri=auth_uri)
+    options = RestoreOptions(ids, on_conflict, _pairs(rewrite), undelete)
     with open_target(store, options, only_auth=only_auth) as target:
         if if_empty and target.has_runs():
             return _untouched(store, storage, "the target has runs already")
@@ -192,6 +194,18 @@ def restore(
     )
 
 
+def _pairs(rewrite: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Old and new prefixes.
+
+    Raises:
+        UsageError: they are something else, such as a single text.
+    """
+    found = tuple(rewrite.items() if isinstance(rewrite, Mapping) else rewrite)
+    if not all(isinstance(one, tuple | list) and len(one) == 2 for one in found):
+        raise UsageError("rewrite is not pairs of prefixes", hint='write {"gs://old": "gs://new"}')
+    return tuple((old, new) for old, new in found)
+
+
 def _must_name_auth(selection: Selection) -> bool:
     """Whether nothing but users and permissions is meant.
 
@@ -228,9 +242,11 @@ def _has_others(error: SnapshotNotFoundError | StorageMissingError) -> bool:
     return isinstance(error, SnapshotNotFoundError) and bool(error.nearest)
 
 
-def _untouched(store: Store, storage: str, why: str) -> RestoreResult:
+def _untouched(store: Store, storage: Location, why: str) -> RestoreResult:
     target = without_secrets(store.tracking_uri)
-    return RestoreResult(timestamp="", storage=storage, target=target, keeps_ids=False, seconds=0, untouched=why)
+    return RestoreResult(
+        timestamp="", storage=os.fspath(storage), target=target, keeps_ids=False, seconds=0, untouched=why
+    )
 
 
 def _plan(target: Target, snapshot: CheckedSnapshot, selection: Selection, progress: Progress) -> Plan:

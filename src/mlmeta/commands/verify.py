@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -10,14 +10,14 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, MlmetaError, SnapshotError, SnapshotNotFoundError, StorageError
 from mlmeta.progress import Progress, Silent
-from mlmeta.schema import Selection, several
+from mlmeta.schema import Names, Selection, several
 from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets, ignored
 from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.layout import group
 from mlmeta.snapshot.reader import Snapshot, open_snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot, Problem, strangers
-from mlmeta.storage import Storage, open_storage
+from mlmeta.storage import Location, Storage, open_storage
 from mlmeta.stores.opening import Store, open_target, which
 from mlmeta.stores.proof import Comparison, prove
 from mlmeta.stores.target import NO_PLACE, Report, RestoreOptions
@@ -73,10 +73,10 @@ class VerifyResult(Result):
 
 
 def verify(
-    selectors: str | Sequence[str] = ("latest",),
-    storage: str = "backups",
+    selectors: Names = ("latest",),
+    storage: Location = "backups",
     *,
-    of_source: str = "",
+    of_source: Location = "",
     every: bool = False,
     quick: bool = False,
     with_drill: bool = False,

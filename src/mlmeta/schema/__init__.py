@@ -1,4 +1,4 @@
-"""The records of a snapshot, as Pydantic models. Imports nothing else of mlmeta."""
+"""The records of a snapshot, as Pydantic models. Of mlmeta, imports nothing but its errors."""
 
 from mlmeta.schema.auth import AUTH, AUTH_TABLES, AuthRow, auth_table_order
 from mlmeta.schema.base import DEFAULT_WORKSPACE, Record
@@ -55,7 +55,7 @@ from mlmeta.schema.runs import (
     run_order,
     same_point,
 )
-from mlmeta.schema.selection import Selection, several
+from mlmeta.schema.selection import Names, Selection, several
 from mlmeta.schema.spans import Span, SpanLine
 from mlmeta.schema.summary import COUNTED, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
 from mlmeta.schema.traces import ASSESSMENTS, SPANS, TRACES, Assessment, AssessmentError, Trace
@@ -111,6 +111,7 @@ __all__ = [
     "ModelInput",
     "ModelOutput",
     "ModelVersion",
+    "Names",
     "Point",
     "Record",
     "RegisteredModel",

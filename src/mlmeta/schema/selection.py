@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
+from mlmeta.errors import UsageError
 from mlmeta.schema.base import DEFAULT_WORKSPACE
 from mlmeta.schema.kind import GROUPS, Kind
 
+Names = str | Iterable[str]
+"""A name, or several."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class Selection:
     """A part of a store or snapshot.
 
@@ -26,7 +30,7 @@ class Selection:
         auth: whether users and permissions of basic-auth are meant as well: only on request.
 
     Raises:
-        ValueError: there is no such group.
+        UsageError: there is no such group.
     """
 
     experiments: tuple[str, ...] = ()
@@ -36,11 +40,23 @@ class Selection:
     tables: tuple[str, ...] = ()
     auth: bool = False
 
-    def __post_init__(self) -> None:
-        for name in ("experiments", "only", "without", "workspaces", "tables"):
-            object.__setattr__(self, name, several(getattr(self, name)))
+    def __init__(
+        self,
+        experiments: Names = (),
+        only: Names = (),
+        without: Names = (),
+        workspaces: Names = (),
+        tables: Names = (),
+        *,
+        auth: bool = False,
+    ) -> None:
+        values = (experiments, only, without, workspaces, tables)
+        for field, value in zip(fields(self), (*map(several, values), auth), strict=True):
+            object.__setattr__(self, field.name, value)
         if unknown := set(self.only).difference(GROUPS):
-            raise ValueError(f"there is no group {', '.join(map(repr, sorted(unknown)))}, only {', '.join(GROUPS)}")
+            raise UsageError(
+                f"there is no group {', '.join(map(repr, sorted(unknown)))}", hint=f"there are {', '.join(GROUPS)}"
+            )
 
     @property
     def is_limited(self) -> bool:

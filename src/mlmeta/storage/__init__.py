@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from mlmeta.errors import UsageError
@@ -9,7 +12,24 @@ from mlmeta.redaction import without_secrets
 from mlmeta.storage.base import Digest, StagedFile, Storage, StoredFile
 from mlmeta.storage.local import LocalStorage
 
-__all__ = ["Digest", "LocalStorage", "StagedFile", "Storage", "StoredFile", "is_local", "open_storage"]
+__all__ = [
+    "Digest",
+    "LocalStorage",
+    "Location",
+    "Locations",
+    "StagedFile",
+    "Storage",
+    "StoredFile",
+    "is_local",
+    "open_storage",
+]
+
+Location = str | os.PathLike[str]
+"""A folder, or ``gs://bucket/prefix``."""
+Locations = Location | Iterable[Location]
+"""One of them, or several."""
+_CUT = re.compile(r"(?!file:)[a-z][a-z0-9]+:/(?!/)")
+"""The beginning of a URL that went through `pathlib`, which drops one of two slashes."""
 
 
 def is_local(location: str) -> bool:
@@ -24,7 +44,7 @@ def _folder(path: str) -> Path:
         raise UsageError(f"{path}: {error}", hint="name the folder without ~") from error
 
 
-def open_storage(location: str) -> Storage:
+def open_storage(location: Location) -> Storage:
     """The storage that `location` names. Nothing is touched yet.
 
     Args:
@@ -33,8 +53,14 @@ def open_storage(location: str) -> Storage:
     Raises:
         UsageError: `location` is neither.
     """
+    location = os.fspath(location)
     if not location:
         raise UsageError("--storage is empty", hint="name a folder, or gs://bucket/prefix")
+    if _CUT.match(location):
+        meant = without_secrets(location.replace(":/", "://", 1))
+        raise UsageError(
+            f"{without_secrets(location)} lacks a slash", hint=f"write {meant} as a string: a Path drops one of the two"
+        )
     if is_local(location):
         return LocalStorage(_folder(location.removeprefix("file://")))
     if location.startswith("gs://"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from mlmeta.schema.identity import canonical
 from mlmeta.snapshot import reader
 from mlmeta.snapshot.find import Which
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.storage import open_storage
+from mlmeta.storage import Location, open_storage
 from mlmeta.stores.address import identify, kind_of, require_usable
 from mlmeta.stores.source import Source, SourceInfo
 from mlmeta.stores.target import FAIL, RestoreOptions, Target
@@ -37,6 +38,9 @@ class Store:
         executor: what runs the batches of a backup from a server: ``threads``, ``dask:tcp://HOST:PORT``, or any
             `concurrent.futures.Executor`, which is not closed.
         auth_uri: of the database of basic-auth; `SAME`: the tracking database has its tables; empty: it is not meant.
+
+    Raises:
+        UsageError: there are no jobs.
     """
 
     tracking_uri: str
@@ -44,6 +48,10 @@ class Store:
     jobs: int = DEFAULT_JOBS
     executor: str | Executor = THREADS
     auth_uri: str = ""
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise UsageError(f"{self.jobs} is not a number of jobs", hint="use 1 or more")
 
     def __repr__(self) -> str:
         return f"Store({without_secrets(self.tracking_uri)!r})"
@@ -230,7 +238,7 @@ def _api_target(store: Store, options: RestoreOptions) -> Target:
 
 
 def open_snapshot(
-    storage: str = "backups", selector: str = "latest", *, of_source: str = "", likely: str = ""
+    storage: Location = "backups", selector: str = "latest", *, of_source: Location = "", likely: Location = ""
 ) -> Snapshot:
     """A snapshot, to read its records.
 
@@ -249,9 +257,9 @@ def open_snapshot(
     return reader.open_snapshot(open_storage(storage), selector, which(of_source, likely))
 
 
-def which(of_source: str = "", likely: str = "") -> Which:
+def which(of_source: Location = "", likely: Location = "") -> Which:
     """Which source a label or tracking URI names, in all the ways that a snapshot may spell it."""
-    return Which(_spellings(of_source), _spellings(likely))
+    return Which(_spellings(os.fspath(of_source)), _spellings(os.fspath(likely)))
 
 
 def _spellings(name: str) -> tuple[str, ...]:

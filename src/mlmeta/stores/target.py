@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mlmeta.errors import UsageError
 from mlmeta.progress import Progress
 from mlmeta.schema import ASSESSMENTS, MODEL_VERSIONS, MODELS, RegisteredModel, Selection, Skipped
 from mlmeta.snapshot.compare import Pair
@@ -20,10 +21,13 @@ Key = tuple[str, str]
 NO_PLACE = "no_place"
 """Code of a refusal: the target's MLflow has no table or column for something."""
 
-FAIL = "fail"
-SKIP = "skip"
-RENAME = "rename"
-ON_CONFLICT = (FAIL, SKIP, RENAME)
+Ids = Literal["", "keep", "new"]
+"""Whether ids stay, or a server gives new ones; empty: they stay where the target can keep them."""
+OnConflict = Literal["fail", "skip", "rename"]
+FAIL: Final = "fail"
+SKIP: Final = "skip"
+RENAME: Final = "rename"
+ON_CONFLICT: tuple[OnConflict, ...] = (FAIL, SKIP, RENAME)
 """What to do about a conflict: write nothing at all, leave that record out, or give it another name."""
 
 
@@ -37,13 +41,24 @@ class RestoreOptions:
         rewrite: prefixes of artifact locations, and what to put in their place.
         undelete: make active again what the snapshot has active and the target has deleted.
         inert: leave out what acts by itself once a server runs on it: webhooks, online scoring, budgets.
+
+    Raises:
+        UsageError: one of the words is another.
     """
 
-    ids: str = ""
-    on_conflict: str = FAIL
+    ids: Ids = ""
+    on_conflict: OnConflict = FAIL
     rewrite: tuple[tuple[Prefix, str], ...] = ()
     undelete: bool = False
     inert: bool = False
+
+    def __post_init__(self) -> None:
+        for what, word, words in (
+            ("way to treat ids", self.ids, get_args(Ids)),
+            ("way to handle conflicts", self.on_conflict, ON_CONFLICT),
+        ):
+            if word not in words:
+                raise UsageError(f"{word!r} is not a valid {what}", hint=f"use {', '.join(filter(None, words))}")
 
 
 class Refusal(BaseModel):

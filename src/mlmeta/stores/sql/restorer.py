@@ -9,7 +9,6 @@ from functools import partial
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.errors import UsageError
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import WITH_PARTS, Selection
 from mlmeta.snapshot.compare import Pair
@@ -30,7 +29,7 @@ from mlmeta.stores.sql.upgrade import RowUpgrades
 from mlmeta.stores.sql.walk import walk
 from mlmeta.stores.sql.writer import Planned, RowWriter
 from mlmeta.stores.sql.writing import NOTICES, locks_of, writing
-from mlmeta.stores.target import FAIL, ON_CONFLICT, Plan, Report, RestoreOptions
+from mlmeta.stores.target import FAIL, Plan, Report, RestoreOptions
 
 _BIG = ("params", "tags", "latest_metrics", "metrics")
 """Tables with many rows a run, to which no other table refers."""
@@ -53,11 +52,6 @@ class SqlTarget:
 
     def __init__(self, uri: str, options: RestoreOptions | None = None) -> None:
         self._options = options = options or RestoreOptions()
-        if options.on_conflict not in ON_CONFLICT:
-            raise UsageError(
-                f"{options.on_conflict!r} is not a valid way to handle conflicts",
-                hint=f"use one of {', '.join(ON_CONFLICT)}",
-            )
         self._database = parse(uri)
         self._made = False
         self._upgrades = RowUpgrades()

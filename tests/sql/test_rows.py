@@ -63,6 +63,10 @@ def change(uri: str, *statements: str) -> None:
             connection.exec_driver_sql(statement)
 
 
+def is_default(row: Row) -> bool:
+    return row.table == "workspaces" and row.key["name"] == "default"
+
+
 @pytest.fixture
 def target(tmp_path: Path) -> str:
     """A SQLite store after a restore."""
@@ -284,6 +288,11 @@ def test_the_default_workspace_is_saved_where_it_is_not_as_mlflow_made_it(full: 
     change(target, "UPDATE workspaces SET default_artifact_root = 'gs://ours' WHERE name = 'default'")
     again = restore(target, "latest", str(tmp_path / "b"))
     assert "the workspace default is there: it keeps its own attributes" in again.warnings
+    moved = restore(f"{target}2", "latest", str(tmp_path / "b"), rewrite=[("gs://other", "gs://new/place")])
+    assert (moved.exit_code, moved.unexplained) == (ExitCode.DONE, ())
+    assert any(warning.endswith("1 row") for warning in moved.warnings)
+    roots = [row.row["default_artifact_root"] for row in rows(saved(f"{target}2", tmp_path / "d")) if is_default(row)]
+    assert roots == ["gs://new/place"]
     assert (again.created, again.exit_code) == ({}, ExitCode.DONE)
 
 

@@ -68,6 +68,7 @@ class Kind(Generic[R]):
         pieces: words for what of a record can be missing by itself.
         locations: fields that say where artifacts are.
         location_tags: tags that say so.
+        location_columns: columns that say so, by table, of records that are rows.
         unshown: fields that MLflow's API does not show (`search_runs`, `search_model_versions`).
         shows_deleted: whether MLflow's API shows deleted records.
         in_api: whether MLflow's API shows its records at all, as they are.
@@ -108,6 +109,7 @@ class Kind(Generic[R]):
     pieces: tuple[str, ...] = ()
     locations: tuple[str, ...] = ()
     location_tags: tuple[str, ...] = ()
+    location_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unshown: tuple[str, ...] = ()
     shows_deleted: bool = True
     in_api: bool = True
@@ -124,6 +126,11 @@ class Kind(Generic[R]):
     def counted_as(self) -> str:
         """The word for several in plans, progress and results, such as ``logged models``."""
         return self.name.replace("_", " ")
+
+    @property
+    def is_located(self) -> bool:
+        """Whether its records say where artifacts are."""
+        return bool(self.locations or self.location_tags or self.location_columns)
 
     @property
     def unit(self) -> str:

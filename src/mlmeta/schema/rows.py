@@ -185,5 +185,6 @@ ROWS = Kind(
     always=False,
     groups=(SETTING_GROUP,),
     counted_by=attrgetter("table"),
+    location_columns={"workspaces": ("default_artifact_root", "trace_archival_location")},
     in_api=False,
 )

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mlmeta.errors import UsageError
-from mlmeta.schema import WITH_PARTS
+from mlmeta.schema import ROWS, WITH_PARTS, Row
 
-LOCATED = {kind.counted_as: kind.one for kind in WITH_PARTS if kind.locations or kind.location_tags}
+LOCATED = {kind.counted_as: kind.one for kind in WITH_PARTS if kind.is_located}
 """What the kinds of record are counted as that have an artifact location."""
 Prefix = str | re.Pattern[str]
 NO_BUCKET = re.compile(r"(?!(?:(?:gs|s3|oss|wasbs)://|(?:mlflow-artifacts|runs|models):/(?!/))[^\x00-\x1f\x7f]*\Z)")
@@ -53,6 +53,16 @@ class Rewriter:
         rewritten = [self._rewritten(uri) for uri in uris]
         self._changed[kind] += rewritten != list(uris)
         return rewritten
+
+    def row(self, row: Row) -> Row:
+        """A row of a table with its locations as they shall be stored."""
+        columns = [
+            column for column in ROWS.location_columns.get(row.table, ()) if isinstance(row.row.get(column), str)
+        ]
+        before = [row.row[column] for column in columns]
+        after = self.uris(ROWS.counted_as, *before) if before else before
+        changed = dict(zip(columns, after, strict=True))
+        return row if after == before else row.model_copy(update={"row": {**row.row, **changed}})
 
     def _rewritten(self, uri: str | None) -> str | None:
         old = self._pair(uri)[0]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mlmeta.schema import DEFAULT_WORKSPACE, EXPERIMENTS, MODELS, ROWS, Selection, leading_kinds
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.workspaces import TABLE, Workspaces, create
+from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.target import Refusal
 
 WORKSPACE = "workspace"
@@ -54,10 +56,13 @@ class Destinations:
         connection: to the target.
         snapshot: to be restored.
         selection: the part of it that is.
+        rewriter: for the artifact roots of these.
         writes: whether workspaces that are missing are made.
     """
 
-    def __init__(self, connection: Connection, snapshot: Snapshot, selection: Selection, *, writes: bool) -> None:
+    def __init__(
+        self, connection: Connection, snapshot: Snapshot, selection: Selection, rewriter: Rewriter, *, writes: bool
+    ) -> None:
         self._connection = connection
         self._writes = writes
         self._parts = _parts(snapshot, selection)
@@ -65,7 +70,8 @@ class Destinations:
         found = Workspaces.of(connection).found
         self._has_any = bool(self._active) or found is not None
         self._there = {self._active} if self._active else {one["name"] for one in found or ()}
-        self._attributes = {row.key.get("name"): row.row for row in snapshot.records(ROWS) if row.table == TABLE}
+        self._rows = {row.key.get("name"): row for row in snapshot.records(ROWS) if row.table == TABLE}
+        self._rewriter = rewriter
         self.refused: list[Refusal] = []
         self.notes: list[str] = []
         self.all = list(self._found())
@@ -99,16 +105,17 @@ class Destinations:
             return "the target has no workspaces", _ENABLE
         if part.workspace is None:
             return "the user may not see it in the target", "restore as a user who may"
-        reason = self._make(name) if self._writes else ""
+        row = self._rows.get(name)
+        attributes = self._rewriter.row(row).row if row is not None else {}
+        reason = self._make(name, attributes) if self._writes else ""
         if reason:
             return f"it is not in the target, and can't be made: {reason}", "have an administrator make it, then again"
-        known = "" if name in self._attributes else ": without a description and an artifact root of its own"
+        known = "" if row is not None else ": without a description and an artifact root of its own"
         self.notes.append(f"workspace {name} is new there{known}")
         return "", ""
 
-    def _make(self, name: str) -> str:
+    def _make(self, name: str, attributes: dict[str, Any]) -> str:
         """Make a workspace with its attributes, or at least its description; why that can't be done, or empty."""
-        attributes = self._attributes.get(name, {})
         plain = {key: value for key, value in attributes.items() if key == "description"}
         reason = create(self._connection, name, attributes)
         if reason and any(value is not None for key, value in attributes.items() if key not in plain):

@@ -120,8 +120,8 @@ class ApiTarget:
     def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
         """See `Target.plan`. It is what `restore` does, with nothing written."""
         progress.phase("looking at the target")
-        where = Destinations(self._connection, snapshot, selection, writes=False)
         rewriter = Rewriter(self._options.rewrite)
+        where = Destinations(self._connection, snapshot, selection, rewriter, writes=False)
         contexts = [self._survey(one, rewriter, writes=False) for one in where.all]
         for context in contexts:
             self._go_through(context, Silent())
@@ -159,8 +159,8 @@ class ApiTarget:
             ) from error
 
     def _restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
-        where = Destinations(self._connection, snapshot, selection, writes=True)
         rewriter = Rewriter(self._options.rewrite)
+        where = Destinations(self._connection, snapshot, selection, rewriter, writes=True)
         self._contexts = []
         for one in where.all:
             context = self._survey(one, rewriter, writes=True)
@@ -198,8 +198,8 @@ class ApiTarget:
     def read_back(self, snapshot: Snapshot, selection: Selection) -> Iterator[Pair | Skipped]:
         """See `Target.read_back`."""
         if not self._contexts:
-            where = Destinations(self._connection, snapshot, selection, writes=False)
             rewriter = Rewriter(self._options.rewrite)
+            where = Destinations(self._connection, snapshot, selection, rewriter, writes=False)
             self._contexts = [self._survey(one, rewriter, writes=False) for one in where.all]
         with self._reading() as source:
             for context in self._contexts:

@@ -51,7 +51,7 @@ def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -
             yield from _traces(part, existing, form)
             continue
         if kind is ROWS:
-            yield from _rows(part, existing)
+            yield from _rows(part, existing, form)
             continue
         if kind.name not in TABLES:
             continue
@@ -62,7 +62,7 @@ def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -
                 yield from _records(batch, TABLES[kind.name], existing, form)
 
 
-def _rows(part: Selected, existing: ExistingRows) -> Iterator[Pair]:
+def _rows(part: Selected, existing: ExistingRows, form: StoredForm) -> Iterator[Pair]:
     with existing.row_target() as target:
         for name, own in groupby(part.records(ROWS), attrgetter("table")):
             table = target.table(name)
@@ -70,7 +70,8 @@ def _rows(part: Selected, existing: ExistingRows) -> Iterator[Pair]:
                 found = _found(target, table, batch)
                 for row in batch:
                     there = found.get(ROWS.key(row))
-                    yield Pair(row, there, kept_form(row, there)) if there is not None else Pair(row, None)
+                    expected = kept_form(form.of_row(row), there) if there is not None else None
+                    yield Pair(row, there, expected)
 
 
 def _found(target: RowTarget, table: RowTable | None, rows: Sequence[Row]) -> dict[str, Row]:

@@ -41,7 +41,7 @@ def restore_rows(part: Selected, context: RestoreContext, progress: Progress) ->
     with context.existing.row_target() as target:
         step = RowStep(context, target, tables, part.selection.tables)
         for names in step.passes([name for name in tables if not (context.options.inert and name in ACTING)]):
-            rows = (row for row in part.records(ROWS) if row.table in names)
+            rows = (context.form.of_row(row) for row in part.records(ROWS) if row.table in names)
             for name, own in groupby(rows, attrgetter("table")):
                 for batch in batches(own, _AT_ONCE):
                     step.take(name, batch)

@@ -20,6 +20,7 @@ from mlmeta.schema import (
     LoggedModelMetric,
     MetricHistory,
     Record,
+    Row,
     Run,
     canonical,
     kind_of,
@@ -85,6 +86,10 @@ class StoredForm:
         for field in table.kind.parts:
             changes[field] = tuple(map(self.of, getattr(record, field)))
         return record.model_copy(update=changes) if changes else record
+
+    def of_row(self, row: Row) -> Row:
+        """A row of a table that no record models, with its locations rewritten."""
+        return self._rewriter.row(row)
 
     def _locations(self, kind: Kind[Any], record: Record) -> dict[str, Any]:
         tags: dict[str, str] = getattr(record, "tags") if kind.location_tags else {}  # noqa: B009

@@ -211,7 +211,7 @@ def test_read_back_shows_what_differs_and_what_is_missing(snapshot: Snapshot, fi
 
 
 def test_artifact_locations_are_rewritten_at_path_borders(snapshot: Snapshot, empty: str) -> None:
-    rewrite = (("gs://bucket", "s3://new/place"), ("gs://buck", "s3://wrong"), ("gs://none/", "x"))
+    rewrite = (("gs://bucket", "s3://new/place"), ("gs://buck", "s3://wrong"), ("gs://none/", "x/"))
     target = SqlTarget(empty, RestoreOptions(rewrite=rewrite))
     plan = target.plan(snapshot, ALL, QUIET)
     assert "artifact locations are rewritten in 2 experiments, 5 runs, 3 model versions" in plan.notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mlmeta.errors import UsageError
 from mlmeta.stores.rewrite import BUCKETS_ONLY, Rewriter
 
 KEPT = (
@@ -29,3 +30,9 @@ def test_what_names_a_file_or_a_host_is_not_served(uri: str) -> None:
     rewriter = Rewriter(BUCKETS_ONLY)
     assert rewriter.uris("runs", uri) == [f"not-served:{uri}"]
     assert rewriter.notes() == ("artifact locations are rewritten in 1 run",)
+
+
+@pytest.mark.parametrize("pair", [("", "gs://new"), ("gs://old/", "gs://new"), ("gs://old", "gs://new/")])
+def test_pairs_that_would_tear_locations_are_refused(pair: tuple[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"empty|slash"):
+        Rewriter([pair])

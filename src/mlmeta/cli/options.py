@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlmeta.cli import completion
+from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
     from mlmeta.snapshot.retention import Rules
@@ -63,6 +64,21 @@ class LeftOut(str, Enum):
 def values(chosen: list[Group] | list[LeftOut] | None) -> tuple[str, ...]:
     """What was chosen, as texts, each once and in one order."""
     return tuple(sorted({one.value for one in chosen or ()}))
+
+
+def prefixes(texts: list[str] | None) -> list[tuple[str, str]]:
+    """OLD and NEW of each ``OLD=NEW``.
+
+    Raises:
+        UsageError: one of the texts is not that.
+    """
+    found = []
+    for text in texts or ():
+        old, equals, new = text.partition("=")
+        if not old or not equals:
+            raise UsageError(f"{text!r} is not OLD=NEW", hint="such as gs://old=gs://new")
+        found.append((old, new))
+    return found
 
 
 def one_a_line(context: typer.Context, parameter: typer.CallbackParam, value: list[str] | None) -> list[str]:
@@ -236,6 +252,15 @@ Only = Annotated[
 Without = Annotated[
     list[LeftOut] | None,
     option("--without", "Leave this part out, such as spans, the bulk of traces. Repeatable.", rich_help_panel=_LIMIT),
+]
+RewriteArtifactPrefix = Annotated[
+    list[str] | None,
+    option(
+        "--rewrite-artifact-prefix",
+        "For a bucket that moved: artifact locations that begin with OLD get NEW instead. Repeatable.",
+        metavar="OLD=NEW",
+        callback=one_a_line,
+    ),
 ]
 Jobs = Annotated[int, option("--jobs", "Number of simultaneous requests.", min=1, max=256)]
 Yes = Annotated[bool, option("--yes", "Don't ask for confirmation.", "-y")]

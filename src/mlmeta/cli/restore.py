@@ -57,15 +57,6 @@ OnConflictOption = Annotated[
 Undelete = Annotated[
     bool, options.option("--undelete", "Make active again what is active in the snapshot and deleted in the target.")
 ]
-Rewrite = Annotated[
-    list[str] | None,
-    options.option(
-        "--rewrite-artifact-prefix",
-        "For a bucket that moved: artifact locations that begin with OLD get NEW instead. Repeatable.",
-        metavar="OLD=NEW",
-        callback=options.one_a_line,
-    ),
-]
 Tables = Annotated[
     list[str] | None,
     options.option(
@@ -122,7 +113,7 @@ def command(
     ids: IdsOption = None,
     on_conflict: OnConflictOption = OnConflict.FAIL,
     undelete: Undelete = False,
-    rewrite_artifact_prefix: Rewrite = None,
+    rewrite_artifact_prefix: options.RewriteArtifactPrefix = None,
     table: Tables = None,
     if_empty: IfEmpty = False,
     allow_none: AllowNone = False,
@@ -167,7 +158,7 @@ def command(
             ids=ids.value if ids else "",
             on_conflict=on_conflict.value,
             undelete=undelete,
-            rewrite=[_pair(one) for one in rewrite_artifact_prefix or ()],
+            rewrite=options.prefixes(rewrite_artifact_prefix),
             if_empty=if_empty,
             allow_none=allow_none,
             dry_run=dry_run,
@@ -195,18 +186,6 @@ def _meant(context: typer.Context, selector: str | None, timestamp: str) -> str:
     return selector
 
 
-def _pair(text: str) -> tuple[str, str]:
-    """OLD and NEW of ``OLD=NEW``.
-
-    Raises:
-        UsageError: it is not one.
-    """
-    old, equals, new = text.partition("=")
-    if not old or not equals:
-        raise UsageError(f"{text!r} is not OLD=NEW", hint="such as --rewrite-artifact-prefix gs://old=gs://new")
-    return old, new
-
-
 def _confirm(output: Output, plan: Plan) -> None:
     """Ask, where the target has runs of others and something would be added.
 
@@ -217,7 +196,7 @@ def _confirm(output: Output, plan: Plan) -> None:
         return
     output.confirm(
         plan,
-        _plan,
+        plan_view,
         question="It already has runs, which stay unchanged. Go ahead?",
         unasked=f"{plan.target} already has runs, and there is no terminal to ask on",
         hint="look at the plan above; to go ahead add --yes (nothing there is overwritten or deleted)",
@@ -229,7 +208,7 @@ def view(result: RestoreResult, *, verbose: bool) -> list[Block]:
     if result.untouched:
         return [f"Nothing to do for {result.target}: {result.untouched}."]
     if result.dry_run and result.plan is not None:
-        return [*_plan(result.plan, named=False), "Nothing was written (--dry-run)."]
+        return [*plan_view(result.plan, named=False), "Nothing was written (--dry-run)."]
     where = f" into {result.target} in {result.seconds:.1f} s"
     lines: list[Block] = [["Restored ", Styled(result.timestamp, "bold green"), where]]
     lines.append(f"  created: {_kinds(result.created)}")
@@ -242,7 +221,7 @@ def view(result: RestoreResult, *, verbose: bool) -> list[Block]:
     return lines
 
 
-def _plan(plan: Plan, *, named: bool = True) -> list[Block]:
+def plan_view(plan: Plan, *, named: bool = True) -> list[Block]:
     """What a restore would do.
 
     Args:

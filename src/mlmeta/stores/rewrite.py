@@ -27,12 +27,18 @@ class Rewriter:
             matched instead, and the new prefix is put in place of what it takes.
 
     Raises:
-        UsageError: an old prefix is empty.
+        UsageError: an old prefix is empty, or just one of a pair ends with a slash.
     """
 
     def __init__(self, pairs: Sequence[tuple[Prefix, str]]) -> None:
         if not all(old for old, _ in pairs):
             raise UsageError("an artifact prefix to rewrite is empty", hint="give OLD=NEW, such as gs://old=gs://new")
+        for old, new in pairs:
+            if isinstance(old, str) and old.endswith("/") != new.endswith("/"):  # gs://newfile, or gs://new//file
+                raise UsageError(
+                    f"of the artifact prefixes {old} and {new}, only one ends with a slash",
+                    hint=f"write {old.rstrip('/')}={new.rstrip('/')}",
+                )
         self._pairs = tuple(pairs)
         self._used: Counter[Prefix] = Counter()
         self._changed: Counter[str] = Counter()

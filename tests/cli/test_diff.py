@@ -66,7 +66,9 @@ def test_all_that_changed_is_named(store: str, databases: Databases, cli: Cli, a
     shown = cli("diff", *arguments).ended(4)
     assert "+ experiment" in shown.out
     assert "(brand-new)" in shown.out
-    found = cli("diff", *arguments, "--json").ended(4).data
+    done = cli("diff", *arguments, "--json").ended(4)
+    assert (done.document["status"], done.document["errors"]) == ("success", [])
+    found = done.data
     said = _said(found)
     assert said == {
         ("added", "experiment", "brand-new", ""),

@@ -27,7 +27,8 @@ _SELECTOR = (
 _JSON = (
     "One document on stdout, and nothing else there: `mlmeta_version`, `schema` (1), `command`, `status` (`success`, "
     "`partial` for exit code 3, `error`), `exit_code`, `data` (the command's result, null after an error), `warnings` "
-    "(sentences), `errors` (each with `code`, `message`, `hint`). Keys are only ever added."
+    "(sentences), `errors` (each with `code`, `message`, `hint`). Keys are only ever added. "
+    "That `diff` found something is no error: `status` is `success`, and `exit_code` 4."
 )
 _MEANINGS = {
     ExitCode.DONE: "done",

@@ -141,11 +141,35 @@ def _tags(**tags: str) -> list[Item]:
 
 
 def _differences(one: list[Item], other: list[Item]) -> list[tuple[str, str, str]]:
-    return [(c.field, c.before, c.after) for c in changes(one, other, ComparisonRules()).changes]
+    return [(c.field, *c.words) for c in changes(one, other, ComparisonRules()).changes]
 
 
 def test_a_value_that_says_nothing_is_not_none_at_all() -> None:
     assert _differences(_tags(a="nothing"), _tags()) == [("tags[a]", "'nothing'", "nothing")]
+
+
+def test_values_are_those_of_json() -> None:
+    """Not their text: numbers, null and maps, and whether a key was there; what is too long is cut, and says so."""
+
+    def state(**more: Any) -> list[Item]:
+        run = {"run_id": "r", "experiment_id": "1", "status": "RUNNING", **more}
+        return [RunLines(Run.model_validate(run), ())]
+
+    nan, one = ({"loss": {"value": value, "step": 1, "timestamp": 2}} for value in (float("nan"), 0.5))
+    found = changes(
+        state(end_time=None, tags={"t": "x" * 20_000}, metrics=nan, params={"p": "1"}),
+        state(end_time=5, tags={"t": "y"}, metrics=one),
+        ComparisonRules(),
+    )
+    told = [change.model_dump(mode="json") for change in found.changes]
+    assert {t["field"]: (t["before"], t["after"], t["absent"]) for t in told if t["field"] != "tags[t]"} == {
+        "end_time": (None, 5, ""),
+        "params[p]": ("1", None, "after"),
+        "metrics[loss]": ({"value": "NaN", "step": 1, "timestamp": 2}, {"value": 0.5, "step": 1, "timestamp": 2}, ""),
+    }
+    (long,) = (t for t in told if t["field"] == "tags[t]")
+    assert (long["is_cut"], len(long["before"]), long["after"]) == (True, 10_000, "y")
+    assert not any("words" in t for t in told)
 
 
 def test_points_are_counted() -> None:

@@ -120,5 +120,5 @@ def _counts(result: DiffResult) -> Table:
 def _line(change: Change) -> Line:
     sign, style = _SIGNS[change.what]
     name = f" ({change.name})" if change.name else ""
-    field = f": {change.field}: {change.before} → {change.after}" if change.field else ""
+    field = f": {change.field}: {' → '.join(change.words)}" if change.field else ""
     return [Styled(f"{sign} ", style), f"{change.kind} {change.id}{name}{field}"]

@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
     from mlmeta.cli.screen import ScreenProgress
     from mlmeta.cli.text import Block
-    from mlmeta.commands.result import Issue, Result
+    from mlmeta.commands.result import Issue, Result, Status
 
 R = TypeVar("R", bound="Result")
 T = TypeVar("T")
 
 SCHEMA = 1
 _ISSUES_SHOWN = 20
-_STATUS = {ExitCode.DONE: "success", ExitCode.INCOMPLETE: "partial"}
 
 
 @dataclass
@@ -85,7 +84,7 @@ class Output:
             view: what people see of it.
         """
         if self.json:
-            self._document(_data(result), result.exit_code, result.warnings, result.issues)
+            self._document(_data(result), result.exit_code, result.status, result.warnings, result.issues)
             return
         if not (self.quiet and result.is_report):
             self._print(view(all_visible(result)))
@@ -176,16 +175,21 @@ class Output:
         from mlmeta.commands.result import Issue
 
         with contextlib.suppress(OSError):  # stdout is full or closed: what follows on stderr says so
-            self._document(None, code, (), (Issue(code=word, message=message, hint=hint),))
+            self._document(None, code, "error", (), (Issue(code=word, message=message, hint=hint),))
 
     def _document(
-        self, data: dict[str, Any] | None, code: ExitCode, warnings: tuple[str, ...], issues: tuple[Issue, ...]
+        self,
+        data: dict[str, Any] | None,
+        code: ExitCode,
+        status: Status,
+        warnings: tuple[str, ...],
+        issues: tuple[Issue, ...],
     ) -> None:
         document = {
             "mlmeta_version": __version__,
             "schema": SCHEMA,
             "command": self.command,
-            "status": _STATUS.get(code, "error"),
+            "status": status,
             "exit_code": int(code),
             "data": data,
             "warnings": list(warnings),

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 
 from mlmeta.commands.absent import require_something
 from mlmeta.commands.previous import read_along, why_not
-from mlmeta.commands.result import Issue, Result
+from mlmeta.commands.result import Issue, Result, Status
 from mlmeta.errors import ExitCode, UsageError
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import EXPERIMENTS, KINDS, Kind, Names, Record, Selection, Skipped, kind_of
@@ -49,6 +49,11 @@ class DiffResult(Result):
     def issues(self) -> tuple[Issue, ...]:
         """What could not be read, and so may look removed."""
         return tuple(Issue(code="not_read", message=f"{one.kind} {one.id}: {one.reason}") for one in self.unread)
+
+    @property
+    def status(self) -> Status:
+        """That something changed is what was asked for, and no error."""
+        return "partial" if self.unread else "success"
 
     @property
     def exit_code(self) -> ExitCode:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import ExitCode
+
+Status = Literal["success", "partial", "error"]
+"""How a command went, in one word for machines."""
 
 
 class Issue(BaseModel):
@@ -48,3 +51,16 @@ class Result(BaseModel):
     def exit_code(self) -> ExitCode:
         """What the command says to its caller."""
         return ExitCode.DONE
+
+    @property
+    def status(self) -> Status:
+        """How it went, in one word."""
+        return status_of(self.exit_code)
+
+
+def status_of(code: ExitCode) -> Status:
+    """What an exit code says, in one word."""
+    return _STATUS.get(code, "error")
+
+
+_STATUS: dict[ExitCode, Status] = {ExitCode.DONE: "success", ExitCode.INCOMPLETE: "partial"}

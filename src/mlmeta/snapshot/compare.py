@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mlmeta.errors import InternalError
 from mlmeta.schema import (
@@ -40,6 +40,9 @@ MOST_NAMED = 1000
 
 _HIDDEN = ("a secret", "another")
 """What is told of two values that nobody may see."""
+
+_LONGEST = 10_000
+"""Bytes of a value's JSON up to which a change has it whole."""
 
 
 @dataclass(frozen=True)
@@ -225,10 +228,17 @@ def _fields(kind: Kind[Any], left: Item, right: Item, rules: ComparisonRules) ->
     if isinstance(before, Run) and isinstance(after, Run) and _has_values_only(before, after, rules):
         old["metrics"], new["metrics"] = ({k: m.value for k, m in one["metrics"].items()} for one in (old, new))
     return [
-        FieldDifference(name, *(_HIDDEN if name in kind.secrets else (was, now)), equality.is_more(name, old, new))
+        _field(kind, name, (was, now), is_more=equality.is_more(name, old, new))
         for name, was, now in equality.differences(old, new, rules.fields(kind, before, after))
         if not rules.leave_out(kind.field(name))
     ]
+
+
+def _field(kind: Kind[Any], name: str, values: tuple[Any, Any], *, is_more: bool) -> FieldDifference:
+    """A field that differs; of what nobody may see, only that."""
+    if name in kind.secrets:
+        return FieldDifference(name, *_HIDDEN, is_more=is_more, words=_HIDDEN)
+    return FieldDifference(name, *values, is_more=is_more)
 
 
 def _has_values_only(left: Run, right: Run, rules: ComparisonRules) -> bool:
@@ -246,8 +256,11 @@ class Change(BaseModel):
         name: what people call it; empty where that is the id.
         what: ``added``, ``removed`` or ``changed``.
         field: which one changed, such as ``metrics[loss]`` or ``history of loss``.
-        before: what it was, shortened.
-        after: what it is, shortened.
+        before: what it was, as JSON has it: a number, a text, None, a list or a map; of a history, how many points.
+        after: what it is, likewise.
+        absent: ``before`` or ``after``: where the key of a map is not there at all; empty: it is on both sides.
+        is_cut: whether one of the two is so long that it is the beginning of its JSON instead.
+        words: both for people, shortened.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -257,8 +270,11 @@ class Change(BaseModel):
     name: str = ""
     what: What
     field: str = ""
-    before: str = ""
-    after: str = ""
+    before: Any = None
+    after: Any = None
+    absent: Literal["before", "after", ""] = ""
+    is_cut: bool = False
+    words: tuple[str, str] = Field(default=("", ""), exclude=True)
 
 
 class Tally(BaseModel):
@@ -328,7 +344,22 @@ def _named(found: Compared) -> Iterator[Change]:
         return
     for one in found.differences:
         if not one.is_single:
-            told = {"field": one.field, "before": one.left, "after": one.right}
-            yield Change(kind=kind.one, id=found.key, name=title, what="changed", **told)
+            yield _changed(one, kind.one, found.key, title)
     for part in found.parts:
         yield from _named(part)
+
+
+def _changed(one: FieldDifference, kind: str, key: str, title: str) -> Change:
+    (before, first), (after, second) = (equality.plain(value, _LONGEST) for value in (one.before, one.after))
+    return Change(
+        kind=kind,
+        id=key,
+        name=title,
+        what="changed",
+        field=one.field,
+        before=before,
+        after=after,
+        absent="before" if one.before is equality.NOTHING else "after" if one.after is equality.NOTHING else "",
+        is_cut=first or second,
+        words=(one.left, one.right),
+    )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic_core import to_json
 
 from mlmeta.redaction import cut
 from mlmeta.schema import HistoryLine, LatestMetric, Record, canonical, point_order
@@ -116,12 +119,11 @@ def parts(field: str, expected: Any, found: Any) -> Iterator[tuple[str, Any, Any
 
 def differences(
     expected: Mapping[str, Any], found: Mapping[str, Any], fields: Iterable[str]
-) -> Iterator[tuple[str, str, str]]:
-    """Those of some fields that differ, maps key by key: name, and both values, shortened."""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Those of some fields that differ, maps key by key: name, and both values."""
     for field in fields:
         if not same(expected[field], found[field]):
-            for name, left, right in parts(field, expected[field], found[field]):
-                yield name, short(left), short(right)
+            yield from parts(field, expected[field], found[field])
 
 
 _TOUCHED = {"last_update_time", "last_updated_timestamp"}
@@ -160,3 +162,13 @@ def short(value: Any) -> str:
     """A value for a message."""
     text = value.to_line().decode() if isinstance(value, Record) else repr(value)
     return cut(text, 80)
+
+
+def plain(value: Any, most: int) -> tuple[Any, bool]:
+    """A value as JSON has it, and whether it was cut: more than `most` bytes of JSON come as the beginning of it."""
+    if value is NOTHING:
+        return None, False
+    text = to_json(value, inf_nan_mode="strings", by_alias=True)
+    if len(text) > most:
+        return cut(text.decode(), most), True
+    return json.loads(text), False

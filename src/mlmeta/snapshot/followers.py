@@ -22,21 +22,33 @@ class FieldDifference:
 
     Args:
         field: such as ``status``, ``metrics[loss]`` or ``history of loss``.
-        left: what it was, shortened.
-        right: what it is, shortened.
+        before: what it was; `NOTHING`: the key of a map that was not there.
+        after: what it is, likewise.
         is_more: whether the right side has all that is on the left, and more or later things besides.
         points: of a history, how many are on the left, on the right, and on both sides; None: it is another field.
         metric: of a history, the field of the metric, such as ``metrics[loss]``.
         is_single: whether neither side has more than the latest point, which the record tells already.
+        words: what was and what is, where the values themselves don't say it to people.
     """
 
     field: str
-    left: str
-    right: str
+    before: Any
+    after: Any
     is_more: bool
     points: tuple[int, int, int] | None = None
     metric: str = ""
     is_single: bool = False
+    words: tuple[str, str] | None = None
+
+    @property
+    def left(self) -> str:
+        """What it was, for people, shortened."""
+        return self.words[0] if self.words else short(self.before)
+
+    @property
+    def right(self) -> str:
+        """What it is, likewise."""
+        return self.words[1] if self.words else short(self.after)
 
 
 Found = tuple[list[FieldDifference], tuple[int, int]]
@@ -62,12 +74,13 @@ def _histories(left: RunLines, right: RunLines, *, is_same: bool) -> Found:
         points, there = one.points(), other.points()
         total, matching = total + len(points), matching + len(points & there)
         if points != there:
-            more = f"{len(there):,} points: {len(there - points):,} new, {len(points - there):,} gone"
+            new_ones, gone = len(there - points), len(points - there)
             found.append(
                 FieldDifference(
                     f"history of {key}",
-                    f"{len(points):,} points",
-                    more,
+                    {"points": len(points)},
+                    {"points": len(there), "new": new_ones, "gone": gone},
+                    words=(f"{len(points):,} points", f"{len(there):,} points: {new_ones:,} new, {gone:,} gone"),
                     is_more=points <= there,
                     points=(len(points), len(there), len(points & there)),
                     metric=f"metrics[{key}]",
@@ -101,7 +114,8 @@ def _spans(left: TraceLines, right: TraceLines, *, is_same: bool) -> Found:
 def _all_spans(old: int, new: int) -> Iterator[FieldDifference]:
     """None of the spans of a trace are on one of the sides."""
     if old or new:
-        yield FieldDifference("spans", f"{old:,} spans", f"{new:,} spans", is_more=not old)
+        words = (f"{old:,} spans", f"{new:,} spans")
+        yield FieldDifference("spans", {"spans": old}, {"spans": new}, words=words, is_more=not old)
 
 
 def _span(key: str, old: SpanLine | None, new: SpanLine | None) -> Iterator[FieldDifference]:
@@ -112,11 +126,16 @@ def _span(key: str, old: SpanLine | None, new: SpanLine | None) -> Iterator[Fiel
     one = before or after
     field, refused = f"spans[{key} {short(_name(one))[:_NAME]}]", f"spans[{key}]"
     if before is None or after is None:
-        was, now = (f"{len(line.line):,} bytes" if line is not None else "nothing" for line in (old, new))
-        yield FieldDifference(field, was, now, is_more=before is None, metric=refused)
+        was, now = ({"bytes": len(line.line)} if line is not None else NOTHING for line in (old, new))
+        words = (_size_of(old), _size_of(new))
+        yield FieldDifference(field, was, now, words=words, is_more=before is None, metric=refused)
         return
     for name, left, right in _parts(_fields(before), _fields(after)):
-        yield FieldDifference(f"{field}.{name}", short(left), short(right), is_more=False, metric=refused)
+        yield FieldDifference(f"{field}.{name}", left, right, is_more=False, metric=refused)
+
+
+def _size_of(line: SpanLine | None) -> str:
+    return f"{len(line.line):,} bytes" if line is not None else "nothing"
 
 
 def _parts(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:

@@ -117,7 +117,7 @@ def test_odd_points_come_back_as_mlflow_itself_tells_them(
     backup(server.uri, [str(folder)], experiments=["odd"])
     snapshot = open_snapshot(str(folder))
     found: dict[str, list[str]] = {}
-    for item in snapshot.runs():
+    for item in snapshot.runs_with_histories():
         latest = item.run.metrics["m"]
         points = [p for history in item.histories for p in history.points()]
         points = points or [(latest.step or 0, latest.timestamp or 0, latest.value)]

@@ -94,7 +94,7 @@ def test_a_store_of_an_old_revision_is_saved_and_restored(
     models = int("registered_models" in tables)
     expected = {"experiments": 1, "runs": 1, "metric_points": 2, "models": models, "model_versions": models}
     assert {name: saved.stats[name] for name in expected} == expected
-    (item,) = mlmeta.open_snapshot(str(tmp_path / "b")).runs()
+    (item,) = mlmeta.open_snapshot(str(tmp_path / "b")).runs_with_histories()
     step = 2 if revision else 0
     latest = item.run.metrics["m"]
     assert (latest.step, latest.timestamp, latest.value) == (step, 2, 0.5)

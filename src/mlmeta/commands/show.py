@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -28,6 +27,7 @@ from mlmeta.schema import (
     Skipped,
     several,
 )
+from mlmeta.schema.words import closest
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.opening import open_snapshot
@@ -37,7 +37,6 @@ _COLUMN = re.compile(r"(params|metrics|tags|attributes)\.(.+)")
 _SORT = re.compile(r"(\S.*?)(?:\s+(asc|desc))?", re.IGNORECASE)
 _SHOWN_METRICS = 3
 _SHOWN_PARAMS = 3
-_NAMED = 10
 
 
 class Shown(Result):
@@ -268,7 +267,7 @@ def run_detail(selector: str, storage: str, run_id: str, *, of_source: str = "")
         UsageError: no such run, or several.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    run = _run(snapshot, run_id)
+    run = snapshot.run(run_id)
     points = Counter(dict.fromkeys(run.metrics, 0))
     for history in snapshot.records(METRICS):
         if history.run_id == run.run_id:
@@ -313,7 +312,7 @@ def metric_over_steps(selector: str, storage: str, run_id: str, key: str, *, of_
         UsageError: no such run, or it has no such metric.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    run = _run(snapshot, run_id)
+    run = snapshot.run(run_id)
     if key not in run.metrics:
         raise UsageError(f"run {run.run_id} has no metric {key!r}", hint=f"it has: {closest(key, run.metrics)}")
     points: list[tuple[int | None, int | None, float]] = []
@@ -386,19 +385,6 @@ def experiment_of(snapshot: Snapshot, wanted: str, workspaces: str | Sequence[st
     )
 
 
-def _run(snapshot: Snapshot, wanted: str) -> Run:
-    found = [run for run in snapshot.records(RUNS) if run.run_id.startswith(wanted)]
-    exact = [run for run in found if run.run_id == wanted]
-    if len(exact or found) == 1:
-        return (exact or found)[0]
-    if not found:
-        raise UsageError(
-            f"snapshot {snapshot.timestamp} has no run {wanted!r}",
-            hint="`mlmeta show --experiment NAME` lists the runs of an experiment",
-        )
-    raise UsageError(f"{len(found)} run ids begin with {wanted!r}", hint="write more of the id")
-
-
 def _column(name: str, runs: Sequence[Run]) -> str:
     """A column's full name; a bare word is an attribute.
 
@@ -469,18 +455,3 @@ def _in_order(runs: list[Run], sort: str) -> list[Run]:
 
 def _is_value(found: object) -> bool:
     return found is not None and found == found  # noqa: PLR0124 - NaN is not a value to sort by
-
-
-def closest(wanted: str, names: Iterable[str]) -> str:
-    """The names that are there, those that look most like the wanted one first; ten of them at most.
-
-    Args:
-        wanted: what was asked for.
-        names: what there is.
-    """
-
-    def unlikeness(name: str) -> tuple[float, str]:
-        return -SequenceMatcher(None, wanted.lower(), name.lower()).ratio(), name
-
-    found = sorted(set(names), key=unlikeness)
-    return ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "") if found else "none"

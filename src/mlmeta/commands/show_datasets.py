@@ -8,7 +8,7 @@ from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.commands.show import Shown, closest, experiment_names, experiment_of, where, within_workspaces
+from mlmeta.commands.show import Shown, experiment_names, experiment_of, where, within_workspaces
 from mlmeta.errors import UsageError
 from mlmeta.schema import (
     DATASET_RECORDS,
@@ -16,6 +16,7 @@ from mlmeta.schema import (
     DatasetRecord,
     EvaluationDataset,
 )
+from mlmeta.schema.words import closest
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.opening import open_snapshot
 

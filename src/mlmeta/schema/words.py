@@ -1,10 +1,13 @@
-"""How many of each kind there are, in words."""
+"""Words about records: how many there are, and what else there is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import SequenceMatcher
 
 from mlmeta.schema.kinds import KINDS
+
+_NAMED = 10
 
 
 def counts(stats: Mapping[str, int]) -> str:
@@ -22,3 +25,18 @@ def amount(count: int, many: str) -> str:
     """Such as ``1 run``, ``1 model alias`` or ``1,000 runs``, from the word for several."""
     one = many.removesuffix("es") if many.endswith("ses") else many.removesuffix("s")
     return f"{count:,} {one if count == 1 else many}"
+
+
+def closest(wanted: str, names: Iterable[str]) -> str:
+    """The names that are there, those that look most like the wanted one first; ten of them at most.
+
+    Args:
+        wanted: what was asked for.
+        names: what there is.
+    """
+
+    def unlikeness(name: str) -> tuple[float, str]:
+        return -SequenceMatcher(None, wanted.lower(), name.lower()).ratio(), name
+
+    found = sorted(set(names), key=unlikeness)
+    return ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "") if found else "none"

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, BinaryIO, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar
 
 from mlmeta.errors import DamagedSnapshotError, MlmetaError, ObjectRefusedError
 from mlmeta.schema import (
@@ -23,8 +23,10 @@ from mlmeta.schema import (
     HistoryLine,
     Kind,
     MetricHistory,
+    Names,
     Record,
     Run,
+    Selection,
     Skipped,
     SpanLine,
     Summary,
@@ -32,10 +34,14 @@ from mlmeta.schema import (
 )
 from mlmeta.schema.kind import R
 from mlmeta.snapshot import bounds, layout, legacy
+from mlmeta.snapshot.by_kind import ByKind
 from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.records import damaged, inspect_lines, parse_lines, split_lines, taken_apart
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
+
+if TYPE_CHECKING:
+    from mlmeta.snapshot.selected import Selected
 
 _BUFFER = 1 << 20
 
@@ -84,7 +90,7 @@ def bare(item: Record | AnyLed) -> Record:
     return item.record if isinstance(item, Led) else item
 
 
-class Snapshot:
+class Snapshot(ByKind):
     """A snapshot in a storage.
 
     Args:
@@ -96,6 +102,7 @@ class Snapshot:
     def __init__(self, storage: Storage, summary: Summary, notes: tuple[str, ...] = ()) -> None:
         self.storage = storage
         self.summary = summary
+        self.timestamp = summary.backup_timestamp
         self.notes = notes
         self._kept: dict[str, _KeptFile] | None = None
 
@@ -117,10 +124,23 @@ class Snapshot:
                 kept.file.close()
             self._kept = None
 
-    @property
-    def timestamp(self) -> str:
-        """Its name."""
-        return self.summary.backup_timestamp
+    def select(
+        self, experiments: Names = (), *, workspaces: Names = (), only: Names = (), without: Names = ()
+    ) -> Selected:
+        """A part of it, which has the same methods.
+
+        Args:
+            experiments: names, or one; none: all. Models are those with a version from one of their runs.
+            workspaces: names, or one, ``default`` for the default one; none: all.
+            only: groups of kinds, or one, such as ``runs``; none: all.
+            without: kinds or groups to leave out, or one, such as ``spans``.
+
+        Raises:
+            UsageError: it has no experiment of that name, or there is no such group.
+        """
+        from mlmeta.snapshot.selected import Selected
+
+        return Selected(self, Selection(experiments, only, without, workspaces))
 
     @property
     def is_legacy(self) -> bool:
@@ -218,7 +238,7 @@ class Snapshot:
                 if isinstance(record, kind.record):
                     yield record
 
-    def runs(self) -> Iterator[RunHistories]:
+    def runs_with_histories(self) -> Iterator[RunHistories]:
         """All runs, each with its histories.
 
         Raises:

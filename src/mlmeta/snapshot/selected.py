@@ -12,25 +12,23 @@ from mlmeta.schema import (
     DEFAULT_WORKSPACE,
     EXPERIMENTS,
     FOLLOWERS,
-    LOGGED_MODELS,
     MODELS,
     ROWS,
     RUNS,
     TRACES,
     Experiment,
-    LoggedModel,
     Record,
-    RegisteredModel,
     Row,
     Selection,
     leading_kinds,
 )
 from mlmeta.schema.kind import Kind, R, within
 from mlmeta.schema.rows import RowsOfExperiments
+from mlmeta.snapshot.by_kind import ByKind
 from mlmeta.snapshot.reader import AnyLed, Led, RunHistories, Snapshot
 
 
-class Selected:
+class Selected(ByKind):
     """A snapshot, limited to a selection.
 
     Args:
@@ -43,6 +41,7 @@ class Selected:
 
     def __init__(self, snapshot: Snapshot, selection: Selection) -> None:
         self.snapshot = snapshot
+        self.timestamp = snapshot.timestamp
         self.selection = selection
         self._chosen = self._choose() if selection.is_limited else None
         self._experiments = {e.experiment_id for e in self._chosen} if self._chosen is not None else None
@@ -153,14 +152,14 @@ class Selected:
         for kind in leading_kinds():
             yield from self.led(kind) if kind.name in FOLLOWERS else self.records(kind)
 
-    def experiments(self) -> Iterator[Experiment]:
-        """The experiments, by id."""
-        return self.records(EXPERIMENTS)
-
-    def runs(self) -> Iterator[RunHistories]:
+    def runs_with_histories(self) -> Iterator[RunHistories]:
         """The runs, with their histories, in the snapshot's order."""
-        items = self.snapshot.runs() if self.selection.means(RUNS) else iter(())
+        items = self.snapshot.runs_with_histories() if self.selection.means(RUNS) else iter(())
         return (item for item in items if self._means(RUNS, item.run))
+
+    def lines(self, kind: Kind[Any]) -> Iterator[Any]:
+        """See `Snapshot.lines`: all that the snapshot has."""
+        return self.snapshot.lines(kind)
 
     def led(self, kind: Kind[Any], *, lines: bool = True) -> Iterator[AnyLed]:
         """The records of a kind that others follow, with these where they are wanted, not taken apart.
@@ -185,11 +184,3 @@ class Selected:
             yield item
         if self.selection.means(RUNS):
             self._seen = seen
-
-    def logged_models(self) -> Iterator[LoggedModel]:
-        """The logged models, in the snapshot's order."""
-        return self.records(LOGGED_MODELS)
-
-    def models(self) -> Iterator[RegisteredModel]:
-        """The registered models, by name; of a limited selection those with a version from one of its runs."""
-        return self.records(MODELS)

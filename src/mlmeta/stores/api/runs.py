@@ -76,7 +76,7 @@ class RunReader:
 
     def _begin(self, experiment_id: str, complete: Completing) -> Iterator[SourceItem]:
         if self._connection.kind == "files":
-            return self._with_histories(FileStore(self._connection).runs(experiment_id), [])
+            return self._runs_with_histories(FileStore(self._connection).runs(experiment_id), [])
         search = Search(
             self._connection,
             RUNS.one,
@@ -86,9 +86,9 @@ class RunReader:
             size=PAGE,
         )
         found = self._sieve.sift(search.ahead(self._threads), experiment_id)
-        return self._with_histories(complete(found), search.skipped)
+        return self._runs_with_histories(complete(found), search.skipped)
 
-    def _with_histories(self, items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[SourceItem]:
+    def _runs_with_histories(self, items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[SourceItem]:
         waiting: deque[tuple[list[RunToRead], Asked]] = deque()
         for group in _groups(map(self._histories.to_read, _runs(items, skipped))):
             waiting.append((group, self._histories.begin(group)))
@@ -220,7 +220,7 @@ class _RunRestorer:
     def fill(self, progress: Progress) -> None:
         """Fill the runs that are not complete. What fails in the crowd is tried once more, by itself, at the end."""
         again: list[RunHistories] = []
-        runs = self._context.selected.runs()
+        runs = self._context.selected.runs_with_histories()
         for item, refused in ordered_map(self._context.executor, self._fill, runs, self._ahead):
             if any(refusal.kind == _KIND for refusal in refused) and len(again) < _TRIED_AGAIN:
                 again.append(item)

@@ -35,6 +35,7 @@ from mlmeta.errors import (
     StorageError,
     UsageError,
 )
+from mlmeta.metrics import LAST_DRILL, LAST_SAVED, PRUNED, SNAPSHOT_BYTES, SNAPSHOT_RECORDS, SNAPSHOT_SKIPPED, Sample
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import KINDS, FileEntry, Names, Selection, Skipped, Summary, several
 from mlmeta.snapshot.reader import Snapshot
@@ -139,6 +140,20 @@ class BackupResult(Result):
         if (self.drill is not None and not self.drill.is_equal) or (self.undrilled and self.undrilled.code == _NO_GOOD):
             return ExitCode.DIFFERENT
         return ExitCode.INCOMPLETE if self.issues else ExitCode.DONE
+
+    def measures(self, ended: float) -> tuple[Sample, ...]:
+        """When and how well the source was saved, and how much of it there is; nothing where nothing was written."""
+        if self.dry_run:
+            return ()
+        kinds = sorted(self.stats.items())
+        return (
+            Sample(LAST_SAVED, ended - self.seconds),
+            *(Sample(SNAPSHOT_RECORDS, count, (("kind", kind),)) for kind, count in kinds),
+            Sample(SNAPSHOT_SKIPPED, len(self.skipped)),
+            *([] if self.unchanged_since else [Sample(SNAPSHOT_BYTES, self.size)]),
+            *([Sample(LAST_DRILL, ended)] if self.drill is not None and self.drill.is_equal else []),
+            *([Sample(PRUNED, sum(map(len, self.pruned.values())))] if self.pruned else []),
+        )
 
 
 def backup(

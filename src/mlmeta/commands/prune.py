@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.commands.previous import is_empty
 from mlmeta.commands.result import Result
 from mlmeta.errors import UsageError
+from mlmeta.metrics import PRUNED, PRUNED_BYTES, SNAPSHOTS, Sample
 from mlmeta.schema import Names, Selection, several
 from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, file_sets
 from mlmeta.snapshot.layout import FileSet, moment_of
@@ -56,6 +57,13 @@ class PruneResult(Result):
     def removes(self) -> bool:
         """Whether anything goes."""
         return bool(self.leftovers) or any(not decision.keep for decision in self.snapshots)
+
+    def measures(self, ended: float) -> tuple[Sample, ...]:
+        """What stayed and what went; nothing where nothing was removed on purpose."""
+        del ended
+        kept = sum(decision.keep for decision in self.snapshots)
+        gone = Sample(PRUNED, len(self.snapshots) - kept), Sample(PRUNED_BYTES, self.freed)
+        return () if self.dry_run else (Sample(SNAPSHOTS, kept), *gone)
 
 
 Confirm = Callable[[PruneResult], None]

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import ExitCode
+from mlmeta.metrics import Sample
 
 Status = Literal["success", "partial", "error"]
 """How a command went, in one word for machines."""
@@ -56,6 +57,15 @@ class Result(BaseModel):
     def status(self) -> Status:
         """How it went, in one word."""
         return status_of(self.exit_code)
+
+    def measures(self, ended: float) -> tuple[Sample, ...]:
+        """What monitoring is told of it, beside what it is told of every command.
+
+        Args:
+            ended: when the command ended, seconds since the epoch.
+        """
+        del ended
+        return ()
 
 
 def status_of(code: ExitCode) -> Status:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, MlmetaError, SnapshotError, SnapshotNotFoundError, StorageError
+from mlmeta.metrics import LAST_DRILL, PROBLEMS, VERIFIED, Sample
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import Names, Selection, several
 from mlmeta.scratch import scratch_folder
@@ -70,6 +71,16 @@ class VerifyResult(Result):
     def exit_code(self) -> ExitCode:
         """`DIFFERENT` where anything is wrong."""
         return ExitCode.DIFFERENT if self.issues else ExitCode.DONE
+
+    def measures(self, ended: float) -> tuple[Sample, ...]:
+        """What was checked, and what is wrong with it."""
+        drills = [found.drill for found in self.snapshots if found.drill is not None]
+        proved = bool(drills) and not self.issues
+        return (
+            Sample(VERIFIED, len(self.snapshots)),
+            Sample(PROBLEMS, len(self.issues)),
+            *([Sample(LAST_DRILL, ended)] if proved else []),
+        )
 
 
 def verify(

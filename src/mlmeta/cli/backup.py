@@ -10,6 +10,7 @@ from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.text import Styled
+from mlmeta.cli.watched import Watched, name_of_store
 
 if TYPE_CHECKING:
     from mlmeta.cli.text import Block
@@ -120,6 +121,8 @@ def command(
     include_password_hashes: options.IncludePasswordHashes = False,
     jobs: options.Jobs = options.DEFAULT_JOBS,
     executor: ExecutorName = "threads",
+    metrics_file: options.MetricsFile = "",
+    ping: options.PingUrl = "",
     umask: options.Umask = "",
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
@@ -171,7 +174,8 @@ def command(
             progress=progress,
         )
 
-    execute(Output("backup", json, quiet, verbose, not no_progress), call, partial(view, verbose=verbose))
+    watched = None if dry_run else Watched(metrics_file, ping, storage, lambda: label or name_of_store(tracking_uri))
+    execute(Output("backup", json, quiet, verbose, not no_progress), call, partial(view, verbose=verbose), watched)
 
 
 def view(result: BackupResult, *, verbose: bool) -> list[Block]:

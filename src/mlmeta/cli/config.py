@@ -132,12 +132,20 @@ def settings_of(context: typer.Context) -> Iterator[Setting]:
         yield Setting(
             option=long.removeprefix("--"),
             commands=(context.info_name or "",),
-            value=_shown(plain(context.params.get(parameter.name or ""))),
+            value=_told(parameter, plain(context.params.get(parameter.name or ""))),
             source=where.source,
             variable=where.name if where.source == "environment" else "",
             profile=where.name if where.source == "profile" else "",
             section=where.section,
         )
+
+
+def _told(parameter: Any, value: Any) -> Any:
+    """The value of a parameter, unless it is a secret."""
+    from mlmeta.cli.config_keys import SECRETS
+    from mlmeta.redaction import MASK
+
+    return MASK if value and parameter.metavar in SECRETS else _shown(value)
 
 
 def _shown(value: Any) -> Any:

@@ -18,8 +18,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-PLACES = {"LOCATION", "URI"}
+PLACES = {"LOCATION", "URI", "FILE.prom"}
 """Metavars of options that name a place; a relative one is relative to the file."""
+SECRETS = {"URL"}
+"""Metavars of options whose values are shown nowhere."""
 _WORDS = {
     "string_type": "a text is expected, in quotes",
     "int_type": "a number is expected, without quotes",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _OUTPUT = "Output"
 _LIMIT = "Selection"
+_MONITORING = "Monitoring"
 _RETENTION = "Retention"
 
 DEFAULT_STORAGE = "backups"
@@ -263,6 +264,46 @@ RewriteArtifactPrefix = Annotated[
     ),
 ]
 Jobs = Annotated[int, option("--jobs", "Number of simultaneous requests.", min=1, max=256)]
+
+
+def _is_metrics_file(path: str) -> str:
+    from mlmeta.metrics import SUFFIX
+
+    if path and not path.endswith(SUFFIX):
+        raise typer.BadParameter(f"the name must end in {SUFFIX}: the collector reads no other files")
+    return path
+
+
+def _is_ping(url: str) -> str:
+    if url:
+        from mlmeta.ping import is_address
+
+        if not is_address(url):  # and it stays untold, as it may be a secret all the same
+            raise typer.BadParameter("write an address that begins with http:// or https://")
+    return url
+
+
+MetricsFile = Annotated[
+    str,
+    option(
+        "--metrics-file",
+        "Tell Prometheus what came of it, in this file of node_exporter's textfile collector (docs/watch.md).",
+        metavar="FILE.prom",
+        callback=_is_metrics_file,
+        rich_help_panel=_MONITORING,
+    ),
+]
+PingUrl = Annotated[
+    str,
+    option(
+        "--ping",
+        "Tell healthchecks.io, or what is compatible with it, that it begins and what came of it (docs/watch.md). "
+        "The address is a secret: better give it by the variable.",
+        metavar="URL",
+        callback=_is_ping,
+        rich_help_panel=_MONITORING,
+    ),
+]
 Yes = Annotated[bool, option("--yes", "Don't ask for confirmation.", "-y")]
 Json = Annotated[bool, option("--json", "One JSON document on stdout.", rich_help_panel=_OUTPUT)]
 Quiet = Annotated[bool, option("--quiet", "Only errors and warnings.", "-q", rich_help_panel=_OUTPUT)]

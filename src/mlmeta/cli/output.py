@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from mlmeta import __version__
 from mlmeta.cli.text import Styled, all_visible
-from mlmeta.errors import ExitCode, MlmetaError, UsageError
+from mlmeta.errors import ExitCode, InternalError, MlmetaError, UsageError
 from mlmeta.progress import Progress, Silent
 from mlmeta.visible import visible
 
@@ -49,6 +49,9 @@ class Output:
     quiet: bool = False
     verbose: bool = False
     show_progress: bool = True
+    outcome: Result | None = field(default=None, repr=False)
+    """The result; None: there is none yet, or the command failed."""
+    _failure: tuple[ExitCode, str, str, str] | None = field(default=None, repr=False)
     _stdout: Console | None = field(default=None, repr=False)
     _progress: ScreenProgress | None = field(default=None, repr=False)
 
@@ -83,8 +86,9 @@ class Output:
             result: of the command.
             view: what people see of it.
         """
+        self.outcome = result
         if self.json:
-            self._document(_data(result), result.exit_code, result.status, result.warnings, result.issues)
+            self._write_document()
             return
         if not (self.quiet and result.is_report):
             self._print(view(all_visible(result)))
@@ -123,8 +127,7 @@ class Output:
 
     def error(self, error: MlmetaError) -> int:
         """Show an error, and return its exit code. To be called while it is handled."""
-        if self.json:
-            self._failure(error.exit_code, error.code, str(error), error.hint)
+        self._fail(error.exit_code, error.code, str(error), error.hint)
         if self.verbose:
             from mlmeta.redaction import without_any_secrets
 
@@ -132,6 +135,10 @@ class Output:
                 self.stderr.print(visible(line))
         self._say("error", str(error), error.hint, style="bold red")
         return error.exit_code
+
+    def warn(self, message: str, hint: str = "") -> None:
+        """Say what went wrong beside the command, which it does not concern."""
+        self._say("warning", message, hint, style="yellow")
 
     def note(self, message: str) -> None:
         """Say something on stderr while a command goes on."""
@@ -166,16 +173,27 @@ class Output:
 
     def interrupted(self, code: ExitCode) -> int:
         """Say that a signal ended the command, and return its exit code."""
-        if self.json:
-            self._failure(code, "interrupted", "interrupted; cleaned up", "")
+        self._fail(code, "interrupted", "interrupted; cleaned up", "")
         self.stderr.print("interrupted; cleaned up")
         return code
 
-    def _failure(self, code: ExitCode, word: str, message: str, hint: str) -> None:
-        from mlmeta.commands.result import Issue
+    def _fail(self, code: ExitCode, word: str, message: str, hint: str) -> None:
+        self._failure = (code, word, message, hint)
+        if self.json:
+            with contextlib.suppress(OSError):  # stdout is full or closed: what follows on stderr says so
+                self._write_document()
 
-        with contextlib.suppress(OSError):  # stdout is full or closed: what follows on stderr says so
-            self._document(None, code, "error", (), (Issue(code=word, message=message, hint=hint),))
+    def document(self) -> dict[str, Any]:
+        """What came of the command, as ``--json`` gives it. To be called once it has ended."""
+        if self._failure is not None:
+            from mlmeta.commands.result import Issue
+
+            code, word, message, hint = self._failure
+            return self._document(None, code, "error", (), (Issue(code=word, message=message, hint=hint),))
+        result = self.outcome
+        if result is None:
+            raise InternalError(f"{self.command} has not ended yet")
+        return self._document(_data(result), result.exit_code, result.status, result.warnings, result.issues)
 
     def _document(
         self,
@@ -184,8 +202,8 @@ class Output:
         status: Status,
         warnings: tuple[str, ...],
         issues: tuple[Issue, ...],
-    ) -> None:
-        document = {
+    ) -> dict[str, Any]:
+        return {
             "mlmeta_version": __version__,
             "schema": SCHEMA,
             "command": self.command,
@@ -195,8 +213,10 @@ class Output:
             "warnings": list(warnings),
             "errors": [issue.model_dump() for issue in issues],
         }
+
+    def _write_document(self) -> None:
         ascii_only = sys.stdout.encoding.lower() != "utf-8"  # elsewhere a character could come out as no JSON
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(self.document(), indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n")
         sys.stdout.flush()
 
 

@@ -8,6 +8,7 @@ from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.text import Styled, Table
+from mlmeta.cli.watched import Watched
 
 if TYPE_CHECKING:
     from mlmeta.cli.text import Block
@@ -28,6 +29,8 @@ def command(
     dry_run: DryRun = False,
     yes: options.Yes = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
+    metrics_file: options.MetricsFile = "",
+    ping: options.PingUrl = "",
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -55,7 +58,7 @@ def command(
         )
         return prune(storage, rules, dry_run=dry_run, confirm=None if yes else lambda plan: _confirm(output, plan))
 
-    execute(output, call, view)
+    execute(output, call, view, None if dry_run else Watched(metrics_file, ping, [storage]))
 
 
 def _confirm(output: Output, plan: PruneResult) -> None:

@@ -22,6 +22,7 @@ from mlmeta.errors import ExitCode, InternalError, MlmetaError, OperatingSystemE
 
 if TYPE_CHECKING:
     from mlmeta.cli.text import Block
+    from mlmeta.cli.watched import Watched
     from mlmeta.progress import Progress
 
 _CLEAN_UP = 5.0
@@ -42,21 +43,32 @@ _HINTS = {
 _THREADS = "can't start new thread"
 
 
-def execute(output: Output, call: Callable[[Progress], R], view: Callable[[R], Iterable[Block]]) -> NoReturn:
+def execute(
+    output: Output,
+    call: Callable[[Progress], R],
+    view: Callable[[R], Iterable[Block]],
+    watched: Watched | None = None,
+) -> NoReturn:
     """Call a command's operation, show what came of it, and end the process with its exit code.
 
     Args:
         output: where and how results are shown.
         call: the operation; takes a listener for its progress.
         view: what people see of its result.
+        watched: who is told what came of it; None: nobody.
     """
     try:
         _prepare_process(verbose=output.verbose)
+        if watched is not None:
+            watched.begin()
         code = _call(output, call, view)
     except KeyboardInterrupt:
         code = output.interrupted(ExitCode.INTERRUPTED)
     except TerminatedError as error:
         code = output.interrupted(error.exit_code)
+    if watched is not None:
+        with contextlib.suppress(KeyboardInterrupt, TerminatedError):  # all is done, and said
+            watched.end(output, code)
     leave(code)
 
 

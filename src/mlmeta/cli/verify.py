@@ -8,6 +8,7 @@ from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.text import Styled
+from mlmeta.cli.watched import Watched, name_of_store
 
 if TYPE_CHECKING:
     from mlmeta.cli.text import Block
@@ -28,6 +29,8 @@ def command(
     drill: Drill = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
     source: options.Source = "",
+    metrics_file: options.MetricsFile = "",
+    ping: options.PingUrl = "",
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -52,7 +55,8 @@ def command(
             progress=progress,
         )
 
-    execute(Output("verify", json, quiet, verbose, not no_progress), call, view)
+    watched = Watched(metrics_file, ping, [storage], lambda: name_of_store(source))
+    execute(Output("verify", json, quiet, verbose, not no_progress), call, view, watched)
 
 
 def view(result: VerifyResult) -> list[Block]:

@@ -112,11 +112,16 @@ def _executor(store: Store) -> Iterator[Executor | None]:
 
 def identity_of(store: Store, info: SourceInfo) -> str:
     """Which store was read, whatever text named it."""
-    registry = _shown(store.registry_uri) if store.registry_uri else ""
+    registry = shown_uri(store.registry_uri) if store.registry_uri else ""
     return identify(info.uri, workspace=info.workspace, schema=info.schema, socket=info.socket, registry=registry)
 
 
-def _shown(uri: str) -> str:
+def shown_uri(uri: str) -> str:
+    """The address of a store as a snapshot of it says it, without credentials.
+
+    Raises:
+        UsageError: it is not a URI.
+    """
     if kind_of(uri) not in DATABASES:
         return without_secrets(uri)
     from mlmeta.stores.sql.database import address
@@ -265,7 +270,7 @@ def which(of_source: Location = "", likely: Location = "") -> Which:
 def _spellings(name: str) -> tuple[str, ...]:
     if not name:
         return ()
-    shown = _shown(name)
+    shown = shown_uri(name)
     if kind_of(name) not in DATABASES:
         return (name, identify(shown), canonical(shown))
     from mlmeta.stores.sql.database import address

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from mlmeta import backup, list_snapshots
+from mlmeta.commands.prune import prune
+from mlmeta.errors import UsageError
+from mlmeta.schema.tags import tags_of
+from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import LocalStorage
 from tests.builders import snapshots as made
 from tests.support.cli import Cli
@@ -30,13 +35,82 @@ def test_restore_takes_its_snapshot_as_the_others_do(
         where = ("--tracking-uri", target, "--dry-run", "--json")
         return str(cli("restore", *words, *where, env={**env}).ok().data["timestamp"])
 
-    assert planned() == planned("latest") == stamps[2]
-    assert planned("latest~1") == planned("--timestamp", "latest~1") == stamps[1]
+    assert planned() == stamps[2]
     assert planned(stamps[0], "--timestamp", stamps[0]) == stamps[0]
-    assert planned(MLMETA_TIMESTAMP=stamps[0]) == stamps[0]
     assert planned("latest", MLMETA_TIMESTAMP=stamps[0]) == stamps[2]
     (tmp_path / "mlmeta.toml").write_text(f'[restore]\ntimestamp = "{stamps[0]}"\n')
     assert planned("latest~1", MLMETA_NO_CONFIG="") == stamps[1]
     done = cli("restore", "latest", "--timestamp", stamps[0], "--tracking-uri", target, "--json").ended(2)
     (error,) = done.document["errors"]
     assert error["message"] == f"two snapshots are named: latest, and {stamps[0]} by --timestamp"
+
+
+def test_what_a_list_is_of(cli: Cli) -> None:
+    """Those of a source, those with a tag, the newest few; what can't say whether it is meant is counted."""
+    folder = cli.folder / "backups"
+    storage = LocalStorage(folder)
+    prod = {"mlflow_uri": "http://b:80/", "label": "prod"}
+    sources = ({"mlflow_uri": "http://a"}, prod, {"mlflow_uri": "http://a:80/"}, {"mlflow_uri": "http://c"})
+    stamps = []
+    for day in range(6):
+        tags = {"release": str(day)} if day % 3 else {}
+        at = made.NOW + timedelta(days=day)
+        stamps.append(made.commit(storage, at=at, tags=tags, **sources[day % 4]).summary.backup_timestamp)
+    (folder / f"backup_summary_{stamps[0]}.json").write_text("{")
+
+    def listed(*words: str) -> tuple[list[int], int, int]:
+        done = cli("list", "--json", *words).ok().document
+        rows = [stamps.index(row["timestamp"]) for row in done["data"]["snapshots"]]
+        return rows, done["data"]["total"], len(done["warnings"])
+
+    assert listed() == ([5, 4, 3, 2, 1, 0], 6, 0)
+    assert listed("--limit", "2") == ([5, 4], 6, 0)
+    assert listed("--source", "prod", "--limit", "1") == ([5], 2, 1)
+    assert listed("--source", "http://a/") == ([4, 2], 2, 1)
+    assert listed("--tag", "release") == ([5, 4, 2, 1], 4, 1)
+    assert listed("--tag", "release=4", "--source", "http://a") == ([4], 1, 1)
+    assert listed("--tag", "none") == ([], 0, 1)
+    assert "there are: prod, http://a, http://c" in cli("list", "--source", "nobody").ended(5).err
+    shown = cli("list", "--limit", "2").ok().out
+    assert "and 4 more" in shown
+    assert "release=5" in shown
+    prefix = stamps[1][:7]
+    assert cli("show", prefix, "--json").ended(2).document["errors"][0]["code"] == "ambiguous_selector"
+    found = cli("show", prefix, "--source", "prod", "--json").ok().data
+    assert (found["timestamp"], found["tags"]) == (stamps[1], {"release": "1"})
+
+
+def test_rules_and_tags(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    given: list[dict[str, str]] = [{"release": "1"}, {"release": "2"}, {"note": ""}, {}, {}]
+    stamps = [
+        made.commit(storage, at=made.NOW + timedelta(days=day), tags=tags).summary.backup_timestamp
+        for day, tags in enumerate(given)
+    ]
+
+    def stay(*tags: str) -> list[int]:
+        plan = prune(str(tmp_path), Rules(last=1, tags=tags), dry_run=True)
+        return sorted(stamps.index(one.timestamp) for one in plan.snapshots if one.keep)
+
+    assert stay() == [4]
+    assert stay("release") == [0, 1, 4]
+    assert stay("release=2", "note=") == [1, 2, 4]
+    with pytest.raises(UsageError, match="no rule"):
+        prune(str(tmp_path), Rules(tags=("release",)))
+    plan = prune(str(tmp_path), Rules(last=1, tags=("note",)))
+    assert {one.reason for one in plan.snapshots if one.keep} == {"last 1", "tag note"}
+
+
+def test_tags_of_a_backup(databases: Databases, tmp_path: Path) -> None:
+    """They are in the summary, which has no such key without one; and they count for `--if-changed`."""
+    store, place = databases.uri("filled"), str(tmp_path)
+    plain = backup(store, place)
+    assert b'"tags"' not in (tmp_path / f"backup_summary_{plain.timestamp}.json").read_bytes()
+    tagged = backup(store, place, tags={"release": "1.4", "by": "ada"}, if_changed=True)
+    assert (tagged.tags, tagged.unchanged_since) == ({"by": "ada", "release": "1.4"}, "")
+    assert [one.tags for one in list_snapshots(place).snapshots] == [tagged.tags, {}]
+    assert backup(store, place, if_changed=True).unchanged_since == tagged.timestamp
+    assert backup(store, place, tags={"by": "ada"}, if_changed=True).unchanged_since == tagged.timestamp
+    for words in (["no value"], ["=x"], ["a=1", "a=2"], [f"{'k' * 300}=1"]):
+        with pytest.raises(UsageError):
+            tags_of(words)

@@ -42,6 +42,7 @@ SOURCES = (
 )
 STATS = {"experiments": 1, "runs": 4, "models": 1}
 KINDS = ("experiments", "runs", "metrics", "models")
+COUNTS = [one.name for one in fields(Rules) if one.name not in {"within", "tags"}]
 USUAL, ODD = "sound", ("limited", "empty", "shrunken", "future", "damaged", "planted", "legacy", "no date")
 
 
@@ -131,7 +132,7 @@ class World:
         return [made for stamp, made in self.made.items() if file_name(SUMMARY, stamp) in names]
 
     def rules(self) -> Rules:
-        few = {one.name: self.random.choice((0, 0, 0, 1, 2, 5)) for one in fields(Rules) if one.name != "within"}
+        few = {name: self.random.choice((0, 0, 0, 1, 2, 5)) for name in COUNTS}
         found = Rules(**few, within=timedelta(days=self.random.choice((0, 0, 1, 10))))
         return found or Rules(last=self.random.randint(1, 3))
 
@@ -209,7 +210,7 @@ def _day(world: World, stamp: str) -> None:
     newest = {made.group: made.stamp for made in sorted(world.there(), key=_stamp) if made.counts(world.now)}
     assert gone.isdisjoint(newest.values())
     assert removed(rules, stamp) == gone
-    name = world.random.choice([one.name for one in fields(Rules) if one.name != "within"])
+    name = world.random.choice(COUNTS)
     more = replace(rules, **{name: getattr(rules, name) + 1})
     assert removed(more, stamp) <= gone
     _nothing_is_displaced(world, rules, gone, stamp)

@@ -43,6 +43,15 @@ Label = Annotated[
         metavar="NAME",
     ),
 ]
+Tags = Annotated[
+    list[str] | None,
+    options.option(
+        "--tag",
+        "Give the snapshot a tag, to find it by (`list --tag`) and to keep it for (`--keep-tag`). Repeatable.",
+        metavar="KEY=VALUE",
+        callback=options.one_a_line,
+    ),
+]
 ShrinkLimit = Annotated[
     int,
     options.option(
@@ -102,6 +111,7 @@ def command(
     without: options.Without = None,
     table: Tables = None,
     label: Label = "",
+    tag: Tags = None,
     compress: Compress = False,
     if_changed: IfChanged = False,
     incremental: Incremental = False,
@@ -114,6 +124,7 @@ def command(
     keep_monthly: options.KeepMonthly = 0,
     keep_yearly: options.KeepYearly = 0,
     keep_within: options.KeepWithin = "",
+    keep_tag: options.KeepTags = None,
     drill: Drill = False,
     dry_run: DryRun = False,
     registry_uri: options.RegistryUri = None,
@@ -139,6 +150,7 @@ def command(
 
     def call(progress: Progress) -> BackupResult:
         from mlmeta.commands.backup import backup
+        from mlmeta.schema.tags import tags_of
         from mlmeta.snapshot.retention import parse_within
 
         rules = options.retention(
@@ -149,6 +161,7 @@ def command(
             monthly=keep_monthly,
             yearly=keep_yearly,
             within=keep_within,
+            tags=keep_tag,
         )
         return backup(
             tracking_uri,
@@ -167,6 +180,7 @@ def command(
             incremental=incremental,
             full_every=parse_within(full_every),
             label=label,
+            tags=tags_of(tag or ()),
             shrink_limit=shrink_limit,
             keep=rules,
             with_drill=drill,

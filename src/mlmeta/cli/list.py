@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
-from mlmeta.cli import options, text
+from mlmeta.cli import completion, options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.text import Styled, Table
@@ -29,12 +29,37 @@ _STYLES = {
     "unreadable": "bold red",
     "unsupported": "red",
 }
+Source = Annotated[
+    str,
+    options.option(
+        "--source",
+        "Only snapshots of this source, by label or tracking URI.",
+        metavar="NAME",
+        autocompletion=completion.sources,
+    ),
+]
+Tags = Annotated[
+    list[str] | None,
+    options.option(
+        "--tag",
+        "Only snapshots with this tag. Repeatable: with all of them.",
+        env="MLMETA_LIST_TAG",
+        metavar="KEY[=VALUE]",
+        callback=options.one_a_line,
+    ),
+]
+Limit = Annotated[
+    int | None, options.option("--limit", "Only so many, the newest.", env="MLMETA_LIST_LIMIT", metavar="N", min=1)
+]
 _MANY = 100
 """From so many snapshots on, the list has fewer colours, and is there at once."""
 
 
 def command(
     storage: options.Storage = options.DEFAULT_STORAGE,
+    source: Source = "",
+    tag: Tags = None,
+    limit: Limit = None,
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -49,17 +74,25 @@ def command(
     def call(_: Progress) -> ListResult:
         from mlmeta.commands.list import list_snapshots
 
-        return list_snapshots(storage)
+        return list_snapshots(storage, of_source=source, tags=tag or (), limit=limit)
 
-    execute(Output("list", json, quiet, verbose, not no_progress), call, view)
+    is_filtered = bool(source or tag)
+    execute(Output("list", json, quiet, verbose, not no_progress), call, partial(view, is_filtered=is_filtered))
 
 
-def view(result: ListResult) -> list[Block]:
+def view(result: ListResult, *, is_filtered: bool = False) -> list[Block]:
     """A table, newest first; below it, why a snapshot is not complete."""
+    if not result.snapshots and is_filtered:
+        return [f"No such snapshots in {result.storage}: `mlmeta list` shows all."]
     if not result.snapshots:
         return [f"No snapshots in {result.storage}: create one with `mlmeta backup`."]
     problems = [Styled(f"{info.timestamp}: {info.problem}", "dim") for info in result.snapshots if info.problem]
-    return [table(result.snapshots, is_long=len(result.snapshots) > _MANY), *(["", *problems] if problems else ())]
+    left = text.more(result.total, len(result.snapshots))
+    return [
+        table(result.snapshots, is_long=len(result.snapshots) > _MANY),
+        *left,
+        *(["", *problems] if problems else ()),
+    ]
 
 
 def table(snapshots: Sequence[SnapshotInfo], *, is_long: bool) -> Table:
@@ -71,21 +104,17 @@ def table(snapshots: Sequence[SnapshotInfo], *, is_long: bool) -> Table:
     kinds, counts = [kind.name for kind in shown], [kind.many.split()[-1].upper() for kind in shown]
     if any(info.auth for info in snapshots):
         kinds, counts = [*kinds, "users"], [*counts, "USERS"]
-    texts = Counter(source for source, _ in {(info.source, info.identity) for info in snapshots})
+    has_tags = any(info.tags for info in snapshots)
     return Table(
-        ("TIMESTAMP", "AGE", "SOURCE", *counts, "SIZE", "STATE"),
-        [_row(info, _source(info, is_unique=texts[info.source] == 1), kinds) for info in snapshots],
+        ("TIMESTAMP", "AGE", "SOURCE", *counts, "SIZE", "STATE", *(("TAGS",) if has_tags else ())),
+        [
+            _row(info, source, kinds) + ([text.tags(info.tags)] if has_tags else [])
+            for info, source in zip(snapshots, text.sources(snapshots), strict=True)
+        ],
         right=("AGE", *counts, "SIZE"),
         whole=("TIMESTAMP",),  # in two pieces, it can't be copied
         is_long=is_long,
     )
-
-
-def _source(info: SnapshotInfo, *, is_unique: bool) -> str:
-    """As it was named; with its label, and in full where the same text names several."""
-    if info.label:
-        return f"{info.label} ({info.source})"
-    return info.source if is_unique else info.identity
 
 
 def _row(info: SnapshotInfo, source: str, kinds: Sequence[str]) -> list[Piece]:

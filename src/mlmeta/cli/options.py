@@ -311,6 +311,18 @@ Verbose = Annotated[bool, option("--verbose", "More detail; tracebacks of errors
 NoProgress = Annotated[bool, option("--no-progress", "No progress.", rich_help_panel=_OUTPUT)]
 
 
+KeepTags = Annotated[
+    list[str] | None,
+    option(
+        "--keep-tag",
+        "Beside what these rules keep, keep those with this tag. Repeatable.",
+        metavar="KEY[=VALUE]",
+        callback=one_a_line,
+        rich_help_panel=_RETENTION,
+    ),
+]
+
+
 def _keep(name: str, text: str) -> object:
     return option(f"--keep-{name}", text, metavar="N", min=0, rich_help_panel=_RETENTION)
 
@@ -332,7 +344,17 @@ KeepWithin = Annotated[
 ]
 
 
-def retention(*, last: int, hourly: int, daily: int, weekly: int, monthly: int, yearly: int, within: str) -> Rules:
+def retention(
+    *,
+    last: int,
+    hourly: int,
+    daily: int,
+    weekly: int,
+    monthly: int,
+    yearly: int,
+    within: str,
+    tags: list[str] | None,
+) -> Rules:
     """What the options say.
 
     Raises:
@@ -350,4 +372,5 @@ def retention(*, last: int, hourly: int, daily: int, weekly: int, monthly: int, 
         monthly=monthly,
         yearly=yearly,
         within=parse_within(within) if within else timedelta(),
+        tags=tuple(tags or ()),
     )

@@ -26,6 +26,7 @@ def command(
     keep_monthly: options.KeepMonthly = 0,
     keep_yearly: options.KeepYearly = 0,
     keep_within: options.KeepWithin = "",
+    keep_tag: options.KeepTags = None,
     dry_run: DryRun = False,
     yes: options.Yes = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
@@ -55,6 +56,7 @@ def command(
             monthly=keep_monthly,
             yearly=keep_yearly,
             within=keep_within,
+            tags=keep_tag,
         )
         return prune(storage, rules, dry_run=dry_run, confirm=None if yes else lambda plan: _confirm(output, plan))
 
@@ -82,6 +84,9 @@ def view(result: PruneResult) -> list[Block]:
 def _decisions(plan: PruneResult) -> list[Block]:
     """Each snapshot, and why it stays or goes."""
     verdicts = {True: Styled("keep", "green"), False: Styled("remove", "red")}
-    rows = [(one.timestamp, verdicts[one.keep], text.size(one.size), one.reason) for one in plan.snapshots]
+    rows = [
+        (one.timestamp, verdicts[one.keep], source or "-", text.size(one.size), one.reason)
+        for one, source in zip(plan.snapshots, text.sources(plan.snapshots), strict=True)
+    ]
     left = [Styled(f"leftover of an interrupted backup: {name}", "yellow") for name in plan.leftovers]
-    return [Table(("TIMESTAMP", "", "SIZE", "WHY"), rows, right=("SIZE",)), *left]
+    return [Table(("TIMESTAMP", "", "SOURCE", "SIZE", "WHY"), rows, right=("SIZE",)), *left]

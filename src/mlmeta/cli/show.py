@@ -182,6 +182,8 @@ def _rows(result: Overview) -> Iterator[str]:
 
 
 def _limits(result: Overview) -> Iterator[str]:
+    if result.tags:
+        yield f"tags: {text.tags(result.tags)}"
     if result.limited_to:
         yield f"limited to {text.plural(len(result.limited_to), 'experiment')}: {', '.join(result.limited_to)}"
     if result.workspaces:

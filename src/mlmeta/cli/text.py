@@ -5,11 +5,16 @@ A view makes blocks of a result: lines, tables, pairs. `mlmeta.cli.screen` draws
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from mlmeta.visible import visible
+
+if TYPE_CHECKING:
+    from mlmeta.commands.prune import Decision
+    from mlmeta.snapshot.catalog import SnapshotInfo
 
 _AGES = ((60, "s"), (3600, "min"), (86400, "h"), (86400 * 1000, "d"))
 
@@ -138,6 +143,20 @@ def short(value: str, most: int) -> str:
         most: how many characters are shown.
     """
     return value if len(value) <= most else f"{value[:most]}… ({len(value):,} characters: --verbose)"
+
+
+def sources(items: Sequence[SnapshotInfo | Decision]) -> list[str]:
+    """The source of each, as it was named; with its label, and in full where the same text names several."""
+    texts = Counter(source for source, _ in {(one.source, one.identity) for one in items})
+    return [
+        f"{one.label} ({one.source})" if one.label else one.source if texts[one.source] == 1 else one.identity
+        for one in items
+    ]
+
+
+def tags(given: Mapping[str, str]) -> str:
+    """The tags of a snapshot, such as ``release=1.4, keep``."""
+    return ", ".join(f"{key}={value}" if value else key for key, value in given.items())
 
 
 def more(total: int, shown: int) -> list[Line]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -38,6 +38,7 @@ from mlmeta.errors import (
 from mlmeta.metrics import LAST_DRILL, LAST_SAVED, PRUNED, SNAPSHOT_BYTES, SNAPSHOT_RECORDS, SNAPSHOT_SKIPPED, Sample
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import KINDS, FileEntry, Names, Selection, Skipped, Summary, several
+from mlmeta.schema.tags import checked
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.writer import SnapshotWriter, utc_now
@@ -71,6 +72,7 @@ class BackupResult(Result):
         source: where it was taken from, without credentials.
         source_id: which store that is, whatever text named it.
         label: the name that was given to it; empty: none.
+        tags: that were given to the snapshot.
         storages: where it is now.
         failures: why it is not in the other storages, by their location.
         stats: counts by kind.
@@ -97,6 +99,7 @@ class BackupResult(Result):
     source: str
     source_id: str = ""
     label: str = ""
+    tags: dict[str, str] = {}
     storages: tuple[str, ...]
     failures: dict[str, Issue] = {}
     stats: dict[str, int]
@@ -174,6 +177,7 @@ def backup(
     incremental: bool = False,
     full_every: timedelta = FULL_EVERY,
     label: str = "",
+    tags: Mapping[str, str] | None = None,
     shrink_limit: int = SHRINK_LIMIT,
     keep: Rules | None = None,
     with_drill: bool = False,
@@ -201,6 +205,7 @@ def backup(
         full_every: read all of them all the same where that was longer ago.
         label: a name for the source, where its address changes or says too little: snapshots with the same label
             are of one source, for retention, `latest`, `if_changed` and `incremental`.
+        tags: words to find the snapshot by and to keep it for (`Rules.tags`), by key.
         shrink_limit: percent of the experiments, runs or models in the newest snapshot of the source, below which the
             new one is suspected to lack some: it is kept and marked, and nothing is pruned. 0: it never is.
         keep: afterwards remove the snapshots of this source, and limited as this one, that these rules don't keep; not
@@ -217,6 +222,8 @@ def backup(
     """
     progress = progress or Silent()
     require_text(label, "--label")
+    given = checked(tags or {})
+    require_text("".join((*given, *given.values())), "--tag")
     locations = several(storages)
     if auth_uri and not include_password_hashes:
         require_local(locations, "--auth-uri")
@@ -240,6 +247,7 @@ def backup(
             started=started,
             source_id=source_id,
             label=label,
+            tags=given,
             limit=limit,
             tables=several(tables),
             compress=compress,
@@ -261,6 +269,7 @@ def backup(
         source=info.uri,
         source_id=source_id,
         label=label,
+        tags=given,
         storages=saved.storages,
         failures={place: _failure(place, error, timestamp) for place, error in saved.failures.items()},
         stats=saved.stats,
@@ -293,6 +302,7 @@ class _Request:
         started: when the backup began.
         source_id: which store is read: see `stores.identity_of`.
         label: the name that a person gave it; empty: none.
+        tags: that the snapshot is given.
         limit: what of the source is saved.
         tables: that are saved beside it, whatever they are.
         compress: gzip the data files.
@@ -307,6 +317,7 @@ class _Request:
     started: datetime
     source_id: str
     label: str
+    tags: dict[str, str]
     limit: Selection
     tables: tuple[str, ...]
     compress: bool
@@ -421,6 +432,7 @@ def _summary(source: Source, request: _Request, base: Snapshot | None) -> Summar
         fully_read=fully_read(base.summary) if base is not None else started,
         source_id=request.source_id,
         label=request.label,
+        tags=request.tags,
         auth_uri=info.auth.uri if info.auth is not None else "",
         auth_revision=info.auth.revision if info.auth is not None else "",
     )
@@ -449,7 +461,7 @@ def _same_as(request: _Request, summary: Summary, content: dict[str, str]) -> st
     timestamp = ""
     for one in request.previous:
         last = one.suspect if summary.shrunken else one.summary
-        if last is None or last.skipped != summary.skipped:
+        if last is None or last.skipped != summary.skipped or not summary.tags.items() <= last.tags.items():
             return ""
         if {kind: entry.content_sha256 for kind, entry in last.files.items()} != content:
             return ""

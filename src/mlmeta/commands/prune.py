@@ -13,6 +13,7 @@ from mlmeta.commands.result import Result
 from mlmeta.errors import UsageError
 from mlmeta.metrics import PRUNED, PRUNED_BYTES, SNAPSHOTS, Sample
 from mlmeta.schema import Names, Selection, several
+from mlmeta.schema.tags import has_tag
 from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, file_sets
 from mlmeta.snapshot.layout import FileSet, moment_of
 from mlmeta.snapshot.retention import Rules, kept, leftovers, remove
@@ -25,12 +26,26 @@ LEFTOVER_AGE = 24 * 3600
 
 
 class Decision(BaseModel):
-    """What happens to a snapshot, and why."""
+    """What happens to a snapshot, and why.
+
+    Args:
+        timestamp: its name.
+        source: where it was taken from, without credentials.
+        identity: which store that is, whatever text named it.
+        label: the name that a person gave it; empty: none.
+        tags: of the snapshot.
+        size: bytes of its files.
+        keep: whether it stays.
+        reason: the rules that keep it, or why it goes.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     timestamp: str
     source: str
+    identity: str = ""
+    label: str = ""
+    tags: dict[str, str] = {}
     size: int
     keep: bool
     reason: str
@@ -158,7 +173,11 @@ def _reasons(infos: Sequence[SnapshotInfo], misdated: set[str], rules: Rules) ->
         if info.state.restorable and info.state is not SnapshotState.FUTURE and moment_of(info.timestamp) is not None:
             suspect = info.state is SnapshotState.SHRUNKEN or is_empty(info.stats)
             groups[info.series, suspect].append(info.timestamp)
-    return {timestamp: why for group in groups.values() for timestamp, why in _kept(group, misdated, rules).items()}
+    found = {timestamp: why for group in groups.values() for timestamp, why in _kept(group, misdated, rules).items()}
+    for info in infos:
+        if info.timestamp in found:
+            found[info.timestamp] += [f"tag {tag}" for tag in rules.tags if has_tag(info.tags, tag)]
+    return found
 
 
 def _kept(group: Sequence[str], misdated: set[str], rules: Rules) -> dict[str, list[str]]:
@@ -174,7 +193,14 @@ def _decision(info: SnapshotInfo, why: list[str] | None) -> Decision:
     """`why` is None for what the rules don't speak of."""
     reason = f"{info.state.value}: left alone" if why is None else ", ".join(why) or "no rule keeps it"
     return Decision(
-        timestamp=info.timestamp, source=info.source, size=info.size, keep=why is None or bool(why), reason=reason
+        timestamp=info.timestamp,
+        source=info.source,
+        identity=info.identity,
+        label=info.label,
+        tags=info.tags,
+        size=info.size,
+        keep=why is None or bool(why),
+        reason=reason,
     )
 
 

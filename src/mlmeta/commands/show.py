@@ -68,12 +68,14 @@ class Overview(Shown):
         limited_to: the names of experiments that the backup was limited to; empty: none.
         workspaces: likewise of workspaces.
         without: the kinds and groups that the backup left out on request.
+        tags: that a person gave the snapshot.
         auth: the database that users and permissions of basic-auth came from; empty: it has none.
     """
 
     source: str
     source_id: str = ""
     label: str = ""
+    tags: dict[str, str] = {}
     source_kind: str
     date: str
     schema_version: str
@@ -185,6 +187,7 @@ def overview(
         source=summary.mlflow_uri,
         source_id=summary.source_id,
         label=summary.label,
+        tags=summary.tags,
         source_kind=summary.source_kind,
         date=summary.backup_date,
         schema_version=summary.schema_version,

@@ -19,6 +19,8 @@ COUNTED = ("experiments", "runs", "models", "model_versions", "metric_points")
 
 _OF_RECORDS = {"database", "table"}.union(*({kind.one, *kind.pieces} for kind in WITH_PARTS))
 _NO_CHECKSUM = b"0" * 64
+_LEFT_OUT = ("tags",)
+"""Fields that are written only where there is something in them."""
 _CHECKSUM = re.compile(rb'("checksum": ")([0-9a-f]{64})(")')
 
 
@@ -85,6 +87,7 @@ class Summary(BaseModel):
         shrunken: why this is suspected to lack most of what the source has, as the snapshot before has it; empty:
             it is not.
         label: the name that a person gave the source; it stands for `source_id` then.
+        tags: that a person gave the snapshot.
         auth_uri: the database that users and permissions of basic-auth were taken from, without credentials; empty:
             they were not asked for.
         auth_revision: the revision of its schema (alembic); empty: of MLflow before 3.6.
@@ -115,6 +118,7 @@ class Summary(BaseModel):
     fully_read: int = 0
     source_id: str = ""
     label: str = ""
+    tags: dict[str, str] = {}
     shrunken: str = ""
     auth_uri: str = ""
     auth_revision: str = ""
@@ -151,7 +155,8 @@ class Summary(BaseModel):
     def to_bytes(self) -> bytes:
         """The file's content, its own checksum included."""
         blank = self.model_copy(update={"checksum": _NO_CHECKSUM.decode()})
-        text = (blank.model_dump_json(indent=1) + "\n").encode()
+        without = {name for name in _LEFT_OUT if not getattr(self, name)}
+        text = (blank.model_dump_json(indent=1, exclude=without) + "\n").encode()
         return _with_checksum(text, hashlib.sha256(text).hexdigest().encode())
 
 

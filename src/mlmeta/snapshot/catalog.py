@@ -60,6 +60,7 @@ class SnapshotInfo(BaseModel):
         source: where it was taken from, without credentials; empty where unknown.
         identity: what the snapshots of one source share, whatever text named it; empty where unknown.
         label: the name that a person gave the source; empty: none.
+        tags: that a person gave the snapshot.
         is_vague: whether an older mlmeta wrote it, and its text can mean several stores.
         stats: counts by kind; empty where unknown.
         size: bytes of all its files.
@@ -78,6 +79,7 @@ class SnapshotInfo(BaseModel):
     source: str = ""
     identity: str = ""
     label: str = ""
+    tags: dict[str, str] = {}
     is_vague: bool = False
     stats: dict[str, int] = {}
     size: int
@@ -186,6 +188,7 @@ def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> Snap
             "source": summary.mlflow_uri,
             "identity": summary.identity,
             "label": summary.label,
+            "tags": summary.tags,
             "is_vague": summary.is_vague,
             "stats": summary.stats,
             "experiments": summary.experiments,

@@ -69,7 +69,7 @@ def find(storage: Storage, selector: str, which: Which | None = None) -> Found:
     committed = {files.timestamp: files for files in sets if files.summary is not None}
     leftovers = [files.timestamp for files in sets if files.summary is None]
     if is_name(selector) or not committed:
-        return Found(committed[select(selector, list(committed), leftovers)])
+        return Found(committed[select(selector, _begun(storage, selector, committed, which), leftovers)])
     now = time.time()
     infos = {timestamp: glance(storage, files, now) for timestamp, files in committed.items()}
     while True:
@@ -83,6 +83,40 @@ def find(storage: Storage, selector: str, which: Which | None = None) -> Found:
         if (info := info_of(chosen, summary, now)) == infos[chosen.timestamp]:
             return Found(chosen, notes, summary)
         infos[chosen.timestamp] = info  # the listing came with something else than what it has inside
+
+
+def _begun(storage: Storage, prefix: str, committed: dict[str, FileSet], which: Which | None) -> list[str]:
+    """The timestamps that a prefix may mean: where it is that of several, only those of the source that is meant."""
+    if which is None or not which.source or sum(one.startswith(prefix.strip()) for one in committed) < 2:
+        return list(committed)
+    infos = [glance(storage, files, 0) for files in committed.values()]
+    return [info.timestamp for info in of_source(infos, which, storage)]
+
+
+def of_source(infos: Sequence[SnapshotInfo], which: Which, storage: Storage) -> list[SnapshotInfo]:
+    """Those that are known to be of the source that is meant, whatever their state; all, where none is meant.
+
+    Args:
+        infos: of a storage, all of them.
+        which: source.
+        storage: where they are.
+
+    Raises:
+        SnapshotNotFoundError: there are snapshots, and none of it.
+    """
+    if not which.source or not infos:
+        return list(infos)
+    identities = _identities(infos)
+    found = set(_spelt(which.source, infos, identities))
+    if not found:
+        raise _no_source(which, storage, dict.fromkeys(filter(None, identities.values())))
+    return [info for info in infos if identities[info.timestamp] in found]
+
+
+def _no_source(which: Which, storage: Storage, sources: Iterable[str]) -> SnapshotNotFoundError:
+    return SnapshotNotFoundError(
+        f"no snapshot of {which.source[-1]} in {storage.location}", hint=f"there are: {_named(sources)}"
+    )
 
 
 def _good(infos: list[SnapshotInfo]) -> tuple[list[SnapshotInfo], tuple[str, ...]]:
@@ -110,9 +144,7 @@ def _of_one_source(infos: list[SnapshotInfo], which: Which, selector: str, stora
     sources = dict.fromkeys(filter(None, identities.values()))
     if which.source:
         if not (found := _spelt(which.source, infos, identities)):
-            raise SnapshotNotFoundError(
-                f"no snapshot of {which.source[-1]} in {storage.location}", hint=f"there are: {_named(sources)}"
-            )
+            raise _no_source(which, storage, sources)
     else:
         likely = _spelt(which.likely, infos, identities)
         found = likely if len(sources) > 1 and len(likely) == 1 else list(sources)

@@ -34,6 +34,8 @@ class Rules:
         hourly: the newest of each of the last N hours that have one; likewise the others.
         within: those at most this much older than the newest one, so that a schedule that stopped never empties
             a storage.
+        tags: those with one of these tags stay, beside what the other rules keep: ``KEY``, or ``KEY=VALUE``. They are
+            no rule by themselves, which would remove all that nobody has given a tag.
     """
 
     last: int = 0
@@ -43,10 +45,11 @@ class Rules:
     monthly: int = 0
     yearly: int = 0
     within: timedelta = timedelta()
+    tags: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether any rule is given."""
-        return any(getattr(self, field.name) for field in fields(self))
+        return any(getattr(self, field.name) for field in fields(self) if field.name != "tags")
 
 
 def kept(timestamps: Sequence[str], rules: Rules) -> dict[str, list[str]]:

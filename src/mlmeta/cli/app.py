@@ -15,7 +15,20 @@ from mlmeta.cli import options
 from mlmeta.cli.group import Command, Commands, wants_json
 from mlmeta.errors import MlmetaError
 
-COMMANDS = ("backup", "list", "show", "diff", "restore", "verify", "prune", "copy", "browse", "demo", "config")
+COMMANDS = (
+    "backup",
+    "list",
+    "show",
+    "diff",
+    "restore",
+    "verify",
+    "prune",
+    "copy",
+    "rewrite",
+    "browse",
+    "demo",
+    "config",
+)
 """In the order of the help. Each is the function `command` in the module of its name in `mlmeta.cli`."""
 
 _SETTINGS = {"config": {"ignore_unknown_options": True, "allow_interspersed_args": False}}

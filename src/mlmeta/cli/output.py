@@ -159,17 +159,30 @@ class Output:
         Raises:
             UsageError: the answer is no, or there is no terminal to ask on.
         """
-        from mlmeta.cli.screen import asked, drawn
+        from mlmeta.cli.screen import asked
 
-        if self._progress is not None:
-            self._progress.pause()
-        self.stderr.print(drawn(view(all_visible(plan))))
+        self._plan(plan, view)
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(unasked, hint=hint)
         if not asked(question, self.stderr):
             raise UsageError("nothing was changed: the answer was no", hint="--yes goes ahead without asking")
         if self._progress is not None:
             self._progress.resume()
+
+    def plan(self, plan: T, view: Callable[[T], Iterable[Block]]) -> None:
+        """Show a plan that needs no answer, on stderr, but not with --quiet."""
+        if self.quiet:
+            return
+        self._plan(plan, view)
+        if self._progress is not None:
+            self._progress.resume()
+
+    def _plan(self, plan: T, view: Callable[[T], Iterable[Block]]) -> None:
+        from mlmeta.cli.screen import drawn
+
+        if self._progress is not None:
+            self._progress.pause()
+        self.stderr.print(drawn(view(all_visible(plan))))
 
     def interrupted(self, code: ExitCode) -> int:
         """Say that a signal ended the command, and return its exit code."""

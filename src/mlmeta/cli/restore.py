@@ -210,8 +210,12 @@ def view(result: RestoreResult, *, verbose: bool) -> list[Block]:
     if result.dry_run and result.plan is not None:
         return [*plan_view(result.plan, named=False), "Nothing was written (--dry-run)."]
     where = f" into {result.target} in {result.seconds:.1f} s"
-    lines: list[Block] = [["Restored ", Styled(result.timestamp, "bold green"), where]]
-    lines.append(f"  created: {_kinds(result.created)}")
+    return [["Restored ", Styled(result.timestamp, "bold green"), where], *done(result, verbose=verbose)]
+
+
+def done(result: RestoreResult, *, verbose: bool) -> list[Block]:
+    """What a restore wrote, and the proof."""
+    lines: list[Block] = [f"  created: {_kinds(result.created)}"]
     if any(result.present.values()):
         lines.append(f"  there already: {_kinds(result.present)}")
     if any(result.undeleted.values()):
@@ -239,11 +243,12 @@ def plan_view(plan: Plan, *, named: bool = True) -> list[Block]:
     if named:
         told = [f"conflict: {c.kind} {c.id}: {c.reason}" for c in plan.conflicts]
         told += [f"{r.code.replace('_', ' ')}: {r.kind} {r.id}: {r.reason}" for r in plan.refused]
-        lines += [Styled(f"  {line}", "yellow") for line in _first(told)]
+        lines += [Styled(f"  {line}", "yellow") for line in first(told)]
     return lines
 
 
-def _first(lines: list[str]) -> list[str]:
+def first(lines: list[str]) -> list[str]:
+    """So many lines that a person reads them, and how many more there are."""
     more = len(lines) - _NAMED
     return [*lines[:_NAMED], f"… and {more:,} more"] if more > 0 else lines
 
@@ -261,7 +266,7 @@ def _proof(comparison: Comparison, *, keeps_ids: bool, verbose: bool) -> list[Bl
             f"There before with other content, or added to since, and left as it is: {comparison.total_changed:,}"
         )
         told = [str(difference) for difference in comparison.changed]
-        lines += [f"  {line}" for line in (told if verbose else _first(told))]
+        lines += [f"  {line}" for line in (told if verbose else first(told))]
     if comparison.unkept and keeps_ids:
         fields = ", ".join(comparison.unkept)
         lines.append(Styled(f"Not compared, because MLflow's database has no place for it: {fields}", "dim"))

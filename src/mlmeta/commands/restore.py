@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from mlmeta.commands.absent import absent, require_something
@@ -26,6 +26,7 @@ from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.storage import Location
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
 from mlmeta.stores.proof import Comparison, Difference, prove
+from mlmeta.stores.rewrite import Prefixes, pairs_of
 from mlmeta.stores.target import Ids, OnConflict, Plan, Refusal, Report, RestoreOptions, Target
 
 Confirm = Callable[[Plan], None]
@@ -110,7 +111,7 @@ def restore(
     ids: Ids = "",
     on_conflict: OnConflict = "fail",
     undelete: bool = False,
-    rewrite: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+    rewrite: Prefixes = (),
     if_empty: bool = False,
     allow_none: bool = False,
     dry_run: bool = False,
@@ -155,7 +156,7 @@ def restore(
     require_something(selection)
     only_auth = _must_name_auth(selection)
     store = Store(os.fspath(tracking_uri), registry_uri, jobs, auth_uri=auth_uri)
-    options = RestoreOptions(ids, on_conflict, _pairs(rewrite), undelete)
+    options = RestoreOptions(ids, on_conflict, pairs_of(rewrite), undelete)
     with open_target(store, options, only_auth=only_auth) as target:
         if if_empty and target.has_runs():
             return _untouched(store, storage, "the target has runs already")
@@ -192,18 +193,6 @@ def restore(
         dry_run=dry_run,
         warnings=tuple(dict.fromkeys((*_warnings(snapshot, selection), *notes, *plan.notes, *report.notes))),
     )
-
-
-def _pairs(rewrite: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Old and new prefixes.
-
-    Raises:
-        UsageError: they are something else, such as a single text.
-    """
-    found = tuple(rewrite.items() if isinstance(rewrite, Mapping) else rewrite)
-    if not all(isinstance(one, tuple | list) and len(one) == 2 for one in found):
-        raise UsageError("rewrite is not pairs of prefixes", hint='write {"gs://old": "gs://new"}')
-    return tuple((old, new) for old, new in found)
 
 
 def _must_name_auth(selection: Selection) -> bool:
@@ -294,5 +283,10 @@ def _warnings(snapshot: Snapshot, selection: Selection) -> Sequence[str]:
     if summary.shrunken:
         found.append(f"this snapshot has {summary.shrunken}: `mlmeta list` shows others")
     if summary.skipped:
-        found.append(f"{len(summary.skipped)} things could not be saved when this snapshot was made: see `mlmeta show`")
+        found.append(not_saved(len(summary.skipped)))
     return found
+
+
+def not_saved(count: int) -> str:
+    """What is said of a snapshot that lacks something, to whoever did not see it made."""
+    return f"{count} things could not be saved when this snapshot was made: see `mlmeta show`"

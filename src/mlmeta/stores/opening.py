@@ -16,6 +16,7 @@ from mlmeta.snapshot.find import Which
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import Location, open_storage
 from mlmeta.stores.address import identify, kind_of, require_usable
+from mlmeta.stores.locations import Locations
 from mlmeta.stores.source import Source, SourceInfo
 from mlmeta.stores.target import FAIL, RestoreOptions, Target
 
@@ -114,6 +115,20 @@ def identity_of(store: Store, info: SourceInfo) -> str:
     """Which store was read, whatever text named it."""
     registry = shown_uri(store.registry_uri) if store.registry_uri else ""
     return identify(info.uri, workspace=info.workspace, schema=info.schema, socket=info.socket, registry=registry)
+
+
+def same_store(one: str, other: str) -> bool:
+    """Whether two tracking URIs name the same store, as far as they tell."""
+    return _identity(one) == _identity(other)
+
+
+def _identity(uri: str) -> str:
+    if kind_of(uri) not in DATABASES:
+        return identify(without_secrets(uri))
+    from mlmeta.stores.sql.database import address
+
+    database = address(uri)
+    return identify(database.shown, schema=database.schema, socket=database.socket)
 
 
 def shown_uri(uri: str) -> str:
@@ -240,6 +255,32 @@ def _api_target(store: Store, options: RestoreOptions) -> Target:
     return ApiTarget(
         Connection(store.tracking_uri, store.registry_uri), store.jobs, options, reading=lambda: open_source(store)
     )
+
+
+@contextmanager
+def open_locations(store: Store) -> Iterator[Locations]:
+    """The artifact locations of a store, to rewrite them where they are.
+
+    Raises:
+        UsageError: there is no tracking URI, or it does not name a database.
+    """
+    with _secrets_kept(store):
+        _must_be_usable(store)
+        if store.kind not in DATABASES:
+            shown = without_secrets(store.tracking_uri)
+            if store.kind == "files":
+                raise UsageError(
+                    f"{shown} is a file store, whose locations mlmeta does not rewrite",
+                    hint=f"move it into a database: `mlmeta migrate {shown} sqlite:///mlflow.db "
+                    "--rewrite-artifact-prefix OLD=NEW`",
+                )
+            raise UsageError(
+                f"{shown} is not a database that mlmeta writes into, and MLflow's API can't change locations",
+                hint="name the server's SQLite, PostgreSQL or MySQL database (its --backend-store-uri)",
+            )
+        from mlmeta.stores.sql.locations import SqlLocations
+
+        yield SqlLocations(store.tracking_uri)
 
 
 def open_snapshot(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mlmeta.errors import UsageError
+from mlmeta.redaction import cut, without_secrets
 from mlmeta.schema import ROWS, WITH_PARTS, Row
 
 LOCATED = {kind.counted_as: kind.one for kind in WITH_PARTS if kind.is_located}
 """What the kinds of record are counted as that have an artifact location."""
 Prefix = str | re.Pattern[str]
+Prefixes = Mapping[str, str] | Iterable[tuple[str, str]]
+"""Old prefixes, each with the new one."""
+_ROOT = re.compile(r"[A-Za-z][\w+.\-]+:(?://[^/]+)?")
+_LONGEST = 100
 NO_BUCKET = re.compile(r"(?!(?:(?:gs|s3|oss|wasbs)://|(?:mlflow-artifacts|runs|models):/(?!/))[^\x00-\x1f\x7f]*\Z)")
 """All but buckets and ids. Not the schemes that have a host in them, such as ``abfss://x@host`` and ``r2://x@host``: a
 server would ask that host, be it an internal one. No character that a parser drops: ``models:/\t/host`` has one too."""
@@ -25,12 +30,14 @@ class Rewriter:
     Args:
         pairs: old and new prefix; the first whose old prefix matches, at a ``/`` or the end, is used. A pattern is
             matched instead, and the new prefix is put in place of what it takes.
+        settles: whether a location stays that begins with the new prefix of its pair already, where that begins with
+            the old one: so that doing it twice changes nothing.
 
     Raises:
         UsageError: an old prefix is empty, or just one of a pair ends with a slash.
     """
 
-    def __init__(self, pairs: Sequence[tuple[Prefix, str]]) -> None:
+    def __init__(self, pairs: Sequence[tuple[Prefix, str]], *, settles: bool = False) -> None:
         if not all(old for old, _ in pairs):
             raise UsageError("an artifact prefix to rewrite is empty", hint="give OLD=NEW, such as gs://old=gs://new")
         for old, new in pairs:
@@ -40,12 +47,13 @@ class Rewriter:
                     hint=f"write {old.rstrip('/')}={new.rstrip('/')}",
                 )
         self._pairs = tuple(pairs)
+        self._settles = settles
         self._used: Counter[Prefix] = Counter()
         self._changed: Counter[str] = Counter()
 
     def again(self) -> Rewriter:
         """One that does the same, and has counted nothing."""
-        return Rewriter(self._pairs)
+        return Rewriter(self._pairs, settles=self._settles)
 
     def uris(self, kind: str, *uris: str | None) -> list[str | None]:
         """The locations of one record as they shall be stored.
@@ -76,11 +84,16 @@ class Rewriter:
             self._used[old] += 1
         return self.preview(uri)
 
+    def is_settled(self, uri: str) -> bool:
+        """Whether a location begins with an old prefix, and stays all the same."""
+        return any(_length(uri, old) is not None for old, _ in self._pairs) and not self._pair(uri)[0]
+
     def _pair(self, uri: str | None) -> tuple[Prefix, str, int]:
         """The pair whose old prefix a location begins with, and how long that is; nothing where there is none."""
         for old, new in self._pairs if uri else ():
             if (length := _length(uri or "", old)) is not None:
-                return old, new, length
+                is_there = self._settles and is_nested(old, new) and _length(uri or "", new) is not None
+                return ("", "", 0) if is_there else (old, new, length)
         return "", "", 0
 
     def preview(self, uri: str | None) -> str | None:
@@ -96,6 +109,32 @@ class Rewriter:
         changed = ", ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in counts if count)
         unused = [f"no artifact location begins with {old}" for old, _ in self._pairs if not self._used[old]]
         return (f"artifact locations are rewritten in {changed or 'nothing'}", *unused)
+
+
+def pairs_of(rewrite: Prefixes) -> tuple[tuple[str, str], ...]:
+    """Old and new prefixes.
+
+    Raises:
+        UsageError: they are something else, such as a single text.
+    """
+    found = tuple(rewrite.items() if isinstance(rewrite, Mapping) else rewrite)
+    if not all(isinstance(one, tuple | list) and len(one) == 2 for one in found):
+        raise UsageError("rewrite is not pairs of prefixes", hint='write {"gs://old": "gs://new"}')
+    return tuple((old, new) for old, new in found)
+
+
+def is_nested(old: Prefix, new: str) -> bool:
+    """Whether a new prefix begins with the old one, as in ``gs://b=gs://b/sub``."""
+    return _length(new, old) is not None
+
+
+def root_of(uri: str) -> str:
+    """What a location begins with, to count by: a scheme, with what is between its slashes; of a path, that it is one.
+
+    Such as ``gs://bucket``, ``models:`` and ``a path``.
+    """
+    found = _ROOT.match(without_secrets(uri))
+    return cut(found[0], _LONGEST) if found else "a path"
 
 
 def _length(uri: str, prefix: Prefix) -> int | None:

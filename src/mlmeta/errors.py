@@ -31,6 +31,7 @@
     ├── SnapshotNotFoundError               5   no snapshot answers to that name
     ├── RestoreError                        1   the target could not take the snapshot
     │   └── ConflictError                   1   the target holds other data under the same id or name
+    ├── IncompleteError                     3   a result that had to be complete is not
     ├── OperatingSystemError                1   no space, no permission, too many open files, no memory
     └── InternalError                       1   a bug in mlmeta
 
@@ -247,6 +248,30 @@ class RestoreError(MlmetaError):
 
 class ConflictError(RestoreError):
     """The target holds other data under the same id or name."""
+
+
+class IncompleteError(MlmetaError):
+    """A result that had to be complete is not: see `Result.require_complete`. What was done stays.
+
+    Args:
+        message: what is missing, or wrong.
+        issues: all of it, each in a line.
+        exit_code: of the result.
+    """
+
+    exit_code = ExitCode.INCOMPLETE
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        issues: tuple[str, ...] = (),
+        exit_code: ExitCode = ExitCode.INCOMPLETE,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.issues = issues
+        self.exit_code = exit_code
 
 
 class OperatingSystemError(MlmetaError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -36,9 +36,11 @@ from mlmeta.errors import (
     UsageError,
 )
 from mlmeta.metrics import LAST_DRILL, LAST_SAVED, PRUNED, SNAPSHOT_BYTES, SNAPSHOT_RECORDS, SNAPSHOT_SKIPPED, Sample
+from mlmeta.notebook import Row
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import KINDS, FileEntry, Names, Selection, Skipped, Summary, several
 from mlmeta.schema.tags import checked
+from mlmeta.schema.words import counts
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.writer import SnapshotWriter, utc_now
@@ -121,6 +123,19 @@ class BackupResult(Result):
     auth: str = ""
 
     @property
+    def headline(self) -> str:
+        """The snapshot's name, what it holds, and where it is."""
+        if self.unchanged_since:
+            return f"nothing has changed since {self.unchanged_since}"
+        if self.dry_run:
+            return f"dry run: {counts(self.stats)}"
+        return f"{self.timestamp}: {counts(self.stats)} in {', '.join(self.storages)}"
+
+    def entries(self) -> Iterator[Row]:
+        """How much of each kind."""
+        return ({"kind": name.replace("_", " "), "saved": count} for name, count in self.stats.items())
+
+    @property
     def issues(self) -> tuple[Issue, ...]:
         """What was not saved, and where retention failed."""
         suspicion = [Issue(code="shrunken", message=f"it has {self.shrunken}{_NO_PRUNE}", hint=_SHRUNKEN)]
@@ -185,6 +200,9 @@ def backup(
     progress: Progress | None = None,
 ) -> BackupResult:
     """Save the metadata of a store as a snapshot.
+
+    What could not be read, or not be stored in all places, is no exception: the rest is saved, and the result names
+    what is missing (`issues`; `exit_code` is not `DONE`). `backup(…).require_complete()` makes it one.
 
     Args:
         tracking_uri: the MLflow server or store.

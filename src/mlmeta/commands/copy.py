@@ -20,9 +20,11 @@ from mlmeta.errors import (
     SnapshotError,
     UsageError,
 )
+from mlmeta.notebook import Row
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import Names, several
+from mlmeta.schema.words import amount
 from mlmeta.snapshot import copying
 from mlmeta.snapshot.catalog import describe, file_sets
 from mlmeta.snapshot.find import find
@@ -64,6 +66,15 @@ class CopyResult(Result):
     snapshots: tuple[Copied, ...]
     left_out: dict[str, str] = {}
     conflicts: dict[str, str] = {}
+
+    @property
+    def headline(self) -> str:
+        """How many, from where to where."""
+        return f"{amount(len(self.snapshots), 'snapshots')} from {self.source} to {self.target}"
+
+    def entries(self) -> Iterator[Row]:
+        """Each snapshot, and bytes that were copied."""
+        return ({"snapshot": one.timestamp, "bytes": one.size} for one in self.snapshots)
 
     @property
     def issues(self) -> tuple[Issue, ...]:

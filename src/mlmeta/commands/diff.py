@@ -13,9 +13,11 @@ from mlmeta.commands.absent import require_something
 from mlmeta.commands.previous import read_along, why_not
 from mlmeta.commands.result import Issue, Result, Status
 from mlmeta.errors import ExitCode, UsageError
+from mlmeta.notebook import Row
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import EXPERIMENTS, KINDS, Kind, Names, Record, Selection, Skipped, kind_of
 from mlmeta.schema.identity import canonical, is_vague
+from mlmeta.schema.words import amount
 from mlmeta.snapshot.compare import Changes, ComparisonRules, Item, changes, with_followers
 from mlmeta.snapshot.reader import Snapshot, bare
 from mlmeta.snapshot.selected import Selected
@@ -44,6 +46,18 @@ class DiffResult(Result):
     unread: tuple[Skipped, ...] = ()
 
     is_report: ClassVar[bool] = False
+
+    @property
+    def headline(self) -> str:
+        """How much changed, and between which two."""
+        total = len(self.comparison.changes) + self.comparison.unnamed
+        return f"{amount(total, 'changes') if total else 'no change'} from {self.before} to {self.after}"
+
+    def entries(self) -> Iterator[Row]:
+        """Each change."""
+        for one in self.comparison.changes:
+            about = {"what": one.what, "kind": one.kind, "id": one.id, "name": one.name, "field": one.field}
+            yield {**about, "before": one.words[0], "after": one.words[1]}
 
     @property
     def issues(self) -> tuple[Issue, ...]:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from mlmeta.commands.result import Result
+from mlmeta.notebook import Cell, Row
 from mlmeta.schema import several
 from mlmeta.schema.tags import has_tag
+from mlmeta.schema.words import amount, counts
 from mlmeta.snapshot.catalog import SnapshotInfo, glance, ignored
 from mlmeta.snapshot.find import of_source as those_of
 from mlmeta.snapshot.layout import group
@@ -30,6 +32,18 @@ class ListResult(Result):
     total: int = 0
 
     is_report: ClassVar[bool] = False
+
+    @property
+    def headline(self) -> str:
+        """How many, and where."""
+        return f"{amount(len(self.snapshots), 'snapshots')} in {self.storage}"
+
+    def entries(self) -> Iterator[Row]:
+        """Each snapshot, the newest first."""
+        for one in self.snapshots:
+            source = f"{one.label} ({one.source})" if one.label else one.source
+            about: dict[str, Cell] = {"source": source, "holds": counts(one.stats), "bytes": one.size}
+            yield {"snapshot": one.timestamp, **about, "state": one.state.value, "problem": one.problem}
 
 
 def list_snapshots(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,6 +12,7 @@ from mlmeta.commands.previous import is_empty
 from mlmeta.commands.result import Result
 from mlmeta.errors import UsageError
 from mlmeta.metrics import PRUNED, PRUNED_BYTES, SNAPSHOTS, Sample
+from mlmeta.notebook import Row
 from mlmeta.schema import Names, Selection, several
 from mlmeta.schema.tags import has_tag
 from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, file_sets
@@ -67,6 +68,18 @@ class PruneResult(Result):
     leftovers: tuple[str, ...] = ()
     freed: int = 0
     dry_run: bool = False
+
+    @property
+    def headline(self) -> str:
+        """How many stay, and how many go."""
+        gone = sum(not one.keep for one in self.snapshots)
+        told = f"{len(self.snapshots) - gone:,} kept, {gone:,} removed in {self.storage}"
+        return f"dry run: {told}" if self.dry_run else told
+
+    def entries(self) -> Iterator[Row]:
+        """Each snapshot, and why it stays or goes."""
+        for one in self.snapshots:
+            yield {"snapshot": one.timestamp, "bytes": one.size, "kept": "yes" if one.keep else "no", "why": one.reason}
 
     @property
     def removes(self) -> bool:

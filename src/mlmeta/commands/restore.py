@@ -17,9 +17,11 @@ from mlmeta.errors import (
     StorageMissingError,
     UsageError,
 )
+from mlmeta.notebook import Row
 from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import AUTH, AUTH_GROUP, Selection, leading_kinds
+from mlmeta.schema.words import amount
 from mlmeta.snapshot.catalog import describe, file_sets
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot
@@ -65,6 +67,21 @@ class RestoreResult(Result):
     seconds: float
     dry_run: bool = False
     untouched: str = ""
+
+    @property
+    def headline(self) -> str:
+        """Which snapshot, where to, and what was written."""
+        if self.untouched:
+            return f"nothing was done: {self.untouched}"
+        told = self._foreseen.create if self.dry_run else self.created
+        what = ", ".join(amount(count, kind) for kind, count in told.items() if count) or "nothing"
+        return f"{self.timestamp} into {self.target}: {what} {'to create' if self.dry_run else 'created'}"
+
+    def entries(self) -> Iterator[Row]:
+        """How much of each kind was written, was there already, and is active again."""
+        for kind in dict.fromkeys((*self.created, *self.present, *self.undeleted)):
+            found = {"created": self.created, "present": self.present, "undeleted": self.undeleted}
+            yield {"kind": kind, **{word: counts.get(kind, 0) for word, counts in found.items()}}
 
     @property
     def unexplained(self) -> tuple[Difference, ...]:
@@ -120,6 +137,9 @@ def restore(
     progress: Progress | None = None,
 ) -> RestoreResult:
     """Bring a snapshot back. It adds; it never overwrites or deletes what the target has.
+
+    What the target does not take, or gives back differently, is no exception: the result names it (`issues`; its
+    `exit_code` is not `DONE`). `restore(…).require_complete()` makes it one.
 
     Args:
         tracking_uri: the MLflow server or store to restore into.

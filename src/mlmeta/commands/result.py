@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Iterable
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.errors import ExitCode
+from mlmeta import notebook
+from mlmeta.errors import ExitCode, IncompleteError
 from mlmeta.metrics import Sample
+from mlmeta.schema.words import amount
+from mlmeta.visible import visible
+
+R = TypeVar("R", bound="Result")
 
 Status = Literal["success", "partial", "error"]
 """How a command went, in one word for machines."""
@@ -66,6 +72,55 @@ class Result(BaseModel):
         """
         del ended
         return ()
+
+    @property
+    def headline(self) -> str:
+        """What came of it, in one line."""
+        return ""
+
+    def entries(self) -> Iterable[notebook.Row]:
+        """What it consists of, for a table in a notebook."""
+        return ()
+
+    def require_complete(self: R) -> R:
+        """The result itself, where nothing is missing or wrong.
+
+        Raises:
+            IncompleteError: something is: see `issues`. What was done stays.
+        """
+        issues = self.issues
+        if issues and self.exit_code is not ExitCode.DONE:
+            what = type(self).__name__.removesuffix("Result").lower()
+            raise IncompleteError(
+                f"{what} has {amount(len(issues), 'issues')}: {issues[0].message}",
+                issues=tuple(f"{issue.code}: {issue.message}" for issue in issues),
+                exit_code=self.exit_code,
+                hint=issues[0].hint,
+            )
+        return self
+
+    @property
+    def _in_short(self) -> str:
+        """The headline, and how much there is to know beside it."""
+        counts = {"issues": len(self.issues), "warnings": len(self.warnings)}
+        beside = [amount(count, many) for many, count in counts.items() if count]
+        return "; ".join(filter(None, (self.headline, ", ".join(beside))))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {visible(self._in_short)}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        issues = ({"code": one.code, "issue": one.message, "hint": one.hint} for one in self.issues)
+        return notebook.page(
+            type(self).__name__,
+            self._in_short,
+            notebook.table(self.entries()),
+            notebook.table(issues),
+            notebook.items("Warnings", self.warnings),
+        )
 
 
 def status_of(code: ExitCode) -> Status:

@@ -47,6 +47,11 @@ class Shown(Result):
 
     is_report: ClassVar[bool] = False
 
+    @property
+    def headline(self) -> str:
+        """Which snapshot."""
+        return f"{self.timestamp} in {self.storage}"
+
 
 class ExperimentRow(BaseModel):
     """An experiment and the number of its runs; `latest` is its newest run's start, milliseconds since the epoch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, MlmetaError, SnapshotError, SnapshotNotFoundError, StorageError
 from mlmeta.metrics import LAST_DRILL, PROBLEMS, VERIFIED, Sample
+from mlmeta.notebook import Row
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import Names, Selection, several
+from mlmeta.schema.words import amount
 from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets, ignored
 from mlmeta.snapshot.find import Which, find
@@ -61,6 +63,16 @@ class VerifyResult(Result):
     storage: str
     quick: bool
     snapshots: tuple[Verified, ...]
+
+    @property
+    def headline(self) -> str:
+        """How many, and where."""
+        return f"{amount(len(self.snapshots), 'snapshots')} in {self.storage}"
+
+    def entries(self) -> Iterator[Row]:
+        """Each snapshot."""
+        for one in self.snapshots:
+            yield {"snapshot": one.timestamp, "records": one.records, "problems": len(_issues(one))}
 
     @property
     def issues(self) -> tuple[Issue, ...]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, TypeVar
 
+from mlmeta import notebook
 from mlmeta.errors import DamagedSnapshotError, MlmetaError, ObjectRefusedError
 from mlmeta.schema import (
     FOLLOWERS,
@@ -33,12 +34,14 @@ from mlmeta.schema import (
     Trace,
 )
 from mlmeta.schema.kind import R
+from mlmeta.schema.words import counts
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.by_kind import ByKind
 from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.records import damaged, inspect_lines, parse_lines, split_lines, taken_apart
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
+from mlmeta.visible import visible
 
 if TYPE_CHECKING:
     from mlmeta.snapshot.selected import Selected
@@ -105,6 +108,26 @@ class Snapshot(ByKind):
         self.timestamp = summary.backup_timestamp
         self.notes = notes
         self._kept: dict[str, _KeptFile] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Snapshot {visible(self._headline)}>"
+
+    def _repr_html_(self) -> str:
+        summary = self.summary
+        files: Iterator[notebook.Row] = (
+            {"kind": kind, "records": file.records, "bytes": file.bytes} for kind, file in summary.files.items()
+        )
+        return notebook.page(
+            "Snapshot",
+            self._headline,
+            notebook.table(files),
+            notebook.items("Not saved", [f"{one.kind} {one.id}: {one.reason}" for one in summary.skipped]),
+            notebook.items("Warnings", (*self.notes, *summary.warnings)),
+        )
+
+    @property
+    def _headline(self) -> str:
+        return f"{self.timestamp} in {self.storage.location}: {counts(self.summary.stats)} of {self.summary.mlflow_uri}"
 
     @contextlib.contextmanager
     def kept_open(self) -> Iterator[Snapshot]:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from mlmeta.cli.list import table
-from mlmeta.cli.screen import drawn
-from mlmeta.cli.text import Table
-from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState
 from tests.builders import legacy
 from tests.support import damage
 from tests.support.cli import Cli
@@ -115,23 +109,3 @@ def test_a_newer_major_version_is_refused_by_name(snapshots: Path, cli: Cli) -> 
         assert done.document["errors"][0]["code"] == "unsupported_schema"
         assert "2.0" in done.err
         assert "newer mlmeta" in done.err
-
-
-def test_a_long_list_looks_like_a_short_one() -> None:
-    infos = [
-        SnapshotInfo(
-            timestamp=f"20260101_{n:06}", state=SnapshotState.COMPLETE, source="träume" * (n % 3), size=10**n, age=n
-        )
-        for n in range(12)
-    ]
-    short, long = (_shown(table(infos, is_long=is_long)) for is_long in (False, True))
-    assert short[0] == long[0]
-    assert short[2:] == long[2:]
-    assert len(long) == 14
-
-
-def _shown(shown: Table) -> list[str]:
-    console = Console(file=io.StringIO(), width=200)
-    with console.capture() as captured:
-        console.print(drawn([shown]))
-    return [line.rstrip() for line in captured.get().splitlines()]

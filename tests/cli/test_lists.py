@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import mlmeta
-from mlmeta.commands.show import run_table
+from mlmeta.commands.show_runs import run_table
 from mlmeta.errors import UsageError
 from mlmeta.schema import Selection, several
 from tests.support.cli import Cli

@@ -47,11 +47,11 @@ def shown(cli: Cli) -> Cli:
 def test_a_list(shown: Cli) -> None:
     lines = shown("show", "--datasets").ok().out.splitlines()
     assert lines[0].split() == ["DATASET", "NAME", "RECORDS", "EXPERIMENTS", "UPDATED", "(UTC)"]
-    rows = [line.split() for line in lines if line[:8] in {"aaaaaaaa", "bbbbbbbb", "cccccccc"}]
+    rows = [line.split() for line in lines if line.startswith("d-")]
     assert [row[:4] for row in rows] == [
-        ["bbbbbbbb", "fragen", "0", "-"],
-        ["aaaaaaaa", "fragen", "3", "größe,"],
-        ["cccccccc", "leer", "0", "größe"],
+        ["d-bbbbbbbbbb", "fragen", "0", "-"],
+        ["d-aaaaaaaaaa", "fragen", "3", "größe,"],
+        ["d-cccccccccc", "leer", "0", "größe"],
     ]
     found = shown("show", "--datasets", "--experiment", "größe", "--json").ok().data
     assert [(row["dataset"]["dataset_id"], row["records"]) for row in found["datasets"]] == [
@@ -65,7 +65,7 @@ def test_the_records_of_one(shown: Cli) -> None:
     assert "größe (1), - (9)" in out
     assert "team" in out
     assert out.count('{"frage": "wie') == 2
-    assert "x" * 100 not in out
+    assert "x" * 500 in out
     assert "TAGS" not in out
     assert "2 more: --limit shows them" in shown("show", "--dataset", "aaaa", "--limit", "1").ok().out
     found = shown("show", "--dataset", "d-aaaaaaaaaa", "--json").ok().data

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 from tests.support.cli import PATIENCE
 
 
-def on_terminal(folder: Path, *arguments: str, answer: str = "") -> tuple[int, str]:
-    """Run a command on a terminal of its own; type the answer when it asks."""
+def on_terminal(folder: Path, *arguments: str, answer: str = "", columns: int = 200) -> tuple[int, str]:
+    """Run a command on a terminal of its own, of so many columns; type the answer when it asks."""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color"}
-    environment.pop("NO_COLOR", None)
+    for name in ("NO_COLOR", "COLUMNS"):
+        environment.pop(name, None)
     process = subprocess.Popen(
         [sys.executable, "-m", "mlmeta", *arguments],
         cwd=folder,

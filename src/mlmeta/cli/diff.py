@@ -61,6 +61,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    wide: options.Wide = False,
     no_progress: options.NoProgress = False,
 ) -> None:
     """What changed between two snapshots, or between a snapshot and the store as it is now.
@@ -92,7 +93,7 @@ def command(
             progress=progress,
         )
 
-    execute(Output("diff", json, quiet, verbose, not no_progress), call, partial(view, verbose=verbose))
+    execute(Output("diff", json, quiet, verbose, not no_progress, wide), call, partial(view, verbose=verbose))
 
 
 def view(result: DiffResult, *, verbose: bool) -> list[Block]:

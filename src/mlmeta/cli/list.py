@@ -51,8 +51,7 @@ Tags = Annotated[
 Limit = Annotated[
     int | None, options.option("--limit", "Only so many, the newest.", env="MLMETA_LIST_LIMIT", metavar="N", min=1)
 ]
-_MANY = 100
-"""From so many snapshots on, the list has fewer colours, and is there at once."""
+_SPARE = ("USERS", "DATASETS", "TRACES", "EXPERIMENTS", "TAGS", "MODELS")
 
 
 def command(
@@ -64,6 +63,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    wide: options.Wide = False,
     no_progress: options.NoProgress = False,
 ) -> None:
     """Show the snapshots of a storage, newest first.
@@ -77,7 +77,8 @@ def command(
         return list_snapshots(storage, of_source=source, tags=tag or (), limit=limit)
 
     is_filtered = bool(source or tag)
-    execute(Output("list", json, quiet, verbose, not no_progress), call, partial(view, is_filtered=is_filtered))
+    output = Output("list", json, quiet, verbose, not no_progress, wide)
+    execute(output, call, partial(view, is_filtered=is_filtered))
 
 
 def view(result: ListResult, *, is_filtered: bool = False) -> list[Block]:
@@ -89,13 +90,13 @@ def view(result: ListResult, *, is_filtered: bool = False) -> list[Block]:
     problems = [Styled(f"{info.timestamp}: {info.problem}", "dim") for info in result.snapshots if info.problem]
     left = text.more(result.total, len(result.snapshots))
     return [
-        table(result.snapshots, is_long=len(result.snapshots) > _MANY),
+        table(result.snapshots),
         *left,
         *(["", *problems] if problems else ()),
     ]
 
 
-def table(snapshots: Sequence[SnapshotInfo], *, is_long: bool) -> Table:
+def table(snapshots: Sequence[SnapshotInfo]) -> Table:
     """A row for each snapshot, with the counts of the kinds that every snapshot has, and of others if one has some."""
     from mlmeta.schema import EVALUATION_DATASETS, TRACES, leading_kinds
 
@@ -112,8 +113,8 @@ def table(snapshots: Sequence[SnapshotInfo], *, is_long: bool) -> Table:
             for info, source in zip(snapshots, text.sources(snapshots), strict=True)
         ],
         right=("AGE", *counts, "SIZE"),
-        whole=("TIMESTAMP",),  # in two pieces, it can't be copied
-        is_long=is_long,
+        whole=("TIMESTAMP", "STATE"),
+        spare=_SPARE,
     )
 
 

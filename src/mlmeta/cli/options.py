@@ -308,6 +308,7 @@ Yes = Annotated[bool, option("--yes", "Don't ask for confirmation.", "-y")]
 Json = Annotated[bool, option("--json", "One JSON document on stdout.", rich_help_panel=_OUTPUT)]
 Quiet = Annotated[bool, option("--quiet", "Only errors and warnings.", "-q", rich_help_panel=_OUTPUT)]
 Verbose = Annotated[bool, option("--verbose", "More detail; tracebacks of errors.", "-v", rich_help_panel=_OUTPUT)]
+Wide = Annotated[bool, option("--wide", "Nothing is cut to the width of the terminal.", rich_help_panel=_OUTPUT)]
 NoProgress = Annotated[bool, option("--no-progress", "No progress.", rich_help_panel=_OUTPUT)]
 
 

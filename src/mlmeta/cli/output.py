@@ -42,6 +42,7 @@ class Output:
         quiet: only errors and warnings.
         verbose: more detail, and tracebacks.
         show_progress: whether progress is shown on stderr.
+        wide: nothing is cut to the width of the terminal.
     """
 
     command: str
@@ -49,6 +50,7 @@ class Output:
     quiet: bool = False
     verbose: bool = False
     show_progress: bool = True
+    wide: bool = False
     outcome: Result | None = field(default=None, repr=False)
     """The result; None: there is none yet, or the command failed."""
     _failure: tuple[ExitCode, str, str, str] | None = field(default=None, repr=False)
@@ -98,12 +100,12 @@ class Output:
     def _print(self, view: Iterable[Block]) -> None:
         from mlmeta.cli.screen import drawn
 
-        shown, stdout = drawn(view), self.stdout
+        shown, stdout = drawn(view, wide=self.wide or self.verbose), self.stdout
         if stdout.is_terminal:
-            stdout.print(shown)
+            stdout.print(shown, crop=False)
             return
         with stdout.capture() as captured:
-            stdout.print(shown)
+            stdout.print(shown, crop=False)
         sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
         sys.stdout.flush()
 
@@ -123,7 +125,7 @@ class Output:
         from mlmeta.cli.screen import drawn
 
         lines: list[Block] = [[Styled(f"{word}:", style), " ", visible(message)]]
-        self.stderr.print(drawn([*lines, f"  {visible(hint)}"] if hint else lines))
+        self.stderr.print(drawn([*lines, f"  {visible(hint)}"] if hint else lines), crop=False)
 
     def error(self, error: MlmetaError) -> int:
         """Show an error, and return its exit code. To be called while it is handled."""
@@ -142,9 +144,11 @@ class Output:
 
     def note(self, message: str) -> None:
         """Say something on stderr while a command goes on."""
+        from mlmeta.cli.screen import drawn
+
         if self._progress is not None:
             self._progress.pause()
-        self.stderr.print(visible(message))
+        self.stderr.print(drawn([visible(message)]), crop=False)
 
     def confirm(self, plan: T, view: Callable[[T], Iterable[Block]], *, question: str, unasked: str, hint: str) -> None:
         """Show a plan and ask on the terminal; no is the default.
@@ -182,7 +186,7 @@ class Output:
 
         if self._progress is not None:
             self._progress.pause()
-        self.stderr.print(drawn(view(all_visible(plan))))
+        self.stderr.print(drawn(view(all_visible(plan)), wide=self.wide or self.verbose), crop=False)
 
     def interrupted(self, code: ExitCode) -> int:
         """Say that a signal ended the command, and return its exit code."""

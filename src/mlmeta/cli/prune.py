@@ -36,6 +36,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    wide: options.Wide = False,
     no_progress: options.NoProgress = False,
 ) -> None:
     """Remove old snapshots; what any rule keeps stays.
@@ -43,7 +44,7 @@ def command(
     Rules count for each source by itself. The newest complete snapshot always stays; leftovers of interrupted
     backups go once they are a day old.
     """
-    output = Output("prune", json, quiet, verbose, not no_progress)
+    output = Output("prune", json, quiet, verbose, not no_progress, wide)
 
     def call(_: Progress) -> PruneResult:
         from mlmeta.commands.prune import prune
@@ -89,4 +90,5 @@ def _decisions(plan: PruneResult) -> list[Block]:
         for one, source in zip(plan.snapshots, text.sources(plan.snapshots), strict=True)
     ]
     left = [Styled(f"leftover of an interrupted backup: {name}", "yellow") for name in plan.leftovers]
-    return [Table(("TIMESTAMP", "", "SOURCE", "SIZE", "WHY"), rows, right=("SIZE",)), *left]
+    columns = ("TIMESTAMP", "", "SOURCE", "SIZE", "WHY")
+    return [Table(columns, rows, right=("SIZE",), whole=("TIMESTAMP", "")), *left]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from rich import box
-from rich.bar import Bar as RichBar
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,15 +22,19 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from mlmeta import progress as protocol
-from mlmeta.cli import text
-from mlmeta.cli.text import Bar, Block, Line, Pairs, Piece, Styled, Table
+from mlmeta.cli import curve, text
+from mlmeta.cli.table import fitted, laid_out
+from mlmeta.cli.text import Block, Curve, Line, Pairs, Styled, Table, Verbatim
 from mlmeta.visible import visible
 
-_BAR = 40
+_KEYS = 28
+"""Characters that the column of names has at most; values of longer ones begin further to the right."""
+_LEAST = 10
+"""Characters that a value keeps in any case."""
+_WORD = re.compile(r"\s*(?:`[^`]*`|[^\s`]|`)+\s*")
 
 
 def console(file: Any) -> Console:
@@ -46,15 +50,22 @@ def asked(question: str, on: Console) -> bool:
     return Confirm.ask(question, console=on, default=False)
 
 
-def drawn(view: Iterable[Block]) -> RenderableType:
-    """A view as something rich can print."""
-    return Group(*map(_block, view))
+def drawn(view: Iterable[Block], *, wide: bool = False) -> RenderableType:
+    """A view as something rich can print.
+
+    Args:
+        view: its blocks.
+        wide: whether all is shown in full, wherever the screen ends.
+    """
+    return Group(*(_block(block, wide=wide) for block in view))
 
 
-def _block(block: Block) -> RenderableType:
-    if isinstance(block, Table):
-        return _long_table(block) if block.is_long else _table(block)
-    return _pairs(block) if isinstance(block, Pairs) else _text(block)
+def _block(block: Block, *, wide: bool) -> RenderableType:
+    if isinstance(block, Table | Pairs | Curve):
+        return _Fitted(block, wide=wide)
+    if isinstance(block, Verbatim):
+        return Text(block.text, style=block.style, no_wrap=True, overflow="ignore")
+    return _Prose(_text(block))
 
 
 def _text(line: Line) -> Text:
@@ -63,50 +74,59 @@ def _text(line: Line) -> Text:
     return Text(line.text, style=line.style) if isinstance(line, Styled) else Text(line)
 
 
-def _cell(cell: Piece | Bar) -> RenderableType:
-    return RichBar(1, 0, cell.share, width=_BAR) if isinstance(cell, Bar) else _text(cell)
+class _Fitted:
+    """What is drawn as wide as the screen lets it."""
+
+    def __init__(self, block: Table | Pairs | Curve, *, wide: bool) -> None:
+        self._block = block
+        self._wide = wide
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        width = sys.maxsize if self._wide else options.max_width
+        if isinstance(self._block, Table):
+            yield laid_out(self._block, width)
+        elif isinstance(self._block, Pairs):
+            yield _pairs(self._block, width)
+        else:
+            yield from map(_text, curve.lines(self._block, options.max_width))
 
 
-def _table(table: Table) -> RichTable:
-    shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for name in table.columns:
-        shown.add_column(
-            name,
-            justify="right" if name in table.right else "left",
-            overflow="fold",
-            no_wrap=name in table.whole,
-        )
-    for row in table.rows:
-        shown.add_row(*map(_cell, row))
-    return shown
+class _Prose:
+    """A line that is folded between words. A word, or what stands in backticks, stays whole: somebody may copy it."""
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        for line in self._text.split("\n", allow_blank=True):
+            indent = " " * (len(line.plain) - len(line.plain.lstrip()))
+            folded = line.divide(_folds(line.plain, options.max_width, len(indent)))
+            for number, part in enumerate(folded):
+                part.rstrip()
+                part.no_wrap, part.overflow = True, "ignore"
+                yield Text.assemble(indent, part, no_wrap=True, overflow="ignore") if number else part
 
 
-def _long_table(table: Table) -> Text:
-    """What `_table` gives, as one text: rich takes half a second to lay out the cells of a thousand rows."""
-    cells = [tuple(table.columns), *(tuple(_text(cell).plain for cell in row) for row in table.rows)]  # type: ignore[arg-type]
-    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
-    lines = [_padded(row, widths, [name in table.right for name in table.columns]) for row in cells]
-    lines.insert(1, "─" * (sum(widths) + 3 * (len(widths) - 1)))
-    shown = Text("\n".join(lines), no_wrap=True, overflow="ignore")
-    shown.stylize("bold", 0, len(lines[0]))
-    return shown
+def _folds(line: str, width: int, indent: int) -> Iterator[int]:
+    """Where a line is folded, so that it fits."""
+    used = 0
+    for word in _WORD.finditer(line):
+        if used > indent and used + cell_len(word[0].rstrip()) > width:
+            yield word.start()
+            used = indent
+        used += cell_len(word[0])
 
 
-def _padded(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    padded = []
-    for cell, width, at_right in zip(row, widths, right, strict=True):
-        space = " " * (width - cell_len(cell))
-        padded.append(space + cell if at_right else cell + space)
-    return "   ".join(padded).rstrip()
-
-
-def _pairs(block: Pairs) -> RichTable:
-    grid = RichTable.grid(padding=(0, 2))
-    if block.title:
-        grid.title, grid.title_justify, grid.title_style = f"\n{block.title}", "left", "bold"
+def _pairs(block: Pairs, width: int) -> Text:
+    lines: list[Text] = [Text(f"\n{block.title}", style="bold")] if block.title else []
+    column = min(max(map(cell_len, block.pairs), default=0), _KEYS)
     for key, value in block.pairs.items():
-        grid.add_row(Text(key, style="cyan"), Text(value))
-    return grid
+        name = key + " " * (column - cell_len(key)) + "  "
+        shown = value if block.whole else fitted(value, max(width - cell_len(name), _LEAST))
+        lines.append(Text.assemble((name, "cyan"), shown))
+    joined = Text("\n").join(lines)
+    joined.no_wrap, joined.overflow = True, "ignore"
+    return joined
 
 
 class ScreenProgress(protocol.Progress, Protocol):

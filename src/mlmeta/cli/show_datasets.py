@@ -6,44 +6,44 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mlmeta.cli import text
-from mlmeta.cli.text import Pairs, Table
+from mlmeta.cli.text import Elastic, Pairs, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlmeta.cli.text import Block
+    from mlmeta.cli.text import Block, Cell
     from mlmeta.commands.show_datasets import DatasetDetail, DatasetList, DatasetRow
     from mlmeta.schema import DatasetRecord
 
-_LONG = 60
 _NOTHING: tuple[Any, ...] = (None, {}, [], "")
 
 
-def datasets(result: DatasetList, *, verbose: bool) -> list[Block]:
+def datasets(result: DatasetList, **_: bool) -> list[Block]:
     """A row for each dataset."""
     if not result.total:
         return ["No evaluation datasets."]
     columns = ("DATASET", "NAME", "RECORDS", "EXPERIMENTS", "UPDATED (UTC)")
-    rows = [_row(row, result.experiments, verbose=verbose) for row in result.datasets]
+    most = text.shortest([row.dataset.dataset_id.removeprefix("d-") for row in result.datasets])
+    rows = [_row(row, result.experiments, most) for row in result.datasets]
     return [
-        Table(columns, rows, right=("RECORDS",), whole=("DATASET",)),
+        Table(columns, rows, right=("RECORDS",), whole=("DATASET", "UPDATED (UTC)")),
         *text.more(result.total, len(result.datasets)),
     ]
 
 
-def _row(row: DatasetRow, names: Mapping[str, str], *, verbose: bool) -> tuple[str, ...]:
+def _row(row: DatasetRow, names: Mapping[str, str], most: int) -> tuple[Cell, ...]:
     dataset = row.dataset
     return (
-        dataset.dataset_id if verbose else dataset.dataset_id.removeprefix("d-")[:8],
+        Elastic(dataset.dataset_id, dataset.dataset_id.removeprefix("d-")[:most]),
         dataset.name,
         f"{row.records:,}",
         ", ".join(names.get(number, number) for number in dataset.experiment_ids) or "-",
-        text.moment(dataset.last_update_time),
+        text.when(dataset.last_update_time),
     )
 
 
-def detail(result: DatasetDetail, *, verbose: bool) -> list[Block]:
-    """What a dataset is, and its records, a line for each; `verbose`: in full."""
+def detail(result: DatasetDetail, **_: bool) -> list[Block]:
+    """What a dataset is, and its records, a line for each."""
     dataset = result.dataset
     told = {
         "dataset id": dataset.dataset_id,
@@ -59,7 +59,7 @@ def detail(result: DatasetDetail, *, verbose: bool) -> list[Block]:
         blocks.append(Pairs("tags", dataset.tags))
     if result.records:
         columns = ("INPUTS", "OUTPUTS", "EXPECTATIONS", "TAGS", "SOURCE")
-        rows = [_record(record, verbose=verbose) for record in result.records]
+        rows = [_record(record) for record in result.records]
         used = [i for i in range(len(columns)) if i == 0 or any(row[i] != "-" for row in rows)]
         blocks += ["", Table([columns[i] for i in used], [[row[i] for i in used] for row in rows])]
     return [*blocks, *text.more(result.total, len(result.records))]
@@ -69,12 +69,9 @@ def _by(user: str | None) -> str:
     return f"by {user}" if user else ""
 
 
-def _record(record: DatasetRecord, *, verbose: bool) -> tuple[str, ...]:
-    from mlmeta.redaction import cut  # not at the top: other commands start without
-
+def _record(record: DatasetRecord) -> tuple[str, ...]:
     parts = (record.inputs, record.outputs, record.expectations, record.tags)
-    told = (*("-" if part in _NOTHING else _json(part) for part in parts), record.source_type or "-")
-    return told if verbose else tuple(cut(part, _LONG) for part in told)
+    return (*("-" if part in _NOTHING else _json(part) for part in parts), record.source_type or "-")
 
 
 def _json(value: Any) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlmeta.cli import text
-from mlmeta.cli.text import Pairs, Styled, Table
+from mlmeta.cli.text import Elastic, Pairs, Styled, Table
 
 if TYPE_CHECKING:
-    from mlmeta.cli.text import Block, Piece
+    from mlmeta.cli.text import Block, Cell, Piece
     from mlmeta.commands.show_traces import SpanNode, TraceDetail, TraceList
     from mlmeta.schema import Assessment, Trace
 
@@ -19,29 +19,39 @@ _COST = "mlflow.trace.cost"
 _SHOWN = {"session": "mlflow.trace.session", "user": "mlflow.trace.user", "run": "mlflow.sourceRun"}
 _NAME = "mlflow.traceName"
 _MOST_SPANS = 200
-_LONG = 200
 
 
-def traces(result: TraceList, *, verbose: bool) -> list[Block]:
+def traces(result: TraceList, **_: bool) -> list[Block]:
     """A row for each trace."""
     if not result.total:
         return ["No traces."]
     columns = ("TRACE", "EXPERIMENT", "NAME", "STATE", "STARTED (UTC)", "DURATION", "TOKENS", "ASSESSED")
-    rows = [_row(trace, result.experiments, verbose=verbose) for trace in result.traces]
+    most = text.shortest([_bare(trace) for trace in result.traces])
+    rows = [_row(trace, result.experiments, most) for trace in result.traces]
     return [
-        Table(columns, rows, right=("DURATION", "TOKENS", "ASSESSED"), whole=("TRACE",)),
+        Table(
+            columns,
+            rows,
+            right=("DURATION", "TOKENS", "ASSESSED"),
+            whole=("TRACE", "STATE", "STARTED (UTC)"),
+            spare=("ASSESSED", "TOKENS", "EXPERIMENT"),
+        ),
         *text.more(result.total, len(result.traces)),
     ]
 
 
-def _row(trace: Trace, experiments: Mapping[str, str], *, verbose: bool) -> tuple[Piece, ...]:
+def _bare(trace: Trace) -> str:
+    return trace.trace_id.removeprefix("tr-")
+
+
+def _row(trace: Trace, experiments: Mapping[str, str], most: int) -> tuple[Cell, ...]:
     total = _numbers(trace, _TOKENS).get("total_tokens")
     return (
-        trace.trace_id if verbose else trace.trace_id.removeprefix("tr-")[:8],
+        Elastic(trace.trace_id, _bare(trace)[:most]),
         experiments.get(trace.experiment_id, trace.experiment_id),
         trace.tags.get(_NAME, "-"),
         Styled(trace.state, "red" if trace.state == "ERROR" else ""),
-        text.moment(trace.timestamp),
+        text.when(trace.timestamp),
         text.duration(trace.duration),
         f"{total:,}" if total is not None else "-",
         str(len(trace.assessments) or "-"),
@@ -61,18 +71,17 @@ def detail(result: TraceDetail, *, verbose: bool) -> list[Block]:
         "tokens": _listed(_numbers(trace, _TOKENS), "_tokens"),
         "cost": _listed(_numbers(trace, _COST), "_cost"),
         **{word: trace.metadata.get(key, "") for word, key in _SHOWN.items()},
-        "request": text.short(trace.request_preview or "", _LONG),
-        "response": text.short(trace.response_preview or "", _LONG),
+        "request": trace.request_preview or "",
+        "response": trace.response_preview or "",
     }
     blocks: list[Block] = [Pairs("", {key: value for key, value in told.items() if value})]
     blocks += _spans(result, verbose=verbose)
     if trace.assessments:
         columns = ("ASSESSMENT", "TYPE", "VALUE", "BY", "RATIONALE")
-        blocks += ["", Table(columns, [_assessment(one, verbose=verbose) for one in trace.assessments])]
+        blocks += ["", Table(columns, [_assessment(one) for one in trace.assessments])]
     for title, pairs in {"tags": trace.tags, "metadata": trace.metadata}.items():
         if pairs:
-            shown = pairs if verbose else {key: text.short(value, _LONG) for key, value in pairs.items()}
-            blocks.append(Pairs(title, shown))
+            blocks.append(Pairs(title, pairs))
     return blocks
 
 
@@ -111,11 +120,10 @@ def _attributes(node: SpanNode) -> dict[str, str]:
     return {word: str(attributes[key]) for word, key in words.items() if attributes.get(key)}
 
 
-def _assessment(one: Assessment, *, verbose: bool) -> tuple[Piece, ...]:
+def _assessment(one: Assessment) -> tuple[Piece, ...]:
     value = f"error: {one.error.error_code}" if one.error else json.dumps(one.value, ensure_ascii=False)
-    told = (value, f"{one.source_type.lower()} {one.source_id or ''}".strip(), one.rationale or "-")
     name = one.name if one.valid else f"{one.name} (replaced)"
-    return name, one.type, *(told if verbose else (text.short(part, _LONG) for part in told))
+    return name, one.type, value, f"{one.source_type.lower()} {one.source_id or ''}".strip(), one.rationale or "-"
 
 
 def _numbers(trace: Trace, key: str) -> dict[str, Any]:

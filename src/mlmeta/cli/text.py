@@ -5,6 +5,7 @@ A view makes blocks of a result: lines, tables, pairs. `mlmeta.cli.screen` draws
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -38,32 +39,74 @@ class Bar(NamedTuple):
     share: float
 
 
+class Elastic(NamedTuple):
+    """A cell that is short where the table has no room for it in full: an id's beginning, a time without seconds."""
+
+    full: str
+    short: str
+
+
+Cell = Piece | Bar | Elastic
+
+
 class Table(NamedTuple):
-    """A table without rules: readable on a terminal, and for `awk`.
+    """A table without rules: readable on a terminal, and for `awk`. A row is a line; texts too long for it end in ….
 
     Args:
         columns: their names.
         rows: a cell for each column.
-        right: names of the columns that are aligned at the right.
-        whole: names of the columns that are never folded.
-        is_long: whether it has so many rows that it is drawn without colours, and folded nowhere, to be there at once.
+        right: names of the columns that are aligned at the right: numbers, which are never cut.
+        whole: names of other columns that are never cut, as somebody copies what stands there.
+        spare: names of the columns that go where there is no room for all, the first of them first.
     """
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[Piece | Bar]]
+    rows: Sequence[Sequence[Cell]]
     right: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
-    is_long: bool = False
+    spare: tuple[str, ...] = ()
 
 
 class Pairs(NamedTuple):
-    """Names and what they stand for, one pair a line, with a title or without one."""
+    """Names and what they stand for, one pair a line.
+
+    Args:
+        title: above them; empty: none.
+        pairs: the names are never cut.
+        whole: whether the values are not cut either, as somebody copies them.
+    """
 
     title: str
     pairs: Mapping[str, str]
+    whole: bool = False
 
 
-Block = Line | Table | Pairs
+class Verbatim(NamedTuple):
+    """A line that is copied, such as a command: it is neither folded nor cut."""
+
+    text: str
+    style: str = ""
+
+
+class Curve(NamedTuple):
+    """Values as a curve, with axes.
+
+    Args:
+        x: where the values are, from left to right.
+        y: the values.
+        marks: signs of one character that stand where some values are, by their index.
+        first: what stands below the left end.
+        last: below the right one.
+    """
+
+    x: Sequence[float]
+    y: Sequence[float]
+    marks: Mapping[int, Styled]
+    first: str
+    last: str
+
+
+Block = Line | Table | Pairs | Verbatim | Curve
 
 
 def size(count: int) -> str:
@@ -113,6 +156,22 @@ def many(one: str) -> str:
     return next((kind.many for kind in WITH_PARTS if kind.one == one), f"{one}s")
 
 
+def shortest(ids: Sequence[str]) -> int:
+    """How many characters of ids tell them apart: as many as people are used to, or more.
+
+    Args:
+        ids: without what all of them begin with.
+    """
+    unlike = len(set(ids))
+    return next((most for most in (8, 12, 16) if len({one[:most] for one in ids}) == unlike), 1000)
+
+
+def when(milliseconds: int | None) -> Elastic:
+    """A time of MLflow's for a table, with seconds where there is room."""
+    full = moment(milliseconds)
+    return Elastic(full, full.rpartition(":")[0] or full)
+
+
 def moment(milliseconds: int | None) -> str:
     """A time of MLflow's (milliseconds since the epoch), in UTC."""
     if milliseconds is None:
@@ -133,16 +192,6 @@ def duration(milliseconds: float | None) -> str:
     if abs(seconds) < 60:
         return f"{seconds:.3g} s"
     return f"{int(seconds // 60):,} min {int(seconds % 60)} s"
-
-
-def short(value: str, most: int) -> str:
-    """A text, or its beginning and how long it is.
-
-    Args:
-        value: the text.
-        most: how many characters are shown.
-    """
-    return value if len(value) <= most else f"{value[:most]}… ({len(value):,} characters: --verbose)"
 
 
 def sources(items: Sequence[SnapshotInfo | Decision]) -> list[str]:
@@ -166,8 +215,10 @@ def more(total: int, shown: int) -> list[Line]:
 
 
 def number(value: float) -> str:
-    """A metric's value, short."""
-    return f"{value:.6g}"
+    """A metric's value, in six digits or all before the point."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return f"{value:,.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:.6g}"
 
 
 def all_visible(value: T) -> T:

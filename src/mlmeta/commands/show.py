@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -15,14 +14,11 @@ from mlmeta.errors import UsageError
 from mlmeta.schema import (
     DEFAULT_WORKSPACE,
     EXPERIMENTS,
-    METRICS,
     MODELS,
     RUNS,
     Experiment,
     Kind,
-    LatestMetric,
     RegisteredModel,
-    Run,
     Selection,
     Skipped,
     several,
@@ -31,12 +27,6 @@ from mlmeta.schema.words import closest
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.opening import open_snapshot
-
-_ATTRIBUTES = ("run_id", "run_name", "status", "user_id", "start_time", "end_time", "lifecycle_stage", "artifact_uri")
-_COLUMN = re.compile(r"(params|metrics|tags|attributes)\.(.+)")
-_SORT = re.compile(r"(\S.*?)(?:\s+(asc|desc))?", re.IGNORECASE)
-_SHOWN_METRICS = 3
-_SHOWN_PARAMS = 3
 
 
 class Shown(Result):
@@ -96,53 +86,6 @@ class Overview(Shown):
     experiments: tuple[ExperimentRow, ...]
     skipped: tuple[Skipped, ...]
     note: str
-
-
-class RunTable(Shown):
-    """Runs of an experiment.
-
-    Args:
-        columns: in MLflow's names: ``attributes.…``, ``params.…``, ``metrics.…``, ``tags.…``.
-        rows: a value for each column, None where the run has none.
-        total: number of runs before the limit.
-    """
-
-    experiment: Experiment
-    columns: tuple[str, ...]
-    run_ids: tuple[str, ...]
-    rows: tuple[tuple[str | float | int | None, ...], ...]
-    total: int
-
-
-class RunDetail(Shown):
-    """Everything of a run; `points` is the number of points of each metric's history."""
-
-    run: Run
-    experiment: str
-    points: dict[str, int]
-
-
-class MetricOverRuns(Shown):
-    """The latest value of a metric over the runs of an experiment, by start time."""
-
-    experiment: str
-    key: str
-    runs: tuple[Run, ...]
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """Of each run."""
-        return tuple(run.metrics[self.key].value for run in self.runs)
-
-
-class MetricOverSteps(Shown):
-    """The history of a metric of a run, in columns."""
-
-    run_id: str
-    key: str
-    step: tuple[int | None, ...]
-    timestamp_ms: tuple[int | None, ...]
-    value: tuple[float, ...]
 
 
 class ModelList(Shown):
@@ -221,119 +164,6 @@ def models(
     return ModelList(**where(snapshot, MODELS), models=tuple(found))
 
 
-def run_table(
-    selector: str,
-    storage: str,
-    experiment: str,
-    *,
-    columns: str | Sequence[str] = (),
-    sort: str = "",
-    limit: int | None = None,
-    workspaces: str | Sequence[str] = (),
-    of_source: str = "",
-) -> RunTable:
-    """The runs of an experiment.
-
-    Args:
-        selector: which snapshot.
-        storage: where it is.
-        experiment: name or id.
-        columns: in MLflow's names, such as ``params.lr`` and ``metrics.loss``; none: a few that most runs have.
-        sort: a column, and ``ASC`` or ``DESC``; empty: by start time. Runs without a value come last.
-        limit: most rows; None: all.
-        workspaces: where to look for the experiment; none: in all.
-        of_source: label or tracking URI of the source that is meant, where the storage has several.
-
-    Raises:
-        UsageError: no such experiment, or none of its runs has such a column.
-    """
-    snapshot = open_snapshot(storage, selector, of_source=of_source)
-    found = experiment_of(snapshot, experiment, workspaces)
-    runs = [run for run in snapshot.records(RUNS) if run.experiment_id == found.experiment_id]
-    shown = tuple(_column(c, runs) for c in several(columns)) or _usual(runs)
-    runs = _in_order(runs, sort)
-    return RunTable(
-        **where(snapshot),
-        experiment=found,
-        columns=shown,
-        run_ids=tuple(run.run_id for run in runs[:limit]),
-        rows=tuple(tuple(_value(run, c) for c in shown) for run in runs[:limit]),
-        total=len(runs),
-    )
-
-
-def run_detail(selector: str, storage: str, run_id: str, *, of_source: str = "") -> RunDetail:
-    """Everything of a run.
-
-    Args:
-        selector: which snapshot.
-        storage: where it is.
-        run_id: or the beginning of one that no other run has.
-        of_source: label or tracking URI of the source that is meant, where the storage has several.
-
-    Raises:
-        UsageError: no such run, or several.
-    """
-    snapshot = open_snapshot(storage, selector, of_source=of_source)
-    run = snapshot.run(run_id)
-    points = Counter(dict.fromkeys(run.metrics, 0))
-    for history in snapshot.records(METRICS):
-        if history.run_id == run.run_id:
-            points[history.key] += len(history.step)
-    names = experiment_names(snapshot)
-    return RunDetail(
-        **where(snapshot),
-        run=run,
-        experiment=names.get(run.experiment_id, ""),
-        points={key: count or 1 for key, count in points.items()},
-    )
-
-
-def metric_over_runs(
-    selector: str,
-    storage: str,
-    experiment: str,
-    key: str,
-    *,
-    workspaces: str | Sequence[str] = (),
-    of_source: str = "",
-) -> MetricOverRuns:
-    """The performance history of an experiment: a metric's latest value, run after run.
-
-    Raises:
-        UsageError: no such experiment, or none of its runs has the metric.
-    """
-    snapshot = open_snapshot(storage, selector, of_source=of_source)
-    found = experiment_of(snapshot, experiment, workspaces)
-    all_runs = [r for r in snapshot.records(RUNS) if r.experiment_id == found.experiment_id]
-    runs = tuple(r for r in all_runs if key in r.metrics)
-    if not runs:
-        known = {k for r in all_runs for k in r.metrics}
-        raise UsageError(f"no run of {found.name!r} has a metric {key!r}", hint=f"they have: {closest(key, known)}")
-    return MetricOverRuns(**where(snapshot), experiment=found.name, key=key, runs=runs)
-
-
-def metric_over_steps(selector: str, storage: str, run_id: str, key: str, *, of_source: str = "") -> MetricOverSteps:
-    """The whole history of a metric of a run.
-
-    Raises:
-        UsageError: no such run, or it has no such metric.
-    """
-    snapshot = open_snapshot(storage, selector, of_source=of_source)
-    run = snapshot.run(run_id)
-    if key not in run.metrics:
-        raise UsageError(f"run {run.run_id} has no metric {key!r}", hint=f"it has: {closest(key, run.metrics)}")
-    points: list[tuple[int | None, int | None, float]] = []
-    for history in snapshot.records(METRICS):
-        if history.run_id == run.run_id and history.key == key:
-            points += history.points()
-    latest: LatestMetric = run.metrics[key]
-    step, timestamp, value = zip(*(points or [(latest.step, latest.timestamp, latest.value)]), strict=True)
-    return MetricOverSteps(
-        **where(snapshot), run_id=run.run_id, key=key, step=step, timestamp_ms=timestamp, value=value
-    )
-
-
 def within_workspaces(snapshot: Snapshot, workspaces: str | Sequence[str]) -> Selection:
     """The selection of some workspaces; none: of all.
 
@@ -391,75 +221,3 @@ def experiment_of(snapshot: Snapshot, wanted: str, workspaces: str | Sequence[st
         f"snapshot {snapshot.timestamp} has no experiment {wanted!r}",
         hint=f"it has: {closest(wanted, (e.name for e in found))}",
     )
-
-
-def _column(name: str, runs: Sequence[Run]) -> str:
-    """A column's full name; a bare word is an attribute.
-
-    Args:
-        name: as the user wrote it.
-        runs: whose column it is; where there are none, any will do.
-
-    Raises:
-        UsageError: no run has it.
-    """
-    full = name if _COLUMN.fullmatch(name) else f"attributes.{name}"
-    kind, key = full.split(".", 1)
-    is_there = key in _ATTRIBUTES if kind == "attributes" else not runs or any(key in _map(run, kind) for run in runs)
-    if not is_there:
-        raise UsageError(f"no run has a column {name!r}", hint=f"there are: {closest(name, _all(runs))}")
-    return full
-
-
-def _map(run: Run, kind: str) -> Mapping[str, object]:
-    found: dict[str, Mapping[str, object]] = {"params": run.params, "metrics": run.metrics, "tags": run.tags}
-    return found[kind]
-
-
-def _all(runs: Sequence[Run]) -> Iterator[str]:
-    yield from _ATTRIBUTES
-    for kind in ("params", "metrics", "tags"):
-        yield from {f"{kind}.{key}" for run in runs for key in _map(run, kind)}
-
-
-def _value(run: Run, name: str) -> str | float | int | None:
-    """A run's value in a column (its full name); None where it has none."""
-    kind, key = name.split(".", 1)
-    if kind == "metrics":
-        metric = run.metrics.get(key)
-        return metric.value if metric else None
-    if kind == "attributes":
-        attribute: str | int | None = getattr(run, key)
-        return attribute
-    return (run.params if kind == "params" else run.tags).get(key)
-
-
-def _usual(runs: Sequence[Run]) -> tuple[str, ...]:
-    """A few columns that most of the runs have."""
-    params = Counter(key for run in runs for key in run.params)
-    metrics = Counter(key for run in runs for key in run.metrics)
-    return (
-        *("attributes.run_name", "attributes.status", "attributes.start_time"),
-        *(f"params.{key}" for key, _ in params.most_common(_SHOWN_PARAMS)),
-        *(f"metrics.{key}" for key, _ in metrics.most_common(_SHOWN_METRICS)),
-    )
-
-
-def _in_order(runs: list[Run], sort: str) -> list[Run]:
-    """Runs by a column (``metrics.loss DESC``); those without a value last.
-
-    Raises:
-        UsageError: no run has such a column.
-    """
-    if not sort:
-        return runs
-    match = _SORT.fullmatch(sort.strip())
-    name = _column(match[1] if match else sort, runs)
-    descending = bool(match and match[2] and match[2].lower() == "desc")
-    having: Iterator[Run] = (run for run in runs if _is_value(_value(run, name)))
-    without = [run for run in runs if not _is_value(_value(run, name))]
-    return [*sorted(having, key=lambda run: _value(run, name), reverse=descending), *without]  # type: ignore[arg-type,return-value]
-
-
-def _is_value(found: object) -> bool:
-    return found is not None and found == found  # noqa: PLR0124 - NaN is not a value to sort by

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from mlmeta.commands.nested import nested
 from mlmeta.commands.show import Shown, experiment_names, experiment_of, where, within_workspaces
-from mlmeta.errors import UsageError
 from mlmeta.schema import EXPERIMENTS, SPANS, TRACES, Span, Trace
-from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.by_kind import one_of
 from mlmeta.stores.opening import open_snapshot
 
 _UNKNOWN = "UNKNOWN"
@@ -113,14 +112,14 @@ def trace_detail(selector: str, storage: str, trace_id: str, *, of_source: str =
     Args:
         selector: which snapshot.
         storage: where it is.
-        trace_id: or the beginning of one that no other trace has.
+        trace_id: or the beginning of one that no other trace has, with or without ``tr-``.
         of_source: label or tracking URI of the source that is meant, where the storage has several.
 
     Raises:
         UsageError: no such trace, or several.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    trace = _trace(snapshot, trace_id)
+    trace = one_of(snapshot, TRACES, trace_id, prefix="tr-", hint="`mlmeta show --traces` lists its traces")
     names = experiment_names(snapshot)
     return TraceDetail(
         **where(snapshot, SPANS),
@@ -147,18 +146,6 @@ def _age(trace: Trace) -> tuple[int, str]:
     return -trace.timestamp, trace.trace_id
 
 
-def _trace(snapshot: Snapshot, wanted: str) -> Trace:
-    found = [t for t in snapshot.records(TRACES) if t.trace_id.startswith(wanted) or t.trace_id == f"tr-{wanted}"]
-    exact = [trace for trace in found if trace.trace_id == wanted]
-    if len(exact or found) == 1:
-        return (exact or found)[0]
-    if not found:
-        raise UsageError(
-            f"snapshot {snapshot.timestamp} has no trace {wanted!r}", hint="`mlmeta show --traces` lists its traces"
-        )
-    raise UsageError(f"{len(found)} trace ids begin with {wanted!r}", hint="write more of the id")
-
-
 def tree(spans: Iterable[Span]) -> Iterator[SpanNode]:
     """Spans, each followed by those within it, in the order in which they began.
 
@@ -168,21 +155,7 @@ def tree(spans: Iterable[Span]) -> Iterator[SpanNode]:
         spans: of one trace.
     """
     order = sorted(spans, key=lambda span: (span.started, span.span_id))
-    known = {_own_id(span) for span in order}
-    within: defaultdict[str | None, list[Span]] = defaultdict(list)
-    for span in order:
-        parent = _parent_id(span)
-        within[parent if parent in known else None].append(span)
-    seen: set[str] = set()
-    for top in (*within[None], *order):
-        waiting = [(0, top)]
-        while waiting:
-            depth, span = waiting.pop()
-            own = _own_id(span)
-            if own not in seen:
-                seen.add(own)
-                yield _node(depth, span)
-                waiting += ((depth + 1, child) for child in reversed(within[own]))
+    return (_node(depth, span) for depth, span in nested(order, _own_id, _parent_id))
 
 
 def _node(depth: int, span: Span) -> SpanNode:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from mlmeta.snapshot.reader import AnyLed
+_MOST_NAMED = 10
 
 
 class ByKind(ABC):
@@ -116,16 +117,8 @@ class ByKind(ABC):
         Raises:
             UsageError: there is none, or several.
         """
-        found = [run for run in self.runs() if run.run_id.startswith(run_id)]
-        exact = [run for run in found if run.run_id == run_id]
-        if len(exact or found) == 1:
-            return (exact or found)[0]
-        if not found:
-            raise UsageError(
-                f"snapshot {self.timestamp} has no run {run_id!r}",
-                hint="`mlmeta show --experiment NAME` lists the runs of an experiment",
-            )
-        raise UsageError(f"{len(found)} run ids begin with {run_id!r}", hint="write more of the id")
+        hint = "`mlmeta show --experiment NAME` lists the runs of an experiment"
+        return one_of(self, RUNS, run_id, hint=hint)
 
     def history(self, run: Run | str, key: str) -> MetricHistory:
         """All points of a metric of a run, in columns, by step.
@@ -179,3 +172,30 @@ def _joined(pieces: list[MetricHistory]) -> MetricHistory:
         name: [one for piece in pieces for one in getattr(piece, name)] for name in ("step", "timestamp", "value")
     }
     return pieces[0].model_copy(update=columns)
+
+
+def one_of(snapshot: ByKind, kind: Kind[R], wanted: str, *, prefix: str = "", hint: str) -> R:
+    """The record of an id, or of the beginning of one that no other record has.
+
+    Args:
+        snapshot: that has it.
+        kind: of the record.
+        wanted: the id, or its beginning, with or without `prefix`.
+        prefix: that ids of this kind have.
+        hint: what to do if there is none.
+
+    Raises:
+        UsageError: there is none, or several.
+    """
+    whole = wanted if wanted.startswith(prefix) else prefix + wanted
+    records = ((kind.key(record), record) for record in snapshot.records(kind))
+    found = {own: record for own, record in records if own.startswith((wanted, whole))}
+    for exact in (wanted, whole):
+        if exact in found:
+            return found[exact]
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if not found:
+        raise UsageError(f"snapshot {snapshot.timestamp} has no {kind.one} {wanted!r}", hint=hint)
+    named = ", ".join(sorted(found)[:_MOST_NAMED]) + (", …" if len(found) > _MOST_NAMED else "")
+    raise UsageError(f"{len(found):,} {kind.one} ids begin with {wanted!r}", hint=f"write more of the id: {named}")

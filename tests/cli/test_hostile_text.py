@@ -85,6 +85,7 @@ COMMANDS = (
     ("verify",),
     ("diff", "latest~1", "latest"),
     ("prune", "--keep-last", "1", "--dry-run"),
+    ("forget", "latest", "--even-last", "--dry-run"),
     ("copy", "latest", "--to", "elsewhere"),
     ("restore", "--timestamp", "latest", "--tracking-uri", "sqlite:///target.db", "--dry-run"),
     ("restore", "--timestamp", "latest", "--tracking-uri", "sqlite:///target.db"),

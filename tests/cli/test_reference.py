@@ -33,5 +33,5 @@ def test_every_option_has_an_environment_variable(name: str) -> None:
 
 def test_the_readme_names_the_commands_a_stranger_needs() -> None:
     readme = (ROOT / "README.md").read_text()
-    for name in ("backup", "list", "restore", "show", "verify", "browse", "copy", "prune"):
+    for name in ("backup", "list", "restore", "show", "verify", "browse", "copy", "prune", "forget"):
         assert f"mlmeta {name}" in readme

@@ -23,6 +23,7 @@ COMMANDS = (
     "restore",
     "verify",
     "prune",
+    "forget",
     "copy",
     "rewrite",
     "browse",

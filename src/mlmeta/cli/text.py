@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from mlmeta.visible import visible
 
 if TYPE_CHECKING:
+    from mlmeta.commands.forget import Forgotten
     from mlmeta.commands.prune import Decision
     from mlmeta.snapshot.catalog import SnapshotInfo
 
@@ -194,7 +195,7 @@ def duration(milliseconds: float | None) -> str:
     return f"{int(seconds // 60):,} min {int(seconds % 60)} s"
 
 
-def sources(items: Sequence[SnapshotInfo | Decision]) -> list[str]:
+def sources(items: Sequence[SnapshotInfo | Decision | Forgotten]) -> list[str]:
     """The source of each, as it was named; with its label, and in full where the same text names several."""
     texts = Counter(source for source, _ in {(one.source, one.identity) for one in items})
     return [

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from mlmeta.commands.diff import DiffResult as DiffResult, diff as diff
     from mlmeta.commands.forget import ForgetResult as ForgetResult, forget as forget
     from mlmeta.commands.list import ListResult as ListResult, list_snapshots as list_snapshots
+    from mlmeta.commands.migrate import MigrateResult as MigrateResult, migrate as migrate
     from mlmeta.commands.prune import PruneResult as PruneResult, prune as prune
     from mlmeta.commands.restore import RestoreResult as RestoreResult, restore as restore
     from mlmeta.commands.result import Issue as Issue, Result as Result
+    from mlmeta.commands.rewrite import RewriteResult as RewriteResult, rewrite as rewrite
     from mlmeta.commands.verify import VerifyResult as VerifyResult, verify as verify
     from mlmeta.errors import (
         AmbiguousSelectorError as AmbiguousSelectorError,
@@ -99,9 +101,11 @@ _NAMES = {
     "commands.diff": ("DiffResult", "diff"),
     "commands.forget": ("ForgetResult", "forget"),
     "commands.list": ("ListResult", "list_snapshots"),
+    "commands.migrate": ("MigrateResult", "migrate"),
     "commands.prune": ("PruneResult", "prune"),
     "commands.restore": ("RestoreResult", "restore"),
     "commands.result": ("Issue", "Result"),
+    "commands.rewrite": ("RewriteResult", "rewrite"),
     "commands.verify": ("VerifyResult", "verify"),
     "errors": (
         *("AmbiguousSelectorError", "AuthenticationError", "BaseSnapshotError", "BucketMissingError"),

@@ -25,6 +25,7 @@ COMMANDS = (
     "prune",
     "forget",
     "copy",
+    "migrate",
     "rewrite",
     "browse",
     "demo",

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, UsageError
+from mlmeta.notebook import Row
 from mlmeta.progress import Progress, Silent
+from mlmeta.schema.words import amount
 from mlmeta.storage import Location
 from mlmeta.stores.locations import Located, Survey
 from mlmeta.stores.opening import Store, open_locations
@@ -45,6 +47,17 @@ class RewriteResult(Result):
             *(Issue(code="unfit", message=_unfit(one), hint="choose a shorter prefix") for one in unfit),
             *(Issue(code="different", message=message, hint=_AGAIN) for message in self._differences()),
         )
+
+    @property
+    def headline(self) -> str:
+        """How many locations, and where."""
+        count = self.survey.matching if self.after is None else sum(self.changed.values())
+        verb = "to rewrite" if self.after is None else "rewritten"
+        return f"{amount(count, 'locations')} {verb} in {self.survey.target}"
+
+    def entries(self) -> Iterator[Row]:
+        """Each column, and how many of its locations were to change."""
+        return ({"locations": one.name, "to change": one.matching, "total": one.total} for one in self.survey.located)
 
     @property
     def is_refused(self) -> bool:

@@ -56,7 +56,7 @@ def test_what_stands_in_strings_does_not_count(value: object, ascii_only: bool) 
 
     assert bounds._structure(text) == structure(value)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bounds, "_SMALL", 3)
+        patch.setattr(bounds, "SMALL", 3)
         assert bounds._structure(text) == structure(value)
 
 

@@ -13,7 +13,20 @@ from hypothesis import strategies as st
 from mlmeta import open_snapshot, verify
 from mlmeta.commands.list import list_snapshots
 from mlmeta.errors import InternalError, StorageError
-from mlmeta.schema import EXPERIMENTS, KINDS, Experiment, MetricHistory, Record, RegisteredModel, Run, kind_of
+from mlmeta.schema import (
+    EXPERIMENTS,
+    KINDS,
+    Experiment,
+    Line,
+    MetricHistory,
+    Record,
+    RegisteredModel,
+    Run,
+    Skipped,
+    SpanLine,
+    Trace,
+    kind_of,
+)
 from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.order import OrderGuard
 from mlmeta.snapshot.writer import SnapshotWriter
@@ -84,6 +97,44 @@ def test_leftovers_of_another_backup_are_not_taken_over(tmp_path: Path) -> None:
     (tmp_path / "runs_20250815_232928.json").write_text("half")
     assert _write(tmp_path) == "20250815_232929"
     assert (tmp_path / "runs_20250815_232928.json").read_text() == "half"
+
+
+_CONTENT = b'{"name": "%b", "start_time_unix_nano": %d}'
+_SPANS = [SpanLine.of_content("t1", f"s{start}", _CONTENT % (b"x" * start, start)) for start in range(1, 30)]
+_TRACES: list[Line] = [
+    GOOD[0],
+    Trace(trace_id="t1", experiment_id="0", timestamp=1, state="OK"),
+    *_SPANS,
+    Trace(trace_id="t2", experiment_id="0", timestamp=1, state="OK"),
+]
+
+
+def test_what_follows_a_record_is_taken_together_as_one_by_one(tmp_path: Path) -> None:
+    with SnapshotWriter([LocalStorage(tmp_path / "a")], NOW) as writer:
+        assert [writer.add(record) for record in _TRACES] == [None] * len(_TRACES)
+        one = writer.commit(SUMMARY).summary
+    unread = Skipped(kind="span", id="s", reason="why")
+    with SnapshotWriter([LocalStorage(tmp_path / "b")], NOW) as writer:
+        assert list(writer.add_all([*_TRACES[:9], unread, *_TRACES[9:]])) == [unread]
+        assert writer.commit(SUMMARY).summary == one
+    assert one.stats["spans"] == len(_SPANS)
+
+
+@pytest.mark.parametrize("spans", [_SPANS[::-1], [*_SPANS, _SPANS[-1]], [SpanLine.of_content("t2", "s", _CONTENT)]])
+def test_what_follows_a_record_is_in_order(tmp_path: Path, spans: list[SpanLine]) -> None:
+    with (
+        SnapshotWriter([LocalStorage(tmp_path)], NOW) as writer,
+        pytest.raises(InternalError, match="out of order"),
+    ):
+        list(writer.add_all([*_TRACES[:2], *spans]))
+
+
+def test_what_follows_a_record_that_is_left_out_goes_with_it(tmp_path: Path) -> None:
+    odd = Trace(trace_id="..\\t/1", experiment_id="0", timestamp=1, state="OK")
+    lost = [SpanLine.of_content(odd.trace_id, f"s{start}", _CONTENT % (b"x", start)) for start in (1, 2)]
+    with SnapshotWriter([LocalStorage(tmp_path)], NOW) as writer:
+        assert [one.id for one in writer.add_all([GOOD[0], odd, *lost, *_TRACES[1:]])] == [odd.trace_id]
+        assert writer.stats["spans"] == len(_SPANS)
 
 
 def test_without_commit_nothing_remains(tmp_path: Path) -> None:

@@ -417,13 +417,7 @@ def _save_on(
 def _read(
     source: Source, writer: SnapshotWriter, selection: Selection, base: Snapshot | None, progress: Progress
 ) -> tuple[Skipped, ...]:
-    skipped = []
-    for item in read_along(source, selection, base, progress):
-        if isinstance(item, Skipped):
-            skipped.append(item)
-        elif left_out := writer.add(item):
-            skipped.append(left_out)
-    return tuple(skipped)
+    return tuple(writer.add_all(read_along(source, selection, base, progress)))
 
 
 def _summary(source: Source, request: _Request, base: Snapshot | None) -> Summary:

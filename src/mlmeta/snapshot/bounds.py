@@ -24,7 +24,7 @@ LEGACY_VALUES = 750_000
 """The same for a file of the older script, which has no histories."""
 OBJECTS = 150_000
 """Objects in one text: such as versions of a model, or metrics of a run."""
-_SMALL = 1 << 20
+SMALL = 1 << 20
 """A text of so many bytes has no room for too much."""
 
 
@@ -41,7 +41,7 @@ def excess(text: bytes, most: int = LINE, values: int = VALUES) -> str:
         most: bytes.
         values: how many.
     """
-    if len(text) <= _SMALL:
+    if len(text) <= SMALL:
         return ""
     if len(text) > most:
         return f"it has more than {most:,} bytes"
@@ -67,7 +67,7 @@ def _pieces(text: bytes) -> Iterator[bytes]:
     """A text in small pieces, none of which ends within an escape: copies of the whole would take its size each."""
     start = 0
     while start < len(text):
-        end = start + _SMALL
+        end = start + SMALL
         while text[end - 1 : end] == b"\\":
             end += 1
         yield text[start:end]

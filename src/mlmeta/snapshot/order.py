@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import lt
 from typing import Any
 
 from mlmeta.errors import InternalError
@@ -46,6 +48,26 @@ class OrderGuard:
             raise InternalError(f"{kind.many} came out of order: {order} after {last}")
         self._last[kind.name], self._leaders[kind.name] = order, record
         self.repeated = 0
+
+    def follow(self, kind: Kind[Record], records: Sequence[Line]) -> bool:
+        """Take all that follows the last record that leads others: whether it is in order; else nothing is taken.
+
+        Args:
+            kind: of the records; each is there once.
+            records: at least one.
+        """
+        if kind.follows is None or kind.leader is None or kind.repeats is not None:
+            return False
+        leader, places = self._leaders.get(kind.follows.name), list(map(kind.order, records))
+        is_led = leader is not None and {kind.follows.key(leader)} == set(map(kind.leader, records))
+        before = self._last.get(kind.name)
+        if not is_led or not all(map(lt, places, places[1:])):
+            return False
+        owner = kind.leader(records[0])
+        if before is not None and before[0] == owner and not before[1] < places[0]:
+            return False
+        self._last[kind.name], self.repeated = (owner, places[-1]), 0
+        return True
 
     def _check_follower(self, kind: Kind[Record], leads: Kind[Record], order: tuple[str, Any], record: Line) -> None:
         """Of a record that follows another, several may have the same key: a long history goes on in a further one."""

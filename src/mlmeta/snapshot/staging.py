@@ -43,13 +43,15 @@ class DataFile:
         """SHA-256 of the JSON, in hex."""
         return self._content.hexdigest()
 
-    def add(self, line: bytes) -> None:
-        """Append a record's line."""
-        self._pending += records.SEPARATOR if self.count else records.FIRST
-        self._pending += line
-        self.count += 1
-        if len(self._pending) >= _BLOCK:
-            self._flush()
+    def add(self, *lines: bytes) -> None:
+        """Append the lines of records."""
+        pending = self._pending
+        for line in lines:
+            pending += records.SEPARATOR if self.count else records.FIRST
+            pending += line
+            self.count += 1
+            if len(pending) >= _BLOCK:
+                self._flush()
 
     def finish(self) -> None:
         """Close the array."""

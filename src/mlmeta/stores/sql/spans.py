@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import binascii
 import contextlib
+import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from pydantic import ValidationError
 from pydantic_core import SchemaValidator, core_schema
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
 
 from mlmeta.schema import SPANS, SpanLine, Trace
 from mlmeta.schema.spans import SPAN_COLUMNS
@@ -42,6 +45,7 @@ class SpanReader:
     def __init__(self, connection: Connection, tables: Tables) -> None:
         self._connection = connection
         self._tables = tables
+        self._is_sqlite = connection.dialect.name == SQLITE
         self._at_once = BATCH
 
     def of(self, traces: Iterable[Trace]) -> Iterator[tuple[Trace, list[SpanLine]]]:
@@ -59,46 +63,44 @@ class SpanReader:
             self._at_once = min(2 * self._at_once, BATCH)
             for _ in some:
                 trace = waiting.popleft()
-                yield trace, sorted(found.pop(trace.trace_id, []), key=SPANS.order)
+                yield trace, sorted(found.pop(trace.trace_id), key=SPANS.order)
 
     def _read(self, ids: Sequence[str]) -> dict[str, list[SpanLine]] | None:
         """The spans by trace; None where those of several traces are too much."""
         try:
             return self._lines(ids)
-        except sa.exc.OperationalError as error:
-            if UNDECODABLE not in str(error.orig):
+        except (sqlite3.OperationalError, OperationalError) as error:
+            if UNDECODABLE not in str(error):
                 raise
         with any_text(self._connection):
             return self._lines(ids)
 
     def _lines(self, ids: Sequence[str]) -> dict[str, list[SpanLine]] | None:
-        lines: list[SpanLine] = []
+        found: dict[str, list[SpanLine]] = {trace_id: [] for trace_id in ids}
         odd: list[tuple[str, str, bytes]] = []
         room = BYTES_AT_ONCE
-        result = self._connection.execute(self._query(ids), execution_options={"stream_results": True})
-        try:
-            for trace_id, span_id, content in result:
+        options = {"stream_results": not self._is_sqlite}
+        with closing(self._connection.execute(self._query(ids), execution_options=options)) as result:
+            rows = cast("Iterable[Any]", result.cursor if self._is_sqlite else result)  # plain tuples
+            for trace_id, span_id, content in rows:
                 text = content.encode() if isinstance(content, str) else content or b""
                 if (line := self._line(trace_id, span_id, text)) is not None:
-                    lines.append(line)
+                    found[trace_id].append(line)
                 else:
                     odd.append((trace_id, span_id, text))
                 room -= len(text)
                 if room < 0 and len(ids) > 1:
                     return None
-        finally:
-            result.close()
-        self._tables.read[SPANS.name] += len(lines) + len(odd)
-        lines += (line for one in odd if (line := self._odd(*one)) is not None)
-        found: dict[str, list[SpanLine]] = {}
-        for line in lines:
-            found.setdefault(line.trace_id, []).append(line)
+        self._tables.read[SPANS.name] += sum(map(len, found.values())) + len(odd)
+        for one in odd:
+            if (line := self._odd(*one)) is not None:
+                found[line.trace_id].append(line)
         return found
 
     def _query(self, ids: Sequence[str]) -> sa.Select[Any]:
         columns = self._tables[SPANS.name].c
         content: Any = columns.content
-        if self._connection.dialect.name == SQLITE:
+        if self._is_sqlite:
             content = sa.cast(content, sa.LargeBinary)  # as it is: text would be decoded, and encoded again
         query = sa.select(columns.trace_id, columns.span_id, content)
         return query.where(among(columns.trace_id, ids, self._connection.dialect.name))

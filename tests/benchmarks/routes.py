@@ -89,7 +89,8 @@ class Bench:
     def running(self, backend: str, *more: str) -> Iterator[Server]:
         """A server with two workers on this machine."""
         arguments = ("--workers", "2", *more)
-        with server(self.folder / "server", backend=backend, arguments=arguments, environment=_QUIET) as started:
+        options = {"arguments": arguments, "environment": _QUIET, "python": Path(PYTHON)}
+        with server(self.folder / "server", backend=backend, **options) as started:
             yield started
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.cli import _FORKS
+from tests.support.cli import FORKS
 from tests.support.hostile import BAD, GOOD
 
 SPARE = 300 << 20
@@ -46,7 +46,7 @@ def run(grounds: Sequence[Path], database: str) -> list[Found]:
         grounds: as `hostile.build` leaves them.
         database: URI of a store to be backed up there.
     """
-    process = _FORKS.Process(target=_work, args=(grounds, database, dict(os.environ)))
+    process = FORKS.Process(target=_work, args=(grounds, database, dict(os.environ)))
     process.start()
     process.join(PATIENCE * len(grounds))
     if process.exitcode is None:

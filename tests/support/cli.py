@@ -19,8 +19,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["mlflow", "mlmeta.cli.app", "tests.support.preload"])
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["mlmeta.cli.app", "tests.support.preload"])
 PATIENCE = 120
 """Seconds until a command that does not end is given up."""
 
@@ -105,7 +105,7 @@ class Cli:
         out, err = (self.folder / f".{name}-{self._count}" for name in ("out", "err"))
         out.touch()
         err.touch()
-        process = _FORKS.Process(
+        process = FORKS.Process(
             target=_command, args=(arguments, self.folder, out, err, dict(os.environ), env or {}, before)
         )
         process.start()
@@ -138,7 +138,7 @@ def _command(
     env: dict[str, str | None],
     before: Any,
 ) -> None:
-    _redirect(out, err)
+    redirect(out, err)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update({k: v for k, v in {**environment, **env}.items() if v is not None})
@@ -150,7 +150,7 @@ def _command(
     main()
 
 
-def _redirect(out: Path, err: Path) -> None:
+def redirect(out: Path, err: Path) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     for path, number in ((out, 1), (err, 2)):

@@ -1,9 +1,11 @@
-"""Imported once by the process that the command line's processes are forked from: all that a command may import.
+"""Imported once by the process that others are forked from: all that mlmeta, or `mlflow server`, may import.
 
 But for what starts threads when it is imported, or is only there when it is asked for: Dask and Google's client.
 """
 
+import os
 import pkgutil
+import sys
 from importlib import import_module
 
 import typer.rich_utils  # noqa: F401
@@ -13,3 +15,15 @@ import mlmeta
 for _module in pkgutil.walk_packages(mlmeta.__path__, "mlmeta."):
     if not _module.name.endswith(("__main__", ".dask", ".gcs", ".gcs_errors")):
         import_module(_module.name)
+
+_GUARD = "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"
+_before = os.environ.get(_GUARD)
+os.environ[_GUARD] = "true"  # read when it is imported, and set for every server of the tests
+try:
+    for _name in ("uvicorn.main", "mlflow.cli", "mlflow.server", "mlflow.server.fastapi_app"):
+        import_module(_name)
+finally:
+    os.environ.pop(_GUARD)
+    if _before is not None:
+        os.environ[_GUARD] = _before
+del sys.modules["mlflow.server.fastapi_app"]  # makes the application, from the environment: each server its own

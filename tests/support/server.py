@@ -1,4 +1,9 @@
-"""A real `mlflow server` process on a store of its own."""
+"""A real `mlflow server` process on a store of its own.
+
+Its imports take four seconds of processor time, twice (the command and the process it starts), so by default it is
+forked from the process that the command line's are forked from (`tests.support.cli`), which has them already: MLflow's
+own command runs in it, with its own environment, folder, output and process group.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,15 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import NoReturn
+
+from tests.support.cli import FORKS, redirect
 
 
 def free_port() -> int:
@@ -29,7 +37,7 @@ class Server:
         backend: its backend store; by default a SQLite file in the folder.
         arguments: more arguments of `mlflow server`.
         environment: more of the process's environment.
-        python: the interpreter, of an environment that may have another MLflow.
+        python: an interpreter that it is started with, of an environment that may have another MLflow.
     """
 
     def __init__(
@@ -38,7 +46,7 @@ class Server:
         backend: str | None = None,
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
-        python: Path = Path(sys.executable),
+        python: Path | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -49,23 +57,21 @@ class Server:
         self._arguments = arguments
         self._environment = environment or {}
         self._python = python
-        self._process: subprocess.Popen[bytes] | None = None
+        self._log = folder / "server.log"
+        self._process: ForkServerProcess | _Started | None = None
 
     def start(self) -> Server:
-        command = [
-            *(str(self._python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)),
+        words = [
+            *("server", "--host", "127.0.0.1", "--port", str(self.port)),
             *("--backend-store-uri", self.backend, "--workers", "1"),
             *("--default-artifact-root", "gs://bucket/artifacts", *self._arguments),
         ]
-        with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                start_new_session=True,
-                env={**os.environ, "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true", **self._environment},
-            )
+        environment = {**os.environ, "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true", **self._environment}
+        if self._python is None:
+            self._process = FORKS.Process(target=_serve, args=(words, self.folder, self._log, environment))
+            self._process.start()
+        else:
+            self._process = _Started(self._python, words, self.folder, self._log, environment)
         self._wait()
         return self
 
@@ -73,19 +79,20 @@ class Server:
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             assert self._process is not None
-            if self._process.poll() is not None:
+            if self._process.exitcode is not None:
                 break
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=5) as reply:
                 if reply.status == 200:
                     return
             time.sleep(0.1)
-        raise RuntimeError(f"mlflow server did not start:\n{(self.folder / 'server.log').read_text()}")
+        raise RuntimeError(f"mlflow server did not start:\n{self._log.read_text()}")
 
     def stop(self) -> None:
         if self._process is not None:
+            assert self._process.pid is not None
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._process.join()
             self._process = None
 
 
@@ -97,3 +104,48 @@ def server(folder: Path, **kwargs: object) -> Iterator[Server]:
         yield running.start()
     finally:
         running.stop()
+
+
+class _Started:
+    """A server that an interpreter was started for, with what a `multiprocessing.Process` tells of itself."""
+
+    def __init__(self, python: Path, words: list[str], folder: Path, log: Path, environment: dict[str, str]) -> None:
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [str(python), "-m", "mlflow", *words],
+                stdout=out,
+                stderr=out,
+                cwd=folder,
+                start_new_session=True,
+                env=environment,
+            )
+        self.pid = self._process.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        return self._process.poll()
+
+    def join(self) -> None:
+        self._process.wait()
+
+
+def _serve(words: list[str], folder: Path, log: Path, environment: dict[str, str]) -> None:
+    """What the forked process does: `mlflow server …`, whose uvicorn runs in this process, too."""
+    os.setsid()
+    log.touch()
+    redirect(log, log)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    import mlflow.cli
+    import mlflow.server
+
+    def in_this_process(command: list[str], extra_env: dict[str, str], **_: object) -> NoReturn:
+        from uvicorn.main import main
+
+        os.environ.update(extra_env)
+        main(command[command.index("uvicorn") + 1 :], prog_name="uvicorn")
+        raise SystemExit
+
+    mlflow.server._exec_cmd = in_this_process
+    mlflow.cli.cli(words, prog_name="mlflow")

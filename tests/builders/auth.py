@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tests.support.server import quick_hashes
+
 PASSWORDS = {"admin": "admin-password-1", "alice": "alice-password-1", "bob": "bob-password-12"}
 """Of the users, of which admin is one."""
 
@@ -47,6 +49,7 @@ def upgrade(uri: str) -> None:
 def _store(uri: str) -> Iterator[Any]:
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
+    quick_hashes()
     store = SqlAlchemyStore()
     store.init_db(uri)
     try:

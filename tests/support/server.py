@@ -106,6 +106,13 @@ def server(folder: Path, **kwargs: object) -> Iterator[Server]:
         running.stop()
 
 
+def quick_hashes() -> None:
+    """Let passwords of basic-auth be hashed once: a server checks a user's at each request, for a tenth of a second."""
+    from werkzeug import security
+
+    security.generate_password_hash.__defaults__ = ("pbkdf2:sha256:1", 16)
+
+
 class _Started:
     """A server that an interpreter was started for, with what a `multiprocessing.Process` tells of itself."""
 
@@ -139,6 +146,8 @@ def _serve(words: list[str], folder: Path, log: Path, environment: dict[str, str
     os.environ.update(environment)
     import mlflow.cli
     import mlflow.server
+
+    quick_hashes()
 
     def in_this_process(command: list[str], extra_env: dict[str, str], **_: object) -> NoReturn:
         from uvicorn.main import main

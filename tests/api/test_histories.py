@@ -48,7 +48,7 @@ def _steps(count: int, first: int = 0) -> list[Point]:
 
 def test_more_points_than_one_reply_or_page_holds(server: Server, tmp_path: Path) -> None:
     """Of one run; just the number at which a bulk reply is cut; and of several runs together."""
-    sizes = [60_001, 25_000, 25_001, 12_500, 12_500, 9_000, 9_000, 9_000, 1]
+    sizes = [50_001, 25_000, 12_501, 12_500, 9_000, 9_000, 9_000, 1]
     runs = _new_runs(server, len(sizes))
     wanted = {
         (run, "loss"): add_history(server.database, run, "loss", _steps(size))
@@ -63,9 +63,9 @@ def test_more_points_than_one_reply_or_page_holds(server: Server, tmp_path: Path
 
 def test_steps_that_do_not_tell_the_length(server: Server, tmp_path: Path) -> None:
     """The latest step is 0 or below, so nothing warns that the replies will be cut."""
-    runs = _new_runs(server, 3)
+    runs = _new_runs(server, 2)
     wanted = {
-        (run, "loss"): add_history(server.database, run, "loss", [(-step, step, 1.0) for step in range(20_000)])
+        (run, "loss"): add_history(server.database, run, "loss", [(-step, step, 1.0) for step in range(15_000)])
         for run in runs
     }
     backup(server.uri, [str(tmp_path)])

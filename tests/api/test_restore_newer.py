@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 
 from mlmeta import backup, restore
 from tests.support.databases import Databases
+from tests.support.examples import some
 from tests.support.plain import rows
 from tests.support.server import Server
 
@@ -26,8 +27,9 @@ def _param(client: MlflowClient, run_id: str) -> None:
     client.log_param(run_id, "new", "1")
 
 
-@pytest.mark.parametrize("by", ["restore", "file"])
-@pytest.mark.parametrize("go_on", [_point, _metric, _param])
+@pytest.mark.parametrize(
+    ("go_on", "by"), some([(go_on, by) for go_on in (_point, _metric, _param) for by in ("restore", "file")], 3)
+)
 def test_a_run_that_went_on(
     restored: Server,
     filled: Server,

@@ -11,6 +11,7 @@ from mlmeta import restore
 from mlmeta.commands.restore import RestoreResult
 from mlmeta.schema import LatestMetric, Record
 from tests.builders import snapshots as made
+from tests.support.examples import some
 from tests.support.plain import plain
 from tests.support.server import Server
 
@@ -20,8 +21,12 @@ def _restore(server: Server, folder: Path, *records: Record) -> RestoreResult:
     return restore(server.uri, "latest", str(folder))
 
 
-@pytest.mark.parametrize("source", ["mlflow-artifacts:/1/x/artifacts/m", "/srv/models/m", "./m", "file:///srv/m"])
-@pytest.mark.parametrize("with_run", [True, False])
+SOURCES = ["mlflow-artifacts:/1/x/artifacts/m", "/srv/models/m", "./m", "file:///srv/m"]
+
+
+@pytest.mark.parametrize(
+    ("source", "with_run"), some([(source, with_run) for with_run in (True, False) for source in SOURCES], 4)
+)
 def test_sources_that_only_their_run_may_have(server: Server, tmp_path: Path, source: str, with_run: bool) -> None:
     run = made.run()
     refused = made.version(1, source=source, run_id=run.run_id if with_run else None)

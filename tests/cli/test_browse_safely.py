@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 
 from tests.builders import snapshots as made
 from tests.support.databases import Databases
+from tests.support.examples import some
 from tests.support.proxy import static_server
 from tests.support.server import free_port
 
@@ -133,7 +134,7 @@ def test_nothing_of_the_machine_is_in_reach(databases: Databases, tmp_path: Path
 
 @pytest.mark.parametrize(
     "signals",
-    [(signal.SIGHUP,), (signal.SIGINT, signal.SIGHUP, signal.SIGINT), (signal.SIGTERM, signal.SIGKILL)],
+    some([(signal.SIGHUP,), (signal.SIGINT, signal.SIGHUP, signal.SIGINT), (signal.SIGTERM, signal.SIGKILL)], 2),
     ids=str,
 )
 def test_it_is_gone_however_it_ends(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:

@@ -11,6 +11,7 @@ from mlmeta import list_snapshots, verify
 from mlmeta.snapshot.catalog import SnapshotState
 from tests.support.cli import Cli
 from tests.support.databases import Databases
+from tests.support.examples import some
 from tests.support.interference import environment, install, limit_file_size
 from tests.support.server import Server
 
@@ -89,7 +90,7 @@ def test_interrupted_at_every_change(
     assert finished <= 6
 
 
-@pytest.mark.parametrize("limit", [0, 100, 700, 2000, 3000, 4500])
+@pytest.mark.parametrize("limit", some([0, 100, 700, 2000, 3000, 4500], 4))
 def test_a_full_disk(cli: Cli, filled: Server, old: dict[str, bytes], limit: int) -> None:
     """From a server: a SQLite source would be copied first, into a file that is too big as well."""
     store = filled.uri

@@ -6,6 +6,7 @@ But for what starts threads when it is imported, or is only there when it is ask
 import os
 import pkgutil
 import sys
+import tempfile
 from importlib import import_module
 
 import typer.rich_utils  # noqa: F401
@@ -27,3 +28,4 @@ finally:
     if _before is not None:
         os.environ[_GUARD] = _before
 del sys.modules["mlflow.server.fastapi_app"]  # makes the application, from the environment: each server its own
+tempfile.tempdir = None  # MLflow asked for it: each process finds its own, from its environment

@@ -33,6 +33,8 @@ LONG = [(step, T + step, float(-step)) for step in range(25_000)]
 FAR = 1 << 55
 """Milliseconds that lead to a year of seven digits."""
 
+ODD = [assessment(f"a-{number}", value) for number, value in enumerate((10**30, None, {"a": [1]}, "NaN", True))]
+
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
@@ -47,7 +49,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
         run(THIRD, "2", start_time=FAR, lifecycle_stage="deleted"),
         *to_records(FIRST, "loss", LONG),
         logged_model("m-1", "2", params={"k": "v"}),
-        trace(experiment_id="2", assessments=[assessment()]),
+        trace(experiment_id="2", assessments=ODD),
         span(),
         model(version(1, run_id=FIRST), version(3), name="m", aliases={"best": 3}),
         model(name="n", workspace="team"),
@@ -60,7 +62,7 @@ def test_records_come_kind_by_kind(snapshot: Snapshot) -> None:
     assert [one.run_id for one in snapshot.runs()] == [FIRST, SECOND, THIRD]
     assert sum(one.size for one in snapshot.histories()) == len(LONG)
     assert [one.model_id for one in snapshot.logged_models()] == ["m-1"]
-    assert [len(one.assessments) for one in snapshot.traces()] == [1]
+    assert [len(one.assessments) for one in snapshot.traces()] == [len(ODD)]
     assert [one.span_id for one in snapshot.spans()] == ["1" * 16]
     assert [one.name for one in snapshot.models()] == ["m", "n"]
     assert not [*snapshot.evaluation_datasets(), *snapshot.dataset_records(), *snapshot.rows()]
@@ -129,7 +131,10 @@ def test_metrics_are_a_row_a_point(snapshot: Snapshot) -> None:
 def test_parts_are_a_table_of_their_own(snapshot: Snapshot) -> None:
     versions = snapshot.to_pandas("model_versions")
     assert versions[["name", "version", "run_id"]].fillna("").values.tolist() == [["m", 1, FIRST], ["m", 3, ""]]
-    assert list(snapshot.to_pandas("assessments").trace_id) == [f"tr-{'c' * 32}"]
+    assessments = snapshot.to_pandas("assessments")
+    assert set(assessments.trace_id) == {f"tr-{'c' * 32}"}
+    assert list(assessments.value) == [one.value for one in ODD]
+    assert list(assessments.value.iloc[:2]) == [10**30, None], "a number that no column of whole numbers holds"
     models = snapshot.to_pandas("models")
     assert "versions" not in models
     assert str(models["aliases.best"].dtype) == "Int64"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _TIME = re.compile(r"(?:\w+_)?(?:time|timestamp)|created|updated")
 """The names of fields that are milliseconds since the epoch."""
 _WORKSPACE = "workspace"
+_BIG = 1 << 63
 
 Cell = tuple[str, Any]
 
@@ -111,8 +112,14 @@ def _series(name: str, values: list[Any]) -> Series[Any]:
 
     if _TIME.fullmatch(name):
         return _moments(values)
-    is_whole = None in values and all(value is None or type(value) is int for value in values)
-    return pd.Series(values, dtype="Int64" if is_whole and any(value is not None for value in values) else None)
+    numbers = [value for value in values if value is not None]
+    lacks_some = 0 < len(numbers) < len(values)
+    return pd.Series(values, dtype="Int64" if lacks_some and all(map(_is_whole, numbers)) else None)
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a column of whole numbers has room for a value: JSON may have bigger ones."""
+    return type(value) is int and -_BIG <= value < _BIG
 
 
 def _moments(milliseconds: Iterable[int | None]) -> Series[Any]:

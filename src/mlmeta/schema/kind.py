@@ -62,6 +62,8 @@ class Kind(Generic[R]):
         repeats: how much of what a record that follows another counts was counted with that one; None: nothing, and
             each key is there once.
         runs: ids of the runs that a record refers to, and by which it is selected; None: it refers to none.
+        needs: what a record is not whole without: names of kinds, each with a key; None: it needs nothing.
+        made_in: the run that a record was made in, and comes back with; None: such records come by themselves.
         counted_by: what a summary counts records by as well, such as their table; None: nothing.
         parts: fields that hold records of kinds without a file of their own.
         counts: what a record adds to the counts of a summary.
@@ -103,6 +105,8 @@ class Kind(Generic[R]):
     longest: int | None = None
     repeats: Callable[[Any, Any], int] | None = None
     runs: Callable[[Any], Iterable[str | None]] | None = None
+    needs: Callable[[Any], Iterable[tuple[str, str | None]]] | None = None
+    made_in: Callable[[Any], str | None] | None = None
     counted_by: Callable[[Any], str] | None = None
     parts: dict[str, Kind[Any]] = field(default_factory=dict)
     counts: tuple[tuple[str, Callable[[Any], int]], ...] = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Annotated, ClassVar
 
@@ -9,6 +11,8 @@ from pydantic import AfterValidator
 
 from mlmeta.schema.base import Int64, Record, SortedMap, Workspace
 from mlmeta.schema.kind import MODEL_GROUP, Kind
+
+_OF_LOGGED_MODEL = re.compile(r"models:/(m-[^/]+)")
 
 
 class ModelVersion(Record):
@@ -62,6 +66,13 @@ def model_place(workspace: str | None, name: str) -> tuple[str, str]:
     return workspace or "", name
 
 
+def _needs(version: ModelVersion) -> Iterator[tuple[str, str | None]]:
+    """The run and the logged model that a version is of; a database has no column for the latter."""
+    yield "runs", version.run_id
+    named = _OF_LOGGED_MODEL.match(version.source or "")
+    yield "logged_models", version.model_id or (named.group(1) if named else None)
+
+
 MODEL_VERSIONS = Kind(
     "model_versions",
     ModelVersion,
@@ -70,6 +81,7 @@ MODEL_VERSIONS = Kind(
     key=lambda version: f"version {version.version}",
     order=attrgetter("version"),
     groups=(MODEL_GROUP,),
+    needs=_needs,
     locations=("source", "storage_location"),
     unshown=("storage_location",),
     unsettable=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Annotated
 
@@ -11,6 +12,9 @@ from mlmeta.schema.base import Int64, Record, SortedMap
 from mlmeta.schema.experiments import experiment_order
 from mlmeta.schema.kind import Kind
 from mlmeta.schema.metrics import HistoryLine, MetricHistory, point_order
+
+PARENT_RUN_ID = "mlflow.parentRunId"
+"""A tag: the run that a nested run is in."""
 
 
 class LatestMetric(Record):
@@ -103,6 +107,14 @@ def run_order(run: Run) -> tuple[bool, int, str]:
     return (run.start_time is None, run.start_time or 0, run.run_id)
 
 
+def _needs(run: Run) -> Iterator[tuple[str, str | None]]:
+    yield "runs", run.tags.get(PARENT_RUN_ID)
+    for used in run.model_inputs:
+        yield "logged_models", used.model_id
+    for made in run.model_outputs:
+        yield "logged_models", made.model_id
+
+
 RUNS = Kind(
     "runs",
     Run,
@@ -113,6 +125,7 @@ RUNS = Kind(
     title=lambda run: run.run_name or "",
     has_id=True,
     experiment=attrgetter("experiment_id"),
+    needs=_needs,
     counts=(("runs", lambda _: 1), ("metric_points", lambda run: len(run.metrics))),
     pieces=("run param", "run tag", "run inputs", "run outputs"),
     locations=("artifact_uri",),

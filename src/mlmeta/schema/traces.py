@@ -18,6 +18,8 @@ SPANS_LOCATION_TAG = "mlflow.trace.spansLocation"
 ARTIFACT_LOCATION_TAG = "mlflow.artifactLocation"
 SOURCE_RUN_ID = "mlflow.assessment.sourceRunId"
 """In an assessment's metadata: the run that it was made in. MLflow's API shows no other."""
+SOURCE_RUN = "mlflow.sourceRun"
+"""In a trace's metadata: the run that it was made in."""
 ARCHIVE_LOCATION_TAG = "mlflow.trace.archiveLocation"
 
 SPAN_BYTES = 64 << 20
@@ -137,6 +139,7 @@ TRACES = Kind(
     has_id=True,
     groups=(TRACE_GROUP,),
     experiment=attrgetter("experiment_id"),
+    made_in=lambda trace: trace.metadata.get(SOURCE_RUN),
     counts=(("traces", lambda _: 1), ("assessments", lambda trace: len(trace.assessments))),
     parts={"assessments": ASSESSMENTS},
     pieces=("trace tags", "trace metadata"),

@@ -13,8 +13,6 @@ from typing import Any
 from mlmeta.schema import Assessment, AssessmentError, Trace
 from mlmeta.schema.traces import SOURCE_RUN_ID
 
-SOURCE_RUN = "mlflow.sourceRun"
-"""In a trace's metadata: the run that it was made in."""
 _TYPES = ("feedback", "expectation", "issue")
 MODEL = "mlflow.modelId"
 """In a trace's metadata: the logged model that it is of."""

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from mlmeta.schema import TRACES, Assessment, SpanLine, Trace
-from mlmeta.schema.traces import SOURCE_RUN_ID
+from mlmeta.schema.traces import SOURCE_RUN, SOURCE_RUN_ID
 from mlmeta.snapshot.reader import Led, TraceLines
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment
 from mlmeta.stores.api.otlp import Sender, UnsendableError
-from mlmeta.stores.api.trace_json import MODEL, SOURCE_RUN
+from mlmeta.stores.api.trace_json import MODEL
 from mlmeta.stores.api.trace_search import SHOWN
 
 _STACK_TRACE_END = 500

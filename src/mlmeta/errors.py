@@ -3,6 +3,7 @@
     MlmetaError                         exit code
     ├── UsageError                          2   an option, URI or name can't be used
     │   ├── AmbiguousSelectorError          2   a prefix that names several snapshots
+    │   ├── UnknownRecordError              2   a snapshot has no run or model that is named
     │   └── ConfigurationError              2   a configuration file that can't be used
     ├── ConnectionFailedError               1   source or target could not be used
     │   ├── UnreachableError                1   nothing answers there
@@ -97,6 +98,20 @@ class UsageError(MlmetaError):
 
 class AmbiguousSelectorError(UsageError):
     """A prefix names several snapshots."""
+
+
+class UnknownRecordError(UsageError):
+    """A snapshot has no run or model that is named.
+
+    Args:
+        message: what happened, and where.
+        hint: what to do about it.
+        wanted: the text that names nothing.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", wanted: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.wanted = wanted
 
 
 class ConfigurationError(UsageError):

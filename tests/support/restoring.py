@@ -8,13 +8,15 @@ from mlflow import MlflowClient
 
 from mlmeta import restore
 from mlmeta.commands.restore import RestoreResult
-from mlmeta.schema import Record
+from mlmeta.schema import Record, Selection
 from tests.builders.snapshots import write
 from tests.support.plain import rows
 from tests.support.server import Server
 
 
-def restore_as_planned(server: Server, folder: Path, *records: Record, undelete: bool = False) -> RestoreResult:
+def restore_as_planned(
+    server: Server, folder: Path, *records: Record, undelete: bool = False, selection: Selection | None = None
+) -> RestoreResult:
     """A restore, after a dry run that ended with the same exit code, counts and refusals, and wrote nothing.
 
     Args:
@@ -22,13 +24,14 @@ def restore_as_planned(server: Server, folder: Path, *records: Record, undelete:
         folder: where the snapshot is.
         records: of a snapshot that is written there first, if there are any.
         undelete: as for `restore`.
+        selection: likewise.
     """
     if records:
         write(folder, records)
     before = rows(server.database)
-    planned = restore(server.uri, "latest", str(folder), undelete=undelete, dry_run=True)
+    planned = restore(server.uri, "latest", str(folder), undelete=undelete, selection=selection, dry_run=True)
     assert rows(server.database) == before
-    done = restore(server.uri, "latest", str(folder), undelete=undelete)
+    done = restore(server.uri, "latest", str(folder), undelete=undelete, selection=selection)
     assert planned.plan is not None
     assert planned.exit_code == done.exit_code, done.issues
     named = sorted((r.kind, r.id, r.field) for r in planned.plan.refused)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlmeta.snapshot.retention import Rules
 
 _OUTPUT = "Output"
-_LIMIT = "Selection"
+LIMIT = "Selection"
 _MONITORING = "Monitoring"
 _RETENTION = "Retention"
 
@@ -229,7 +229,7 @@ Experiments = Annotated[
         metavar="NAME",
         callback=one_a_line,
         autocompletion=completion.experiments,
-        rich_help_panel=_LIMIT,
+        rich_help_panel=LIMIT,
     ),
 ]
 Workspaces = Annotated[
@@ -239,7 +239,7 @@ Workspaces = Annotated[
         "Only this workspace of MLflow, default for the default one. Repeatable.",
         metavar="NAME",
         callback=one_a_line,
-        rich_help_panel=_LIMIT,
+        rich_help_panel=LIMIT,
     ),
 ]
 Only = Annotated[
@@ -247,12 +247,12 @@ Only = Annotated[
     option(
         "--only",
         "Only this part; with its experiments, but for the model registry. Repeatable.",
-        rich_help_panel=_LIMIT,
+        rich_help_panel=LIMIT,
     ),
 ]
 Without = Annotated[
     list[LeftOut] | None,
-    option("--without", "Leave this part out, such as spans, the bulk of traces. Repeatable.", rich_help_panel=_LIMIT),
+    option("--without", "Leave this part out, such as spans, the bulk of traces. Repeatable.", rich_help_panel=LIMIT),
 ]
 RewriteArtifactPrefix = Annotated[
     list[str] | None,

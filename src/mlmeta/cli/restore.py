@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlmeta.cli.text import Block
     from mlmeta.commands.restore import RestoreResult
     from mlmeta.progress import Progress
+    from mlmeta.snapshot.picked import Chosen
     from mlmeta.stores.proof import Comparison
     from mlmeta.stores.target import Plan
 
@@ -52,6 +53,38 @@ OnConflictOption = Annotated[
         "--on-conflict",
         "If a database has other data under the same id or name, or can't hold something: write nothing, "
         "leave it out, or rename.",
+    ),
+]
+Runs = Annotated[
+    list[str] | None,
+    options.option(
+        "--run",
+        "Only this run, by its id or the beginning of it, with what it needs: its experiment, parents, and logged "
+        "models; and its traces. Repeatable.",
+        metavar="ID",
+        callback=options.one_a_line,
+        rich_help_panel=options.LIMIT,
+    ),
+]
+Children = Annotated[
+    bool, options.option("--children", "With the runs nested in those of --run.", rich_help_panel=options.LIMIT)
+]
+Models = Annotated[
+    list[str] | None,
+    options.option(
+        "--model",
+        "Only this registered model, or one of its versions, with its runs. Repeatable.",
+        metavar="NAME[@ALIAS|/VERSION]",
+        callback=options.one_a_line,
+        rich_help_panel=options.LIMIT,
+    ),
+]
+Missing = Annotated[
+    bool,
+    options.option(
+        "--missing",
+        "Bring back what is gone, as without it, and leave out what something else in a database stands in the way of: "
+        "--on-conflict skip.",
     ),
 ]
 Undelete = Annotated[
@@ -106,12 +139,16 @@ def command(
     tracking_uri: options.TrackingUri = "",
     storage: options.Storage = options.DEFAULT_STORAGE,
     source: options.Source = "",
+    run: Runs = None,
+    children: Children = False,
+    model: Models = None,
     experiment: options.Experiments = None,
     only: options.Only = None,
     workspace: options.Workspaces = None,
     without: options.Without = None,
     ids: IdsOption = None,
     on_conflict: OnConflictOption = OnConflict.FAIL,
+    missing: Missing = False,
     undelete: Undelete = False,
     rewrite_artifact_prefix: options.RewriteArtifactPrefix = None,
     table: Tables = None,
@@ -151,6 +188,9 @@ def command(
                 options.values(without),
                 tuple(workspace or ()),
                 tuple(table or ()),
+                runs=tuple(run or ()),
+                models=tuple(model or ()),
+                children=children,
             ),
             registry_uri=registry_uri,
             auth_uri=auth_uri,
@@ -158,6 +198,7 @@ def command(
             ids=ids.value if ids else "",
             on_conflict=on_conflict.value,
             undelete=undelete,
+            missing=missing,
             rewrite=options.prefixes(rewrite_artifact_prefix),
             if_empty=if_empty,
             allow_none=allow_none,
@@ -233,7 +274,10 @@ def plan_view(plan: Plan, *, named: bool = True) -> list[Block]:
         named: whether conflicts are named; if not, something else does it.
     """
     ids = "ids and times are kept" if plan.keeps_ids else "new ids; the original ones go into tags"
-    lines: list[Block] = [f"Restore into {plan.target} ({ids}):", f"  to create: {_kinds(plan.create)}"]
+    lines: list[Block] = [f"Restore into {plan.target} ({ids}):"]
+    if plan.chosen:
+        lines.append(_chosen(plan.chosen))
+    lines.append(f"  to create: {_kinds(plan.create)}")
     if any(plan.present.values()):
         lines.append(f"  there already: {_kinds(plan.present)}")
     if any(plan.changed.values()):
@@ -245,6 +289,14 @@ def plan_view(plan: Plan, *, named: bool = True) -> list[Block]:
         told += [f"{r.code.replace('_', ' ')}: {r.kind} {r.id}: {r.reason}" for r in plan.refused]
         lines += [Styled(f"  {line}", "yellow") for line in first(told)]
     return lines
+
+
+def _chosen(chosen: Sequence[Chosen]) -> Table:
+    """What was named, and what that needs: the first of it."""
+    rows = [(one.kind, one.id, one.name, one.reason) for one in chosen[:_NAMED]]
+    if more := len(chosen) - _NAMED:
+        rows += [("…", f"and {more:,} more", "", "")] if more > 0 else []
+    return Table(("WHAT", "ID", "NAME", "WHY"), rows)
 
 
 def first(lines: list[str]) -> list[str]:

@@ -3,25 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
-from mlmeta.errors import UsageError
-from mlmeta.schema import GROUPS, KINDS, Kind, Selection, Summary
-from mlmeta.snapshot.reader import Snapshot
+from mlmeta.errors import MlmetaError, UnknownRecordError, UsageError
+from mlmeta.schema import GROUPS, KINDS, MODELS, RUNS, Kind, Selection, Summary
+from mlmeta.snapshot.catalog import describe, file_sets
+from mlmeta.snapshot.picked import pick
+from mlmeta.snapshot.reader import Snapshot, open_snapshot
+from mlmeta.storage import Storage
+
+_LOOKED_AT = 10
+"""Other snapshots that are looked through for a run or model."""
 
 
 def require_something(selection: Selection) -> None:
     """See that a selection means anything at all, and leaves out what there is.
 
     Raises:
-        UsageError: what it wants, it leaves out; or there is no such part.
+        UsageError: what it wants, it leaves out; there is no such part; or single runs or models are named beside what
+            is meant as a whole.
     """
+    _require_one_way(selection)
     parts = dict.fromkeys((*GROUPS, *KINDS))
     if unknown := sorted(set(selection.without).difference(parts)):
         raise UsageError(f"there is no part {unknown[0]!r} to leave out", hint=f"there are {', '.join(parts)}")
     if selection.only and set(selection.only) <= set(selection.without):
         groups = ", ".join(sorted(set(selection.only)))
         raise UsageError(f"--only {groups} and --without {groups} leave nothing", hint="leave one of them out")
+
+
+def _require_one_way(selection: Selection) -> None:
+    if selection.names_records and (selection.experiments or selection.tables):
+        other = "--experiment" if selection.experiments else "--table"
+        raise UsageError(
+            f"--run and --model name single things, and {other} means a whole", hint="restore the one after the other"
+        )
+    if selection.children and not selection.runs:
+        raise UsageError("--children is about the runs nested in those of --run", hint="name a run with --run ID")
+    for option, named, kind in (("--run", selection.runs, RUNS), ("--model", selection.models, MODELS)):
+        if named and not selection.means(kind):
+            raise UsageError(f"--only and --without leave out what {option} names", hint="leave out one of them")
+
+
+def newest_with(snapshot: Snapshot, selection: Selection, wanted: str) -> str:
+    """The newest other snapshot of the same source, of the last few, that has a run or model; empty: there is none.
+
+    Args:
+        snapshot: that does not have it.
+        selection: which names it.
+        wanted: the text that names it.
+    """
+    runs, models = (tuple(text for text in texts if text == wanted) for texts in (selection.runs, selection.models))
+    alone = replace(selection, runs=runs, models=models, children=False)
+    infos = (describe(snapshot.storage, files, 0) for files in file_sets(snapshot.storage))
+    same = (info for info in infos if info.state.restorable and info.identity == snapshot.summary.identity)
+    others = (info.timestamp for info in same if info.timestamp != snapshot.timestamp)
+    return next((other for other in islice(others, _LOOKED_AT) if _has(other, snapshot.storage, alone)), "")
+
+
+def _has(timestamp: str, storage: Storage, selection: Selection) -> bool:
+    try:
+        pick(open_snapshot(storage, timestamp), selection)
+    except UnknownRecordError:
+        return False
+    except UsageError:  # it has several
+        return True
+    except MlmetaError:  # nobody asked for this one, and it can't be read
+        return False
+    return True
 
 
 def why_absent(summary: Summary, kind: Kind[Any]) -> str:

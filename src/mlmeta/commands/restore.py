@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from mlmeta.commands.absent import absent, require_something
+from mlmeta.commands.absent import absent, newest_with, require_something
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import (
     DamagedSnapshotError,
@@ -15,6 +15,7 @@ from mlmeta.errors import (
     MlmetaError,
     SnapshotNotFoundError,
     StorageMissingError,
+    UnknownRecordError,
     UsageError,
 )
 from mlmeta.notebook import Row
@@ -23,13 +24,14 @@ from mlmeta.redaction import without_secrets
 from mlmeta.schema import AUTH, AUTH_GROUP, Selection, leading_kinds
 from mlmeta.schema.words import amount
 from mlmeta.snapshot.catalog import describe, file_sets
+from mlmeta.snapshot.picked import Chosen, pick
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.storage import Location
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
 from mlmeta.stores.proof import Comparison, Difference, prove
 from mlmeta.stores.rewrite import Prefixes, pairs_of
-from mlmeta.stores.target import Ids, OnConflict, Plan, Refusal, Report, RestoreOptions, Target
+from mlmeta.stores.target import RENAME, SKIP, Ids, OnConflict, Plan, Refusal, Report, RestoreOptions, Target
 
 Confirm = Callable[[Plan], None]
 """Asked before anything is written into a target that has runs; raises to stop."""
@@ -128,6 +130,7 @@ def restore(
     ids: Ids = "",
     on_conflict: OnConflict = "fail",
     undelete: bool = False,
+    missing: bool = False,
     rewrite: Prefixes = (),
     if_empty: bool = False,
     allow_none: bool = False,
@@ -155,6 +158,7 @@ def restore(
         ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
         on_conflict: for a target that keeps ids: ``fail`` (nothing is written), ``skip`` or ``rename``.
         undelete: make active again what the snapshot has active and the target has deleted; nothing else of it changes.
+        missing: only what is gone from the target: what is in its way there is left out, as ``skip`` does.
         rewrite: prefixes of artifact locations, and what to put in their place: pairs, or a `dict`.
         if_empty: do nothing where the target has runs already.
         allow_none: do nothing where there is no snapshot yet.
@@ -166,7 +170,9 @@ def restore(
     Raises:
         SnapshotNotFoundError: there is no such snapshot.
         DamagedSnapshotError: it can't be trusted; nothing was written.
-        UsageError: users and permissions are wanted, and it has none, or experiments would get new ids.
+        UsageError: users and permissions are wanted, and it has none, or experiments would get new ids; or options
+            contradict each other.
+        UnknownRecordError: it has no run or model that is named.
         ConnectionFailedError: the target can't be used.
         RestoreError: the target can't take it; what was written stays, and another try goes on from there.
     """
@@ -175,8 +181,8 @@ def restore(
     selection = replace(selection or Selection(), auth=bool(auth_uri))
     require_something(selection)
     only_auth = _must_name_auth(selection)
-    store = Store(os.fspath(tracking_uri), registry_uri, jobs, auth_uri=auth_uri)
-    options = RestoreOptions(ids, on_conflict, pairs_of(rewrite), undelete)
+    store = Store(os.fspath(tracking_uri), registry_uri, jobs, auth_uri=auth_uri if selection.means(AUTH) else "")
+    options = RestoreOptions(ids, _way(on_conflict, missing=missing), pairs_of(rewrite), undelete)
     with open_target(store, options, only_auth=only_auth) as target:
         if if_empty and target.has_runs():
             return _untouched(store, storage, "the target has runs already")
@@ -211,8 +217,26 @@ def restore(
         comparison=comparison,
         seconds=time.monotonic() - began,
         dry_run=dry_run,
-        warnings=tuple(dict.fromkeys((*_warnings(snapshot, selection), *notes, *plan.notes, *report.notes))),
+        warnings=tuple(
+            dict.fromkeys(
+                (*_warnings(snapshot, selection), *notes, *_deleted_before(plan.chosen), *plan.notes, *report.notes)
+            )
+        ),
     )
+
+
+def _way(on_conflict: OnConflict, *, missing: bool) -> OnConflict:
+    """What is done about a conflict. Whoever asks for what is missing does not mean to stop at anything else.
+
+    Raises:
+        UsageError: something is to be renamed, too.
+    """
+    if missing and on_conflict == RENAME:
+        raise UsageError(
+            "--missing leaves out what stands in the way, and --on-conflict rename does not",
+            hint="leave out one of them",
+        )
+    return SKIP if missing else on_conflict
 
 
 def _must_name_auth(selection: Selection) -> bool:
@@ -251,6 +275,13 @@ def _has_others(error: SnapshotNotFoundError | StorageMissingError) -> bool:
     return isinstance(error, SnapshotNotFoundError) and bool(error.nearest)
 
 
+def _deleted_before(chosen: Sequence[Chosen]) -> Iterator[str]:
+    """What to know of records that are asked for, and that somebody had deleted when the snapshot was made."""
+    for one in chosen:
+        if one.is_asked and one.lifecycle_stage == "deleted":
+            yield f"{one.kind} {one.id} is deleted in the snapshot, too, and comes back so: MLflow's UI makes it active"
+
+
 def _untouched(store: Store, storage: Location, why: str) -> RestoreResult:
     target = without_secrets(store.tracking_uri)
     return RestoreResult(
@@ -263,11 +294,14 @@ def _plan(target: Target, snapshot: CheckedSnapshot, selection: Selection, progr
     progress.phase("verifying the snapshot and looking at the target")
     try:
         plan = target.plan(snapshot, selection, Silent())
-    except MlmetaError:
+    except MlmetaError as error:
         _must_be_sound(snapshot)  # damage is told first: the error may come of it
+        if isinstance(error, UnknownRecordError) and (other := newest_with(snapshot, selection, error.wanted)):
+            error.hint = f"snapshot {other} has it: restore that one"
         raise
     _must_be_sound(snapshot)
-    return plan.model_copy(update={"refused": (*plan.refused, *_unknown(snapshot))})
+    chosen = pick(snapshot, selection).chosen if selection.names_records else ()
+    return plan.model_copy(update={"refused": (*plan.refused, *_unknown(snapshot)), "chosen": chosen})
 
 
 def _must_be_sound(snapshot: CheckedSnapshot) -> None:
@@ -296,7 +330,9 @@ def _unknown(snapshot: Snapshot) -> Iterator[Refusal]:
 def _warnings(snapshot: Snapshot, selection: Selection) -> Sequence[str]:
     summary = snapshot.summary
     found = list(snapshot.notes)
-    if summary.auth_uri and not selection.means(AUTH) and not selection.only:
+    if selection.auth and selection.names_records:
+        found.append("users and permissions are left alone: --run and --model say what comes back")
+    elif summary.auth_uri and not selection.means(AUTH) and not selection.only and not selection.names_records:
         found.append("the snapshot has users and permissions of basic-auth, which are left alone without --auth-uri")
     if snapshot.is_legacy:
         found.append("an older script wrote this snapshot: it has no checksums, no metric histories and no aliases")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from operator import attrgetter
 from typing import Any
 
@@ -41,6 +41,8 @@ _OWNERS = {
 }
 """Tables whose rows belong to an experiment or workspace by way of another table, and the column with its key."""
 _OF_TRACES = {"trace_metrics": "request_id", "span_metrics": "trace_id"}
+_LINKS = "entity_associations"
+"""Of traces to runs and to versions of prompts, among others."""
 _EXPERIMENT = "experiment_id"
 
 SEED_WORKSPACE = {"name": "default", "description": "Default workspace for legacy resources"}
@@ -116,12 +118,26 @@ class RowsOfExperiments:
             return values["workspace"] in self._workspaces
         if _EXPERIMENT in values:
             return str(values[_EXPERIMENT]) in self._experiments
-        if table == "entity_associations":  # a link is where what it leads from is
+        if table == _LINKS:  # a link is where what it leads from is
             return values.get("source_type") == "trace" and values.get("source_id") in self._traces()
         if table in _OF_TRACES:
             return values.get(_OF_TRACES[table]) in self._traces()
         owner, column = _OWNERS.get(table, ("", ""))
         return values.get(column) in self._owners.get(owner, ())
+
+
+class RowsOfTraces(RowsOfExperiments):
+    """Tells which rows belong to some traces, or to the workspaces of some experiments; see `RowsOfExperiments`."""
+
+    def _belongs(self, table: str, values: Mapping[str, Any]) -> bool:
+        return table in {"workspaces", _LINKS, *_OF_TRACES} and super()._belongs(table, values)
+
+
+def trace_of_run(row: Row) -> Iterator[tuple[str, str]]:
+    """The run and the trace that a row links; nothing where it does something else."""
+    values = row.values
+    if row.table == _LINKS and (values.get("source_type"), values.get("destination_type")) == ("trace", "run"):
+        yield str(values.get("destination_id")), str(values.get("source_id"))
 
 
 def as_bytes(value: bytes) -> dict[str, str]:

@@ -28,6 +28,10 @@ class Selection:
         tables: names of tables of a database, or the name of one, whose rows are meant though nothing tells that they
             are MLflow's.
         auth: whether users and permissions of basic-auth are meant as well: only on request.
+        runs: ids of runs, or the beginnings of some, or one: nothing but these, and what they need. See
+            `snapshot.picked`.
+        models: registered models, or one, as ``NAME``, ``NAME@ALIAS`` or ``NAME/VERSION``: likewise.
+        children: whether runs that are nested in `runs` are meant as well.
 
     Raises:
         UsageError: there is no such group.
@@ -39,8 +43,11 @@ class Selection:
     workspaces: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     auth: bool = False
+    runs: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    children: bool = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a way to say what is meant
         self,
         experiments: Names = (),
         only: Names = (),
@@ -49,9 +56,13 @@ class Selection:
         tables: Names = (),
         *,
         auth: bool = False,
+        runs: Names = (),
+        models: Names = (),
+        children: bool = False,
     ) -> None:
-        values = (experiments, only, without, workspaces, tables)
-        for field, value in zip(fields(self), (*map(several, values), auth), strict=True):
+        values = (*map(several, (experiments, only, without, workspaces, tables)), auth)
+        values = (*values, several(runs), several(models), children)
+        for field, value in zip(fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
         if unknown := set(self.only).difference(GROUPS):
             raise UsageError(
@@ -61,7 +72,12 @@ class Selection:
     @property
     def is_limited(self) -> bool:
         """Whether some experiments are meant, and not all."""
-        return bool(self.experiments or self.workspaces)
+        return bool(self.experiments or self.workspaces or self.names_records)
+
+    @property
+    def names_records(self) -> bool:
+        """Whether single records are meant, and what they need."""
+        return bool(self.runs or self.models)
 
     @property
     def meant_workspaces(self) -> tuple[str | None, ...]:
@@ -78,7 +94,7 @@ class Selection:
 
     def means(self, kind: Kind[Any]) -> bool:
         """Whether records of a kind are meant at all: what follows others, only with these."""
-        if kind.on_request and not self.auth:
+        if kind.on_request and (not self.auth or self.names_records):
             return False
         if kind.name in self.without or (kind.follows is not None and not self.means(kind.follows)):
             return False

@@ -107,6 +107,8 @@ class Snapshot(ByKind):
         self.summary = summary
         self.timestamp = summary.backup_timestamp
         self.notes = notes
+        self.picked: dict[Selection, Any] = {}
+        """What selections of single records mean, once it was looked up: see `snapshot.picked`."""
         self._kept: dict[str, _KeptFile] | None = None
 
     def __repr__(self) -> str:

@@ -18,13 +18,15 @@ from mlmeta.schema import (
     TRACES,
     Experiment,
     Record,
+    RegisteredModel,
     Row,
     Selection,
     leading_kinds,
 )
 from mlmeta.schema.kind import Kind, R, within
-from mlmeta.schema.rows import RowsOfExperiments
+from mlmeta.schema.rows import RowsOfExperiments, RowsOfTraces
 from mlmeta.snapshot.by_kind import ByKind
+from mlmeta.snapshot.picked import Picked, pick
 from mlmeta.snapshot.reader import AnyLed, Led, RunHistories, Snapshot
 
 
@@ -34,15 +36,19 @@ class Selected(ByKind):
     Args:
         snapshot: the whole.
         selection: the part.
+        picked: the single records that are meant, where that is known already; the selection limits them further.
 
     Raises:
-        UsageError: the snapshot has no experiment of a selected name.
+        UsageError: the snapshot has no experiment of a selected name, or no run or model that is named.
     """
 
-    def __init__(self, snapshot: Snapshot, selection: Selection) -> None:
+    def __init__(self, snapshot: Snapshot, selection: Selection, picked: Picked | None = None) -> None:
         self.snapshot = snapshot
         self.timestamp = snapshot.timestamp
         self.selection = selection
+        if picked is None and selection.names_records:
+            picked = pick(snapshot, selection)
+        self.picked = picked
         self._chosen = self._choose() if selection.is_limited else None
         self._experiments = {e.experiment_id for e in self._chosen} if self._chosen is not None else None
         self._seen: set[str] | None = None
@@ -66,6 +72,8 @@ class Selected(ByKind):
                     hint=f"`mlmeta show {snapshot.timestamp}` names them",
                 )
         self._check_workspaces({one.workspace or DEFAULT_WORKSPACE for one in found})
+        if self.picked is not None:
+            return [one for one in found if self.picked.has(EXPERIMENTS, one)]
         return [one for one in found if selection.has_experiment(one.name)]
 
     def _in_workspaces(self) -> str:
@@ -93,6 +101,8 @@ class Selected(ByKind):
         """Whether a record belongs to a selected experiment or workspace, or refers to one of its runs."""
         if self._experiments is None:
             return True
+        if self.picked is not None and not self.picked.has(kind, record):
+            return False
         if kind.experiment is not None:
             return kind.experiment(record) in self._experiments
         if kind.workspace is not None and not self.selection.has_workspace(kind.workspace(record)):
@@ -113,8 +123,22 @@ class Selected(ByKind):
             self._owners[kind.name] = {kind.key(one) for one in self.snapshot.records(kind) if self._means(kind, one)}
         return self._owners[kind.name]
 
-    def _limited(self, kind: Kind[R], record: R) -> R:
-        """A record without the experiments that are not meant."""
+    def has(self, kind: Kind[R], record: R) -> bool:
+        """Whether a record of the snapshot is meant."""
+        return self.selection.means(kind) and self._means(kind, record)
+
+    def whole(self, model: RegisteredModel) -> RegisteredModel:
+        """A registered model that is meant, with all that the snapshot has of it."""
+        return model if self.picked is None else self.picked.models.snapshot_of(model)
+
+    def has_all_of(self, model: RegisteredModel) -> bool:
+        """Whether a registered model is meant as a whole, and not just some of its versions."""
+        return self.picked is None or self.picked.models.is_whole(model)
+
+    def limited(self, kind: Kind[R], record: R) -> R:
+        """A record, of the snapshot or of another store, without what of it is not meant."""
+        if self.picked is not None:
+            return self.picked.part_of(record)
         if self._experiments is None or not kind.experiments:
             return record
         return within(kind, record, self._experiments)
@@ -131,16 +155,20 @@ class Selected(ByKind):
                 return
             known: Any = self._chosen if kind is EXPERIMENTS else None
             found = (record for record in self.snapshot.records(kind) if self._means(kind, record))
-            yield from known or (self._limited(kind, record) for record in found)
+            yield from known or (self.limited(kind, record) for record in found)
 
     def _rows(self, kind: Kind[R]) -> Iterator[R]:
         workspaces = () if self.selection.experiments else self.selection.workspaces
         experiments = {one.experiment_id: one.workspace or DEFAULT_WORKSPACE for one in self._chosen or ()}
-        rows = RowsOfExperiments(experiments, workspaces, lambda: self._traces)
+        if self.picked is not None:
+            rows: RowsOfExperiments = RowsOfTraces(experiments, (), lambda: self._traces)
+        else:
+            rows = RowsOfExperiments(experiments, workspaces, lambda: self._traces)
         for row in self.snapshot.records(kind):
             if isinstance(row, Row) and rows.have(row):
                 yield row
-        self.other_rows = +rows.others
+        if self.picked is None:
+            self.other_rows = +rows.others
 
     @cached_property
     def _traces(self) -> set[str]:

@@ -86,7 +86,7 @@ class Source(Protocol):
         """All records of the selection, as a stream.
 
         Args:
-            selection: what to read.
+            selection: what to read. Of single runs (`Selection.runs`, ids in full), a server reads just the histories.
             progress: told how far it is.
             base: of the same source and selection: metric histories and spans that are the same as there come from
                 there, as its lines. Afterwards `base.finish` says whether it was sound.

@@ -12,6 +12,7 @@ from mlmeta.errors import UsageError
 from mlmeta.progress import Progress
 from mlmeta.schema import ASSESSMENTS, MODEL_VERSIONS, MODELS, RegisteredModel, Selection, Skipped
 from mlmeta.snapshot.compare import Pair
+from mlmeta.snapshot.picked import Chosen
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.rewrite import Prefix
 
@@ -142,6 +143,7 @@ class Plan(BaseModel):
         conflicts: what the target holds under the same name or id, with other content: a restore writes nothing.
         refused: what the target would not take; all else would be restored.
         notes: what a person should know beforehand.
+        chosen: the single records that were named, and what they need, without traces; empty: none was named.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -156,6 +158,7 @@ class Plan(BaseModel):
     conflicts: tuple[Refusal, ...] = ()
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
+    chosen: tuple[Chosen, ...] = ()
 
 
 class Report(BaseModel):

@@ -37,6 +37,9 @@ def survey(context: RestoreContext) -> None:
         context.experiments[source.experiment_id] = experiment
         if experiment.target_id:
             _note_runs(context, experiment.target_id)
+    for source in _in_its_workspace(context) if selected.picked is not None else ():  # a prompt may name any
+        entity = by_identity.get(_identity(source)) or by_name.get(source.name)
+        context.known_experiments[source.experiment_id] = _target_experiment(source, entity, context.timestamp)
     _settle(context, trace_restore.survey(context))
 
 
@@ -127,8 +130,8 @@ def _match(context: RestoreContext, runs: Iterable[Run]) -> set[str]:
     """Note which of the target's runs are the snapshot's; the experiments that lack some."""
     lacking, ours = set(), {}
     for run in runs:
-        found = context.target_run(run.run_id)
-        if found is None or not found.snapshot:
+        found, is_meant = context.target_run(run.run_id), context.selected.has(RUNS, run)
+        if is_meant and (found is None or not found.snapshot):
             lacking.add(run.experiment_id)
         if found is None:
             continue
@@ -136,7 +139,7 @@ def _match(context: RestoreContext, runs: Iterable[Run]) -> set[str]:
             ours[run.run_id] = found
         if run.experiment_id in context.experiments:
             context.experiments[run.experiment_id].own = True
-        if found.is_lost(run.lifecycle_stage):
+        if is_meant and found.is_lost(run.lifecycle_stage):
             context.to_undelete.add(found.run_id)
     context.runs = ours
     return lacking

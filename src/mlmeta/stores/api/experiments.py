@@ -140,7 +140,7 @@ def _restore(context: RestoreContext, experiment: TargetExperiment) -> None:
         _revive(context, experiment)
     note = context.is_active_again if experiment.revive and not experiment.delete_last else context.was_there
     note(EXPERIMENTS, name)
-    if experiment.is_open:
+    if experiment.is_open and context.selected.picked is None:  # else it is there for one of its runs
         _add_tags(context, experiment)
 
 

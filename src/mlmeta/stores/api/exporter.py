@@ -115,7 +115,7 @@ class ApiSource:
         yield from skipped
         progress.phase("reading runs and their metrics")
         self._trace_readers = []
-        readers = {one.place: self._readers(one, base, spans=selection.means(SPANS)) for one in some}
+        readers = {one.place: self._readers(one, base, selection) for one in some}
         limited = bool(selection.experiments)
         for kind in (RUNS, LOGGED_MODELS, TRACES):
             if selection.means(kind) or (kind is RUNS and limited):  # what is in the registry is selected by runs
@@ -130,15 +130,15 @@ class ApiSource:
             yield from self._unsupported(theirs, limited=limited)
         self._hidden = hidden_from_user(self._connection)
 
-    def _readers(self, connection: Connection, base: Base | None, *, spans: bool) -> dict[Kind[Any], Reader]:
+    def _readers(self, connection: Connection, base: Base | None, selection: Selection) -> dict[Kind[Any], Reader]:
         """The readers of kinds whose records belong to one experiment each, for calls that are about a workspace."""
         histories = HistoryReader(connection, self._executor, self._pace, self._bulk, base)
         traces = TraceReader(connection, self._executor, self._threads, self._pace, base)
         self._trace_readers.append(traces)
         return {
-            RUNS: runs.RunReader(connection, histories, self._threads).read,
+            RUNS: runs.RunReader(connection, histories, self._threads, selection.runs).read,
             LOGGED_MODELS: partial(logged_models.read, connection),
-            TRACES: partial(traces.read, spans=spans),
+            TRACES: partial(traces.read, spans=selection.means(SPANS)),
         }
 
     def _unsupported(self, theirs: list[tuple[Connection, list[str]]], *, limited: bool) -> Iterator[Skipped]:

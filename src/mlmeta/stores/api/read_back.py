@@ -81,10 +81,20 @@ class ReadBack:
         place = context.connection.place or DEFAULT_WORKSPACE
         self._workspaces = (place,) if context.has_workspaces else ()
         without = (*selected.selection.without, MODEL_GROUP, *_BY_THEMSELVES)
-        self._in_experiments = replace(selected.selection, without=without, workspaces=self._workspaces)
+        if selected.picked is not None and not selected.picked.keys[TRACES.name]:
+            without = (*without, TRACES.name)
+        self._in_experiments = replace(
+            selected.selection, without=without, workspaces=self._workspaces, runs=self._runs(), models=()
+        )
         self._ids = context.source_ids()
         self._logged: dict[str, Item] = {}
         self._skipped: deque[Skipped] = deque()
+
+    def _runs(self) -> tuple[str, ...]:
+        """The target's ids of the single runs that were restored; empty: they are not single ones."""
+        picked = self._selected.picked
+        ids = map(self._context.target_run_id, picked.keys[RUNS.name]) if picked is not None else ()
+        return tuple(filter(None, ids))
 
     def pairs(self) -> Iterator[Pair | Skipped]:
         """All of them: each experiment with its runs and traces, then logged models, then registered models."""

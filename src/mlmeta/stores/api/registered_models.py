@@ -140,6 +140,7 @@ class _ModelRestorer:
 
     def __init__(self, model: RegisteredModel, context: RestoreContext) -> None:
         self._model = model
+        self._whole = context.selected.whole(model)
         self._name = model.name
         self._context = context
         self._entity: Any = None
@@ -158,13 +159,44 @@ class _ModelRestorer:
         """Bring the model, its versions and its aliases into the target."""
         if not self._has_model():
             return
-        ours = {version.version for version in self._model.versions if self._has_version(version)}
+        ours, along = self._bring_versions()
+        if along:
+            named = ", ".join(map(str, along))
+            what = f"versions that come along, as a server gives each number once and in order: {named}"
+            self._context.notes.append(f"model {MODELS.key(self._model)!r}: {what}")
         if count := self._numbers.fillers:
             fillers = "1 version is" if count == 1 else f"{count} versions are"
             what = f"{fillers} created and deleted again, so that the others keep their numbers"
             self._context.notes.append(f"model {MODELS.key(self._model)!r}: {what}")
+        newest = max((version.version for version in self._whole.versions), default=0)
+        if self._numbers.last < newest and not self._context.selected.has_all_of(self._model):
+            what = f"the next version registered there gets number {self._numbers.last + 1}"
+            more = f"the snapshot has others up to {newest}, which can't come back then"
+            self._context.notes.append(f"model {MODELS.key(self._model)!r}: {what}; {more}")
         self._finish()
         self._set_aliases(ours)
+
+    def _bring_versions(self) -> tuple[set[int], list[int]]:
+        """Make the versions that are meant; and those before them, which could never come back after fillers.
+
+        Returns:
+            The numbers of those that are meant and in the target, and of those that came along.
+        """
+        meant = {version.version for version in self._model.versions}
+        last = max(meant.difference(self._versions), default=0)
+        ours: set[int] = set()
+        along: list[int] = []
+        for version in self._whole.versions:
+            number = version.version
+            if number in meant:
+                ours.update([number] if self._has_version(version) else ())
+            elif number < last and number not in self._versions and self._can_make(version):
+                along += [number] if self._has_version(version) else []
+        return ours, along
+
+    def _can_make(self, version: ModelVersion) -> bool:
+        wanted = repoint(version, self._context)
+        return not (obstacle(version, wanted, self._context) or self._numbers.obstacle(version.version))
 
     def _has_model(self) -> bool:
         """Whether the target has the model, or gets it."""
@@ -177,7 +209,7 @@ class _ModelRestorer:
             filling = restore_tags.filling(context.timestamp)
             self._is_filling = self._was_filling = self._entity.tags.get(restore_tags.VERSIONS) == filling
             self._versions = self._cleaned()
-            self._numbers = VersionNumbers.of(model, self._entity, self._versions, context.timestamp)
+            self._numbers = VersionNumbers.of(self._whole, self._entity, self._versions, context.timestamp)
             context.was_there(MODELS, MODELS.key(model))
             return True
         return False
@@ -314,10 +346,12 @@ class _ModelRestorer:
                 reason = f"version {number} is not in the target"
             if reason:
                 context.refuse(*what, reason, field, records=(key,))
-            elif context.writes:
-                with context.refusing(*what, field, records=(key,)):
+                continue
+            with context.refusing(*what, field, records=(key,)):
+                if context.writes:
                     self._registry.set_registered_model_alias(self._name, alias, str(number))
                     context.completed.add((*key, field))
+                context.created["model aliases"] += self._entity is not None
 
 
 def expected(own: RegisteredModel, found: RegisteredModel, context: RestoreContext) -> RegisteredModel:

@@ -65,7 +65,8 @@ class Destinations:
     ) -> None:
         self._connection = connection
         self._writes = writes
-        self._parts = _parts(snapshot, selection)
+        whole = Selected(snapshot, selection)
+        self._parts = _parts(whole)
         self._active = connection.workspace
         found = Workspaces.of(connection).found
         self._has_any = bool(self._active) or found is not None
@@ -134,10 +135,11 @@ class Destinations:
         self.refused.append(Refusal(kind=WORKSPACE, id=name, reason=reason, hint=hint))
 
 
-def _parts(snapshot: Snapshot, selection: Selection) -> list[Part]:
+def _parts(whole: Selected) -> list[Part]:
     """What a selection means, workspace by workspace; all of it, where a snapshot has but the default one."""
-    whole = Selected(snapshot, selection)
-    experiments = list(whole.experiments() if selection.means(EXPERIMENTS) else snapshot.records(EXPERIMENTS))
+    snapshot, selection = whole.snapshot, whole.selection
+    is_limited = selection.means(EXPERIMENTS) or selection.names_records
+    experiments = list(whole.experiments() if is_limited else snapshot.records(EXPERIMENTS))
     workspaces = {one.workspace for one in experiments}
     if not selection.experiments:
         workspaces |= {model.workspace for model in whole.records(MODELS)}
@@ -146,7 +148,7 @@ def _parts(snapshot: Snapshot, selection: Selection) -> list[Part]:
     parts = []
     for workspace in sorted(workspaces, key=lambda name: name or ""):
         names = {one.name for one in experiments if one.workspace == workspace}
-        parts.append(Part(workspace, Selected(snapshot, _within(selection, workspace, names))))
+        parts.append(Part(workspace, Selected(snapshot, _within(selection, workspace, names), whole.picked)))
     return parts
 
 

@@ -28,9 +28,6 @@ VERSIONS = "mlmeta.versions"
 TO_DELETE = "mlmeta.to_delete"
 """On an experiment: the snapshot with this timestamp has it deleted, so the restore deletes it last."""
 
-PARENT_RUN_ID = "mlflow.parentRunId"
-
-
 Tagged = TypeVar("Tagged", EvaluationDataset, Experiment, LoggedModel, RegisteredModel, ModelVersion)
 
 

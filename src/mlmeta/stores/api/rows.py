@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from mlmeta.progress import Progress
 from mlmeta.schema import ROWS
 from mlmeta.stores.api import links
@@ -17,8 +20,11 @@ _HINT = "restore into the server's database instead: `--tracking-uri postgresql:
 
 def restore(context: RestoreContext, _: Progress) -> None:
     """Name the tables whose rows stay out."""
-    if context.selected.selection.means(ROWS):
-        tables = context.selected.snapshot.summary.tables
+    selected = context.selected
+    if selected.selection.means(ROWS):
+        tables: Mapping[str, int] = selected.snapshot.summary.tables
+        if selected.selection.is_limited and tables:
+            tables = Counter(row.table for row in selected.records(ROWS))
         for table, total in ((name, tables[name]) for name in tables if name not in _MADE):
             count = total - context.linked if table == links.TABLE else total
             if count <= 0:

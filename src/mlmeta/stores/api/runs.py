@@ -9,7 +9,7 @@ doubles.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Executor
 from enum import Enum
 from functools import partial
@@ -19,6 +19,7 @@ from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.redaction import cut
 from mlmeta.schema import RUNS, DatasetInput, Run, Skipped
+from mlmeta.schema.runs import PARENT_RUN_ID
 from mlmeta.snapshot.reader import Led, RunHistories, RunLines
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags
@@ -49,10 +50,14 @@ class RunReader:
         connection: to the store.
         histories: reads those.
         threads: for the searches.
+        only: ids of those that are wanted; empty: all.
     """
 
-    def __init__(self, connection: Connection, histories: HistoryReader, threads: Executor) -> None:
+    def __init__(
+        self, connection: Connection, histories: HistoryReader, threads: Executor, only: Collection[str] = ()
+    ) -> None:
         self._connection = connection
+        self._only = frozenset(only)
         self._histories = histories
         self._threads = threads
         self._sieve = Sieve(connection, RUNS, RUNS.one, convert.run)
@@ -86,6 +91,8 @@ class RunReader:
             size=PAGE,
         )
         found = self._sieve.sift(search.ahead(self._threads), experiment_id)
+        if self._only:
+            found = (one for one in found if isinstance(one, Skipped) or one.run_id in self._only)
         return self._runs_with_histories(complete(found), search.skipped)
 
     def _runs_with_histories(self, items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[SourceItem]:
@@ -189,9 +196,7 @@ class _RunRestorer:
                 self._context.runs[run.run_id] = TargetRun(run_id)
 
     def _runs(self) -> Iterator[Run]:
-        selected = self._context.selected
-        runs = selected.snapshot.records(RUNS) if selected.selection.means(RUNS) else ()
-        return (run for run in runs if run.experiment_id in self._context.experiments)
+        return self._context.selected.records(RUNS)
 
     def _create(self, run: Run) -> tuple[Run, str, list[Refusal]]:
         from mlflow.entities import RunTag
@@ -276,17 +281,17 @@ class _RunRestorer:
 
     def _batch(self, item: RunHistories) -> LogBatch:
         tags = restore_tags.without(item.run.tags)
-        parent = tags.get(restore_tags.PARENT_RUN_ID)
+        parent = tags.get(PARENT_RUN_ID)
         if parent is not None:
-            tags[restore_tags.PARENT_RUN_ID] = self._context.target_run_id(parent) or parent
+            tags[PARENT_RUN_ID] = self._context.target_run_id(parent) or parent
         return LogBatch.of(item, tags, {restore_tags.SNAPSHOT: self._context.timestamp})
 
 
 def in_own_ids(run: Run, experiment: TargetExperiment, ids: SourceIds) -> Run:
     """A run of the target in the snapshot's ids, without what a restore notes in its tags."""
     tags = restore_tags.without(run.tags)
-    if parent := tags.get(restore_tags.PARENT_RUN_ID):
-        tags[restore_tags.PARENT_RUN_ID] = ids.run(parent)
+    if parent := tags.get(PARENT_RUN_ID):
+        tags[PARENT_RUN_ID] = ids.run(parent)
     experiment_id = experiment.source.experiment_id
     return run.model_copy(update={"run_id": ids.run(run.run_id), "experiment_id": experiment_id, "tags": tags})
 

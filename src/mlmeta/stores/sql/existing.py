@@ -210,9 +210,11 @@ class ExistingRows:
 
     def version(self, model: RegisteredModel, number: int, table: str) -> sa.ColumnElement[bool]:
         """The condition for the rows of a model's version in a table of the registry."""
-        columns = self._tables[table].c
-        inside = self._tables.within(table, (model.workspace,))
-        return sa.and_(columns.name == model.name, columns.version == number, inside)
+        return sa.and_(self._tables[table].c.version == number, self.of_model(model, table))
+
+    def of_model(self, model: RegisteredModel, table: str) -> sa.ColumnElement[bool]:
+        """The condition for the rows of a model in a table of the registry."""
+        return sa.and_(self._tables[table].c.name == model.name, self._tables.within(table, (model.workspace,)))
 
     def datasets(self, experiment_id: int) -> dict[tuple[str, str], str]:
         """Ids of the datasets of an experiment, by name and digest; who writes more of them adds them here."""

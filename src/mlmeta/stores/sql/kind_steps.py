@@ -294,12 +294,16 @@ class ModelStep(Step[RegisteredModel]):
             self._take_equal(model, other, found)
         elif there is None:
             self._create(model)
-        elif is_same(model, there):
+        elif is_same(model, self._meant(there)):
             self._all_present(model)
         elif self._context.renames and is_other(model, there):
             self._rename(model, found.get(model.name + self._context.suffix))
         else:
             self._join(model, there)
+
+    def _meant(self, there: RegisteredModel) -> RegisteredModel:
+        """What is there of the versions and aliases that are restored."""
+        return self._context.part.limited(self._kind, there)
 
     def _equal_name(self, model: RegisteredModel, there: RegisteredModel | None) -> str:
         """What the target's collation takes for a name: itself, but where another model has one that is equal to it."""
@@ -323,12 +327,24 @@ class ModelStep(Step[RegisteredModel]):
             return
         shown, new = self._kind.key(model), self._kind.key(renamed)
         self._tally.notes.append(f"model {shown!r} gets the name {new!r}, as its own is taken")
-        self._create(renamed)
+        self._create(renamed, own=model)
 
-    def _create(self, model: RegisteredModel) -> None:
+    def _create(self, model: RegisteredModel, own: RegisteredModel | None = None) -> None:
         self._tally.created["models"] += 1
         self._tally.created["model versions"] += len(model.versions)
         self._do(RowWriter.record, model)
+        self._keep_numbers(model, own or model)
+
+    def _keep_numbers(self, model: RegisteredModel, own: RegisteredModel) -> None:
+        """Where just some versions are restored, have MLflow give no new one the number of another.
+
+        Args:
+            model: under the name it has in the target, with the versions that are meant.
+            own: the same under its name in the snapshot.
+        """
+        newest = max(self._context.part.whole(own).versions, key=attrgetter("version"), default=None)
+        if newest is not None and newest.version not in {version.version for version in model.versions}:
+            self._do(RowWriter.keep_number, model, newest)
 
     def _all_present(self, model: RegisteredModel) -> None:
         self._present(model)
@@ -344,12 +360,13 @@ class ModelStep(Step[RegisteredModel]):
             own: the same under its name in the snapshot, where that is another one.
         """
         own = own or model
-        found = changes(model, there)
+        found = changes(model, self._meant(there))
         if reason := others(found):
             reason = f"the target has a model of that name with other content: {reason}"
             self._tally.conflict("model", self._kind.key(own), reason, *model_keys(own))
             return
-        missing = Missing(tags={k: v for k, v in model.tags.items() if k not in there.tags})
+        is_whole = self._context.part.has_all_of(own)
+        missing = Missing(tags={k: v for k, v in model.tags.items() if k not in there.tags} if is_whole else {})
         kept = self._versions(model, there, own, missing)
         new = {a: n for a, n in model.aliases.items() if a not in there.aliases and n in kept}
         missing.aliases.update(new)
@@ -359,6 +376,7 @@ class ModelStep(Step[RegisteredModel]):
         self._tally.was_there("models", model_key(own), [change for change in found if change.field not in added])
         if missing != Missing():
             self._do(RowWriter.complete_model, model, missing)
+            self._keep_numbers(model, own)
 
     def _versions(
         self, model: RegisteredModel, there: RegisteredModel, own: RegisteredModel, missing: Missing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -57,9 +58,16 @@ def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -
             continue
         for batch in batches(part.records(kind), TABLES[kind.name].at_once):
             if named := _NAMED.get(kind.name):
-                yield from named(batch, existing, form, suffix)
+                yield from (_meant(pair, part) for pair in named(batch, existing, form, suffix))
             else:
                 yield from _records(batch, TABLES[kind.name], existing, form)
+
+
+def _meant(pair: Pair, part: Selected) -> Pair:
+    """A pair without what of the target's record is not meant, such as other versions of a model."""
+    if part.picked is None or not isinstance(pair.right, RegisteredModel):
+        return pair
+    return replace(pair, right=part.picked.part_of(pair.right))
 
 
 def _rows(part: Selected, existing: ExistingRows, form: StoredForm) -> Iterator[Pair]:

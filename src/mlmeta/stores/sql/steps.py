@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from mlmeta.schema import EXPERIMENTS, Kind, Record
+from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import ExistingRows
 from mlmeta.stores.sql.limits import Limits
@@ -32,6 +33,7 @@ class RestoreContext:
         existing: what the target has already.
         writer: takes what is to be written.
         form: gives stored forms.
+        part: of the snapshot, that is restored.
         limits: of the target's columns.
         options: how conflicts, locations and deleted records are dealt with.
         suffix: put behind a name that is taken.
@@ -48,6 +50,7 @@ class RestoreContext:
     options: RestoreOptions
     suffix: str
     tally: RestoreTally
+    part: Selected
     known: set[str] = field(default_factory=set)
     open: set[str] = field(default_factory=set)
     datasets: dict[str, bool] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from mlmeta.schema import (
     MODELS,
     RUNS,
     EvaluationDataset,
+    ModelVersion,
     Record,
     Run,
     hash_of_inputs,
@@ -328,6 +329,15 @@ MODEL_VERSION_TABLE = KindTable(
     lasting=frozenset({"creation_timestamp", "user_id", "source", "run_id", "storage_location"}),
     complete=_with_a_stage,
 )
+
+
+def struck_out(version: ModelVersion) -> ModelVersion:
+    """A version as MLflow leaves it when it is deleted (`SqlAlchemyStore.delete_model_version`)."""
+    texts = {"source": "REDACTED-SOURCE-PATH", "run_id": "REDACTED-RUN-ID", "run_link": "REDACTED-RUN-LINK"}
+    gone: Values = {"description": None, "user_id": None, "status_message": None, "storage_location": None, "tags": {}}
+    return version.model_copy(update={"current_stage": DELETED_STAGE, **texts, **gone})
+
+
 MODEL_ALIASES = Pairs("registered_model_aliases", "aliases", IN_WORKSPACE, "alias", "version", text=False)
 MODEL_TABLE = KindTable(
     "registered_models",

@@ -74,7 +74,7 @@ def walk(
     tally = RestoreTally(undelete=options.undelete)
     rewriter = Rewriter(options.rewrite)
     suffix = suffix_of(part.snapshot.timestamp)
-    context = RestoreContext(existing, writer, StoredForm(rewriter), limits, options, suffix, tally)
+    context = RestoreContext(existing, writer, StoredForm(rewriter), limits, options, suffix, tally, part)
     fitting = Fitting(limits, tally, StoredForm(rewriter.again()))
     for kind in (kind for kind in leading_kinds() if kind.name in TABLES and part.snapshot.may_have(kind)):
         progress.phase(f"restoring {kind.counted_as}")

@@ -15,6 +15,7 @@ from mlmeta.schema import (
     Experiment,
     LoggedModel,
     MetricHistory,
+    ModelVersion,
     Record,
     RegisteredModel,
     Run,
@@ -43,6 +44,7 @@ from mlmeta.stores.sql.tables import (
     MODEL_TABLE,
     MODEL_VERSION_TABLE,
     VERSION_TAGS,
+    struck_out,
     table_of,
 )
 from mlmeta.stores.sql.trace_tables import (
@@ -287,6 +289,18 @@ class RowWriter:
         for number, stage in missing.stages.items():
             where = self._existing.version(record, number, MODEL_VERSION_TABLE.name)
             self._connection.execute(sa.update(table).where(where).values(current_stage=stage))
+
+    def keep_number(self, record: RegisteredModel, newest: ModelVersion) -> None:
+        """Have a model's next version get a higher number than one of the snapshot that is not restored, if it is new.
+
+        MLflow counts on from the highest number that a row has, also that of a deleted version.
+        """
+        there = self._existing.table(MODEL_VERSION_TABLE.name)
+        inside = self._existing.of_model(record, MODEL_VERSION_TABLE.name)
+        highest = self._connection.execute(sa.select(sa.func.max(there.c.version)).where(inside)).scalar()
+        if newest.version > (highest or 0):
+            update = {"tags": {}, "aliases": {}, "versions": (struck_out(newest),)}
+            self._add(MODEL_TABLE.rows_below(record.model_copy(update=update)))
 
     def _remove_struck_out(self, record: RegisteredModel, numbers: Iterable[int]) -> None:
         """Make room for versions that MLflow keeps, with their content struck out, and shows to nobody."""

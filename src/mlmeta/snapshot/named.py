@@ -1,0 +1,247 @@
+"""Which runs and registered models of a snapshot a person means."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from mlmeta.errors import UnknownRecordError, UsageError
+from mlmeta.redaction import cut
+from mlmeta.schema import DEFAULT_WORKSPACE, MODELS, ModelVersion, RegisteredModel, Run, Selection
+from mlmeta.schema.words import closest
+from mlmeta.snapshot.reader import Snapshot
+
+_NAMED = 5
+_NAME = 40
+"""Characters of a run's name that an error shows."""
+_ALIKE = 3
+"""Characters at the beginning of an id that are enough for it to be named as one that may be meant."""
+
+
+@dataclass
+class _Wanted:
+    """A run that is wanted.
+
+    Args:
+        text: its id, or the beginning of it.
+        written: the same, as the person wrote it.
+        found: those that it may be, at most a few, with their names.
+        count: how many there are.
+        named: those that are called so.
+        near: those whose ids begin as the text does, each with the length of that.
+    """
+
+    text: str
+    written: str
+    found: list[tuple[str, str]] = field(default_factory=list)
+    count: int = 0
+    named: list[tuple[str, str]] = field(default_factory=list)
+    near: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def look_at(self, run_id: str, name: str) -> None:
+        if run_id.startswith(self.text):
+            self.count += 1
+            if run_id == self.text:
+                self.found.insert(0, (run_id, name))
+            elif len(self.found) < _NAMED:
+                self.found.append((run_id, name))
+        elif name == self.text and len(self.named) < _NAMED:
+            self.named.append((run_id, name))
+        elif run_id[:_ALIKE] == self.text[:_ALIKE]:
+            alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(run_id, self.text, strict=False)))
+            keep = heapq.heappush if len(self.near) < _NAMED else heapq.heappushpop
+            keep(self.near, (alike, run_id, name))
+
+
+class NamedRuns:
+    """Looks for runs by their ids, or the beginnings of these.
+
+    Args:
+        timestamp: of the snapshot, for errors.
+        texts: as a person wrote them: also ``runs:/ID``.
+    """
+
+    def __init__(self, timestamp: str, texts: Sequence[str]) -> None:
+        self._timestamp = timestamp
+        self._wanted = [_Wanted(text.removeprefix("runs:/").strip("/"), text) for text in texts]
+
+    def look_at(self, run: Run) -> None:
+        """Compare a run of the snapshot; to be called for all of them."""
+        for one in self._wanted:
+            one.look_at(run.run_id, run.run_name or "")
+
+    def found(self) -> Iterator[str]:
+        """Their ids.
+
+        Raises:
+            UnknownRecordError: there is no such run.
+            UsageError: there are several.
+        """
+        for one in self._wanted:
+            if not one.text:
+                raise UsageError("--run names no run", hint="give its id, or the beginning of it")
+            if one.count == 1 or one.text == next(iter(one.found), ("", ""))[0]:
+                yield one.found[0][0]
+            elif one.count:
+                begin = f"{one.count:,} runs of snapshot {self._timestamp} begin with {one.text!r}"
+                raise UsageError(f"{begin}: {_listed(one.found, one.count)}", hint="write more of the id")
+            else:
+                message = f"snapshot {self._timestamp} has no run {one.text!r}"
+                raise UnknownRecordError(message, hint=self._hint(one), wanted=one.written)
+
+    def _hint(self, wanted: _Wanted) -> str:
+        if wanted.named:
+            return f"that is the name of {_listed(wanted.named, len(wanted.named))}: give the id"
+        if near := [(run_id, name) for _, run_id, name in sorted(wanted.near, reverse=True)]:
+            return f"nearest are: {_listed(near, len(near))}"
+        return f"`mlmeta show {self._timestamp} --experiment NAME` lists the runs of an experiment"
+
+
+def _listed(runs: Sequence[tuple[str, str]], count: int) -> str:
+    named = [f"{run_id} ({cut(name, _NAME)})" if name else run_id for run_id, name in runs[:_NAMED]]
+    return ", ".join(named) + (", …" if count > len(named) else "")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What of a registered model is meant.
+
+    Args:
+        model: as the snapshot has it.
+        versions: their numbers; None: all.
+        aliases: None: all.
+    """
+
+    model: RegisteredModel
+    versions: frozenset[int] | None = None
+    aliases: frozenset[str] | None = None
+
+    def and_also(self, other: _Part) -> _Part:
+        if self.versions is None or self.aliases is None or other.versions is None or other.aliases is None:
+            return _Part(self.model)
+        return _Part(self.model, self.versions | other.versions, self.aliases | other.aliases)
+
+    def of(self, model: RegisteredModel) -> RegisteredModel:
+        if self.versions is None or self.aliases is None:
+            return model
+        kept = tuple(one for one in model.versions if one.version in self.versions)
+        aliases = {alias: number for alias, number in model.aliases.items() if alias in self.aliases}
+        return model.model_copy(update={"versions": kept, "aliases": aliases})
+
+
+class ModelParts:
+    """The registered models that are meant, each as a whole or with some versions."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, _Part] = {}
+
+    def add(self, part: _Part) -> None:
+        """Mean this, too."""
+        key = MODELS.key(part.model)
+        self._parts[key] = self._parts[key].and_also(part) if key in self._parts else part
+
+    @property
+    def keys(self) -> set[str]:
+        """Of the models."""
+        return {*self._parts}
+
+    def is_whole(self, model: RegisteredModel) -> bool:
+        """Whether all of a model is meant."""
+        return self._parts[MODELS.key(model)].versions is None
+
+    def snapshot_of(self, model: RegisteredModel) -> RegisteredModel:
+        """A model that is meant, with all that the snapshot has of it."""
+        return self._parts[MODELS.key(model)].model
+
+    def part_of(self, model: RegisteredModel) -> RegisteredModel:
+        """What is meant of a model, which may be another store's."""
+        part = self._parts.get(MODELS.key(model))
+        return model if part is None else part.of(model)
+
+    def versions(self) -> Iterator[ModelVersion]:
+        """The versions that are meant."""
+        for part in self._parts.values():
+            yield from part.of(part.model).versions
+
+    def named(self) -> Iterator[tuple[str, tuple[str, ...] | None]]:
+        """What is meant: the key of a model with None, or ``NAME/VERSION`` with its aliases."""
+        for key, part in self._parts.items():
+            if part.versions is None:
+                yield key, None
+                continue
+            meant = part.of(part.model)
+            for version in meant.versions:
+                yield (
+                    f"{key}/{version.version}",
+                    tuple(alias for alias, number in meant.aliases.items() if number == version.version),
+                )
+
+
+def models_named(snapshot: Snapshot, selection: Selection) -> ModelParts:
+    """The registered models that a selection names.
+
+    Args:
+        snapshot: that has them.
+        selection: names them as ``NAME``, ``NAME@ALIAS`` or ``NAME/VERSION``, with ``models:/`` before it or not.
+
+    Raises:
+        UnknownRecordError: there is no such model, version or alias.
+        UsageError: several workspaces have one of that name.
+    """
+    parts = ModelParts()
+    if not selection.models:
+        return parts
+    texts = {text: text.removeprefix("models:/") for text in selection.models}
+    names = {name for text in texts.values() for name in (text, text.rpartition("@")[0], text.rpartition("/")[0])}
+    known, others = [], []
+    for model in snapshot.records(MODELS):
+        if selection.has_workspace(model.workspace):
+            others.append(MODELS.key(model))
+            known += [model] if names & {model.name, MODELS.key(model)} else []
+    for wanted, text in texts.items():
+        part = _part(text, known, snapshot.timestamp, wanted)
+        if part is None:
+            message = f"snapshot {snapshot.timestamp} has no model {text!r}"
+            raise UnknownRecordError(message, hint=f"it has: {closest(text, others)}", wanted=wanted)
+        parts.add(part)
+    return parts
+
+
+def _part(text: str, known: Sequence[RegisteredModel], timestamp: str, wanted: str) -> _Part | None:
+    if model := _model(text, known):
+        return _Part(model)
+    name, at, alias = text.rpartition("@")
+    if at and (model := _model(name, known)):
+        if alias in model.aliases:
+            return _Part(model, frozenset({model.aliases[alias]}), frozenset({alias}))
+        raise UnknownRecordError(
+            f"model {name!r} of snapshot {timestamp} has no alias {alias!r}",
+            hint=f"it has: {closest(alias, model.aliases)}",
+            wanted=wanted,
+        )
+    name, slash, number = text.rpartition("/")
+    if slash and (model := _model(name, known)):
+        if number in {str(one.version) for one in model.versions}:
+            aliases = frozenset(alias for alias, version in model.aliases.items() if str(version) == number)
+            return _Part(model, frozenset({int(number)}), aliases)
+        raise UnknownRecordError(
+            f"model {name!r} of snapshot {timestamp} has no version {number!r}",
+            hint=f"it has: {closest(number, (str(one.version) for one in model.versions))}",
+            wanted=wanted,
+        )
+    return None
+
+
+def _model(name: str, known: Iterable[RegisteredModel]) -> RegisteredModel | None:
+    """The model of a name, or of a workspace and a name.
+
+    Raises:
+        UsageError: there are several.
+    """
+    found = [model for model in known if name in {model.name, MODELS.key(model)}]
+    if len(found) > 1:
+        places = ", ".join(model.workspace or DEFAULT_WORKSPACE for model in found)
+        raise UsageError(f"several workspaces have a model {name!r}: {places}", hint="add --workspace NAME")
+    return found[0] if found else None

@@ -1,0 +1,81 @@
+"""One thing back into a server, as somebody would who deleted it by mistake: that thing, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from mlmeta import Selection
+from mlmeta.commands.restore import RestoreResult
+from tests.support.databases import Databases, change
+from tests.support.plain import plain, rows
+from tests.support.restoring import restore_as_planned
+from tests.support.server import Server
+
+
+def back(server: Server, folder: Path, *, undelete: bool = False, **words: Any) -> RestoreResult:
+    return restore_as_planned(server, folder, undelete=undelete, selection=Selection(**words))
+
+
+def test_a_run_becomes_active_or_comes_back(filled: Server, databases: Databases, snapshots: Path) -> None:
+    """Others of its experiment stay as they are: deleted, or gone."""
+    client, runs, churn = MlflowClient(filled.uri), databases.content.runs, databases.content.experiments["churn"]
+    client.delete_experiment(churn)
+    named = back(filled, snapshots, runs=runs["child-1"][:12])
+    assert [(r.kind, r.code) for r in named.refused] == [
+        (kind, "deleted_in_target") for kind in ("experiment", "run", "run")
+    ]
+    active = back(filled, snapshots, runs=runs["child-1"], undelete=True)
+    assert (active.exit_code, active.issues, active.undeleted) == (0, (), {"experiments": 1, "runs": 2})
+    assert {found.info.run_name for found in client.search_runs([churn])} == {"parent", "child-1"}
+    for name in ("child-1", "child-2"):  # as `mlflow gc` does
+        for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
+            change(filled.database, f"DELETE FROM {table} WHERE run_uuid = ?", runs[name])
+    client.delete_experiment_tag(churn, "note")
+    new = back(filled, snapshots, runs=runs["child-1"])
+    assert (new.exit_code, new.issues, new.created) == (0, (), {"runs": 1})
+    assert back(filled, snapshots, runs=runs["child-1"]).created == {}
+    assert "note" not in client.get_experiment(churn).tags
+    client.set_experiment_tag(churn, "note", "churn")
+    whole, found = plain(databases.uri("filled")), plain(filled.backend)
+    assert found["runs"]["child-1"] == whole["runs"]["child-1"]
+    assert found["runs"]["child-0"]["lifecycle_stage"] == "deleted"
+    assert "child-2" not in found["runs"]
+    assert back(filled, snapshots, runs=runs["parent"], children=True, undelete=True).exit_code == 0
+    assert plain(filled.backend) == whole
+
+
+def test_no_number_is_used_up(filled: Server, databases: Databases, snapshots: Path) -> None:
+    """A number is given once: a version that was deleted is named, and nothing is tried."""
+    client = MlflowClient(filled.uri)
+    client.delete_registered_model_alias("churn-model", "champion")
+    alias = back(filled, snapshots, models="churn-model@champion")
+    assert (alias.exit_code, alias.created) == (0, {"model aliases": 1})
+    assert plain(filled.backend) == plain(databases.uri("filled"))
+    for number in ("3", "5"):
+        client.delete_model_version("churn-model", number)
+        before = rows(filled.database)
+        lost = back(filled, snapshots, models=f"churn-model/{number}")
+        assert lost.exit_code == 3
+        assert ("model version", f"churn-model version {number}") in {(r.kind, r.id) for r in lost.refused}
+        assert rows(filled.database) == before
+    new = client.create_model_version("churn-model", "gs://artifacts/new/model", await_creation_for=0)
+    assert new.version == "6"
+
+
+def test_versions_before_one_come_along(filled: Server, databases: Databases, snapshots: Path) -> None:
+    """So that all can come back, with those behind it, as long as nobody registers another one."""
+    client = MlflowClient(filled.uri)
+    client.delete_registered_model("churn-model")
+    some = back(filled, snapshots, models="churn-model/4")
+    assert (some.exit_code, some.issues) == (0, ())
+    assert some.created == {"models": 1, "model versions": 3}
+    (along, behind) = (note for note in some.warnings if "come along" in note or "next version" in note)
+    assert along.endswith("1, 3")
+    assert "gets number 5" in behind
+    assert client.get_registered_model("churn-model").aliases == {}
+    rest = back(filled, snapshots, models="churn-model")
+    assert (rest.exit_code, rest.created) == (0, {"model versions": 1, "model aliases": 2})
+    assert plain(filled.backend) == plain(databases.uri("filled"))

@@ -7,8 +7,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from mlmeta import Selection
+from mlmeta import Selection, restore
 from mlmeta.commands.restore import RestoreResult
+from tests.builders.snapshots import experiment, model, run, version, write
 from tests.support.databases import Databases, change
 from tests.support.plain import plain, rows
 from tests.support.restoring import restore_as_planned
@@ -79,3 +80,13 @@ def test_versions_before_one_come_along(filled: Server, databases: Databases, sn
     rest = back(filled, snapshots, models="churn-model")
     assert (rest.exit_code, rest.created) == (0, {"model versions": 1, "model aliases": 2})
     assert plain(filled.backend) == plain(databases.uri("filled"))
+
+
+def test_a_model_in_another_workspace_than_its_runs_is_named(server: Server, tmp_path: Path) -> None:
+    """Each workspace is restored by itself: `--experiment` means runs in one, and their model is in the other."""
+    write(tmp_path, [experiment(), run(), model(version(run_id="a" * 32), workspace="team")])
+    found = restore(server.uri, storage=tmp_path, selection=Selection("made"), dry_run=True)
+    assert found.exit_code == 3
+    (issue,) = found.issues
+    assert "registered model team/made-model: it is in workspace team" in issue.message
+    assert "--model team/made-model" in issue.hint

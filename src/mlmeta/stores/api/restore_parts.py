@@ -12,7 +12,7 @@ from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.workspaces import TABLE, Workspaces, create
 from mlmeta.stores.rewrite import Rewriter
-from mlmeta.stores.target import Refusal
+from mlmeta.stores.target import Refusal, model_keys
 
 WORKSPACE = "workspace"
 """The word for one."""
@@ -73,7 +73,7 @@ class Destinations:
         self._there = {self._active} if self._active else {one["name"] for one in found or ()}
         self._rows = {row.key.get("name"): row for row in snapshot.records(ROWS) if row.table == TABLE}
         self._rewriter = rewriter
-        self.refused: list[Refusal] = []
+        self.refused = list(_elsewhere(whole, self._parts))
         self.notes: list[str] = []
         self.all = list(self._found())
 
@@ -141,15 +141,32 @@ def _parts(whole: Selected) -> list[Part]:
     is_limited = selection.means(EXPERIMENTS) or selection.names_records
     experiments = list(whole.experiments() if is_limited else snapshot.records(EXPERIMENTS))
     workspaces = {one.workspace for one in experiments}
-    if not selection.experiments:
-        workspaces |= {model.workspace for model in whole.records(MODELS)}
-    if workspaces <= {None}:
+    registry = snapshot if selection.experiments else whole  # to select models by experiments takes reading all runs
+    of_models = {model.workspace for model in registry.records(MODELS)}
+    if workspaces | of_models <= {None}:
         return [Part(None, whole)]
+    if not selection.experiments:
+        workspaces |= of_models
     parts = []
     for workspace in sorted(workspaces, key=lambda name: name or ""):
         names = {one.name for one in experiments if one.workspace == workspace}
         parts.append(Part(workspace, Selected(snapshot, _within(selection, workspace, names), whole.picked)))
     return parts
+
+
+def _elsewhere(whole: Selected, parts: Sequence[Part]) -> Iterator[Refusal]:
+    """Name the models with a version from a run of a selected experiment that lies in another workspace than they do.
+
+    Each workspace is restored by itself, and none of the selected experiments has such a model.
+    """
+    if not whole.selection.experiments or any(part.selected is whole for part in parts):
+        return
+    found = {MODELS.key(model) for part in parts for model in part.selected.models()}
+    for model in whole.models():
+        if MODELS.key(model) not in found:
+            reason = f"it is in workspace {model.workspace or DEFAULT_WORKSPACE}, and its runs are in another one"
+            hint = f"`--model {MODELS.key(model)}` restores it, or restore into the server's database"
+            yield Refusal(kind=MODELS.one, id=MODELS.key(model), reason=reason, hint=hint, records=model_keys(model))
 
 
 def _within(selection: Selection, workspace: str | None, names: set[str]) -> Selection:

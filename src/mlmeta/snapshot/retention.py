@@ -15,7 +15,7 @@ from mlmeta.errors import UsageError
 from mlmeta.snapshot.layout import FileSet, moment_of
 from mlmeta.storage import Storage, StoredFile
 
-_WITHIN = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
+_WITHIN = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _BUCKETS: dict[str, Callable[[datetime], object]] = {
     "hourly": lambda t: t.strftime("%Y%m%d%H"),
     "daily": lambda t: t.date(),
@@ -95,7 +95,7 @@ def _moment(timestamp: str) -> datetime:
 
 
 def parse_within(text: str) -> timedelta:
-    """A duration such as ``30d``, ``2w``, ``1d12h``.
+    """A duration such as ``30d``, ``2w``, ``1d12h``, ``90s``.
 
     Raises:
         UsageError: it is not one.
@@ -103,9 +103,9 @@ def parse_within(text: str) -> timedelta:
     match = _WITHIN.fullmatch(text)
     if not text or match is None:
         raise UsageError(f"{text!r} is not a duration", hint="write 30d, 2w, 36h, or 1d12h")
-    weeks, days, hours, minutes = (int(part or 0) for part in match.groups())
+    weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     try:
-        return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes)
+        return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError as error:
         raise UsageError(f"{text} is too long", hint="write a shorter one, such as 30d or 52w") from error
 

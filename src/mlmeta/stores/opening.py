@@ -19,6 +19,7 @@ from mlmeta.stores.address import identify, kind_of, require_usable
 from mlmeta.stores.locations import Locations
 from mlmeta.stores.source import Source, SourceInfo
 from mlmeta.stores.target import FAIL, RestoreOptions, Target
+from mlmeta.stores.tokens import Several, Unwatched, Watcher
 
 DEFAULT_JOBS = 8
 THREADS = "threads"
@@ -190,6 +191,25 @@ def _source(store: Store, executor: Executor | None) -> Source:
     from mlmeta.stores.source import SplitSource
 
     return SplitSource(runs, _source(Store(store.registry_uri, jobs=store.jobs), None))
+
+
+def watch(store: Store) -> Watcher:
+    """What tells whether a store has changed. Nothing is opened yet.
+
+    Raises:
+        UsageError: its address can't be used, or a driver is not installed.
+    """
+    _must_be_usable(store)
+    uris = [store.tracking_uri, *([store.registry_uri] if store.is_split and store.registry_uri else [])]
+    return Several([_watcher(uri) for uri in uris]) if len(uris) > 1 else _watcher(store.tracking_uri)
+
+
+def _watcher(uri: str) -> Watcher:
+    if kind_of(uri) not in DATABASES:
+        return Unwatched()
+    from mlmeta.stores.sql.tokens import watch as watch_database
+
+    return watch_database(uri)
 
 
 @contextmanager

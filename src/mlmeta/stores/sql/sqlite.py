@@ -54,7 +54,7 @@ def file_uri(path: Path, mode: str) -> str:
 
     Args:
         path: of the file.
-        mode: ``ro``, ``rwc`` or `FROZEN`.
+        mode: ``ro``, ``rw``, ``rwc`` or `FROZEN`.
     """
     return f"file://{urllib.parse.quote(os.fsencode(path.absolute()))}?mode={mode}"  # // for a path that has two, too
 
@@ -119,12 +119,18 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def connect(path: Path, mode: str, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
+def connect(
+    path: Path,
+    mode: str,
+    factory: type[sqlite3.Connection] = sqlite3.Connection,
+    *,
+    patience: float = BUSY_SECONDS,
+) -> sqlite3.Connection:
     """A connection without transactions of its own, for any thread; see `file_uri`."""
     return sqlite3.connect(
         file_uri(path, mode),
         uri=True,
-        timeout=BUSY_SECONDS,
+        timeout=patience,
         isolation_level=None,
         check_same_thread=False,
         factory=factory,

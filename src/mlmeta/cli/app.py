@@ -28,13 +28,17 @@ COMMANDS = (
     "migrate",
     "rewrite",
     "browse",
+    "guard",
     "demo",
     "config",
 )
 """In the order of the help. Each is the function `command` in the module of its name in `mlmeta.cli`."""
 
-_SETTINGS = {"config": {"ignore_unknown_options": True, "allow_interspersed_args": False}}
-"""Of Click, by command: `mlmeta config backup --jobs 4` takes the words of another one."""
+_SETTINGS = {
+    "config": {"ignore_unknown_options": True, "allow_interspersed_args": False},
+    "guard": {"allow_interspersed_args": False},
+}
+"""Of Click, by command: `mlmeta config backup --jobs 4` takes the words of another one, `guard` of a server."""
 
 app = typer.Typer(
     name="mlmeta",

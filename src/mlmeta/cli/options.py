@@ -13,6 +13,8 @@ from mlmeta.cli import completion
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from mlmeta.snapshot.retention import Rules
 
 _OUTPUT = "Output"
@@ -343,6 +345,20 @@ KeepWithin = Annotated[
         rich_help_panel=_RETENTION,
     ),
 ]
+
+
+def duration(option: str, text: str) -> timedelta:
+    """What an option says.
+
+    Raises:
+        UsageError: it is not a duration.
+    """
+    from mlmeta.snapshot.retention import parse_within
+
+    try:
+        return parse_within(text)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}", hint="write 90s, 5m, 12h, 7d, or 1d12h") from error
 
 
 def retention(

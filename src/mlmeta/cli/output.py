@@ -150,6 +150,12 @@ class Output:
             self._progress.pause()
         self.stderr.print(drawn([visible(message)]), crop=False)
 
+    def line(self, text: str) -> None:
+        """Say something on stderr in a single line, as a log does, however narrow the terminal is."""
+        stream = _Lossy(sys.stderr)
+        stream.write(visible(text).replace("\n", " ") + "\n")
+        stream.flush()
+
     def confirm(self, plan: T, view: Callable[[T], Iterable[Block]], *, question: str, unasked: str, hint: str) -> None:
         """Show a plan and ask on the terminal; no is the default.
 
@@ -215,7 +221,7 @@ class Output:
     def _document(
         self,
         data: dict[str, Any] | None,
-        code: ExitCode,
+        code: int,
         status: Status,
         warnings: tuple[str, ...],
         issues: tuple[Issue, ...],

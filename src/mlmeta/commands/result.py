@@ -55,7 +55,7 @@ class Result(BaseModel):
         return ()
 
     @property
-    def exit_code(self) -> ExitCode:
+    def exit_code(self) -> int:
         """What the command says to its caller."""
         return ExitCode.DONE
 
@@ -94,7 +94,7 @@ class Result(BaseModel):
             raise IncompleteError(
                 f"{what} has {amount(len(issues), 'issues')}: {issues[0].message}",
                 issues=tuple(f"{issue.code}: {issue.message}" for issue in issues),
-                exit_code=self.exit_code,
+                exit_code=ExitCode(self.exit_code),
                 hint=issues[0].hint,
             )
         return self
@@ -123,9 +123,9 @@ class Result(BaseModel):
         )
 
 
-def status_of(code: ExitCode) -> Status:
+def status_of(code: int) -> Status:
     """What an exit code says, in one word."""
     return _STATUS.get(code, "error")
 
 
-_STATUS: dict[ExitCode, Status] = {ExitCode.DONE: "success", ExitCode.INCOMPLETE: "partial"}
+_STATUS: dict[int, Status] = {ExitCode.DONE: "success", ExitCode.INCOMPLETE: "partial"}

@@ -1,0 +1,301 @@
+"""`mlmeta guard`: a server's command, with its store restored before, and saved while it runs and when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from mlmeta.commands.backup import BackupResult, backup
+from mlmeta.commands.previous import FULL_EVERY, SHRINK_LIMIT
+from mlmeta.commands.restore import restore
+from mlmeta.commands.result import Issue, Result
+from mlmeta.errors import (
+    ExitCode,
+    RestoreError,
+    SnapshotNotFoundError,
+    StorageMissingError,
+    UsageError,
+)
+from mlmeta.guard.child import ENDING, PASSED_ON, Child
+from mlmeta.guard.command_line import health_of, registry_of, store_of
+from mlmeta.guard.health import answers
+from mlmeta.guard.lock import only_guard_of
+from mlmeta.guard.processes import adopt_orphans
+from mlmeta.guard.signals import listening
+from mlmeta.guard.supervisor import Log, Outcome, Supervisor, Terms
+from mlmeta.redaction import without_secrets
+from mlmeta.schema.identity import sqlite_path
+from mlmeta.snapshot.reader import Snapshot
+from mlmeta.snapshot.retention import Rules
+from mlmeta.stores.opening import Store, open_snapshot, open_target, watch
+from mlmeta.stores.target import RestoreOptions
+
+IF_EMPTY, NEVER, REQUIRE = "if-empty", "never", "require"
+KEEP = Rules(last=10, hourly=24, daily=14, monthly=12)
+_PRUNE_EVERY = 3600.0
+
+
+class GuardResult(Result):
+    """How a guarded command ended.
+
+    Args:
+        code: its exit code, 128 and the signal's number where one ended it.
+        as_asked: whether it ended well, or by a signal that it was sent.
+        is_saved: whether all that its store had is saved.
+        skipped: whether a second signal cut the last save short.
+    """
+
+    code: int
+    as_asked: bool
+    is_saved: bool
+    skipped: bool = False
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """That something is lost, where it may be."""
+        if self.is_saved:
+            return ()
+        return (Issue(code="not_saved", message="the last changes are in no snapshot"),)
+
+    @property
+    def exit_code(self) -> int:
+        """The command's, or `INCOMPLETE` where only the last save failed."""
+        return int(ExitCode.INCOMPLETE) if self.as_asked and not self.is_saved else self.code
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How the store is saved; see `backup`.
+
+    Args:
+        storages: where the snapshots go.
+        label: a name for the source.
+        compress: gzip the data files.
+        full_every: how often everything is read again.
+        shrink_limit: percent below which a snapshot is suspected to lack something.
+        keep: what stays; pruned once an hour.
+        auth_uri: of the database of basic-auth.
+        include_password_hashes: whether these may go into a bucket.
+    """
+
+    storages: tuple[str, ...]
+    label: str = ""
+    compress: bool = False
+    full_every: timedelta = FULL_EVERY
+    shrink_limit: int = SHRINK_LIMIT
+    keep: Rules = KEEP
+    auth_uri: str = ""
+    include_password_hashes: bool = False
+
+
+@dataclass(frozen=True)
+class Start:
+    """What happens before the command starts.
+
+    Args:
+        restore: `IF_EMPTY`, `NEVER` or `REQUIRE`.
+        allow_none: whether it may start with an empty store where there is no snapshot yet.
+        of_source: label or tracking URI of the source that is restored, where a storage has several.
+        wal: whether a SQLite database is switched to a write-ahead log.
+    """
+
+    restore: str = IF_EMPTY
+    allow_none: bool = False
+    of_source: str = ""
+    wal: bool = True
+
+
+def guard(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    saving: Saving,
+    log: Log,
+    *,
+    store_uri: str = "",
+    start: Start = Start(),
+    terms: Terms = Terms(),  # noqa: B008
+    health_url: str = "",
+) -> GuardResult:
+    """Run a command, with its store restored before, and saved while it runs and when it ends.
+
+    To be called in the main thread of a process that does nothing else: it hears signals, and all orphans are its own.
+
+    Args:
+        command: its words; no shell reads them.
+        environment: of the command.
+        saving: how the store is saved.
+        log: takes messages.
+        store_uri: the store; empty: as the command or its environment says.
+        start: what happens before.
+        terms: when the store is saved, and how long the end may take.
+        health_url: answers when the command can do its work; empty: as for an `mlflow server`.
+
+    Raises:
+        MlmetaError: the command was not started.
+    """
+    store = _store(command, environment, store_uri, saving)
+    watcher = watch(store)
+    with _alone(store, log):
+        _restore_before(store, saving, start, log)
+        wal = _Wal(store, log, wanted=start.wal)
+        wal.switch()
+        with listening([*ENDING, *PASSED_ON]) as news:
+            if not adopt_orphans():
+                log.warning("processes that the command leaves behind can't be looked after on this system")
+            child = Child(command, environment)
+            log.info(f"{command[0]} runs as process {child.number}; its store is {without_secrets(store.tracking_uri)}")
+            save = _Saver(store, saving, wal)
+            is_ready = partial(answers, health_url or health_of(command, environment))
+            end = Supervisor(child, watcher, save, is_ready, terms, log, news).run()
+    return GuardResult(code=end.exit_code, as_asked=end.as_asked, is_saved=end.is_saved, skipped=end.skipped)
+
+
+def _store(command: Sequence[str], environment: Mapping[str, str], uri: str, saving: Saving) -> Store:
+    found = uri or store_of(command, environment)
+    if not found:
+        raise UsageError(
+            "which store is guarded is unknown", hint="name it with --store, or give the command --backend-store-uri"
+        )
+    return Store(found, registry_of(command, environment) or None, auth_uri=saving.auth_uri)
+
+
+@contextlib.contextmanager
+def _alone(store: Store, log: Log) -> Iterator[None]:
+    """Be the only guard of a SQLite file on this machine."""
+    path = Path(sqlite_path(store.tracking_uri))
+    if store.kind != "sqlite" or not path.parent.is_dir():
+        yield
+        return
+    with only_guard_of(path) as locked:
+        if not locked:
+            log.warning(f"{path} is where no file can be locked: nothing keeps a second guard away")
+        yield
+
+
+def _restore_before(store: Store, saving: Saving, start: Start, log: Log) -> None:
+    """Restore the newest snapshot into an empty store.
+
+    Raises:
+        MlmetaError: that was wanted and is not possible; the command must not start with an empty history then.
+    """
+    if start.restore == NEVER:
+        return
+    with open_target(store, RestoreOptions()) as target:
+        if target.has_runs():
+            if start.restore == REQUIRE:
+                raise UsageError(
+                    f"{without_secrets(store.tracking_uri)} has runs: --restore require wants an empty one",
+                    hint="start with --restore if-empty to go on with what is there",
+                )
+            log.info("the store has runs: nothing is restored")
+            return
+    snapshot = _newest(store, saving, start)
+    if snapshot is None:
+        log.info("there is no snapshot yet: the store begins empty")
+        return
+    done = restore(
+        store.tracking_uri,
+        snapshot.timestamp,
+        snapshot.storage.location,
+        registry_uri=store.registry_uri,
+        auth_uri=store.auth_uri if snapshot.summary.auth_uri else "",
+    )
+    for text in (*done.warnings, *(str(issue.message) for issue in done.issues)):
+        log.warning(text)
+    if done.exit_code not in {ExitCode.DONE, ExitCode.INCOMPLETE}:
+        raise RestoreError(
+            f"the store is not what snapshot {done.timestamp} says; the command was not started",
+            hint="see the messages above",
+        )
+    log.info(f"restored snapshot {done.timestamp} from {done.storage} in {done.seconds:.1f} s")
+
+
+def _newest(store: Store, saving: Saving, start: Start) -> Snapshot | None:
+    """The newest snapshot of all storages; None: there is none, which is allowed."""
+    found, missing = [], None
+    for place in saving.storages:
+        try:
+            likely = saving.label or store.tracking_uri
+            found.append(open_snapshot(place, of_source=start.of_source, likely=likely))
+        except (SnapshotNotFoundError, StorageMissingError) as error:
+            if getattr(error, "nearest", ()) or not start.allow_none:
+                missing = error
+    if found:
+        return max(found, key=lambda snapshot: snapshot.timestamp)
+    if missing is not None:
+        raise type(missing)(
+            f"{missing}; the command was not started", hint="--allow-none lets the very first start begin empty"
+        ) from missing
+    return None
+
+
+class _Wal:
+    """Switches a SQLite database to a write-ahead log, as soon as it is there."""
+
+    def __init__(self, store: Store, log: Log, *, wanted: bool) -> None:
+        self._uri = store.tracking_uri if wanted and store.kind == "sqlite" else ""
+        self._log = log
+
+    def switch(self) -> str:
+        """Do it, unless it is done; what there is to say of it."""
+        if not self._uri or not Path(sqlite_path(self._uri)).exists():
+            return ""
+        from mlmeta.stores.sql.wal import use_wal
+
+        why, self._uri = use_wal(self._uri), ""
+        return f"the database has no write-ahead log, so it is copied before it is read: {why}" if why else ""
+
+
+class _Saver:
+    """Saves the store; called from one thread."""
+
+    def __init__(self, store: Store, saving: Saving, wal: _Wal) -> None:
+        self._store = store
+        self._saving = saving
+        self._wal = wal
+        self._missing: tuple[str, ...] = ()
+        self._pruned_at = time.monotonic() - _PRUNE_EVERY
+
+    def __call__(self, again: bool, last: bool) -> Outcome:
+        """See `Save`."""
+        places = self._missing if again and self._missing else self._saving.storages
+        prunes = not last and time.monotonic() - self._pruned_at >= _PRUNE_EVERY
+        said = self._wal.switch()
+        done = backup(
+            self._store.tracking_uri,
+            places,
+            registry_uri=self._store.registry_uri,
+            auth_uri=self._saving.auth_uri,
+            include_password_hashes=self._saving.include_password_hashes,
+            compress=self._saving.compress,
+            if_changed=True,
+            incremental=True,
+            full_every=self._saving.full_every,
+            label=self._saving.label,
+            shrink_limit=self._saving.shrink_limit,
+            keep=self._saving.keep if prunes else None,
+        )
+        self._missing = tuple(done.failures)
+        if prunes and done.timestamp:
+            self._pruned_at = time.monotonic()
+        problems = (*([said] if said else ()), *done.warnings, *(issue.message for issue in done.issues))
+        return Outcome(
+            text=_told(done),
+            problems=problems,
+            good=not done.failures,
+            complete=not done.issues,
+            usual=not done.pruned,
+        )
+
+
+def _told(done: BackupResult) -> str:
+    if not done.timestamp:
+        return ""
+    gone = sum(map(len, done.pruned.values()))
+    pruned = f"; removed {gone} older" if gone else ""
+    return f"saved snapshot {done.timestamp} in {done.seconds:.1f} s{pruned}"

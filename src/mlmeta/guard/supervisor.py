@@ -1,0 +1,312 @@
+"""The loop: it waits for the child, for signals and for the clock, and has the store looked at and saved.
+
+The main thread only waits and decides. One thread looks at the store, as a database may not answer, and one saves it.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mlmeta.guard.child import ENDING, Child
+from mlmeta.guard.schedule import Pace, Schedule
+from mlmeta.guard.signals import News
+from mlmeta.stores.tokens import Token, Watcher
+
+_TICK = 1.0
+"""Seconds between two looks at the store."""
+_TICK_AT_END = 0.1
+_SILENT = 5.0
+"""Seconds after which a look that brought no answer counts as one that saw a change."""
+_SILENT_AT_END = 1.0
+_TOGETHER = 1.0
+"""Seconds within which several signals are one: `timeout` sends two."""
+_OVERTIME = 60.0
+"""Seconds that a save may last beyond the end of the grace period, at least."""
+_UNKILLABLE = 5.0
+"""Seconds after SIGKILL in which what is left has to be gone."""
+_CLOSING = 3.0
+"""Seconds that letting go of the store may take."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a save.
+
+    Args:
+        text: what there is to say; empty: nothing new.
+        problems: what a person should know.
+        good: whether the store is saved in all places.
+        complete: whether nothing of it is missing.
+        usual: whether it did nothing that others do not do, so that the next one will take as long.
+    """
+
+    text: str = ""
+    problems: tuple[str, ...] = ()
+    good: bool = True
+    complete: bool = True
+    usual: bool = True
+
+
+Save = Callable[[bool, bool], Outcome]
+"""Saves the store. It is told whether it only repeats what failed, and whether it comes to an end."""
+
+
+class Log(Protocol):
+    """Takes what there is to say. From the main thread only."""
+
+    def info(self, text: str) -> None:
+        """Something happened."""
+
+    def warning(self, text: str) -> None:
+        """Something should not have happened."""
+
+    def detail(self, text: str) -> None:
+        """Something that only a person who looks closely wants to know."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a store is guarded.
+
+    Args:
+        pace: when it is saved.
+        grace: seconds from the beginning of the end until what is left of the child is killed.
+        start_period: seconds after which the store is saved although the child does not say that it is ready.
+        stays: whether the store can be read when the child has gone.
+    """
+
+    pace: Pace = field(default_factory=Pace)
+    grace: float = 8.0
+    start_period: float = 120.0
+    stays: bool = True
+
+
+@dataclass(frozen=True)
+class End:
+    """How it ended.
+
+    Args:
+        exit_code: the child's, as a shell tells it.
+        as_asked: whether the child ended well, or by a signal that it was sent.
+        is_saved: whether all that the store had is saved.
+        skipped: whether a second signal cut the last save short.
+    """
+
+    exit_code: int
+    as_asked: bool
+    is_saved: bool
+    skipped: bool
+
+
+class Supervisor:
+    """Guards one child.
+
+    Args:
+        child: it has just been started.
+        watcher: of its store.
+        save: saves the store; raises an error where that failed.
+        is_ready: whether the child can do its work already; called from a thread, and may take a second.
+        terms: how.
+        log: takes messages.
+        news: of signals.
+    """
+
+    def __init__(
+        self,
+        child: Child,
+        watcher: Watcher,
+        save: Save,
+        is_ready: Callable[[], bool],
+        terms: Terms,
+        log: Log,
+        news: News,
+    ) -> None:
+        self._child = child
+        self._watcher = watcher
+        self._save = save
+        self._is_ready = is_ready
+        self._terms = terms
+        self._log = log
+        self._news = news
+        now = time.monotonic()
+        self._schedule = Schedule(terms.pace, now)
+        self._began = now
+        self._ready = False
+        self._looker = ThreadPoolExecutor(1, thread_name_prefix="mlmeta-look")
+        self._saver = ThreadPoolExecutor(1, thread_name_prefix="mlmeta-save")
+        self._looking: Future[Token | None] | None = None
+        self._looked_at = now - _TICK
+        self._gone_at: float | None = None
+        self._saving: Future[Outcome] | None = None
+        self._said: tuple[str, ...] = ()
+        self._said_slow = False
+        self._complete = True
+        self._sent: set[int] = set()
+
+    def run(self) -> End:
+        """Until the child has ended and its store is saved."""
+        number = self._run_on()
+        end = self._come_to_an_end(number)
+        wait([self._looker.submit(self._watcher.close)], _CLOSING)
+        for threads in (self._looker, self._saver):
+            threads.shutdown(wait=False)
+        return end
+
+    def _run_on(self) -> int:
+        """Until it ends; the signal that ends it, or 0 where the child did so by itself."""
+        while True:
+            for number in self._news.wait(self._looked_at + _TICK - time.monotonic()):
+                if number in ENDING:
+                    return number
+                if number != signal.SIGCHLD:
+                    self._child.signal_first(number)
+            self._reap()
+            if self._child.look():
+                return 0
+            self._finish_save()
+            if self._has_looked(_TICK, _SILENT) and self._may_save() and self._schedule.is_due(time.monotonic()):
+                self._begin_save(again=self._schedule.begin(time.monotonic()))
+
+    def _reap(self) -> None:
+        if self._saving is None:
+            self._child.reap()
+
+    def _may_save(self) -> bool:
+        return self._ready or time.monotonic() - self._began >= self._terms.start_period
+
+    def _has_looked(self, tick: float, silent: float) -> bool:
+        """Whether there is an answer of the store, or none for too long; the next look begins when it is time."""
+        now = time.monotonic()
+        if self._looking is None:
+            if now - self._looked_at >= tick:
+                self._looked_at = now
+                self._looking = self._looker.submit(self._look)
+                self._looking.add_done_callback(self._news.wake)
+            return False
+        if not self._looking.done():
+            if now - self._looked_at < silent:
+                return False
+            self._schedule.see(None, now)
+            return True
+        error = self._looking.exception()
+        self._schedule.see(None if error is not None else self._looking.result(), now, self._watcher.lag)
+        if error is not None:
+            self._say_problems((f"the store can't be watched: {type(error).__name__}: {error}",))
+        self._looking = None
+        return True
+
+    def _look(self) -> Token | None:
+        self._ready = self._ready or self._is_ready()
+        return self._watcher.token()
+
+    def _begin_save(self, *, again: bool) -> None:
+        self._log.detail("saving")
+        self._saving = self._saver.submit(self._save, again, self._schedule.is_ending)
+        self._saving.add_done_callback(self._news.wake)
+
+    def _finish_save(self) -> None:
+        """Take what came of a save, if one has ended. It never ends the child, be it a bug of ours."""
+        if self._saving is None or not self._saving.done():
+            return
+        error = self._saving.exception()
+        outcome = self._saving.result() if error is None else Outcome(good=False)
+        self._saving = None
+        now = time.monotonic()
+        self._schedule.finish(now, good=outcome.good, usual=outcome.usual)
+        self._complete = outcome.complete
+        if outcome.text:
+            self._log.info(outcome.text)
+        if error is not None:
+            again = f"; next try in {self._schedule.rests_until - now:.0f} s" if not self._schedule.is_ending else ""
+            self._log.warning(f"could not save: {_told(error)}{again}")
+        self._say_problems(outcome.problems)
+        self._say_pace()
+
+    def _say_problems(self, problems: tuple[str, ...]) -> None:
+        """Say what was not said the last time."""
+        for text in problems:
+            if text not in self._said:
+                self._log.warning(text)
+        self._said = problems
+
+    def _say_pace(self) -> None:
+        """Say once that the wanted RPO can't be held, and again after it could."""
+        slow = self._schedule.effective_rpo > self._terms.pace.rpo
+        if slow and not self._said_slow:
+            self._log.warning(
+                f"saving takes {self._schedule.duration:.0f} s: an RPO of {self._terms.pace.rpo:.0f} s can't be held, "
+                f"the effective RPO is {self._schedule.effective_rpo:.0f} s"
+            )
+        self._said_slow = slow
+
+    def _come_to_an_end(self, number: int) -> End:
+        began = time.monotonic()
+        deadline = began + self._terms.grace
+        self._schedule.end(began, deadline)
+        self._say_end(number)
+        self._send(signal.SIGTERM if number in {0, signal.SIGHUP} else number)
+        skipped, overtime = False, deadline + max(_OVERTIME, 3 * self._schedule.duration)
+        while True:
+            again = [one for one in self._news.wait(_TICK_AT_END) if one in ENDING]
+            now = time.monotonic()
+            if again and now - began > _TOGETHER and not skipped:
+                skipped = True
+                self._log.warning("a second signal: what was not saved yet is not saved")
+                self._send(again[0])
+            self._reap()
+            alive = self._child.is_left()
+            if alive and now >= deadline:
+                self._kill(now - deadline)
+                alive = now < deadline + _UNKILLABLE
+            self._finish_save()
+            if self._is_finished(alive=alive, skipped=skipped) or now >= overtime:
+                return self._end(skipped=skipped)
+
+    def _say_end(self, number: int) -> None:
+        if number:
+            self._log.info(f"{signal.Signals(number).name}: the command is told to end")
+        else:
+            self._log.info(f"the command has ended with exit code {self._child.exit_code}")
+
+    def _send(self, number: int) -> None:
+        self._sent.add(number)
+        self._child.signal_all(number)
+
+    def _kill(self, late: float) -> None:
+        if signal.SIGKILL not in self._sent:
+            self._log.warning(f"not everything has ended within {self._terms.grace:g} s: what is left is killed")
+        if late < _UNKILLABLE:
+            self._send(signal.SIGKILL)
+
+    def _is_finished(self, *, alive: bool, skipped: bool) -> bool:
+        """Whether there is nothing more to wait for; saves begin on the way."""
+        if skipped:
+            return not alive
+        if not alive and self._gone_at is None:
+            self._gone_at = time.monotonic()
+        if not self._has_looked(_TICK_AT_END, _SILENT_AT_END):
+            return False
+        now = time.monotonic()
+        if (alive or self._terms.stays) and self._schedule.is_due_at_end(now, alive=alive):
+            self._begin_save(again=self._schedule.begin_at_end(now, alive=alive))
+            return False
+        if self._gone_at is None or (self._looked_at < self._gone_at and self._looking is None):
+            return False  # what the store looks like when nobody writes any more is not known yet
+        return self._schedule.is_over(now) or (self._saving is None and not self._terms.stays)
+
+    def _end(self, *, skipped: bool) -> End:
+        code = self._child.exit_code if self._child.look() else 128 + signal.SIGKILL
+        asked = self._child.ended_by(self._sent - {signal.SIGKILL})
+        is_saved = self._schedule.is_saved(watched=self._terms.stays) and self._complete
+        return End(exit_code=code, as_asked=asked, is_saved=is_saved, skipped=skipped)
+
+
+def _told(error: BaseException) -> str:
+    hint = getattr(error, "hint", "")
+    name = "" if hasattr(error, "hint") else f"{type(error).__name__}: "
+    return f"{name}{error}" + (f" ({hint})" if hint else "")

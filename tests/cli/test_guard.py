@@ -1,0 +1,236 @@
+"""`mlmeta guard`: a child with its store restored before, saved while it runs, and ended cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from mlmeta import list_snapshots, open_snapshot
+from mlmeta.schema import EXPERIMENTS
+from tests.support.cli import Cli, Running
+from tests.support.databases import Databases
+from tests.support.server import free_port
+
+PYTHON = (sys.executable, "-I", "-S", "-u", "-c")
+WAITS = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('ready')\n"
+SLEEPS = WAITS + "while True: time.sleep(0.1)"
+
+
+def until(what: Callable[[], object], patience: float = 60) -> None:
+    deadline = time.monotonic() + patience
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def tag(database: Path, key: str) -> None:
+    """Change the store as a server would."""
+    with contextlib.closing(sqlite3.connect(database, timeout=20)) as db, db:
+        db.execute("INSERT INTO experiment_tags (key, value, experiment_id) VALUES (?, '', 0)", (key,))
+
+
+def tags(folder: Path, timestamp: str = "latest") -> set[str]:
+    """The tags of the default experiment in a snapshot."""
+    (first, *_) = open_snapshot(str(folder), timestamp).records(EXPERIMENTS)
+    return set(first.tags)
+
+
+class Guarded:
+    """A store in a folder of its own, and guards of it."""
+
+    def __init__(self, cli: Cli, databases: Databases) -> None:
+        self.cli = cli
+        self.store = cli.folder / "mlflow.db"
+        self.uri = databases.copy("empty", self.store)
+        self.backups = cli.folder / "backups"
+
+    def start(self, child: str, *more: str) -> Running:
+        options = (
+            "--store",
+            self.uri,
+            "--start-period",
+            "0s",
+            "--grace",
+            "3s",
+            "--restore",
+            "never",
+            "--rpo",
+            "1s",
+            *more,
+        )
+        return self.cli.start("guard", *options, "--", *PYTHON, child)
+
+    def saved(self) -> int:
+        return len(list_snapshots(str(self.backups)).snapshots) if self.backups.exists() else 0
+
+
+@pytest.fixture
+def guarded(cli: Cli, databases: Databases) -> Guarded:
+    return Guarded(cli, databases)
+
+
+def test_what_a_server_writes_is_saved_and_comes_back(cli: Cli) -> None:
+    """A real one: started with an empty store, changed, ended. Then its disk is lost."""
+    store, port = cli.folder / "data" / "mlflow.db", free_port()
+    store.parent.mkdir()
+    backend = ("--backend-store-uri", f"sqlite:///{store}")
+    server = ("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *backend)
+    running = cli.start(
+        *("guard", "--allow-none", "--", sys.executable, *server),
+        env={"MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true"},
+    )
+    running.wait_for("saved snapshot")
+    with contextlib.closing(sqlite3.connect(store)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    client = MlflowClient(f"http://127.0.0.1:{port}")
+    run = client.create_run(client.create_experiment("churn"), run_name="only one")
+    client.log_metric(run.info.run_id, "loss", 0.5)
+    running.send(signal.SIGTERM)
+    done = running.wait()
+    assert done.code in {0, 143}, done.err
+    assert not answers(f"http://127.0.0.1:{port}/health")
+    store.unlink()
+
+    done = cli("guard", "--", *PYTHON, "print('began', flush=True)", *backend).ended(0)
+    assert "restored snapshot" in done.err
+    assert done.out == "began\n"
+    with contextlib.closing(sqlite3.connect(store)) as db:
+        assert db.execute("SELECT run_uuid, name FROM runs").fetchall() == [(run.info.run_id, "only one")]
+        assert db.execute("SELECT key, value FROM metrics").fetchall() == [("loss", 0.5)]
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+        return True
+    return False
+
+
+def test_a_change_is_saved_after_five_seconds_of_quiet(guarded: Guarded) -> None:
+    running = guarded.start(SLEEPS, "--rpo", "60s")
+    until(lambda: guarded.saved() == 1)
+    began = time.monotonic()
+    tag(guarded.store, "one")
+    until(lambda: guarded.saved() == 2)
+    assert time.monotonic() - began >= 5
+    assert tags(guarded.backups) == {"one"}
+    tag(guarded.store, "two")  # and this one when it ends, at once
+    running.send(signal.SIGTERM)
+    assert running.wait().code == 0
+    assert tags(guarded.backups) == {"one", "two"}
+    assert guarded.saved() == 3
+
+
+@pytest.mark.parametrize(
+    ("child", "code"),
+    [
+        ("import sys; sys.exit(3)", 3),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", 139),
+        ("print('x' * 1_000_000)", 0),
+    ],
+)
+def test_a_child_that_ends_by_itself(guarded: Guarded, child: str, code: int) -> None:
+    """It is saved whatever became of it, and the exit code is its own."""
+    tag(guarded.store, "last")
+    done = guarded.start(child).wait()
+    assert done.code == code, done.err
+    assert tags(guarded.backups) == {"last"}
+    assert len(done.out) == (1_000_001 if "print" in child else 0)
+
+
+STUBBORN = """
+import os, signal, sqlite3, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if not os.fork():
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+open("grandchild" if os.getpid() != os.getpgrp() else "child", "w").write(str(os.getpid()))
+print("ready")
+while True:
+    time.sleep(0.1)
+"""
+
+
+def test_what_does_not_end_is_killed(guarded: Guarded) -> None:
+    """The child, and a grandchild in a session of its own whose parent is gone. What changed meanwhile is saved."""
+    running = guarded.start(STUBBORN)
+    files = [guarded.cli.folder / name for name in ("child", "grandchild")]
+    until(lambda: guarded.saved() == 1 and all(file.exists() and file.read_text() for file in files))
+    numbers = [int(file.read_text()) for file in files]
+    running.send(signal.SIGTERM)
+    running.wait_for("is told to end")
+    tag(guarded.store, "too late")
+    done = running.wait()
+    assert done.code == 137, done.err
+    assert tags(guarded.backups) == {"too late"}
+    for number in numbers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
+
+
+def test_a_killed_guard_takes_its_child_along(guarded: Guarded) -> None:
+    running = guarded.start(SLEEPS + "\n", "--verbose")
+    until(lambda: "ready" in running.out.read_text())
+    number = int(running.err.read_text().partition("as process ")[2].partition(";")[0])
+    second = guarded.start(SLEEPS).wait()
+    assert second.code == 2, "one guard at a time"
+    assert "another guard has" in second.err
+    running.send(signal.SIGKILL)
+    running.wait()
+    until(lambda: not Path(f"/proc/{number}").exists() or " Z " in Path(f"/proc/{number}/stat").read_text())
+    tag(guarded.store, "in between")
+    done = guarded.start("pass").wait()
+    assert done.code == 0, done.err
+    assert tags(guarded.backups) == {"in between"}
+
+
+def test_a_storage_that_fails(guarded: Guarded) -> None:
+    """The child goes on; it is tried again; and at the end the exit code tells."""
+    guarded.backups.write_text("no folder")
+    running = guarded.start(SLEEPS)
+    running.wait_for("next try in 2 s")
+    running.send(signal.SIGTERM)
+    done = running.wait()
+    assert done.code == 3, done.err
+    assert "the last changes are in no snapshot" in done.err
+    assert guarded.start("raise SystemExit(7)", "--grace", "0s").wait().code == 7
+
+
+def test_a_second_signal_ends_it_without_a_last_save(guarded: Guarded) -> None:
+    """Which the child, that did not care for the first one, ends at."""
+    guarded.backups.write_text("no folder")
+    running = guarded.start(SLEEPS.replace("sys.exit(0)", "None"), "--grace", "60s")
+    running.wait_for("could not save")
+    running.send(signal.SIGTERM)
+    running.wait_for("is told to end")
+    time.sleep(1.2)
+    running.send(signal.SIGINT)
+    running.wait_for("a second signal")
+    done = running.wait()
+    assert done.code == 3, done.err
+
+
+def test_a_store_that_can_not_be_restored_is_not_started(guarded: Guarded) -> None:
+    """No snapshot, a damaged one, a store with runs where none is wanted, no such command."""
+    never = ("--storage", "nowhere")
+    for words, code, text in (
+        ((), 5, "--allow-none"),
+        (("--restore", "require"), 5, "--allow-none"),
+    ):
+        options = ("--store", guarded.uri, *never, *words)
+        done = guarded.cli("guard", *options, "--", *PYTHON, "print('began')").ended(code)
+        assert text in done.err
+        assert done.out == ""
+    done = guarded.cli("guard", "--restore", "never", "--store", guarded.uri, "--", "no-such-command").ended(2)
+    assert "there is no command no-such-command" in done.err
+    guarded.cli("guard", "--", *PYTHON, "pass").ended(2)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+_OFTEN = 200
+"""Records after which it is told how many there are."""
 
 
 class Progress(Protocol):
@@ -25,3 +30,15 @@ class Silent:
         pass
 
     phase = expect = advance = _ignore
+
+
+def counted(items: Iterable[T], progress: Progress, unit: str) -> Iterator[T]:
+    """Items while they go by, each of them one of a unit."""
+    number = 0
+    for item in items:
+        number += 1
+        if number == _OFTEN:
+            progress.advance(unit, number)
+            number = 0
+        yield item
+    progress.advance(unit, number)

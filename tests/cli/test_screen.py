@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from mlmeta.cli import show_metrics
 from mlmeta.cli.list import table
+from mlmeta.cli.progress import progress
 from mlmeta.cli.screen import drawn
 from mlmeta.cli.text import Block, Curve, Elastic, Pairs, Styled, Table, Verbatim, number
 from mlmeta.commands.show_runs import MetricOverSteps
@@ -21,6 +23,7 @@ from mlmeta.schema import Run
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState
 from tests.builders.snapshots import T, experiment, history, logged_model, model, run, trace, version, write
 from tests.support.cli import Cli
+from tests.support.databases import Databases
 from tests.support.terminal import on_terminal
 
 URL = "https://mlflow.internal.a-company-with-a-long-name.example.com:5000/path"
@@ -45,7 +48,7 @@ def snapshots(count: int) -> list[SnapshotInfo]:
             source=URL if n % 2 else "./mlruns",
             size=10**9,
             age=n * 1000,
-            stats={"experiments": 1, "runs": 12_345_678, "models": 3, "traces": 1},
+            stats={"experiments": 1, "runs": 1_234, "models": 3, "traces": 1},
         )
         for n in range(count)
     ]
@@ -54,12 +57,12 @@ def snapshots(count: int) -> list[SnapshotInfo]:
 def test_a_list_fits_and_names_what_it_leaves_out() -> None:
     lines = shown([table(snapshots(3))])
     assert wide_lines(lines) == []
-    assert lines[0].split() == ["TIMESTAMP", "AGE", "SOURCE", "RUNS", "MODELS", "SIZE", "STATE"]
+    assert lines[0].split() == ["TIMESTAMP", "AGE", "SOURCE", "EXPS", "RUNS", "MODELS", "SIZE", "STATE"]
     assert [line[:15] for line in lines[2:5]] == [f"20260101_{n:06}" for n in range(3)]
-    assert all(line.endswith("complete") and "12,345,678" in line for line in lines[2:5])
-    assert "https://mlflow.i" in lines[3]
+    assert all(line.endswith("complete") and "1,234" in line for line in lines[2:5])
+    assert "https://mlflow.…" in lines[3]
     assert "…" in lines[3]
-    assert lines[5] == "no room for EXPERIMENTS, TRACES: --wide shows all"
+    assert lines[5] == "no room for TRACES: --wide shows all"
     wide = shown([table(snapshots(3))], wide=True)
     assert URL in wide[3]
     assert "EXPERIMENTS" in wide[0]
@@ -229,3 +232,47 @@ def test_on_a_terminal_of_80_columns(swept: Cli) -> None:
 def test_a_pipe_gets_all_of_it(swept: Cli, tmp_path: Path) -> None:
     assert URL in swept("list").ok().out
     assert "tr-" + "0a" * 16 in swept("show", "--traces").ok().out
+
+
+def _work(on: Console) -> None:
+    with progress(on) as told:
+        told.expect("runs", 4000)
+        told.phase("reading runs")
+        told.advance("runs", 1000)
+        told.advance("metric points", 70_000)
+        time.sleep(0.25)
+        told.advance("runs", 1000)
+        time.sleep(0.25)
+        told.phase("reading models")
+        told.advance("models", 1)
+        told.phase("waiting")
+
+
+def test_progress_is_a_line_a_phase_and_one_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlmeta.cli.progress._EVERY", 0.1)
+    out = io.StringIO()
+    _work(Console(file=out, width=10_000))
+    *between, last, models = out.getvalue().splitlines()
+    assert between[0].startswith("reading runs … 1,000/4,000 runs, 70,000 metric points, ")
+    assert any("/s, " in line and " left" in line for line in between)
+    assert last.startswith("reading runs: 2,000 runs, 70,000 metric points, 0.")
+    assert models.startswith("reading models: 1 model, 0.0 s")
+
+
+def test_progress_on_a_terminal_fits_in_it() -> None:
+    out = io.StringIO()
+    _work(Console(file=out, width=80, force_terminal=True, color_system=None))
+    assert "1,000/4,000 runs" in out.getvalue()
+    lines = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line) for line in re.split(r"[\r\n]+", out.getvalue())]
+    assert wide_lines(lines) == []
+    assert [line for line in lines if line.startswith("reading runs: 2,000 runs, 70,000 metric points, 0.")]
+
+
+def test_progress_counts_what_the_result_counts(cli: Cli, databases: Databases) -> None:
+    done = cli("backup", "--tracking-uri", databases.uri("filled")).ok()
+    stats = cli("list", "--json").ok().data["snapshots"][0]["stats"]
+    told = f"{stats['runs']} runs, {stats['metric_points']} metric points"
+    assert f"reading runs: {told}, " in done.err
+    assert told in done.out
+    restored = cli("restore", "latest", "--tracking-uri", "sqlite:///target.db").ok()
+    assert f"restoring runs: {told}, " in restored.err

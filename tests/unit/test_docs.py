@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from mlmeta.cli.screen import drawn
+from mlmeta.cli.text import Table
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "mlmeta"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 WIDTH = 100
+NUMBER = re.compile(r"[\d,.]+( (s|min|h|d|kB|MB|GB))?")
 NAMES = Path.name.fget  # type: ignore[attr-defined]
 
 
@@ -89,3 +95,26 @@ def test_each_decision_has_a_date_and_a_link() -> None:
     assert entries
     form = re.compile(r".+\n\n\d{4}-\d\d-\d\d ·\s\[.+\]\(.+\)")
     assert not [entry.partition("\n")[0] for entry in entries if not form.match(entry)]
+
+
+def drawings(text: str) -> Iterator[list[str]]:
+    """The tables of screens: a line of headings, a rule, and rows up to one with fewer cells."""
+    for heading, rule, below in re.findall(r"^(.+)\n(─{20,})\n((?:.+\n)*)", text, re.MULTILINE):
+        count = len(cells(heading))
+        end = next((i for i, row in enumerate(below.splitlines()) if len(cells(row)) != count), None)
+        yield [heading, rule, *below.splitlines()[:end]]
+
+
+def cells(line: str) -> list[str]:
+    return re.split(" {2,}", line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_tables_of_screens_are_drawn_as_they_are(page: Path) -> None:
+    for drawing in drawings(page.read_text()):
+        columns, _, *rows = map(cells, drawing)
+        right = [name for name, *column in zip(columns, *rows, strict=True) if all(map(NUMBER.fullmatch, column))]
+        console = Console(file=io.StringIO(), width=200)
+        with console.capture() as captured:
+            console.print(drawn([Table(columns, rows, right=tuple(right))]))
+        assert [line.rstrip() for line in captured.get().splitlines()] == drawing

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
-from mlmeta.cli.text import Styled
+from mlmeta.cli.text import Styled, Verbatim
 from mlmeta.cli.watched import Watched, name_of_store
 
 if TYPE_CHECKING:
@@ -197,11 +197,11 @@ def view(result: BackupResult, *, verbose: bool) -> list[Block]:
     if result.unchanged_since:
         return [f"Nothing has changed since snapshot {result.unchanged_since}: no new one was written."]
     verb = "Would save" if result.dry_run else "Saved"
-    lines: list[Block] = [f"{verb} {text.counts(result.stats)} from {result.source} in {result.seconds:.1f} s"]
+    lines: list[Block] = [f"{verb} {text.counts(result.stats)} from {result.source} in {text.seconds(result.seconds)}"]
     if not result.dry_run:
         where = f", {text.size(result.size)}, in {', '.join(result.storages)}"
         lines.append(["Snapshot ", Styled(result.timestamp, "bold green"), where])
-        lines.append(f"Bring it back with: {_restore(result)}")
+        lines += ["Bring it back with:", Verbatim(f"  {_restore(result)}")]
     lines += _origins(result)
     if result.drill is not None and result.drill.is_equal:
         lines.append("A trial restore into a throwaway store brought everything back.")
@@ -224,7 +224,7 @@ def _origins(result: BackupResult) -> list[Block]:
 
 
 def _restore(result: BackupResult) -> str:
-    words = ["mlmeta", "restore", "--timestamp", result.timestamp]
+    words = ["mlmeta", "restore", result.timestamp]
     if result.storages[0] != "backups/":
         words += ["--storage", result.storages[0]]
     return f"{shlex.join(words)} --tracking-uri URI" + (" --auth-uri URI" if result.auth else "")

@@ -115,6 +115,7 @@ def table(snapshots: Sequence[SnapshotInfo]) -> Table:
         right=("AGE", *counts, "SIZE"),
         whole=("TIMESTAMP", "STATE"),
         spare=_SPARE,
+        brief={"EXPERIMENTS": "EXPS"},
     )
 
 

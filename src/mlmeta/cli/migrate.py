@@ -189,7 +189,7 @@ def view(result: MigrateResult, *, verbose: bool) -> list[Block]:
     if result.dry_run and restored.plan is not None:
         read = f"Would move {text.counts(result.backup.stats)} from {result.source}"
         return [read, *restore.plan_view(restored.plan, named=False), "Nothing was written (--dry-run)."]
-    lines: list[Block] = [f"Moved {result.source} into {result.target} in {result.seconds:.1f} s"]
+    lines: list[Block] = [f"Moved {result.source} into {result.target} in {text.seconds(result.seconds)}"]
     lines += restore.done(restored, verbose=verbose)
     if result.storages:
         timestamp = Styled(restored.timestamp, "bold green")

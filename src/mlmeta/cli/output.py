@@ -21,7 +21,7 @@ from mlmeta.visible import visible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mlmeta.cli.screen import ScreenProgress
+    from mlmeta.cli.progress import ScreenProgress
     from mlmeta.cli.text import Block
     from mlmeta.commands.result import Issue, Result, Status
 
@@ -75,9 +75,9 @@ class Output:
         if self.quiet or not self.show_progress:
             yield Silent()
             return
-        from mlmeta.cli import screen
+        from mlmeta.cli.progress import progress
 
-        with screen.progress(self.stderr) as self._progress:
+        with progress(self.stderr) as self._progress:
             yield self._progress
         self._progress = None
 
@@ -149,6 +149,8 @@ class Output:
         if self._progress is not None:
             self._progress.pause()
         self.stderr.print(drawn([visible(message)]), crop=False)
+        if self._progress is not None:
+            self._progress.resume()
 
     def line(self, text: str) -> None:
         """Say something on stderr in a single line, as a log does, however narrow the terminal is."""

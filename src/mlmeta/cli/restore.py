@@ -250,7 +250,7 @@ def view(result: RestoreResult, *, verbose: bool) -> list[Block]:
         return [f"Nothing to do for {result.target}: {result.untouched}."]
     if result.dry_run and result.plan is not None:
         return [*plan_view(result.plan, named=False), "Nothing was written (--dry-run)."]
-    where = f" into {result.target} in {result.seconds:.1f} s"
+    where = f" into {result.target} in {text.seconds(result.seconds)}"
     return [["Restored ", Styled(result.timestamp, "bold green"), where], *done(result, verbose=verbose)]
 
 

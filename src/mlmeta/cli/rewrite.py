@@ -82,7 +82,7 @@ def view(result: RewriteResult) -> list[Block]:
             verdict += ": there is nothing to change"
         return [*_survey(survey), f"{verdict}{' (--dry-run)' if result.dry_run else ''}."]
     total = text.plural(sum(result.changed.values()), "location")
-    lines: list[Block] = [f"Rewrote {total} in {survey.target} in {result.seconds:.1f} s"]
+    lines: list[Block] = [f"Rewrote {total} in {survey.target} in {text.seconds(result.seconds)}"]
     lines += [f"  {name}: {count:,}" for name, count in result.changed.items()]
     lines += _others(survey)
     if not result.issues:

@@ -1,34 +1,19 @@
-"""What rich draws: the blocks of a view, and progress. The only module that knows rich."""
+"""What rich draws of a view: its blocks, in the width of the screen."""
 
 from __future__ import annotations
 
 import re
 import sys
-import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
-from mlmeta import progress as protocol
-from mlmeta.cli import curve, text
+from mlmeta.cli import curve
 from mlmeta.cli.table import fitted, laid_out
 from mlmeta.cli.text import Block, Curve, Line, Pairs, Styled, Table, Verbatim
-from mlmeta.visible import visible
 
 _KEYS = 28
 """Characters that the column of names has at most; values of longer ones begin further to the right."""
@@ -127,105 +112,3 @@ def _pairs(block: Pairs, width: int) -> Text:
     joined = Text("\n").join(lines)
     joined.no_wrap, joined.overflow = True, "ignore"
     return joined
-
-
-class ScreenProgress(protocol.Progress, Protocol):
-    """Progress that can step aside for a question."""
-
-    def pause(self) -> None:
-        """Leave the screen to others."""
-
-    def resume(self) -> None:
-        """Come back."""
-
-
-@contextmanager
-def progress(on: Console) -> Iterator[ScreenProgress]:
-    """Progress on a console: bars on a terminal, one plain line a phase elsewhere."""
-    if not on.is_terminal:
-        lines = _Lines(on)
-        yield lines
-        lines.pause()
-        return
-    bars = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description:<14}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=on,
-        transient=True,
-    )
-    with bars:
-        yield _Bars(bars)
-
-
-class _Rate(TextColumn):
-    """Units a second, such as ``1,500/s``."""
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
-
-
-class _Bars(ScreenProgress):
-    """A bar for each unit, and the phase above them."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-
-    def phase(self, name: str) -> None:
-        self._bars.console.print(f"{visible(name)} …", style="dim")
-
-    def expect(self, unit: str, total: int) -> None:
-        self._bars.update(self._task(unit), total=total)
-
-    def advance(self, unit: str, amount: int = 1) -> None:
-        self._bars.advance(self._task(unit), amount)
-
-    def pause(self) -> None:
-        self._bars.stop()
-
-    def resume(self) -> None:
-        self._bars.start()
-
-    def _task(self, unit: str) -> TaskID:
-        if unit not in self._tasks:
-            self._tasks[unit] = self._bars.add_task(unit, total=None)
-        return self._tasks[unit]
-
-
-class _Lines(ScreenProgress):
-    """One line for each phase, when it is over."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._phase = ""
-        self._counts: Counter[str] = Counter()
-        self._began = time.monotonic()
-
-    def phase(self, name: str) -> None:
-        self.pause()
-        self._phase, self._began = visible(name), time.monotonic()
-        self._counts.clear()
-
-    def expect(self, unit: str, total: int) -> None:
-        pass
-
-    def advance(self, unit: str, amount: int = 1) -> None:
-        self._counts[unit] += amount
-
-    def resume(self) -> None:
-        pass
-
-    def pause(self) -> None:
-        """Show the line of the phase that is over."""
-        if self._phase:
-            counts = [text.amount(count, unit) for unit, count in self._counts.items()]
-            taken = f"{time.monotonic() - self._began:.1f} s"
-            self._console.print(f"{self._phase}: {', '.join([*counts, taken])}")
-            self._phase = ""

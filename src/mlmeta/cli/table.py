@@ -30,18 +30,19 @@ class _Column:
     """A column of cells, and how wide it is drawn."""
 
     name: str
+    heading: str
     cells: Sequence[Styled | Bar]
     is_right: bool
     is_whole: bool
 
     def __post_init__(self) -> None:
         self.content = max(map(_length, self.cells), default=0)
-        self.width = max(self.content, cell_len(self.name))
+        self.width = max(self.content, cell_len(self.heading))
 
     def least(self, most: int) -> int:
         """How narrow it may become, where other texts keep `most` characters: ids, times and numbers are not cut."""
         if self.is_whole or self.is_right:
-            return max(self.content, min(cell_len(self.name), _HEADING))
+            return max(self.content, min(cell_len(self.heading), _HEADING))
         return min(self.width, most)
 
 
@@ -71,7 +72,9 @@ def _columns(table: Table, *, in_full: bool) -> list[_Column]:
     cells = zip(*([_cell(cell, in_full=in_full) for cell in row] for row in table.rows), strict=True)
     found = list(cells) or [()] * len(table.columns)
     return [
-        _Column(name, column, name in table.right, name in table.whole)
+        _Column(
+            name, name if in_full else table.brief.get(name, name), column, name in table.right, name in table.whole
+        )
         for name, column in zip(table.columns, found, strict=True)
     ]
 
@@ -136,7 +139,7 @@ def _drawn(columns: Sequence[_Column], missing: str) -> Text:
 
 def _rows(columns: Sequence[_Column]) -> Iterator[list[tuple[str, str]]]:
     """The pieces of each line, with their styles."""
-    yield _line(columns, [Styled(column.name, "bold") for column in columns])
+    yield _line(columns, [Styled(column.heading, "bold") for column in columns])
     yield [("─" * (sum(column.width for column in columns) + _GAP * (len(columns) - 1)), "dim")]
     for cells in zip(*(column.cells for column in columns), strict=True):
         yield _line(columns, cells)

@@ -59,6 +59,7 @@ class Table(NamedTuple):
         right: names of the columns that are aligned at the right: numbers, which are never cut.
         whole: names of other columns that are never cut, as somebody copies what stands there.
         spare: names of the columns that go where there is no room for all, the first of them first.
+        brief: shorter headings for some columns, where there is no room for all.
     """
 
     columns: Sequence[str]
@@ -66,6 +67,7 @@ class Table(NamedTuple):
     right: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     spare: tuple[str, ...] = ()
+    brief: Mapping[str, str] = {}
 
 
 class Pairs(NamedTuple):
@@ -155,6 +157,14 @@ def many(one: str) -> str:
     from mlmeta.schema import WITH_PARTS
 
     return next((kind.many for kind in WITH_PARTS if kind.one == one), f"{one}s")
+
+
+def seconds(count: float) -> str:
+    """How long a command or a phase took: ``0.4 s``, ``2 min 5 s``, ``1 h 12 min``."""
+    minutes, rest = divmod(round(count), 60)
+    if count < 60:
+        return f"{count:.1f} s"
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
 def shortest(ids: Sequence[str]) -> int:

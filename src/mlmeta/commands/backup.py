@@ -25,6 +25,7 @@ from mlmeta.commands.previous import (
 )
 from mlmeta.commands.prune import prune
 from mlmeta.commands.result import Issue, Result
+from mlmeta.commands.told import Told
 from mlmeta.commands.verify import drill
 from mlmeta.errors import (
     BaseSnapshotError,
@@ -417,7 +418,10 @@ def _save_on(
 def _read(
     source: Source, writer: SnapshotWriter, selection: Selection, base: Snapshot | None, progress: Progress
 ) -> tuple[Skipped, ...]:
-    return tuple(writer.add_all(read_along(source, selection, base, progress)))
+    told = Told(progress, writer)
+    skipped = [*writer.add_all(read_along(source, selection, base, told), told.now_and_then)]
+    told.tell()
+    return (*skipped, *told.skipped)
 
 
 def _summary(source: Source, request: _Request, base: Snapshot | None) -> Summary:

@@ -19,7 +19,7 @@ from mlmeta.errors import (
     UsageError,
 )
 from mlmeta.notebook import Row
-from mlmeta.progress import Progress, Silent
+from mlmeta.progress import Progress, Silent, counted
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import AUTH, AUTH_GROUP, Selection, leading_kinds
 from mlmeta.schema.words import amount
@@ -194,6 +194,7 @@ def restore(
             return _untouched(store, storage, "there is no snapshot yet")
         _must_have_auth(snapshot, selection)
         notes = tuple(absent(snapshot, selection))
+        progress.expect("records", snapshot.record_count)
         checked = CheckedSnapshot(snapshot, lambda count: progress.advance("records", count))
         with checked.kept_open() as snapshot:
             plan = _plan(target, checked, selection, progress)
@@ -203,7 +204,8 @@ def restore(
             comparison = None
             if verify and not dry_run:
                 progress.phase("reading the target back")
-                comparison = prove(target.read_back(snapshot, selection), target.unkept, report)
+                pairs = counted(target.read_back(snapshot, selection), progress, "records")
+                comparison = prove(pairs, target.unkept, report)
     return RestoreResult(
         timestamp=snapshot.timestamp,
         storage=snapshot.storage.location,

@@ -11,7 +11,7 @@ from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, MlmetaError, SnapshotError, SnapshotNotFoundError, StorageError
 from mlmeta.metrics import LAST_DRILL, PROBLEMS, VERIFIED, Sample
 from mlmeta.notebook import Row
-from mlmeta.progress import Progress, Silent
+from mlmeta.progress import Progress, Silent, counted
 from mlmeta.schema import Names, Selection, several
 from mlmeta.schema.words import amount
 from mlmeta.scratch import scratch_folder
@@ -163,6 +163,7 @@ def _thorough(place: Storage, selector: str, meant: Which, progress: Progress, *
         if error.exit_code is not ExitCode.DIFFERENT:
             raise
         return Verified(timestamp=selector, problems=(Problem(file="", message=str(error)),))
+    progress.expect("records", snapshot.record_count)
     checked = CheckedSnapshot(snapshot, lambda count: progress.advance("records", count))
     unknown = (f"{one.kind}: only their file was checked: {one.reason}" for one in snapshot.unknown)
     with checked.kept_open():
@@ -171,7 +172,7 @@ def _thorough(place: Storage, selector: str, meant: Which, progress: Progress, *
         return Verified(
             timestamp=snapshot.timestamp,
             legacy=snapshot.is_legacy,
-            records=sum(entry.records for entry in snapshot.summary.files.values()),
+            records=snapshot.record_count,
             problems=problems,
             notices=(*snapshot.notes, *unknown, *checked.notices(), *(() if problems else checked.dangling())),
             drill=drill(checked, progress) if with_drill and not problems else None,
@@ -208,5 +209,5 @@ def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
             placeless = tuple(refusal for refusal in refused if refusal.code == NO_PLACE)
             unkept = (*target.unkept, *(f"{refusal.kind} {refusal.id}" for refusal in placeless))
             progress.phase("reading it back")
-            pairs = target.read_back(snapshot, selection)
+            pairs = counted(target.read_back(snapshot, selection), progress, "records")
             return prove(pairs, unkept, Report(refused=placeless) if placeless else None)

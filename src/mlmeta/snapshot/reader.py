@@ -168,6 +168,11 @@ class Snapshot(ByKind):
         return Selected(self, Selection(experiments, only, without, workspaces))
 
     @property
+    def record_count(self) -> int:
+        """How many records its files have, by its summary."""
+        return sum(entry.records for entry in self.summary.files.values())
+
+    @property
     def is_legacy(self) -> bool:
         """Whether the older script wrote it: no checksums, no histories."""
         return legacy.is_legacy(self.summary)

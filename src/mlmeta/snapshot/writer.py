@@ -88,6 +88,7 @@ class SnapshotWriter:
         self._left_out: set[tuple[str, str]] = set()
         self.failures: dict[str, StorageError] = {}
         self.stats = Counter(dict.fromkeys(COUNTED, 0))
+        self._waiting: list[FollowerLine] = []
         self._tables: Counter[str] = Counter()
         try:
             for kind in KINDS.values():
@@ -140,24 +141,34 @@ class SnapshotWriter:
     def _write(self, kind: str, block: bytes) -> None:
         self._each(lambda staged: staged.write(kind, block))
 
-    def add_all(self, items: Iterable[Line | Skipped]) -> Iterator[Skipped]:
+    def add_all(
+        self, items: Iterable[Line | Skipped], after_each: Callable[[], None] = lambda: None
+    ) -> Iterator[Skipped]:
         """Append records as `add` does. Those that follow another are taken together: there are ten times as many.
+
+        Args:
+            items: records, and what could not be read.
+            after_each: is called after each record that follows no other.
 
         Returns:
             What is left out, beside what could not be read at all.
         """
-        waiting: list[FollowerLine] = []
         for item in items:
             if type(item) in _TOGETHER:
-                waiting.append(item)  # type: ignore[arg-type]
+                self._waiting.append(item)  # type: ignore[arg-type]
                 continue
-            yield from self._add_lines(waiting)
-            waiting = []
+            yield from self.settle()
             if isinstance(item, Skipped):
                 yield item
             elif left_out := self.add(item):
                 yield left_out
-        yield from self._add_lines(waiting)
+            after_each()
+        yield from self.settle()
+
+    def settle(self) -> Iterator[Skipped]:
+        """Append what waits for more that follows the same record, so that `stats` has it; what of it is left out."""
+        lines, self._waiting = self._waiting, []
+        return self._add_lines(lines)
 
     def _add_lines(self, lines: Sequence[FollowerLine]) -> Iterator[Skipped]:
         """Append what follows the record that was added last."""

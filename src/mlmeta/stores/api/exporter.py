@@ -113,7 +113,7 @@ class ApiSource:
         found, skipped = experiments.read(some, selection.experiments)
         yield from found
         yield from skipped
-        progress.phase("reading runs and their metrics")
+        progress.phase("reading runs")
         self._trace_readers = []
         readers = {one.place: self._readers(one, base, selection) for one in some}
         limited = bool(selection.experiments)

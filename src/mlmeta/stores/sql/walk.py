@@ -17,8 +17,11 @@ from mlmeta.schema import (
     ROWS,
     RUNS,
     TRACES,
+    HistoryLine,
+    Run,
     leading_kinds,
 )
+from mlmeta.snapshot.reader import Led
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.dataset_steps import DatasetRecordStep, EvaluationDatasetStep
@@ -117,8 +120,13 @@ def _runs(part: Selected, context: RestoreContext, fitting: Fitting, progress: P
     for batch in run_batches(fitting.runs(part.led(RUNS, lines=compare))):
         step.take_items(batch)
         progress.advance("runs", len(batch))
-        progress.advance("metric points", sum(item.size for item in batch))
+        progress.advance("metric points", sum(map(_points, batch)))
     step.finish()
+
+
+def _points(item: Led[Run, HistoryLine]) -> int:
+    """Points of a run, as a snapshot counts them: a metric without a history is one."""
+    return item.size + len(item.record.metrics.keys() - {line.key for line in item.lines})
 
 
 def _traces(part: Selected, context: RestoreContext, fitting: Fitting, progress: Progress, *, compare: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,7 @@ def test_pages_without_end(tmp_path: Path) -> None:
     assert saved.stats["traces"] == 1
 
 
+@cache
 def _large(size: int) -> Callable[[Asked], None]:
     text = json.dumps({"spans": [span(attributes={"mlflow.spanInputs": "x, " * (size // 3)})]}).encode()
     return lambda asked: asked.reply(text)

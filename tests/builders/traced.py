@@ -6,6 +6,7 @@ import contextlib
 import json
 from typing import Any
 
+import pytest
 from mlflow import MlflowClient
 
 from tests.builders.tracking import tracking
@@ -20,7 +21,10 @@ def fill_with_traces(uri: str) -> list[str]:
     import mlflow
     from mlflow.entities import AssessmentError, AssessmentSource, SpanEvent  # MLflow 2 has none
 
-    with tracking(uri):
+    with pytest.MonkeyPatch.context() as patch, tracking(uri):
+        # One after the other: a trace that is there before its spans has the client put these into the artifacts, too
+        patch.setenv("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
+        mlflow.tracing.reset()
         mlflow.set_experiment("traced")
         with mlflow.start_span("wurzel 夢", span_type="CHAIN") as root:
             root.set_inputs({"question": 'Grüße 🎈 "quoted" \\ \n', "numbers": [1, 2.5, 1e300, None, True]})
@@ -35,7 +39,6 @@ def fill_with_traces(uri: str) -> list[str]:
             mlflow.update_current_trace(tags={"team": "blue", "empty": ""}, metadata=session)
             root.set_outputs("fertig")
         _fail(mlflow)
-        mlflow.flush_trace_async_logging()
         client = MlflowClient(uri, uri)
         ids = [trace.info.trace_id for trace in mlflow.search_traces(return_type="list", order_by=["timestamp ASC"])]
         source = AssessmentSource("HUMAN", "ada")

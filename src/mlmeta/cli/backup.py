@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mlmeta.commands.backup import BackupResult
     from mlmeta.progress import Progress
 
+_NAMED = 20
+"""So many accepted gaps are named."""
+
 Storages = Annotated[
     list[str],
     options.option(
@@ -117,6 +120,7 @@ def command(
     incremental: Incremental = False,
     full_every: FullEvery = "7d",
     shrink_limit: ShrinkLimit = 50,
+    accept: options.Accept = None,
     keep_last: options.KeepLast = 0,
     keep_hourly: options.KeepHourly = 0,
     keep_daily: options.KeepDaily = 0,
@@ -182,6 +186,7 @@ def command(
             label=label,
             tags=tags_of(tag or ()),
             shrink_limit=shrink_limit,
+            accept=accept or (),
             keep=rules,
             with_drill=drill,
             dry_run=dry_run,
@@ -203,6 +208,7 @@ def view(result: BackupResult, *, verbose: bool) -> list[Block]:
         lines.append(["Snapshot ", Styled(result.timestamp, "bold green"), where])
         lines += ["Bring it back with:", Verbatim(f"  {_restore(result)}")]
     lines += _origins(result)
+    lines += text.accepted(result.accepted, result.skipped, most=None if verbose else _NAMED)
     if result.drill is not None and result.drill.is_equal:
         lines.append("A trial restore into a throwaway store brought everything back.")
     for storage, gone in result.pruned.items():

@@ -11,7 +11,7 @@ from mlmeta.cli.run import execute
 from mlmeta.cli.text import Styled, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mlmeta.cli.text import Block, Piece
     from mlmeta.commands.list import ListResult
@@ -87,13 +87,20 @@ def view(result: ListResult, *, is_filtered: bool = False) -> list[Block]:
         return [f"No such snapshots in {result.storage}: `mlmeta list` shows all."]
     if not result.snapshots:
         return [f"No snapshots in {result.storage}: create one with `mlmeta backup`."]
-    problems = [Styled(f"{info.timestamp}: {info.problem}", "dim") for info in result.snapshots if info.problem]
+    problems = [Styled(f"{info.timestamp}: {why}", "dim") for info in result.snapshots for why in _notes(info)]
     left = text.more(result.total, len(result.snapshots))
     return [
         table(result.snapshots),
         *left,
         *(["", *problems] if problems else ()),
     ]
+
+
+def _notes(info: SnapshotInfo) -> Iterator[str]:
+    if info.problem:
+        yield info.problem
+    if info.accepted:
+        yield f"{info.accepted:,} not saved, as is accepted: see `mlmeta show {info.timestamp}`"
 
 
 def table(snapshots: Sequence[SnapshotInfo]) -> Table:

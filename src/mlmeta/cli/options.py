@@ -265,6 +265,16 @@ RewriteArtifactPrefix = Annotated[
         callback=one_a_line,
     ),
 ]
+Accept = Annotated[
+    list[str] | None,
+    option(
+        "--accept",
+        "A kind of thing, as messages name it, that may be missing: it is named, and no reason for exit code 3. "
+        "Repeatable.",
+        metavar="KIND",
+        callback=one_a_line,
+    ),
+]
 Jobs = Annotated[int, option("--jobs", "Number of simultaneous requests.", min=1, max=256)]
 
 

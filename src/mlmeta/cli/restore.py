@@ -152,6 +152,7 @@ def command(
     undelete: Undelete = False,
     rewrite_artifact_prefix: options.RewriteArtifactPrefix = None,
     table: Tables = None,
+    accept: options.Accept = None,
     if_empty: IfEmpty = False,
     allow_none: AllowNone = False,
     dry_run: DryRun = False,
@@ -200,6 +201,7 @@ def command(
             undelete=undelete,
             missing=missing,
             rewrite=options.prefixes(rewrite_artifact_prefix),
+            accept=accept or (),
             if_empty=if_empty,
             allow_none=allow_none,
             dry_run=dry_run,
@@ -249,7 +251,8 @@ def view(result: RestoreResult, *, verbose: bool) -> list[Block]:
     if result.untouched:
         return [f"Nothing to do for {result.target}: {result.untouched}."]
     if result.dry_run and result.plan is not None:
-        return [*plan_view(result.plan, named=False), "Nothing was written (--dry-run)."]
+        accepted = text.accepted(result.accepted, result.plan.refused, most=None if verbose else _NAMED)
+        return [*plan_view(result.plan, named=False), *accepted, "Nothing was written (--dry-run)."]
     where = f" into {result.target} in {text.seconds(result.seconds)}"
     return [["Restored ", Styled(result.timestamp, "bold green"), where], *done(result, verbose=verbose)]
 
@@ -261,6 +264,7 @@ def done(result: RestoreResult, *, verbose: bool) -> list[Block]:
         lines.append(f"  there already: {_kinds(result.present)}")
     if any(result.undeleted.values()):
         lines.append(f"  active again: {_kinds(result.undeleted)}")
+    lines += text.accepted(result.accepted, result.refused, most=None if verbose else _NAMED)
     if result.comparison is not None:
         lines += _proof(result.comparison, keeps_ids=result.keeps_ids, verbose=verbose)
     return lines

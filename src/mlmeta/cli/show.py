@@ -165,7 +165,8 @@ def _overview(result: Overview, **_: bool) -> list[Block]:
         *(Styled(line, "yellow") for line in _limits(result)),
         "",
         Table(columns, rows, right=("RUNS", "DELETED"), whole=("ID", "STAGE", _COUNTS[-1]), spare=("STAGE", "DELETED")),
-        *(Styled(f"not saved: {one.kind} {one.id}: {one.reason}", "yellow") for one in result.skipped),
+        *(Styled(f"not saved: {one.kind} {one.id}: {one.reason}", "yellow") for one in result.gaps),
+        *text.accepted(result.accepted, result.skipped, most=None),
     ]
 
 

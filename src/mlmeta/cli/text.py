@@ -16,7 +16,9 @@ from mlmeta.visible import visible
 if TYPE_CHECKING:
     from mlmeta.commands.forget import Forgotten
     from mlmeta.commands.prune import Decision
+    from mlmeta.schema import Skipped
     from mlmeta.snapshot.catalog import SnapshotInfo
+    from mlmeta.stores.target import Refusal
 
 _AGES = ((60, "s"), (3600, "min"), (86400, "h"), (86400 * 1000, "d"))
 
@@ -203,6 +205,24 @@ def duration(milliseconds: float | None) -> str:
     if abs(seconds) < 60:
         return f"{seconds:.3g} s"
     return f"{int(seconds // 60):,} min {int(seconds % 60)} s"
+
+
+def accepted(words: Sequence[str], found: Sequence[Skipped | Refusal], *, most: int | None) -> list[Line]:
+    """A line for each thing that is missing, and that somebody accepts to be missing.
+
+    Args:
+        words: for their kinds.
+        found: all that is missing.
+        most: so many lines; None: all.
+    """
+    if not words:
+        return []
+    from mlmeta.schema.acceptance import Acceptance
+
+    known = Acceptance(tuple(words))
+    told = [f"accepted: {one.kind} {one.id}: {one.reason}" for one in found if known.covers(one.kind, one.id)]
+    left = len(told) - len(told[:most])
+    return [Styled(line, "dim") for line in (*told[:most], *([f"… and {left:,} more accepted"] if left else []))]
 
 
 def sources(items: Sequence[SnapshotInfo | Decision | Forgotten]) -> list[str]:

@@ -40,6 +40,7 @@ from mlmeta.metrics import LAST_DRILL, LAST_SAVED, PRUNED, SNAPSHOT_BYTES, SNAPS
 from mlmeta.notebook import Row
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import KINDS, FileEntry, Names, Selection, Skipped, Summary, several
+from mlmeta.schema.acceptance import Acceptance
 from mlmeta.schema.tags import checked
 from mlmeta.schema.words import counts
 from mlmeta.snapshot.reader import Snapshot
@@ -47,6 +48,7 @@ from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.writer import SnapshotWriter, utc_now
 from mlmeta.storage import Location, Locations, Storage, open_storage
 from mlmeta.stores.address import require_text
+from mlmeta.stores.gaps import acceptance
 from mlmeta.stores.opening import DEFAULT_JOBS, THREADS, Store, identity_of, open_snapshot, open_source
 from mlmeta.stores.proof import Comparison
 from mlmeta.stores.source import Source
@@ -86,6 +88,7 @@ class BackupResult(Result):
         workspaces: likewise, ``default`` for the default one.
         without: the kinds and groups that it leaves out on request; empty: none.
         skipped: what the source has and the snapshot lacks.
+        accepted: words for those kinds of it that may be missing.
         unchanged_since: the snapshot that has the same content already (`if_changed`): none was written.
         drill: what a trial restore into a throwaway database gave back; None where that was not asked for.
         undrilled: why it came to nothing.
@@ -113,6 +116,7 @@ class BackupResult(Result):
     workspaces: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    accepted: tuple[str, ...] = ()
     unchanged_since: str = ""
     drill: Comparison | None = None
     undrilled: Issue | None = None
@@ -137,10 +141,15 @@ class BackupResult(Result):
         return ({"kind": name.replace("_", " "), "saved": count} for name, count in self.stats.items())
 
     @property
+    def gaps(self) -> tuple[Skipped, ...]:
+        """What the source has and the snapshot lacks, without what may be missing."""
+        return Acceptance(self.accepted).gaps(self.skipped)
+
+    @property
     def issues(self) -> tuple[Issue, ...]:
         """What was not saved, and where retention failed."""
         suspicion = [Issue(code="shrunken", message=f"it has {self.shrunken}{_NO_PRUNE}", hint=_SHRUNKEN)]
-        skipped = [Issue(code="not_saved", message=f"{s.kind} {s.id}: {s.reason}") for s in self.skipped]
+        skipped = [Issue(code="not_saved", message=f"{s.kind} {s.id}: {s.reason}") for s in self.gaps]
         unpruned = [Issue(code="not_pruned", message=f"{place}: {why}") for place, why in self.unpruned.items()]
         differences = self.drill.differences if self.drill else ()
         different = [Issue(code="different", message=str(d)) for d in differences]
@@ -168,7 +177,7 @@ class BackupResult(Result):
         return (
             Sample(LAST_SAVED, ended - self.seconds),
             *(Sample(SNAPSHOT_RECORDS, count, (("kind", kind),)) for kind, count in kinds),
-            Sample(SNAPSHOT_SKIPPED, len(self.skipped)),
+            Sample(SNAPSHOT_SKIPPED, len(self.gaps)),
             *([] if self.unchanged_since else [Sample(SNAPSHOT_BYTES, self.size)]),
             *([Sample(LAST_DRILL, ended)] if self.drill is not None and self.drill.is_equal else []),
             *([Sample(PRUNED, sum(map(len, self.pruned.values())))] if self.pruned else []),
@@ -195,6 +204,7 @@ def backup(
     label: str = "",
     tags: Mapping[str, str] | None = None,
     shrink_limit: int = SHRINK_LIMIT,
+    accept: Names = (),
     keep: Rules | None = None,
     with_drill: bool = False,
     dry_run: bool = False,
@@ -227,6 +237,8 @@ def backup(
         tags: words to find the snapshot by and to keep it for (`Rules.tags`), by key.
         shrink_limit: percent of the experiments, runs or models in the newest snapshot of the source, below which the
             new one is suspected to lack some: it is kept and marked, and nothing is pruned. 0: it never is.
+        accept: kinds of things that may be missing, in the words of `Skipped.kind`: named in the result and in the
+            summary, and no issue.
         keep: afterwards remove the snapshots of this source, and limited as this one, that these rules don't keep; not
             where the new one is suspected, or empty.
         with_drill: restore the new snapshot into a throwaway database, and compare; nothing is pruned if it differs.
@@ -260,6 +272,7 @@ def backup(
             raise UsageError(f"{info.uri} is not a database: it has no tables", hint="leave --table out")
         source_id = identity_of(store, info)
         previous = previous_in(places, label or source_id, limit)
+        accepted = acceptance(several(accept), (*_seen(previous), *several(tables)))
         request = _Request(
             places=places,
             previous=previous,
@@ -267,6 +280,7 @@ def backup(
             source_id=source_id,
             label=label,
             tags=given,
+            accepted=accepted,
             limit=limit,
             tables=several(tables),
             compress=compress,
@@ -299,6 +313,7 @@ def backup(
         workspaces=limit.workspaces,
         without=limit.without,
         skipped=summary.skipped,
+        accepted=summary.accepted,
         warnings=summary.warnings,
         drill=proof,
         undrilled=undrilled,
@@ -322,6 +337,7 @@ class _Request:
         source_id: which store is read: see `stores.identity_of`.
         label: the name that a person gave it; empty: none.
         tags: that the snapshot is given.
+        accepted: what may be missing.
         limit: what of the source is saved.
         tables: that are saved beside it, whatever they are.
         compress: gzip the data files.
@@ -337,6 +353,7 @@ class _Request:
     source_id: str
     label: str
     tags: dict[str, str]
+    accepted: Acceptance
     limit: Selection
     tables: tuple[str, ...]
     compress: bool
@@ -403,7 +420,12 @@ def _save_on(
             notes.append(EMPTY)
         lacking = shrunken(writer.stats, request.previous, request.shrink_limit)
         summary = _summary(source, request, base).model_copy(
-            update={"skipped": skipped, "warnings": tuple(notes), "shrunken": lacking}
+            update={
+                "skipped": skipped,
+                "accepted": request.accepted.used(skipped),
+                "warnings": tuple(notes),
+                "shrunken": lacking,
+            }
         )
         progress.phase("writing the snapshot")
         stats = dict(writer.stats)
@@ -477,12 +499,20 @@ def _same_as(request: _Request, summary: Summary, content: dict[str, str]) -> st
     timestamp = ""
     for one in request.previous:
         last = one.suspect if summary.shrunken else one.summary
-        if last is None or last.skipped != summary.skipped or not summary.tags.items() <= last.tags.items():
+        if last is None or (last.skipped, last.gaps) != (summary.skipped, summary.gaps):
+            return ""
+        if not summary.tags.items() <= last.tags.items():
             return ""
         if {kind: entry.content_sha256 for kind, entry in last.files.items()} != content:
             return ""
         timestamp = last.backup_timestamp
     return timestamp if len(request.previous) == len(request.places) else ""
+
+
+def _seen(previous: Sequence[Previous]) -> set[str]:
+    """The kinds of things that an earlier backup named as missing."""
+    found = (summary for one in previous for summary in (one.summary, one.suspect) if summary is not None)
+    return {skipped.kind for summary in found for skipped in summary.skipped}
 
 
 def _failure(place: str, error: StorageError, timestamp: str) -> Issue:

@@ -33,7 +33,8 @@ class Forgotten(BaseModel):
         tags: of the snapshot.
         state: what it is good for: see `SnapshotState`.
         size: bytes of its files.
-        is_last: whether the storage has no other good snapshot of that source, limited as this one.
+        is_last: whether the storage has no other good snapshot of that source, limited as this one; or none without
+            gaps, where this one has none.
         instead: where it is the newest good one of its source: the one that is that from then on; else empty.
     """
 
@@ -183,6 +184,7 @@ def _forgotten(place: _Place) -> Iterator[Forgotten]:
             continue
         newest = next((one.timestamp for one in good if one.series == info.series), "")
         others = [one.timestamp for one in left if one.series == info.series]
+        as_good = any(one.series == info.series and one.has_gaps <= info.has_gaps for one in left)
         yield Forgotten(
             timestamp=info.timestamp,
             storage=place.storage.location,
@@ -192,7 +194,7 @@ def _forgotten(place: _Place) -> Iterator[Forgotten]:
             tags=info.tags,
             state=info.state.value,
             size=info.size,
-            is_last=info.state.restorable and not others,
+            is_last=info.state.restorable and not as_good,
             instead=others[0] if others and info.timestamp == newest else "",
         )
 

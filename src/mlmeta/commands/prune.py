@@ -110,9 +110,9 @@ def prune(
     """Remove the snapshots that no rule keeps, and day-old leftovers of interrupted backups.
 
     Rules count for each source by itself, for limited backups (`--experiment`) apart from whole ones, and for empty and
-    shrunken ones apart from sound ones. The newest of each always stays. Damaged snapshots, those of a newer mlmeta,
-    and those from the future are left alone. What came to a bucket long after its date pushes out nothing that came in
-    time.
+    shrunken ones apart from sound ones. The newest of each always stays, and the newest that lacks nothing. Damaged
+    snapshots, those of a newer mlmeta, and those from the future are left alone. What came to a bucket long after its
+    date pushes out nothing that came in time.
 
     Args:
         storage: a folder or ``gs://bucket/prefix``.
@@ -187,10 +187,23 @@ def _reasons(infos: Sequence[SnapshotInfo], misdated: set[str], rules: Rules) ->
             suspect = info.state is SnapshotState.SHRUNKEN or is_empty(info.stats)
             groups[info.series, suspect].append(info.timestamp)
     found = {timestamp: why for group in groups.values() for timestamp, why in _kept(group, misdated, rules).items()}
+    whole = {info.timestamp for info in infos if not info.has_gaps}
+    for (_, suspect), group in groups.items():
+        if not suspect:
+            _keep_whole(group, found, whole, misdated)
     for info in infos:
         if info.timestamp in found:
             found[info.timestamp] += [f"tag {tag}" for tag in rules.tags if has_tag(info.tags, tag)]
     return found
+
+
+def _keep_whole(group: Sequence[str], reasons: dict[str, list[str]], whole: set[str], misdated: set[str]) -> None:
+    """See that what has gaps pushes out all but the newest that has none: only that may have what others lack."""
+    in_time = whole - misdated
+    for candidates in (whole, in_time):
+        newest = max(candidates.intersection(group), default="")
+        if newest and not reasons[newest]:
+            reasons[newest].append("newest without gaps")
 
 
 def _kept(group: Sequence[str], misdated: set[str], rules: Rules) -> dict[str, list[str]]:

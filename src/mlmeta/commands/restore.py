@@ -21,13 +21,15 @@ from mlmeta.errors import (
 from mlmeta.notebook import Row
 from mlmeta.progress import Progress, Silent, counted
 from mlmeta.redaction import without_secrets
-from mlmeta.schema import AUTH, AUTH_GROUP, Selection, leading_kinds
+from mlmeta.schema import AUTH, AUTH_GROUP, Names, Selection, leading_kinds, several
+from mlmeta.schema.acceptance import Acceptance
 from mlmeta.schema.words import amount
 from mlmeta.snapshot.catalog import describe, file_sets
 from mlmeta.snapshot.picked import Chosen, pick
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.storage import Location
+from mlmeta.stores.gaps import acceptance
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
 from mlmeta.stores.proof import Comparison, Difference, prove
 from mlmeta.stores.rewrite import Prefixes, pairs_of
@@ -50,6 +52,7 @@ class RestoreResult(Result):
         present: how many were there already.
         undeleted: how many that were deleted in the target are active again.
         refused: what the target did not take.
+        accepted: words for those kinds of it that may be missing.
         comparison: the target read back against the snapshot; None where that was not asked for.
         seconds: how long it took.
         dry_run: whether nothing was written.
@@ -65,6 +68,7 @@ class RestoreResult(Result):
     present: dict[str, int] = {}
     undeleted: dict[str, int] = {}
     refused: tuple[Refusal, ...] = ()
+    accepted: tuple[str, ...] = ()
     comparison: Comparison | None = None
     seconds: float
     dry_run: bool = False
@@ -91,10 +95,15 @@ class RestoreResult(Result):
         return self.comparison.differences if self.comparison is not None else ()
 
     @property
+    def gaps(self) -> tuple[Refusal, ...]:
+        """What the target does not take, without what may be missing."""
+        return Acceptance(self.accepted).gaps((*self._foreseen.refused, *self.refused))
+
+    @property
     def issues(self) -> tuple[Issue, ...]:
         """What stands in the way, what the target does not take, and what it gives back differently."""
         found = [Issue(code="conflict", message=f"{c.kind} {c.id}: {c.reason}") for c in self._foreseen.conflicts]
-        for refusal in (*self._foreseen.refused, *self.refused):
+        for refusal in self.gaps:
             message = f"{refusal.kind} {refusal.id}: {refusal.reason}"
             found.append(Issue(code=refusal.code, message=message, hint=refusal.hint))
         return (*found, *(Issue(code="different", message=str(d)) for d in self.unexplained))
@@ -114,7 +123,7 @@ class RestoreResult(Result):
             return ExitCode.FAILED
         if self.comparison is not None and not self.comparison.is_equal:
             return ExitCode.DIFFERENT
-        return ExitCode.INCOMPLETE if self.refused or self._foreseen.refused else ExitCode.DONE
+        return ExitCode.INCOMPLETE if self.gaps else ExitCode.DONE
 
 
 def restore(
@@ -132,6 +141,7 @@ def restore(
     undelete: bool = False,
     missing: bool = False,
     rewrite: Prefixes = (),
+    accept: Names = (),
     if_empty: bool = False,
     allow_none: bool = False,
     dry_run: bool = False,
@@ -160,6 +170,7 @@ def restore(
         undelete: make active again what the snapshot has active and the target has deleted; nothing else of it changes.
         missing: only what is gone from the target: what is in its way there is left out, as ``skip`` does.
         rewrite: prefixes of artifact locations, and what to put in their place: pairs, or a `dict`.
+        accept: kinds of things that the target need not take, in the words of `Refusal.kind`: named, and no issue.
         if_empty: do nothing where the target has runs already.
         allow_none: do nothing where there is no snapshot yet.
         dry_run: only say what would be done.
@@ -193,6 +204,7 @@ def restore(
                 raise
             return _untouched(store, storage, "there is no snapshot yet")
         _must_have_auth(snapshot, selection)
+        accepted = acceptance(several(accept), _known_to(snapshot))
         notes = tuple(absent(snapshot, selection))
         progress.expect("records", snapshot.record_count)
         checked = CheckedSnapshot(snapshot, lambda count: progress.advance("records", count))
@@ -216,6 +228,7 @@ def restore(
         present=report.present,
         undeleted=report.undeleted,
         refused=report.refused,
+        accepted=accepted.used((*plan.refused, *report.refused)),
         comparison=comparison,
         seconds=time.monotonic() - began,
         dry_run=dry_run,
@@ -239,6 +252,12 @@ def _way(on_conflict: OnConflict, *, missing: bool) -> OnConflict:
             hint="leave out one of them",
         )
     return SKIP if missing else on_conflict
+
+
+def _known_to(snapshot: Snapshot) -> set[str]:
+    """Kinds that a snapshot has, or tells to be missing, whatever this version of mlmeta knows."""
+    summary = snapshot.summary
+    return {*summary.tables, *(one.kind for one in (*summary.skipped, *snapshot.unknown))}
 
 
 def _must_name_auth(selection: Selection) -> bool:

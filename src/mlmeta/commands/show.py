@@ -23,6 +23,7 @@ from mlmeta.schema import (
     Skipped,
     several,
 )
+from mlmeta.schema.acceptance import Acceptance
 from mlmeta.schema.words import closest
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
@@ -64,6 +65,7 @@ class Overview(Shown):
         workspaces: likewise of workspaces.
         without: the kinds and groups that the backup left out on request.
         tags: that a person gave the snapshot.
+        accepted: words for those kinds of things in `skipped` that a person accepted to be missing.
         auth: the database that users and permissions of basic-auth came from; empty: it has none.
     """
 
@@ -85,7 +87,13 @@ class Overview(Shown):
     auth: str = ""
     experiments: tuple[ExperimentRow, ...]
     skipped: tuple[Skipped, ...]
+    accepted: tuple[str, ...] = ()
     note: str
+
+    @property
+    def gaps(self) -> tuple[Skipped, ...]:
+        """Those of `skipped` that nobody accepts to be missing."""
+        return Acceptance(self.accepted).gaps(self.skipped)
 
 
 class ModelList(Shown):
@@ -150,6 +158,7 @@ def overview(
         size=sum(entry.bytes for entry in summary.files.values()),
         experiments=rows,
         skipped=summary.skipped,
+        accepted=summary.accepted,
         note=summary.note,
     )
 

@@ -7,6 +7,7 @@ import re
 
 from pydantic import BaseModel, ConfigDict
 
+from mlmeta.schema.acceptance import Acceptance
 from mlmeta.schema.auth import AUTH
 from mlmeta.schema.base import Record
 from mlmeta.schema.identity import canonical, is_vague
@@ -19,7 +20,7 @@ COUNTED = ("experiments", "runs", "models", "model_versions", "metric_points")
 
 _OF_RECORDS = {"database", "table"}.union(*({kind.one, *kind.pieces} for kind in WITH_PARTS))
 _NO_CHECKSUM = b"0" * 64
-_LEFT_OUT = ("tags",)
+_LEFT_OUT = ("tags", "accepted")
 """Fields that are written only where there is something in them."""
 _CHECKSUM = re.compile(rb'("checksum": ")([0-9a-f]{64})(")')
 
@@ -88,6 +89,7 @@ class Summary(BaseModel):
             it is not.
         label: the name that a person gave the source; it stands for `source_id` then.
         tags: that a person gave the snapshot.
+        accepted: words for those kinds of things in `skipped` that a person accepted to be missing.
         auth_uri: the database that users and permissions of basic-auth were taken from, without credentials; empty:
             they were not asked for.
         auth_revision: the revision of its schema (alembic); empty: of MLflow before 3.6.
@@ -119,12 +121,18 @@ class Summary(BaseModel):
     source_id: str = ""
     label: str = ""
     tags: dict[str, str] = {}
+    accepted: tuple[str, ...] = ()
     shrunken: str = ""
     auth_uri: str = ""
     auth_revision: str = ""
     warnings: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     checksum: str = _NO_CHECKSUM.decode()
+
+    @property
+    def gaps(self) -> tuple[Skipped, ...]:
+        """What the source has and the snapshot lacks, without what a person accepts to be missing."""
+        return Acceptance(self.accepted).gaps(self.skipped)
 
     @property
     def selection(self) -> Selection:

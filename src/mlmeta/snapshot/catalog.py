@@ -30,7 +30,7 @@ class SnapshotState(str, Enum):
     """What a snapshot is good for."""
 
     COMPLETE = "complete"
-    PARTIAL = "partial"  # the source had things that could not be read; the summary names them
+    PARTIAL = "partial"  # the source had things that could not be read, and nobody accepts that; the summary names them
     SHRUNKEN = "shrunken"  # it has markedly less than the one before: perhaps the store was lost, or hid something
     FUTURE = "future"  # its timestamp is still to come: a clock was wrong, or somebody made it up
     LEGACY = "legacy"  # written by the script that mlmeta replaces
@@ -61,6 +61,7 @@ class SnapshotInfo(BaseModel):
         identity: what the snapshots of one source share, whatever text named it; empty where unknown.
         label: the name that a person gave the source; empty: none.
         tags: that a person gave the snapshot.
+        accepted: how many things that could not be saved a person accepts to be missing: they make it no less complete.
         is_vague: whether an older mlmeta wrote it, and its text can mean several stores.
         stats: counts by kind; empty where unknown.
         size: bytes of all its files.
@@ -80,6 +81,7 @@ class SnapshotInfo(BaseModel):
     identity: str = ""
     label: str = ""
     tags: dict[str, str] = {}
+    accepted: int = 0
     is_vague: bool = False
     stats: dict[str, int] = {}
     size: int
@@ -89,6 +91,11 @@ class SnapshotInfo(BaseModel):
     without: tuple[str, ...] = ()
     auth: bool = False
     problem: str = ""
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether its source had things that could not be saved, be it accepted."""
+        return self.state is SnapshotState.PARTIAL or self.accepted > 0
 
     @property
     def series(self) -> tuple[str, Selection]:
@@ -189,6 +196,7 @@ def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> Snap
             "identity": summary.identity,
             "label": summary.label,
             "tags": summary.tags,
+            "accepted": len(summary.skipped) - len(summary.gaps),
             "is_vague": summary.is_vague,
             "stats": summary.stats,
             "experiments": summary.experiments,
@@ -237,10 +245,11 @@ def _state(summary: Summary, files: layout.FileSet) -> tuple[SnapshotState, str]
             return SnapshotState.DAMAGED, f"{entry.name} is missing"
         if stored.size != entry.bytes:
             return SnapshotState.DAMAGED, f"{entry.name} has {stored.size} bytes instead of {entry.bytes}"
-    unsaved = f"{len(summary.skipped)} not saved: see `mlmeta show {summary.backup_timestamp}`"
+    gaps = summary.gaps
+    unsaved = f"{len(gaps)} not saved: see `mlmeta show {summary.backup_timestamp}`"
     if summary.shrunken:
-        return SnapshotState.SHRUNKEN, f"it has {summary.shrunken}{_also(unsaved if summary.skipped else '')}"
-    return (SnapshotState.PARTIAL, unsaved) if summary.skipped else (SnapshotState.COMPLETE, "")
+        return SnapshotState.SHRUNKEN, f"it has {summary.shrunken}{_also(unsaved if gaps else '')}"
+    return (SnapshotState.PARTIAL, unsaved) if gaps else (SnapshotState.COMPLETE, "")
 
 
 def _also(problem: str) -> str:

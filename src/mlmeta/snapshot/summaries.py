@@ -17,6 +17,7 @@ from pydantic_core import from_json
 from mlmeta.errors import ObjectRefusedError, StorageError, UnsupportedSchemaError
 from mlmeta.redaction import cut
 from mlmeta.schema import KINDS, SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
+from mlmeta.schema.acceptance import Acceptance
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.records import damaged
 from mlmeta.storage import Storage
@@ -131,14 +132,17 @@ def _must_be_readable(version: object, name: str) -> None:
 
 def fitting(summary: Summary) -> Summary:
     """A summary that can be read: what could not be saved is named as far as there is room, and the rest is counted."""
+    accepted = summary.accepted
     skipped = _first(summary.skipped, lambda one: len(one.model_dump_json()))
     warnings = _first(summary.warnings, len)
     if len(skipped) < len(summary.skipped):
-        rest = len(summary.skipped) - len(skipped)
-        skipped += (Skipped(kind=UNNAMED, id=f"{rest:,} more", reason="there is no room for their names"),)
+        rest = summary.skipped[len(skipped) :]
+        if not Acceptance(accepted).gaps(rest):
+            accepted += (UNNAMED,)
+        skipped += (Skipped(kind=UNNAMED, id=f"{len(rest):,} more", reason="there is no room for their names"),)
     if len(warnings) < len(summary.warnings):
         warnings += (f"{len(summary.warnings) - len(warnings):,} more warnings",)
-    return summary.model_copy(update={"skipped": skipped, "warnings": warnings})
+    return summary.model_copy(update={"skipped": skipped, "warnings": warnings, "accepted": accepted})
 
 
 def _first(items: tuple[T, ...], size: Callable[[T], int]) -> tuple[T, ...]:

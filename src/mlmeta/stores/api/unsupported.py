@@ -58,6 +58,8 @@ _OF_EXPERIMENTS = (
     _Question("review queues", "GET", f"{_API}/review-queues/list", each=True),
 )
 """Label schemas are not asked for: the call makes the default ones where there are none."""
+ASKED = tuple(question.kind for question in (*_QUESTIONS, *_OF_EXPERIMENTS))
+"""The kinds that are asked for."""
 
 
 def read_unsupported(

@@ -69,23 +69,29 @@ def saved(uri: str, folder: Path) -> dict[str, str]:
     return digests(mlmeta.open_snapshot(folder))
 
 
+@pytest.fixture(scope="module")
+def moved(backups: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a restore with new prefixes makes of the store."""
+    folder = tmp_path_factory.mktemp("moved")
+    uri = f"sqlite:///{folder}/moved.db"
+    assert mlmeta.restore(uri, "latest", backups, rewrite=PAIRS).exit_code == ExitCode.DONE
+    return saved(uri, folder / "b")
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_a_store_is_rewritten_as_a_restore_would_do_it(
-    kind: str, moving: Path, backups: str, tmp_path: Path, request: Any
+    kind: str, moving: Path, backups: str, moved: dict[str, str], tmp_path: Path, request: Any
 ) -> None:
-    uri, moved = f"sqlite:///{tmp_path}/store.db", f"sqlite:///{tmp_path}/moved.db"
+    uri = f"sqlite:///{tmp_path}/store.db"
     if kind == "sqlite":
         shutil.copy(moving, tmp_path / "store.db")
     else:
         uri = request.getfixturevalue("emptied")(kind)
         assert mlmeta.restore(uri, "latest", backups).exit_code == ExitCode.DONE
-    assert mlmeta.restore(moved, "latest", backups, rewrite=PAIRS).exit_code == ExitCode.DONE
-    before = saved(uri, tmp_path / "before")
     planned = rewrite(uri, PAIRS, dry_run=True)
-    assert saved(uri, tmp_path / "planned") == before
+    assert kind != "sqlite" or (tmp_path / "store.db").read_bytes() == moving.read_bytes()
     done = rewrite(uri, PAIRS)
     assert (done.exit_code, done.issues) == (ExitCode.DONE, ())
-    assert saved(uri, tmp_path / "after") == saved(moved, tmp_path / "restored") != before
     assert planned.survey == done.survey
     assert done.changed == {one.name: one.matching for one in planned.survey.located if one.matching}
     assert {*done.changed} >= {
@@ -105,7 +111,7 @@ def test_a_store_is_rewritten_as_a_restore_would_do_it(
         too_long = rewrite(uri, {"s3://new": "s3://" + "x" * 200})
         assert (too_long.exit_code, too_long.changed) == (ExitCode.FAILED, {})
         assert "runs.artifact_uri holds 200" in str([one.message for one in too_long.issues])
-        assert saved(uri, tmp_path / "still") == saved(uri, tmp_path / "after")
+    assert saved(uri, tmp_path / "after") == moved
 
 
 def test_into_a_folder_of_the_same_bucket_and_out_of_it(moving: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlmeta.errors import UsageError
-from mlmeta.stores.rewrite import BUCKETS_ONLY, Rewriter
+from mlmeta.stores.rewrite import BUCKETS_ONLY, Rewriter, root_of, shown_location
 
 KEPT = (
     *("gs://bucket/a b/größe", "s3://bucket/1", "oss://bucket/1", "wasbs://box@account.blob.core.windows.net/1"),
@@ -36,3 +36,19 @@ def test_what_names_a_file_or_a_host_is_not_served(uri: str) -> None:
 def test_pairs_that_would_tear_locations_are_refused(pair: tuple[str, str]) -> None:
     with pytest.raises(UsageError, match=r"empty|slash"):
         Rewriter([pair])
+
+
+@pytest.mark.parametrize(
+    ("location", "shown", "root"),
+    [
+        ("gs://bucket/1/a", "gs://bucket/1/a", "gs://bucket"),
+        ("wasbs://box@account.net/1", "wasbs://box@account.net/1", "wasbs://box@account.net"),
+        ("ftp://me:secret@host/1", "ftp://host/1", "ftp://host"),
+        ("s3://bucket/1?token=secret", "s3://bucket/1", "s3://bucket"),
+        ("models:/m-1", "models:/m-1", "models:"),
+        ("/srv/a:b@c/1", "/srv/a:b@c/1", "a path"),
+        ("C:/mlruns/1", "C:/mlruns/1", "a path"),
+    ],
+)
+def test_a_location_is_shown_without_its_password(location: str, shown: str, root: str) -> None:
+    assert (shown_location(location), root_of(location)) == (shown, root)

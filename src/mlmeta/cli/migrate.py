@@ -69,7 +69,17 @@ AuthUri = Annotated[
         "--auth-uri",
         "Also move the users, password hashes, roles and permissions of basic-auth: the URI of FROM's database of "
         "them, or `same` if FROM has the tables. Needs --to-auth-uri.",
+        env="MLMETA_MIGRATE_AUTH_URI",
         metavar="URI",
+    ),
+]
+Label = Annotated[
+    str,
+    options.option(
+        "--label",
+        "With --storage: a name for FROM that counts instead of its address.",
+        env="MLMETA_MIGRATE_LABEL",  # the label of what is usually backed up is another store's
+        metavar="NAME",
     ),
 ]
 DryRun = Annotated[
@@ -98,7 +108,7 @@ def command(
     to_auth_uri: ToAuthUri = "",
     include_password_hashes: options.IncludePasswordHashes = False,
     compress: backup.Compress = False,
-    label: backup.Label = "",
+    label: Label = "",
     jobs: options.Jobs = options.DEFAULT_JOBS,
     gcs_project: options.GcsProject = None,
     json: options.Json = False,
@@ -174,7 +184,7 @@ def _show(output: Output, move: Move, *, yes: bool) -> None:
 def _plan(move: Move) -> list[Block]:
     """What was read, what would be done, and what becomes of the snapshot."""
     saved, timestamp = move.saved, move.saved.timestamp or move.saved.unchanged_since
-    lines: list[Block] = [f"Read {text.counts(saved.stats)} from {saved.source}"]
+    lines: list[Block] = [f"Read {text.counts(saved.stats)} from {saved.source}", *_limits(move.limits)]
     lost = [f"not read: {issue.message}" for issue in saved.issues]
     lines += [Styled(f"  {line}", "yellow") for line in restore.first(lost)]
     lines += restore.plan_view(move.plan)
@@ -183,13 +193,25 @@ def _plan(move: Move) -> list[Block]:
     return lines
 
 
+def _limits(limits: dict[str, tuple[str, ...]]) -> list[Block]:
+    """What was left out on purpose: an option may stand in a file or the environment."""
+    named = [f"{option} {', '.join(values)}" for option, values in limits.items() if values]
+    return [Styled(f"  limited by {'; '.join(named)}", "yellow")] if named else []
+
+
 def view(result: MigrateResult, *, verbose: bool) -> list[Block]:
     """What was moved, the proof, and where the snapshot is."""
     restored = result.restore
     if result.dry_run and restored.plan is not None:
         read = f"Would move {text.counts(result.backup.stats)} from {result.source}"
-        return [read, *restore.plan_view(restored.plan, named=False), "Nothing was written (--dry-run)."]
+        return [
+            read,
+            *_limits(result.limits),
+            *restore.plan_view(restored.plan, named=False),
+            "Nothing was written (--dry-run).",
+        ]
     lines: list[Block] = [f"Moved {result.source} into {result.target} in {text.seconds(result.seconds)}"]
+    lines += _limits(result.limits)
     lines += restore.done(restored, verbose=verbose)
     if result.storages:
         timestamp = Styled(restored.timestamp, "bold green")

@@ -33,6 +33,7 @@ class Move(BaseModel):
         saved: what was read of the source, and what could not be.
         plan: what would be done in the target.
         storages: where the snapshot stays; none: it is thrown away.
+        limits: what was asked for, by option, such as ``--experiment``; empty: all is moved.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +41,7 @@ class Move(BaseModel):
     saved: BackupResult
     plan: Plan
     storages: tuple[str, ...]
+    limits: dict[str, tuple[str, ...]] = {}
 
     @property
     def lost(self) -> tuple[Issue, ...]:
@@ -66,6 +68,7 @@ class MigrateResult(Result):
         storages: where the snapshot is now; none: it was thrown away.
         backup: of the source.
         restore: into the target, with its proof.
+        limits: what was asked for, by option, such as ``--experiment``; empty: all was moved.
         seconds: how long all of it took.
         dry_run: whether nothing was to be written.
     """
@@ -75,6 +78,7 @@ class MigrateResult(Result):
     storages: tuple[str, ...] = ()
     backup: BackupResult
     restore: RestoreResult
+    limits: dict[str, tuple[str, ...]] = {}
     seconds: float
     dry_run: bool = False
 
@@ -162,7 +166,7 @@ def migrate(
     places = tuple(open_storage(place).location for place in several(storages))
     if auth_uri and not include_password_hashes:
         require_local(places, "--auth-uri")
-    left_out = _left_out(chosen)
+    left_out, limits = _left_out(chosen), _limits(chosen)
     require_something(Selection(chosen.experiments, chosen.only, chosen.without))
     there = Store(target, to_registry_uri or target, jobs, auth_uri=to_auth_uri)
     _must_be_usable(there, RestoreOptions(ids, on_conflict, pairs, undelete))
@@ -200,7 +204,9 @@ def migrate(
             undelete=undelete,
             rewrite=pairs,
             dry_run=dry_run,
-            confirm=None if confirm is None else lambda plan: confirm(Move(saved=saved, plan=plan, storages=in_places)),
+            confirm=None
+            if confirm is None
+            else lambda plan: confirm(Move(saved=saved, plan=plan, storages=in_places, limits=limits)),
             progress=progress,
         )
     return MigrateResult(
@@ -209,6 +215,7 @@ def migrate(
         storages=in_places,
         backup=saved,
         restore=restored.model_copy(update={"storage": where if in_places else ""}),
+        limits=limits,
         seconds=time.monotonic() - began,
         dry_run=dry_run,
         warnings=_warnings(saved, restored),
@@ -246,6 +253,17 @@ def _left_out(selection: Selection) -> tuple[str, ...]:
     only = set(selection.only)
     unwanted = {group for group in GROUPS if only and group not in only and group not in {RUN_GROUP, AUTH_GROUP}}
     return tuple({*selection.without, *unwanted})
+
+
+def _limits(selection: Selection) -> dict[str, tuple[str, ...]]:
+    """What limits a selection, by option."""
+    found = {
+        "--experiment": selection.experiments,
+        "--workspace": selection.workspaces,
+        "--only": selection.only,
+        "--without": selection.without,
+    }
+    return {option: values for option, values in found.items() if values}
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from mlmeta.schema.words import amount
 from mlmeta.storage import Location
 from mlmeta.stores.locations import Located, Survey
 from mlmeta.stores.opening import Store, open_locations
-from mlmeta.stores.rewrite import Prefixes, Rewriter, pairs_of
+from mlmeta.stores.rewrite import Prefixes, Rewriter, pairs_of, shown_location
 
 Confirm = Callable[[Survey], None]
 """Asked before anything is written; raises to stop."""
@@ -120,7 +120,11 @@ def rewrite(
     with open_locations(Store(os.fspath(tracking_uri))) as locations:
         survey = locations.survey(pairs, progress)
         result = RewriteResult(
-            prefixes=pairs, survey=survey, seconds=0, dry_run=dry_run, warnings=tuple(_warnings(survey, pairs))
+            prefixes=tuple((shown_location(old), shown_location(new)) for old, new in pairs),
+            survey=survey,
+            seconds=0,
+            dry_run=dry_run,
+            warnings=tuple(_warnings(survey, pairs)),
         )
         if survey.matching and not dry_run and not result.is_refused:
             if confirm is not None:
@@ -138,10 +142,13 @@ def _must_move(pairs: Sequence[tuple[str, str]]) -> None:
     Rewriter(pairs)
     for old, new in pairs:
         if not new:
-            raise UsageError(f"there is no new prefix for {old}", hint="give OLD=NEW, such as gs://old=gs://new")
+            raise UsageError(
+                f"there is no new prefix for {shown_location(old)}", hint="give OLD=NEW, such as gs://old=gs://new"
+            )
         if old == new:
             raise UsageError(
-                f"{old} is both the old and the new prefix", hint="give OLD=NEW, such as gs://old=gs://new"
+                f"{shown_location(old)} is both the old and the new prefix",
+                hint="give OLD=NEW, such as gs://old=gs://new",
             )
 
 
@@ -151,7 +158,7 @@ def _unfit(one: Located) -> str:
 
 def _warnings(survey: Survey, pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
     if not survey.matching and not any(one.settled for one in survey.located):
-        yield f"no artifact location begins with {' or '.join(old for old, _ in pairs)}"
+        yield f"no artifact location begins with {' or '.join(shown_location(old) for old, _ in pairs)}"
     if again := sum(one.again for one in survey.located):
         yield f"{again:,} locations begin with an old prefix afterwards, too: a second run would change them once more"
     if survey.mentions:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from mlmeta.errors import UsageError
-from mlmeta.redaction import cut, without_secrets
+from mlmeta.redaction import cut, secrets_in, without_secrets
 from mlmeta.schema import ROWS, WITH_PARTS, Row
 
 LOCATED = {kind.counted_as: kind.one for kind in WITH_PARTS if kind.is_located}
@@ -42,9 +42,10 @@ class Rewriter:
             raise UsageError("an artifact prefix to rewrite is empty", hint="give OLD=NEW, such as gs://old=gs://new")
         for old, new in pairs:
             if isinstance(old, str) and old.endswith("/") != new.endswith("/"):  # gs://newfile, or gs://new//file
+                both = f"{shown_location(old)} and {shown_location(new)}"
                 raise UsageError(
-                    f"of the artifact prefixes {old} and {new}, only one ends with a slash",
-                    hint=f"write {old.rstrip('/')}={new.rstrip('/')}",
+                    f"of the artifact prefixes {both}, only one ends with a slash",
+                    hint="write both with a slash at the end, or both without",
                 )
         self._pairs = tuple(pairs)
         self._settles = settles
@@ -107,7 +108,8 @@ class Rewriter:
             return ()
         counts = ((self._changed[many], one, many) for many, one in LOCATED.items())
         changed = ", ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in counts if count)
-        unused = [f"no artifact location begins with {old}" for old, _ in self._pairs if not self._used[old]]
+        olds = (old for old, _ in self._pairs if not self._used[old])
+        unused = (f"no artifact location begins with {shown_location(str(old))}" for old in olds)
         return (f"artifact locations are rewritten in {changed or 'nothing'}", *unused)
 
 
@@ -133,8 +135,13 @@ def root_of(uri: str) -> str:
 
     Such as ``gs://bucket``, ``models:`` and ``a path``.
     """
-    found = _ROOT.match(without_secrets(uri))
+    found = _ROOT.match(shown_location(uri))
     return cut(found[0], _LONGEST) if found else "a path"
+
+
+def shown_location(uri: str) -> str:
+    """A location fit for screens: without a password, where it has one; ``wasbs://container@account`` has none."""
+    return without_secrets(uri) if secrets_in(uri) else uri
 
 
 def _length(uri: str, prefix: Prefix) -> int | None:

@@ -12,9 +12,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.progress import Progress
+from mlmeta.redaction import cut
 from mlmeta.schema import ROWS
 from mlmeta.stores.locations import Example, Located, Pairs, Survey
-from mlmeta.stores.rewrite import Rewriter, is_nested, root_of
+from mlmeta.stores.rewrite import Rewriter, is_nested, root_of, shown_location
 from mlmeta.stores.sql.database import MYSQL, POSTGRESQL, SQLITE, parse, reading_still
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.limits import ColumnLimit, limits_of
@@ -25,6 +26,8 @@ from mlmeta.stores.sql.writing import writing
 _AT_ONCE = 5000
 """Locations that are fetched together."""
 _EXAMPLES = 3
+_LONGEST = 500
+"""Characters of a location that is shown."""
 _NUMBERS = 1 << 64
 _TEXT = sa.Text()
 
@@ -146,10 +149,10 @@ class _Counting:
         self._counts["matching"] += 1
         self._counts["again"] += self._rewriter.preview(new) != new
         if len(self._examples) < _EXAMPLES:
-            self._examples.append(Example(old=old, new=new))
+            self._examples.append(Example(old=_shown(old), new=_shown(new)))
         if why := self._limit.problem(new):
             self._counts["unfit"] += 1
-            self._problem = self._problem or f"{new} {why}"
+            self._problem = self._problem or f"{_shown(new)} {why}"
 
     def result(self, place: Place) -> Located:
         """What came of it."""
@@ -162,6 +165,10 @@ class _Counting:
             found=self._found % _NUMBERS,
             wanted=self._wanted % _NUMBERS,
         )
+
+
+def _shown(location: str) -> str:
+    return cut(shown_location(location), _LONGEST)
 
 
 def _there(tables: Tables) -> Iterator[Place]:

@@ -18,7 +18,7 @@ import mlmeta
 from mlmeta import errors
 from mlmeta.commands import result as results
 from mlmeta.commands.backup import BackupResult
-from mlmeta.commands.show import run_table
+from mlmeta.commands.show_runs import run_table
 from mlmeta.notebook import ROWS_SHOWN
 from mlmeta.schema import Skipped
 from tests.builders.snapshots import experiment, model, run, write

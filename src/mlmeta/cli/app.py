@@ -31,6 +31,7 @@ COMMANDS = (
     "guard",
     "demo",
     "config",
+    "doctor",
 )
 """In the order of the help. Each is the function `command` in the module of its name in `mlmeta.cli`."""
 

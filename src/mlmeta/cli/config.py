@@ -74,7 +74,7 @@ def command(
 
 
 def _of_one(root: Any, words: list[str]) -> list[Setting]:
-    return list(settings_of(_called(root, words[0], words[1:])))
+    return list(settings_of(called(root, words[0], words[1:])))
 
 
 def _of_all(root: Any) -> list[Setting]:
@@ -83,7 +83,7 @@ def _of_all(root: Any) -> list[Setting]:
 
     found: dict[tuple[Any, ...], Setting] = {}
     for name in root.command.commands:
-        for setting in settings_of(_called(root, name, [])):
+        for setting in settings_of(called(root, name, [])):
             if setting.source != "default":
                 key = (setting.option, repr(several(setting.value)), setting.source, setting.variable, setting.section)
                 before = found.get(key, setting.model_copy(update={"commands": ()}))
@@ -91,8 +91,13 @@ def _of_all(root: Any) -> list[Setting]:
     return list(found.values())
 
 
-def _called(root: Any, name: str, words: list[str]) -> typer.Context:
+def called(root: Any, name: str, words: list[str]) -> typer.Context:
     """The context that a command would have, were it called with these words.
+
+    Args:
+        root: the context of mlmeta itself.
+        name: of the command.
+        words: after it.
 
     Raises:
         UsageError: there is no such command, or it does not take them.
@@ -159,23 +164,32 @@ def _shown(value: Any) -> Any:
 
 def view(result: ConfigResult) -> list[Block]:
     """The file and the profile, and a row for each value."""
-    file = f"Configuration file: {result.file}" if result.file else "No configuration file."
-    profile = f"Profile: {result.profile}" if result.profile else ""
-    if not result.profile and result.profiles:
-        profile = f"No profile is chosen; there are: {', '.join(result.profiles)}"
-    head: list[Block] = [Styled(line, "bold") for line in (file, profile) if line]
+    head = heading(result.file, result.profile, result.profiles)
     if not result.settings:
         return [*head, "All options have their defaults: `mlmeta config COMMAND` shows them."]
-    rows = list(_rows(result))
-    short = max(len(_text(one.value)) for one in result.settings) <= _WHOLE
-    return [*head, "", Table(("OPTION", "VALUE", "FROM"), rows, whole=("OPTION", "VALUE") if short else ("OPTION",))]
+    return [*head, "", table(result.settings, result.file)]
 
 
-def _rows(result: ConfigResult) -> Iterator[list[Piece]]:
+def heading(file: str, profile: str, profiles: tuple[str, ...] = ()) -> list[Block]:
+    """Which file is used, and which profile of it."""
+    first = f"Configuration file: {file}" if file else "No configuration file."
+    second = f"Profile: {profile}" if profile else ""
+    if not profile and profiles:
+        second = f"No profile is chosen; there are: {', '.join(profiles)}"
+    return [Styled(line, "bold") for line in (first, second) if line]
+
+
+def table(settings: tuple[Setting, ...], file: str) -> Table:
+    """A row for each value, and where it comes from."""
+    short = max(len(_text(one.value)) for one in settings) <= _WHOLE
+    whole = ("OPTION", "VALUE") if short else ("OPTION",)
+    return Table(("OPTION", "VALUE", "FROM"), list(_rows(settings, PurePath(file).name)), whole=whole)
+
+
+def _rows(settings: tuple[Setting, ...], file: str) -> Iterator[list[Piece]]:
     """A row for each value; with its commands where others have another one. The file is named above."""
-    file = PurePath(result.file).name
-    times = Counter(one.option for one in result.settings)
-    for one in result.settings:
+    times = Counter(one.option for one in settings)
+    for one in settings:
         style = "dim" if one.source == "default" else ""
         of_some = f", for {_first(one.commands)}" if times[one.option] > 1 else ""
         yield [one.option, Styled(_text(one.value), style), Styled(_origin(one, file) + of_some, style)]

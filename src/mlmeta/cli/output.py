@@ -92,9 +92,10 @@ class Output:
         if self.json:
             self._write_document()
             return
-        if not (self.quiet and result.is_report):
+        is_shown = not (self.quiet and result.is_report)
+        if is_shown:
             self._print(view(all_visible(result)))
-        if result.warnings or result.issues:
+        if (result.warnings or result.issues) and not (is_shown and result.tells_all):
             self._messages(result)
 
     def _print(self, view: Iterable[Block]) -> None:

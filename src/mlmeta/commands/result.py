@@ -49,6 +49,9 @@ class Result(BaseModel):
     is_report: ClassVar[bool] = True
     """Whether it only reports what was done; if not, it is what was asked for, and shown with --quiet too."""
 
+    tells_all: ClassVar[bool] = False
+    """Whether what people see of it has all warnings and issues: they are not said once more then."""
+
     @property
     def issues(self) -> tuple[Issue, ...]:
         """What did not go as it should."""

@@ -97,7 +97,7 @@ def test_the_three_shells(cli: Cli, backups: Path, shell: str) -> None:
 
 
 def test_the_first_word_of_config_is_a_command(cli: Cli) -> None:
-    assert asked(cli, "fish", "mlmeta", "config", "re") == ["restore"]
+    assert asked(cli, "fish", "mlmeta", "config", "re") == ["restore", "rewrite"]
     assert asked(cli, "fish", "mlmeta", "config", "restore", "re") == []
 
 

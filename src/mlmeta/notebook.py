@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from itertools import islice
 
 from mlmeta.visible import visible
@@ -59,4 +58,6 @@ def _cell(value: Cell) -> str:
 
 def _text(words: str) -> str:
     """Words that somebody else may have chosen."""
+    from html import escape  # not at the top: its table of entities is big, and hardly anybody wants one
+
     return escape(visible(words))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlmeta.errors import ConnectionFailedError, MlmetaError, UsageError
 from mlmeta.redaction import cut_causes, without_secrets
@@ -16,10 +17,12 @@ from mlmeta.snapshot.find import Which
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.storage import Location, open_storage
 from mlmeta.stores.address import identify, kind_of, require_usable
-from mlmeta.stores.locations import Locations
-from mlmeta.stores.source import Source, SourceInfo
-from mlmeta.stores.target import FAIL, RestoreOptions, Target
 from mlmeta.stores.tokens import Several, Unwatched, Watcher
+
+if TYPE_CHECKING:
+    from mlmeta.stores.locations import Locations
+    from mlmeta.stores.source import Source, SourceInfo
+    from mlmeta.stores.target import RestoreOptions, Target
 
 DEFAULT_JOBS = 8
 THREADS = "threads"
@@ -238,6 +241,7 @@ def open_target(store: Store, options: RestoreOptions, *, only_auth: bool = Fals
 
 def _target_with_auth(store: Store, options: RestoreOptions, *, only_auth: bool) -> Target:
     from mlmeta.stores.sql.auth_target import AuthTarget
+    from mlmeta.stores.target import FAIL
     from mlmeta.stores.with_auth import TargetWithAuth
 
     uri = store.tracking_uri if _is_same(store) else store.auth_uri

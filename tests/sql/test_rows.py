@@ -143,6 +143,21 @@ def test_what_the_target_has_with_other_content_is_a_conflict(backups: str, targ
         assert db.execute("SELECT count(*) FROM issues").fetchone() == (2,)
 
 
+def test_a_deleted_webhook_is_named_and_becomes_active(backups: str, target: str) -> None:
+    """MLflow keeps its row, with the time of the deletion."""
+    restore(target, "latest", backups)
+    deleted = "UPDATE webhooks SET deleted_timestamp = 9, last_updated_timestamp = 9 WHERE deleted_timestamp IS NULL"
+    change(target, deleted, "DELETE FROM issues")
+    left = restore(target, "latest", backups)
+    assert (left.exit_code, left.created) == (ExitCode.INCOMPLETE, {"rows": 2})
+    assert {(one.kind, one.code) for one in left.refused} == {("row", "deleted_in_target")}
+    back = restore(target, "latest", backups, undelete=True)
+    assert (back.exit_code, back.undeleted) == (ExitCode.DONE, {"rows": len(left.refused)})
+    with closing(sqlite3.connect(target.removeprefix("sqlite:///"))) as db:
+        found = db.execute("SELECT deleted_timestamp FROM webhooks WHERE last_updated_timestamp = 9").fetchall()
+        assert found == [(None,)] * len(left.refused)
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "mysql"])
 def test_what_must_be_unique_and_is_taken_is_a_conflict(kind: str, backups: str, target: str, request: Any) -> None:
     uri = target if kind == "sqlite" else request.getfixturevalue(kind)()

@@ -12,6 +12,7 @@ from mlmeta.progress import Progress
 from mlmeta.schema import EXPERIMENTS, ROWS, RUNS, Row
 from mlmeta.schema.rows import SEED_WORKSPACE, is_known
 from mlmeta.snapshot.selected import Selected
+from mlmeta.stores.sql.changes import INCIDENTAL
 from mlmeta.stores.sql.known_tables import ACTING
 from mlmeta.stores.sql.left_tables import why_no_rows
 from mlmeta.stores.sql.queries import batches
@@ -26,6 +27,8 @@ from mlmeta.stores.target import NO_PLACE, Key
 _AT_ONCE = 2000
 """Rows that are decided about together."""
 
+_DELETED = "deleted_timestamp"
+"""A column with the time at which a row was deleted; NULL: it was not."""
 _EXPERIMENTS = (EXPERIMENTS.name, ("experiment_id",))
 
 
@@ -166,6 +169,12 @@ class RowStep:
             self._tally.present[ROWS.counted_as] += 1
             self._tally.existing.add(_key(row))
             return
+        if _is_deleted(row, there, columns):
+            key = _key(row)
+            if self._tally.was_there(ROWS.counted_as, key, deleted=True):
+                self._tally.completed.add((*key, f"row[{_DELETED}]"))
+                self._context.writer.do(RowWriter.undelete_row, row, _DELETED)
+            return
         shown = ", ".join(columns)
         self._tally.conflict(*_key(row), f"the target has it with other content: {shown}", _key(row))
 
@@ -271,6 +280,12 @@ class RowStep:
 
 def _key(row: Row) -> Key:
     return ROWS.one, ROWS.key(row)
+
+
+def _is_deleted(row: Row, there: Row, columns: Sequence[str]) -> bool:
+    """Whether the target has nothing else of a row than that it is deleted; MLflow keeps deleted webhooks."""
+    is_lost = _DELETED in row.row and row.row[_DELETED] is None and there.row.get(_DELETED) is not None
+    return is_lost and {*columns} <= {_DELETED, *INCIDENTAL}
 
 
 def _lacks(reference: Reference) -> str:

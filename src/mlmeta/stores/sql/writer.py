@@ -249,6 +249,17 @@ class RowWriter:
         values = {column: value for column, value in row.row.items() if column in table.c}
         self._connection.execute(sa.update(table).where(where).values(values))
 
+    def undelete_row(self, row: TableRow, column: str) -> None:
+        """Take back the deletion of a row; nothing else of it changes.
+
+        Args:
+            row: the snapshot's.
+            column: with the time of the deletion.
+        """
+        table = self._existing.table(row.table)
+        where = sa.and_(*(table.c[key] == value for key, value in row.key.items()))
+        self._connection.execute(sa.update(table).where(where).values({column: None}))
+
     def flush(self) -> None:
         """Write what is held of records."""
         self._inserts.flush()

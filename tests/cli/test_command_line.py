@@ -114,3 +114,24 @@ def test_tags_of_a_backup(databases: Databases, tmp_path: Path) -> None:
     for words in (["no value"], ["=x"], ["a=1", "a=2"], [f"{'k' * 300}=1"]):
         with pytest.raises(UsageError):
             tags_of(words)
+
+
+def test_a_plan_names_the_single_things_and_what_they_need(cli: Cli, databases: Databases, tmp_path: Path) -> None:
+    runs = [made.run("a" * 32, run_name="sweep\x1b[2J"), made.run("b" * 32, tags={"mlflow.parentRunId": "a" * 32})]
+    made.write(cli.folder / "backups", [made.experiment(), *runs, made.model(made.version(run_id="b" * 32))])
+    words = ("restore", "--tracking-uri", databases.copy("empty", tmp_path / "target.db"), "--dry-run")
+    shown = cli(*words, "--run", "bb", "--model", "made-model/1", env={"COLUMNS": "80"}).ok().out.splitlines()
+    assert shown[1].split() == ["WHAT", "ID", "NAME", "WHY"]
+    assert [line.split()[0] for line in shown[3:6]] == ["model", "run", "run"]
+    assert shown[4].split() == ["run", "b" * 32, "run-b", "asked", "for"]
+    assert shown[5].endswith("parent run")
+    assert "\x1b" not in shown[5]
+    assert max(map(len, shown[1:])) <= 80
+    chosen = cli(*words, "--run", "bb", "--json").ok().data["plan"]["chosen"]
+    assert [(one["kind"], one["id"][:2], one["reason"]) for one in chosen] == [
+        ("run", "bb", "asked for"),
+        ("run", "aa", "parent run"),
+        ("experiment", "1", "experiment"),
+    ]
+    (error,) = cli(*words, "--run", "c", "--json").ended(2).document["errors"]
+    assert error["code"] == "unknown_record"

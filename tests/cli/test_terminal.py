@@ -38,9 +38,10 @@ def test_without_a_terminal_it_wants_yes(target: Path, cli: Cli, route: tuple[st
     cli(*ARGUMENTS, *route).ok()  # nothing to add: nothing to ask
 
 
-def test_no_changes_nothing(target: Path, cli: Cli) -> None:
+@pytest.mark.parametrize("answer", ["n", "\x04"], ids=["no", "Ctrl-D"])
+def test_no_changes_nothing(target: Path, cli: Cli, answer: str) -> None:
     before = rows(target)
-    code, seen = on_terminal(cli.folder, *ARGUMENTS, answer="n")
+    code, seen = on_terminal(cli.folder, *ARGUMENTS, answer=answer)
     assert code == 2
     assert "nothing was" in seen
     assert rows(target) == before

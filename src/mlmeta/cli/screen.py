@@ -32,7 +32,10 @@ def asked(question: str, on: Console) -> bool:
     """The answer of whoever sits at a terminal; no is the default."""
     from rich.prompt import Confirm
 
-    return Confirm.ask(question, console=on, default=False)
+    try:
+        return Confirm.ask(question, console=on, default=False)
+    except EOFError:  # Ctrl-D
+        return False
 
 
 def drawn(view: Iterable[Block], *, wide: bool = False) -> RenderableType:

@@ -15,7 +15,7 @@ from mlflow.cli import cli as mlflow_cli
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric
 from mlflow.tracking._tracking_service import utils as tracking
 
-from mlmeta import restore
+from mlmeta import Selection, restore
 from mlmeta.errors import ConflictError, ExitCode
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql.restorer import SqlTarget
@@ -136,6 +136,16 @@ def test_a_run_comes_back(uri: str, snapshot: Snapshot, tmp_path: Path, case: st
     assert result.created == expected
     assert result.plan.changed == {}
     assert_is_whole(uri, snapshot, tmp_path)
+
+
+def test_one_run_comes_back_and_another_stays_gone(uri: str, snapshot: Snapshot) -> None:
+    wanted = runs_of(uri)["all"]
+    for name in ("all", "a dataset"):
+        delete_run(uri, name)
+    gc(uri)
+    result = restored(uri, snapshot, selection=Selection(runs=wanted[:20]))
+    assert (result.exit_code, result.created) == (ExitCode.DONE, {"runs": 1, "logged model metrics": 3})
+    assert set(runs_of(uri)) == {"all", "a logged model", "neither"}
 
 
 def assert_is_whole(uri: str, snapshot: Snapshot, tmp_path: Path) -> None:

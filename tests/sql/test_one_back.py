@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,18 @@ def test_versions_and_aliases_come_back_and_no_number_is_used_up(store: Store) -
     client.delete_model_version("churn-model", "6")
     assert store.back(models="churn-model").created == {"model versions": 2, "model aliases": 1}
     assert store.shown() == whole
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_numbers_are_kept_in_other_databases(kind: str, emptied: Callable[[str], str], snapshots: Path) -> None:
+    uri = emptied(kind)
+    some = restore(uri, storage=snapshots, selection=Selection(models="churn-model/1"))
+    assert (some.exit_code, some.created["model versions"]) == (0, 1)
+    client = MlflowClient(uri, uri)
+    assert client.create_model_version("churn-model", "gs://new", await_creation_for=0).version == 6
+    rest = restore(uri, storage=snapshots, selection=Selection(models="churn-model"))
+    assert (rest.exit_code, rest.created) == (0, {"model versions": 3, "model aliases": 2})
+    assert _versions(client) == [1, 3, 4, 5, 6]
 
 
 def _versions(client: MlflowClient) -> list[int]:

@@ -6,8 +6,11 @@ READY := $(VENV)/.ready
 LOWEST := .venv-lowest
 LOWEST_READY := $(LOWEST)/.ready
 
+# Byte-compiling every package takes a minute; Python does it for those that are imported.
+INSTALL := -m pip install --quiet --no-compile --editable . --group dev
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-all test-lowest test-compat lint format docs bench bench-peers clean
+.PHONY: help install ready demo check test test-all test-lowest test-compat lint format docs bench bench-peers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,10 +18,12 @@ help: ## show this list
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python $(INSTALL)
 	@touch $@
 
 install: $(READY) ## make the local virtual environment with mlmeta and all tools
+
+ready: $(READY) $(LOWEST_READY) ## both virtual environments, of the newest and the lowest versions (`make -j2 ready`)
 
 demo: $(READY) ## the whole loop on an embedded store: create, back up, lose, restore, prove
 	$(BIN)/mlmeta demo
@@ -35,7 +40,7 @@ test-all: lint ## the same with five times as many examples from Hypothesis
 $(LOWEST_READY): pyproject.toml tests/lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(LOWEST)/bin/python -m pip install --quiet --editable . --group dev --constraint tests/lowest.txt
+	$(LOWEST)/bin/python $(INSTALL) --constraint tests/lowest.txt
 	@touch $@
 
 test-lowest: $(LOWEST_READY) ## unit tests and the main commands, with the lowest versions declared

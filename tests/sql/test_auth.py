@@ -75,6 +75,24 @@ def test_a_database_goes_into_a_snapshot_and_back(backups: str, target: str) -> 
     assert (again.exit_code, again.created, again.present) == (ExitCode.DONE, {}, {"auth rows": len(rows)})
 
 
+def test_users_and_permissions_move_with_their_store(
+    auth: Path, backups: str, databases: Databases, target: str, tmp_path: Path
+) -> None:
+    uris = {"auth_uri": f"sqlite:///{auth}", "to_auth_uri": target}
+    done = mlmeta.migrate(databases.uri("filled"), f"sqlite:///{tmp_path}/new.db", **uris)
+    assert done.exit_code == ExitCode.DONE
+    assert digests(saved(databases, target, tmp_path))["auth"] == digests(mlmeta.open_snapshot(backups))["auth"]
+    for options, says in (
+        ({"auth_uri": "same"}, "without --to-auth-uri"),
+        ({"to_auth_uri": "same"}, "without --auth-uri"),
+        ({"ids": "new", **uris}, "would be new ones"),
+        ({"selection": ONLY}, "needs --auth-uri"),
+        ({"storages": "gs://bucket", **uris}, "password hashes"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            mlmeta.migrate("sqlite:///none.db", "sqlite:///no.db", **options)
+
+
 def made_by_hand(uri: str) -> str:
     """The tables of basic-auth where MLflow itself can't make them: with other names for its foreign keys."""
     metadata = sa.MetaData()

@@ -188,6 +188,8 @@ def _plan(move: Move) -> list[Block]:
     lost = [f"not read: {issue.message}" for issue in saved.issues]
     lines += [Styled(f"  {line}", "yellow") for line in restore.first(lost)]
     lines += restore.plan_view(move.plan)
+    notes = dict.fromkeys((*saved.warnings, *move.plan.notes))
+    lines += [Styled(f"  note: {line}", "yellow") for line in restore.first(list(notes))]
     kept = f"{timestamp} stays in {', '.join(move.storages)}"
     lines.append(f"The snapshot {kept if move.storages else 'is thrown away at the end (--storage keeps it)'}.")
     return lines

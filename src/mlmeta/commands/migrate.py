@@ -21,7 +21,7 @@ from mlmeta.redaction import without_secrets
 from mlmeta.schema import AUTH_GROUP, GROUPS, RUN_GROUP, Selection, several
 from mlmeta.scratch import scratch_folder
 from mlmeta.storage import Location, Locations, open_storage
-from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_target, same_store
+from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, open_target, same_store
 from mlmeta.stores.rewrite import Prefixes, pairs_of
 from mlmeta.stores.target import Ids, OnConflict, Plan, RestoreOptions
 
@@ -162,14 +162,15 @@ def migrate(
     chosen = selection or Selection()
     source, target, pairs = os.fspath(source), os.fspath(target), pairs_of(rewrite)
     _must_differ(source, target)
-    _must_have_both(auth_uri, to_auth_uri)
+    only_auth = chosen.only == (AUTH_GROUP,)
+    _must_have_both(auth_uri, to_auth_uri, only_auth=only_auth)
     places = tuple(open_storage(place).location for place in several(storages))
     if auth_uri and not include_password_hashes:
         require_local(places, "--auth-uri")
     left_out, limits = _left_out(chosen), _limits(chosen)
     require_something(Selection(chosen.experiments, chosen.only, chosen.without))
     there = Store(target, to_registry_uri or target, jobs, auth_uri=to_auth_uri)
-    _must_be_usable(there, RestoreOptions(ids, on_conflict, pairs, undelete))
+    _must_be_usable(there, RestoreOptions(ids, on_conflict, pairs, undelete), only_auth=only_auth)
     with _kept_or_not(() if dry_run else places) as kept:
         saved = backup(
             source,
@@ -233,18 +234,30 @@ def _must_differ(source: str, target: str) -> None:
         )
 
 
-def _must_have_both(auth_uri: str, to_auth_uri: str) -> None:
+def _must_have_both(auth_uri: str, to_auth_uri: str, *, only_auth: bool) -> None:
     if bool(auth_uri) != bool(to_auth_uri):
         given, missing = ("--auth-uri", "--to-auth-uri") if auth_uri else ("--to-auth-uri", "--auth-uri")
         raise UsageError(
             f"{given} is given without {missing}",
             hint="users and permissions move from the first database of basic-auth into the second",
         )
+    if only_auth and not auth_uri:
+        raise UsageError(
+            f"--only {AUTH_GROUP} needs --auth-uri and --to-auth-uri",
+            hint="name the databases of `database_uri` in basic_auth.ini",
+        )
 
 
-def _must_be_usable(target: Store, options: RestoreOptions) -> None:
+def _must_be_usable(target: Store, options: RestoreOptions, *, only_auth: bool) -> None:
     """See that the target can be used, before the source is read for hours. Nothing is made there."""
-    with open_target(target, options) as opened:
+    gives_ids = target.kind not in DATABASES or options.ids == "new"
+    if target.auth_uri and gives_ids and not only_auth:
+        raise UsageError(
+            "permissions are given by the ids of experiments, which would be new ones in "
+            f"{without_secrets(target.tracking_uri)}",
+            hint="move into the server's database, which keeps ids, or leave out --auth-uri and --to-auth-uri",
+        )
+    with open_target(target, options, only_auth=only_auth) as opened:
         opened.has_runs()
 
 

@@ -123,6 +123,8 @@ def test_what_would_be_lost_is_said_before_anything_is_written(lossy: str, cli: 
     assert "limited by --without models" in planned.out
     assert "Nothing was written" in planned.out
     assert not any((tmp_path / name).exists() for name in ("new.db", "kept"))
+    accepted = cli("migrate", lossy, "sqlite:///other.db", "--accept", "run").ok()
+    assert "accepted" in accepted.out.lower()
     done = cli(*words, "--yes", "--json").ended(3)
     assert [error["code"] for error in done.document["errors"]] == ["not_saved"]
     assert done.document["warnings"] == []

@@ -14,9 +14,13 @@ from mlmeta.cli.run import execute
 from mlmeta.cli.text import Styled
 
 if TYPE_CHECKING:
-    from mlmeta.cli.text import Block
+    from mlmeta.cli.text import Block, Line
+    from mlmeta.commands.backup import BackupResult
     from mlmeta.commands.migrate import MigrateResult, Move
     from mlmeta.progress import Progress
+
+_NAMED = 20
+"""So many accepted gaps are named."""
 
 From = Annotated[
     str,
@@ -100,6 +104,7 @@ def command(
     on_conflict: restore.OnConflictOption = restore.OnConflict.FAIL,
     undelete: restore.Undelete = False,
     rewrite_artifact_prefix: options.RewriteArtifactPrefix = None,
+    accept: options.Accept = None,
     dry_run: DryRun = False,
     yes: options.Yes = False,
     registry_uri: options.RegistryUri = None,
@@ -151,6 +156,7 @@ def command(
             on_conflict=on_conflict.value,
             undelete=undelete,
             rewrite=options.prefixes(rewrite_artifact_prefix),
+            accept=accept or (),
             dry_run=dry_run,
             confirm=lambda move: _show(output, move, yes=yes),
             progress=progress,
@@ -187,6 +193,7 @@ def _plan(move: Move) -> list[Block]:
     lines: list[Block] = [f"Read {text.counts(saved.stats)} from {saved.source}", *_limits(move.limits)]
     lost = [f"not read: {issue.message}" for issue in saved.issues]
     lines += [Styled(f"  {line}", "yellow") for line in restore.first(lost)]
+    lines += _accepted(saved, verbose=False)
     lines += restore.plan_view(move.plan)
     notes = dict.fromkeys((*saved.warnings, *move.plan.notes))
     lines += [Styled(f"  note: {line}", "yellow") for line in restore.first(list(notes))]
@@ -201,6 +208,11 @@ def _limits(limits: dict[str, tuple[str, ...]]) -> list[Block]:
     return [Styled(f"  limited by {'; '.join(named)}", "yellow")] if named else []
 
 
+def _accepted(saved: BackupResult, *, verbose: bool) -> list[Line]:
+    """What could not be read, and somebody accepts."""
+    return text.accepted(saved.accepted, saved.skipped, most=None if verbose else _NAMED)
+
+
 def view(result: MigrateResult, *, verbose: bool) -> list[Block]:
     """What was moved, the proof, and where the snapshot is."""
     restored = result.restore
@@ -209,11 +221,12 @@ def view(result: MigrateResult, *, verbose: bool) -> list[Block]:
         return [
             read,
             *_limits(result.limits),
-            *restore.plan_view(restored.plan, named=False),
-            "Nothing was written (--dry-run).",
+            *_accepted(result.backup, verbose=verbose),
+            *restore.view(restored, verbose=verbose),
         ]
     lines: list[Block] = [f"Moved {result.source} into {result.target} in {text.seconds(result.seconds)}"]
     lines += _limits(result.limits)
+    lines += _accepted(result.backup, verbose=verbose)
     lines += restore.done(restored, verbose=verbose)
     if result.storages:
         timestamp = Styled(restored.timestamp, "bold green")

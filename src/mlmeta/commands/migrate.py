@@ -18,7 +18,8 @@ from mlmeta.errors import ExitCode, UsageError
 from mlmeta.notebook import Row
 from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
-from mlmeta.schema import AUTH_GROUP, GROUPS, RUN_GROUP, Selection, several
+from mlmeta.schema import AUTH_GROUP, GROUPS, RUN_GROUP, Names, Selection, several
+from mlmeta.schema.acceptance import Acceptance
 from mlmeta.scratch import scratch_folder
 from mlmeta.storage import Location, Locations, open_storage
 from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, open_target, same_store
@@ -34,6 +35,7 @@ class Move(BaseModel):
         plan: what would be done in the target.
         storages: where the snapshot stays; none: it is thrown away.
         limits: what was asked for, by option, such as ``--experiment``; empty: all is moved.
+        accepted: words for what may be missing in the target.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,12 +44,14 @@ class Move(BaseModel):
     plan: Plan
     storages: tuple[str, ...]
     limits: dict[str, tuple[str, ...]] = {}
+    accepted: tuple[str, ...] = ()
 
     @property
     def lost(self) -> tuple[Issue, ...]:
         """What the source has and the target would not get."""
-        refused = (Issue(code=r.code, message=f"{r.kind} {r.id}: {r.reason}", hint=r.hint) for r in self.plan.refused)
-        return (*self.saved.issues, *refused)
+        refused = Acceptance(self.accepted).gaps(self.plan.refused)
+        named = (Issue(code=one.code, message=f"{one.kind} {one.id}: {one.reason}", hint=one.hint) for one in refused)
+        return (*self.saved.issues, *named)
 
     @property
     def adds(self) -> bool:
@@ -121,6 +125,7 @@ def migrate(
     on_conflict: OnConflict = "fail",
     undelete: bool = False,
     rewrite: Prefixes = (),
+    accept: Names = (),
     dry_run: bool = False,
     confirm: Confirm | None = None,
     progress: Progress | None = None,
@@ -148,6 +153,7 @@ def migrate(
         on_conflict: what to do about other data under the same id or name.
         undelete: make active again what the source has active and the target has deleted.
         rewrite: prefixes of artifact locations, and what to put in their place.
+        accept: kinds of things that need not arrive; see `backup` and `restore`.
         dry_run: read everything and look at the target; write nothing, not even a snapshot.
         confirm: shown the plan before anything is written into the target; raises to stop.
         progress: told how far it is.
@@ -186,6 +192,7 @@ def migrate(
             compress=compress,
             if_changed=bool(places) and not dry_run,
             label=label,
+            accept=accept,
             progress=progress,
         )
         timestamp = saved.timestamp or saved.unchanged_since
@@ -204,10 +211,13 @@ def migrate(
             on_conflict=on_conflict,
             undelete=undelete,
             rewrite=pairs,
+            accept=accept,
             dry_run=dry_run,
             confirm=None
             if confirm is None
-            else lambda plan: confirm(Move(saved=saved, plan=plan, storages=in_places, limits=limits)),
+            else lambda plan: confirm(
+                Move(saved=saved, plan=plan, storages=in_places, limits=limits, accepted=several(accept))
+            ),
             progress=progress,
         )
     return MigrateResult(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlmeta.commands.backup import BackupResult as BackupResult, backup as backup
     from mlmeta.commands.copy import CopyResult as CopyResult, copy as copy
     from mlmeta.commands.diff import DiffResult as DiffResult, diff as diff
+    from mlmeta.commands.doctor import DoctorResult as DoctorResult, doctor as doctor
     from mlmeta.commands.forget import ForgetResult as ForgetResult, forget as forget
     from mlmeta.commands.list import ListResult as ListResult, list_snapshots as list_snapshots
     from mlmeta.commands.migrate import MigrateResult as MigrateResult, migrate as migrate
@@ -99,6 +100,7 @@ _NAMES = {
     "commands.backup": ("BackupResult", "backup"),
     "commands.copy": ("CopyResult", "copy"),
     "commands.diff": ("DiffResult", "diff"),
+    "commands.doctor": ("DoctorResult", "doctor"),
     "commands.forget": ("ForgetResult", "forget"),
     "commands.list": ("ListResult", "list_snapshots"),
     "commands.migrate": ("MigrateResult", "migrate"),

@@ -210,9 +210,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def _not_ours(path: Path) -> UsageError:
-    return UsageError(
-        f"{path} is left as it is: it is not a file of mlmeta's metrics alone", hint="name another file, or remove it"
-    )
+    return UsageError(f"{path} is not a file of mlmeta's metrics alone", hint="name another file, or remove this one")
 
 
 def update_file(path: Path, job: Mapping[str, str], fresh: Sequence[Sample]) -> None:

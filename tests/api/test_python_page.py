@@ -34,6 +34,7 @@ def test_the_page_runs(
     assert [(one.field, one.after) for one in names["found"].comparison.changes] == [("tags[reviewed]", "yes")]
     assert "changed run nightly tags[reviewed] None yes" in said
     assert names["restored"].created["runs"]
+    assert not names["looked"].snapshots[0].too_old
     assert "no snapshot 20200101" in said
 
 

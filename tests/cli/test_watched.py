@@ -215,7 +215,8 @@ def test_the_configuration_is_shown_without_it(cli: Cli) -> None:
 def test_a_file_that_can_not_be_written_is_a_warning(cli: Cli, snapshots: Path) -> None:
     (cli.folder / "other.prom").write_text("up 1\n")
     done = cli("verify", "--metrics-file", "other.prom").ok()
-    assert "other.prom is left as it is" in done.err
+    assert "not written: other.prom is not a file of mlmeta's metrics alone" in done.err
+    assert (cli.folder / "other.prom").read_text() == "up 1\n"
     done = cli("verify", "--metrics-file", "nowhere/m.prom").ok()
     assert "warning: the metrics (--metrics-file) were not written: the system refused: nowhere" in done.err
 

@@ -120,7 +120,7 @@ def test_what_is_not_ours_stays(tmp_path: Path, what: str) -> None:
     path = tmp_path / "apt.prom"
     content = FOREIGN[what].encode(errors="surrogateescape")
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"apt\.prom is left as it is"):
+    with pytest.raises(UsageError, match=r"apt\.prom is not a file of mlmeta's metrics alone"):
         update_file(path, JOB, [Sample(LAST_RUN, 1)])
     assert path.read_bytes() == content
     assert [one.name for one in tmp_path.iterdir()] == ["apt.prom"]

@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 PLACES = {"LOCATION", "URI", "FILE.prom"}
 """Metavars of options that name a place; a relative one is relative to the file."""
-SECRETS = {"URL"}
+SECRETS = {"PING-URL"}
 """Metavars of options whose values are shown nowhere."""
 _WORDS = {
     "string_type": "a text is expected, in quotes",

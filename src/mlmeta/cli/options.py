@@ -311,7 +311,7 @@ PingUrl = Annotated[
         "--ping",
         "Tell healthchecks.io, or what is compatible with it, that it begins and what came of it (docs/watch.md). "
         "The address is a secret: better give it by the variable.",
-        metavar="URL",
+        metavar="PING-URL",
         callback=_is_ping,
         rich_help_panel=_MONITORING,
     ),

@@ -67,9 +67,18 @@ def execute(
     except TerminatedError as error:
         code = output.interrupted(error.exit_code)
     if watched is not None:
-        with contextlib.suppress(KeyboardInterrupt, TerminatedError):  # all is done, and said
-            watched.end(output, code)
+        _tell(watched, output, code)
     leave(code)
+
+
+def _tell(watched: Watched, output: Output, code: int) -> None:
+    """Tell who watches; whatever happens, the command has ended as it has."""
+    try:
+        watched.end(output, code)
+    except (KeyboardInterrupt, TerminatedError):
+        pass
+    except Exception as error:  # noqa: BLE001 - its text stays unsaid: there may be a secret address in it
+        output.warn(f"who watches was not told: unexpected {type(error).__name__}", "this is a bug in mlmeta")
 
 
 def _call(output: Output, call: Callable[[Progress], R], view: Callable[[R], Iterable[Block]]) -> int:
@@ -82,7 +91,7 @@ def _call(output: Output, call: Callable[[Progress], R], view: Callable[[R], Ite
     except MlmetaError as error:
         return output.error(error)
     except BrokenPipeError:  # `mlmeta list | head`: the reader has seen enough
-        return ExitCode.DONE
+        return output.outcome.exit_code if output.outcome is not None else ExitCode.DONE
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is reported as one, not hidden
         if (named := refused(error)) is not None:
             return output.error(named)

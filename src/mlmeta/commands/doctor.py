@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +19,7 @@ from mlmeta.commands.newest import Expected, Newest, Search
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, MlmetaError, StorageDeniedError, StorageMissingError
 from mlmeta.metrics import LAST_DRILL, Sample, read_file
+from mlmeta.notebook import Row
 from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import Names, Selection, several
@@ -28,7 +31,7 @@ from mlmeta.stores.opening import Store
 _WORKS = {
     Use.LIST: "can be listed",
     Use.WRITE: "can be written",
-    Use.CREATE_ONLY: "refuses to overwrite: a second file of the same name was not taken",
+    Use.CREATE_ONLY: "refuses a second file of the same name",
     Use.READ: "can be read",
     Use.DELETE: "can be pruned: the file that was written is gone again",
 }
@@ -52,6 +55,17 @@ class DoctorResult(Result):
     settings: tuple[Setting, ...] = ()
 
     tells_all: ClassVar[bool] = True
+
+    @property
+    def headline(self) -> str:
+        """How the checks went."""
+        counts = Counter(check.state.value for check in self.checks)
+        return ", ".join(f"{count} {state}" for state, count in counts.items())
+
+    def entries(self) -> Iterator[Row]:
+        """Each check."""
+        for check in self.checks:
+            yield {"check": check.name, "state": check.state.value, "found": check.text}
 
     @property
     def issues(self) -> tuple[Issue, ...]:
@@ -136,7 +150,7 @@ def doctor(
 def _versions() -> Check:
     installed = mlflow_version()
     doubt, hint = doubt_of_version(installed, "this MLflow")
-    text = f"mlmeta {__version__}, MLflow {installed}, Python {platform.python_version()}"
+    text = f"mlmeta {__version__}, MLflow {installed}, Python {platform.python_version()} ({sys.executable})"
     if doubt:
         return Check(name="versions", state=State.WARNING, message=f"{text}: {doubt}", hint=hint)
     return Check(name="versions", message=text)
@@ -161,8 +175,8 @@ def _metrics(path: str) -> tuple[list[Sample], list[Check]]:
     try:
         return (read_file(Path(path).expanduser()) if path else []), []
     except (MlmetaError, OSError, RuntimeError) as error:
-        message = f"can't be read: {getattr(error, 'strerror', None) or error}"
-        return [], [Check(name="metrics-file", subject=path, state=State.WARNING, message=message)]
+        message = f"the metrics (--metrics-file) can't be read: {error}"
+        return [], [Check(name="metrics-file", state=State.WARNING, message=message, hint=getattr(error, "hint", ""))]
 
 
 def _storage(location: str, search: Search, *, read_only: bool) -> tuple[list[Check], Newest]:

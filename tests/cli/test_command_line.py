@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlmeta import backup, list_snapshots
+from mlmeta.cli.backup import view
 from mlmeta.commands.prune import prune
 from mlmeta.errors import UsageError
 from mlmeta.schema.tags import tags_of
@@ -135,3 +136,21 @@ def test_a_plan_names_the_single_things_and_what_they_need(cli: Cli, databases: 
     ]
     (error,) = cli(*words, "--run", "c", "--json").ended(2).document["errors"]
     assert error["code"] == "unknown_record"
+
+
+def test_a_dry_run_says_what_would_go(databases: Databases, tmp_path: Path) -> None:
+    """As the run itself does: of its own source, and nothing where the new one is suspected."""
+    store, place = databases.uri("filled"), str(tmp_path / "backups")
+    assert backup(store, place, keep=Rules(last=1), dry_run=True).pruned == {f"{place}/": ()}
+    assert not (tmp_path / "backups").exists()
+    other = backup(databases.uri("empty"), place)
+    stamps = [backup(store, place, label="" if number else "x").timestamp for number in range(3)]
+    told = backup(store, place, keep=Rules(last=2), dry_run=True)
+    assert (told.pruned, told.timestamp) == ({f"{place}/": (stamps[1],)}, "")
+    assert f"Would remove 1 older snapshot from {place}/: {stamps[1]}" in view(told, verbose=False)
+    assert backup(store, place, if_changed=True, keep=Rules(last=1), dry_run=True).unchanged_since == stamps[2]
+    lost = backup(databases.uri("empty"), place, label="x", keep=Rules(last=1), dry_run=True)
+    assert (lost.exit_code, lost.pruned, bool(lost.shrunken)) == (3, {}, True)
+    assert len(list_snapshots(place).snapshots) == 4
+    assert backup(store, place, keep=Rules(last=2)).pruned == told.pruned
+    assert other.timestamp in {one.timestamp for one in list_snapshots(place).snapshots}

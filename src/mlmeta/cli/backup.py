@@ -200,7 +200,8 @@ def command(
 def view(result: BackupResult, *, verbose: bool) -> list[Block]:
     """The closing summary: counts, size, seconds, where it is, and the command that restores it."""
     if result.unchanged_since:
-        return [f"Nothing has changed since snapshot {result.unchanged_since}: no new one was written."]
+        written = "would be" if result.dry_run else "was"
+        return [f"Nothing has changed since snapshot {result.unchanged_since}: no new one {written} written."]
     verb = "Would save" if result.dry_run else "Saved"
     lines: list[Block] = [f"{verb} {text.counts(result.stats)} from {result.source} in {text.seconds(result.seconds)}"]
     if not result.dry_run:
@@ -213,7 +214,9 @@ def view(result: BackupResult, *, verbose: bool) -> list[Block]:
         lines.append("A trial restore into a throwaway store brought everything back.")
     for storage, gone in result.pruned.items():
         if gone:
-            lines.append(f"Removed {text.plural(len(gone), 'older snapshot')} from {storage}")
+            named = f": {', '.join(gone)}" if result.dry_run else ""
+            removed = "Would remove" if result.dry_run else "Removed"
+            lines.append(f"{removed} {text.plural(len(gone), 'older snapshot')} from {storage}{named}")
     if verbose:
         lines += [f"  {file.name}: {file.records:,} records, {text.size(file.bytes)}" for file in result.files.values()]
     return lines

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -23,8 +22,8 @@ from mlmeta.commands.previous import (
     serves,
     shrunken,
 )
-from mlmeta.commands.prune import prune
 from mlmeta.commands.result import Issue, Result
+from mlmeta.commands.retain import could_be, retain
 from mlmeta.commands.told import Told
 from mlmeta.commands.verify import drill
 from mlmeta.errors import (
@@ -92,7 +91,7 @@ class BackupResult(Result):
         unchanged_since: the snapshot that has the same content already (`if_changed`): none was written.
         drill: what a trial restore into a throwaway database gave back; None where that was not asked for.
         undrilled: why it came to nothing.
-        pruned: timestamps that retention removed, by storage.
+        pruned: timestamps that retention removed, by storage; in a dry run, that it would remove.
         unpruned: why retention failed, by storage; the new snapshot is complete all the same.
         dry_run: whether nothing was written: then there is no timestamp, and no storage.
         shrunken: what the new snapshot lacks of the newest before, where that is suspicious.
@@ -242,7 +241,7 @@ def backup(
         keep: afterwards remove the snapshots of this source, and limited as this one, that these rules don't keep; not
             where the new one is suspected, or empty.
         with_drill: restore the new snapshot into a throwaway database, and compare; nothing is pruned if it differs.
-        dry_run: read everything, write nothing.
+        dry_run: read everything, write nothing: neither a snapshot, nor does one go.
         progress: told how far it is.
 
     Raises:
@@ -258,8 +257,7 @@ def backup(
     locations = several(storages)
     if auth_uri and not include_password_hashes:
         require_local(locations, "--auth-uri")
-    opened = () if dry_run else map(open_storage, locations)
-    places = list({place.location: place for place in opened}.values())
+    places = list({place.location: place for place in map(open_storage, locations)}.values())
     started = utc_now()
     # In any order, they are the same limit
     named, inside, left_out = (tuple(sorted(set(several(names)))) for names in (experiments, workspaces, without))
@@ -295,7 +293,9 @@ def backup(
     proof, undrilled = _drilled(saved.storages[0], timestamp, progress) if with_drill and timestamp else (None, None)
     good = not (summary.shrunken or is_empty(saved.stats) or undrilled) and (proof is None or proof.is_equal)
     measured = {one.place.location for one in previous}
-    pruned, unpruned = _prune(saved.storages, measured, keep, timestamp) if keep and good and not dry_run else ({}, {})
+    made = could_be(summary, saved.stats, started) if dry_run else timestamp
+    stored = [one.location for one in places] if dry_run and not saved.unchanged_since else saved.storages
+    pruned, unpruned = retain(stored, measured, keep, made) if keep and good else ({}, {})
     return BackupResult(
         timestamp=timestamp,
         unchanged_since=saved.unchanged_since,
@@ -413,7 +413,9 @@ def _base(request: _Request) -> Snapshot | None:
 def _save_on(
     base: Snapshot | None, source: Source, request: _Request, warnings: tuple[str, ...], progress: Progress
 ) -> _Saved:
-    with SnapshotWriter(request.places, request.started, compress=request.compress) as writer:
+    with SnapshotWriter(
+        [] if request.dry_run else request.places, request.started, compress=request.compress
+    ) as writer:
         skipped = _read(source, writer, replace(request.limit, tables=request.tables), base, progress)
         notes = [*warnings, *source.warnings()]
         if is_empty(writer.stats):
@@ -537,19 +539,3 @@ def _undrilled(code: str, timestamp: str, error: Exception, hint: str) -> Issue:
     return Issue(
         code=code, message=f"the trial restore of {timestamp} failed: {error}", hint=f"{hint}; {again}".lstrip("; ")
     )
-
-
-def _prune(
-    places: Sequence[str], measured: AbstractSet[str], keep: Rules, made: str
-) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    pruned, unpruned = {}, {}
-    for place in places:
-        if place not in measured:
-            unpruned[place] = "whether the new snapshot is shrunken is unknown, as earlier ones could not be read"
-            continue
-        try:
-            found = prune(place, keep, spare=made, like=made)
-            pruned[place] = tuple(d.timestamp for d in found.snapshots if not d.keep)
-        except StorageError as error:
-            unpruned[place] = str(error)
-    return pruned, unpruned

@@ -16,7 +16,7 @@ from mlmeta.notebook import Row
 from mlmeta.schema import Names, Selection, several
 from mlmeta.schema.tags import has_tag
 from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, file_sets
-from mlmeta.snapshot.layout import FileSet, moment_of
+from mlmeta.snapshot.layout import FileSet, moment_of, next_timestamp
 from mlmeta.snapshot.retention import Rules, kept, leftovers, remove
 from mlmeta.storage import Location, Storage, StoredFile, open_storage
 
@@ -105,6 +105,7 @@ def prune(
     dry_run: bool = False,
     spare: Names = (),
     like: str = "",
+    coming: SnapshotInfo | None = None,
     confirm: Confirm | None = None,
 ) -> PruneResult:
     """Remove the snapshots that no rule keeps, and day-old leftovers of interrupted backups.
@@ -120,6 +121,7 @@ def prune(
         dry_run: only say what would go.
         spare: timestamps that stay in any case.
         like: timestamp of a snapshot: only those of its source, limited to the same experiments, may go.
+        coming: a snapshot that counts as if it had just been made: `like` is that one.
         confirm: shown the plan before anything is removed; raises to stop.
 
     Raises:
@@ -133,7 +135,11 @@ def prune(
     place = open_storage(storage)
     now = time.time()
     sets = file_sets(place)
-    infos = _alike(described(place, sets, now), like)
+    infos = described(place, sets, now)
+    if coming is not None:
+        infos = [_behind(coming, infos), *infos]
+        like, spare = infos[0].timestamp, (*several(spare), infos[0].timestamp)
+    infos = _alike(infos, like)
     stale = list(leftovers(place, sets, now - LEFTOVER_AGE))
     reasons = _reasons(infos, {files.timestamp for files in sets if _is_misdated(files)}, rules)
     for timestamp in several(spare):
@@ -144,6 +150,12 @@ def prune(
             confirm(plan)
         _remove(place, sets, plan, stale)
     return plan
+
+
+def _behind(coming: SnapshotInfo, infos: Sequence[SnapshotInfo]) -> SnapshotInfo:
+    """A snapshot under the timestamp that it would get: after all that were made in the same moment."""
+    taken = [info.timestamp for info in infos if info.timestamp >= coming.timestamp and not info.is_ahead]
+    return coming.model_copy(update={"timestamp": next_timestamp(max(taken))}) if taken else coming
 
 
 def _alike(infos: Sequence[SnapshotInfo], like: str) -> list[SnapshotInfo]:

@@ -154,3 +154,17 @@ def test_a_dry_run_says_what_would_go(databases: Databases, tmp_path: Path) -> N
     assert len(list_snapshots(place).snapshots) == 4
     assert backup(store, place, keep=Rules(last=2)).pruned == told.pruned
     assert other.timestamp in {one.timestamp for one in list_snapshots(place).snapshots}
+
+
+def test_json_wherever_it_is_asked_for(cli: Cli) -> None:
+    """One document, also before there is a command, and by the configuration file."""
+    (cli.folder / "mlmeta.toml").write_text("[list]\njson = true\n")
+    by_file: dict[str, str | None] = {"MLMETA_NO_CONFIG": None}
+    (error,) = cli("list", "--nope", env=by_file).ended(2).document["errors"]
+    assert "--nope" in error["message"]
+    assert cli("list", "--nope", env={**by_file, "MLMETA_JSON": "0"}).ended(2).out == ""
+    (error,) = cli("--json", "list").ended(2).document["errors"]
+    assert error["message"] == "--json goes after the command: mlmeta list --json …"
+    assert cli("--version", env={"MLMETA_JSON": "1"}).ok().document["mlmeta_version"]
+    words = {"_MLMETA_COMPLETE": "complete_bash", "COMP_WORDS": "mlmeta\nforg", "COMP_CWORD": "1", "MLMETA_JSON": "1"}
+    assert cli(env={**words}).out.split() == ["forget"]

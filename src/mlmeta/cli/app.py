@@ -53,9 +53,16 @@ app = typer.Typer(
 
 
 def _show_version(wanted: bool) -> None:
-    if wanted:
+    if not wanted:
+        return
+    if wants_json():
+        from mlmeta.cli.output import Output
+        from mlmeta.commands.result import Result
+
+        Output("mlmeta", json=True).result(Result(), lambda _: ())  # it has the version
+    else:
         typer.echo(f"mlmeta {__version__}")
-        raise typer.Exit
+    raise typer.Exit
 
 
 @app.callback()
@@ -102,4 +109,4 @@ def _leave(error: MlmetaError) -> None:
     from mlmeta.cli.run import leave
 
     command = next((word for word in sys.argv[1:] if word in COMMANDS), "mlmeta")
-    leave(Output(command, json=wants_json()).error(error))
+    leave(Output(command, json=wants_json(error.__cause__)).error(error))

@@ -136,23 +136,39 @@ def _usage_errors_told() -> Iterator[None]:
         if tell is None or type(error).__name__ == "NoArgsIsHelpError":
             raise
         message = _misplaced(error) or visible(tell())
-        if wants_json() and getattr(error, "exit_code", None) == _USAGE:
+        if wants_json(error) and getattr(error, "exit_code", None) == _USAGE:
             raise UsageError(message, hint="--help shows how it is used") from error
         error.format_message = lambda: message  # type: ignore[attr-defined]
         raise
 
 
 def _misplaced(error: Exception) -> str:
-    """What to say of an option of mlmeta itself among those of a command; empty: it is something else."""
+    """What to say of an option on the wrong side of the command; empty: it is something else."""
     option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
-    if option not in _GLOBAL or context is None:
+    if option is None or context is None:
         return ""
-    return f"{option} goes before the command: mlmeta {option} … {context.info_name} …"
+    if option in _GLOBAL:
+        return f"{option} goes before the command: mlmeta {option} … {context.info_name} …"
+    commands = getattr(context.command, "commands", {}).items()
+    having = [name for name, command in commands if any(option in one.opts for one in command.params)]
+    if not having:
+        return ""
+    meant = next((word for word in sys.argv[1:] if word in having), having[0])
+    return f"{option} goes after the command: mlmeta {meant} {option} …"
 
 
-def wants_json() -> bool:
-    """Whether the command line asks for JSON, be it one that can't be understood."""
+def wants_json(refused: BaseException | None = None) -> bool:
+    """Whether JSON is asked for, be it by words that can't be understood.
+
+    Args:
+        refused: Click's error about them: it knows the command, for which the configuration file may ask for it.
+    """
     words = sys.argv[1:]
     if "--json" in (words[: words.index("--")] if "--" in words else words):
         return True
-    return os.environ.get("MLMETA_JSON", "").lower() in {"1", "true", "t", "yes", "y", "on"}
+    if variable := os.environ.get("MLMETA_JSON", ""):
+        return variable.lower() in {"1", "true", "t", "yes", "y", "on"}
+    values = getattr(getattr(refused, "ctx", None), "default_map", None)
+    with contextlib.suppress(MlmetaError):  # of a file that can't be used, which is another error
+        return isinstance(values, Defaults) and values.get("json") is True
+    return False

@@ -151,7 +151,7 @@ REFUSED = {
     ),
     "of another command": (
         "[list]\nkeep-daily = 7",
-        "mlmeta.toml: [list] unknown key keep-daily | list has no option --keep-daily; backup, prune have",
+        "mlmeta.toml: [list] unknown key keep-daily | list has no option --keep-daily; backup, prune, guard have",
     ),
     "of one command only": (
         "port = 80\nlimit = 5\n[browse]\nport = 80\n[show]\ncolum = 1",

@@ -10,6 +10,7 @@ from typing import Any
 import typer.main
 
 from mlmeta.cli.app import app
+from mlmeta.cli.examples import EXAMPLES
 from mlmeta.errors import ExitCode
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -71,7 +72,9 @@ def _everywhere() -> str:
 def _command(name: str, command: Any) -> str:
     text = " ".join((command.help or "").split("\n"))
     rows = "\n".join(_rows(command))
-    return f"## mlmeta {name}\n\n{_wrapped(_clean(text))}\n\n{_HEAD}\n{rows}"
+    examples = "\n".join(f"$ {example}" for example in EXAMPLES[name])
+    shown = f"```console\n{examples}\n```"
+    return f"## mlmeta {name}\n\n{_wrapped(_clean(text))}\n\n{shown}\n\n{_HEAD}\n{rows}"
 
 
 def _rows(command: Any) -> Iterator[str]:

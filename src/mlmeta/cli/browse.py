@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 Port = Annotated[
     int | None,
     options.option(
-        "--port", "Where the UI is served, on this machine only.", min=1, max=65535, show_default="any that is free"
+        "--port",
+        "Where the UI is served, on this machine only.",
+        metavar="PORT",
+        min=1,
+        max=65535,
+        show_default="any that is free",
     ),
 ]
 NoBrowser = Annotated[bool, options.option("--no-browser", "Don't open a browser, only say where it is.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from mlmeta.visible import visible
 
 _GLOBAL = {"--config", "--no-config", "--profile"}
 _USAGE = 2
+_VARIABLE = re.compile(r" \(env var: '[^']*'\)")
 
 
 class Commands(TyperGroup):
@@ -29,6 +31,12 @@ class Commands(TyperGroup):
         context.meta[META] = settings
         context.default_map = DefaultsOfCommands(settings, quietly=context.resilient_parsing)  # type: ignore[assignment]
         return context
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """In the width of the terminal."""
+        from mlmeta.cli.help import rendered
+
+        formatter.write(rendered(ctx))
 
     def invoke(self, ctx: Any) -> Any:
         """As Click does."""
@@ -71,9 +79,11 @@ class Command(TyperCommand):
             raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """As Click does, from the commands alone."""
+        """In the width of the terminal, from the commands alone."""
+        from mlmeta.cli.help import rendered
+
         ctx.default_map = None
-        super().format_help(ctx, formatter)
+        formatter.write(rendered(ctx))
 
     def invoke(self, ctx: Any) -> Any:
         """As Click does, once the profile that was asked for is known to be there."""
@@ -133,13 +143,29 @@ def _usage_errors_told() -> Iterator[None]:
         yield
     except Exception as error:
         tell = getattr(error, "format_message", None)  # click's own, or the click within typer
-        if tell is None or type(error).__name__ == "NoArgsIsHelpError":
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.stderr.write(f"{error.ctx.get_help()}\n")  # type: ignore[attr-defined]
             raise
-        message = _misplaced(error) or visible(tell())
-        if wants_json(error) and getattr(error, "exit_code", None) == _USAGE:
-            raise UsageError(message, hint="--help shows how it is used") from error
+        if tell is None:
+            raise
+        message = _misplaced(error) or _plainly(error, visible(tell()))
+        if getattr(error, "exit_code", None) == _USAGE:
+            path = getattr(getattr(error, "ctx", None), "command_path", "mlmeta")
+            raise UsageError(message, hint=f"`{path} -h` shows how it is used") from error
         error.format_message = lambda: message  # type: ignore[attr-defined]
         raise
+
+
+def _plainly(error: Exception, message: str) -> str:
+    """A message of Click's without Pydantic's words, which newer versions of Typer let through, in our form.
+
+    The variable is named where the value came from it.
+    """
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or parameter is None or _source(context, parameter.name) != "ENVIRONMENT":
+        message = _VARIABLE.sub("", message, count=1)
+    message = message.replace("Value error, ", "").replace("Input should", "it should").rstrip(".")
+    return message[:1].lower() + message[1:]
 
 
 def _misplaced(error: Exception) -> str:

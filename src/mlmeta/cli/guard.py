@@ -47,6 +47,7 @@ RestoreOption = Annotated[
         "Before the start: restore the newest snapshot into an empty store, or never; require: refuse a store that is "
         "not empty.",
         env="MLMETA_GUARD_RESTORE",
+        metavar="if-empty|never|require",
     ),
 ]
 AllowNone = Annotated[bool, options.option("--allow-none", "Start with an empty store when there is no snapshot yet.")]

@@ -248,13 +248,20 @@ Only = Annotated[
     list[Group] | None,
     option(
         "--only",
-        "Only this part; with its experiments, but for the model registry. Repeatable.",
+        "Only this part: runs, traces, datasets, models, settings or auth; with its experiments, but for the model "
+        "registry. Repeatable.",
+        metavar="PART",
         rich_help_panel=LIMIT,
     ),
 ]
 Without = Annotated[
     list[LeftOut] | None,
-    option("--without", "Leave this part out, such as spans, the bulk of traces. Repeatable.", rich_help_panel=LIMIT),
+    option(
+        "--without",
+        "Leave this part out: spans, the bulk of traces, or traces, datasets, models or settings. Repeatable.",
+        metavar="PART",
+        rich_help_panel=LIMIT,
+    ),
 ]
 RewriteArtifactPrefix = Annotated[
     list[str] | None,
@@ -275,7 +282,7 @@ Accept = Annotated[
         callback=one_a_line,
     ),
 ]
-Jobs = Annotated[int, option("--jobs", "Number of simultaneous requests.", min=1, max=256)]
+Jobs = Annotated[int, option("--jobs", "Number of simultaneous requests.", metavar="N", min=1, max=256)]
 
 
 def _is_metrics_file(path: str) -> str:

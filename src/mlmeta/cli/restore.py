@@ -44,7 +44,9 @@ class OnConflict(str, Enum):
 IdsOption = Annotated[
     Ids | None,
     options.option(
-        "--ids", "Keep ids and times (the default for databases), or take new ones (a server assigns them)."
+        "--ids",
+        "Keep ids and times (the default for databases), or take new ones (a server assigns them).",
+        metavar="keep|new",
     ),
 ]
 OnConflictOption = Annotated[
@@ -53,6 +55,7 @@ OnConflictOption = Annotated[
         "--on-conflict",
         "If a database has other data under the same id or name, or can't hold something: write nothing, "
         "leave it out, or rename.",
+        metavar="fail|skip|rename",
     ),
 ]
 Runs = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,10 +14,12 @@ from rich.text import Text
 
 from mlmeta.cli import curve
 from mlmeta.cli.table import fitted, laid_out
-from mlmeta.cli.text import Block, Curve, Line, Pairs, Styled, Table, Verbatim
+from mlmeta.cli.text import Block, Curve, Line, Pairs, Styled, Table, Terms, Verbatim
 
 _KEYS = 28
 """Characters that the column of names has at most; values of longer ones begin further to the right."""
+_TERMS = 25
+"""Characters that names have beside texts; those about longer ones begin on the next line."""
 _LEAST = 10
 """Characters that a value keeps in any case."""
 _WORD = re.compile(r"\s*(?:`[^`]*`|[^\s`]|`)+\s*")
@@ -48,8 +51,16 @@ def drawn(view: Iterable[Block], *, wide: bool = False) -> RenderableType:
     return Group(*(_block(block, wide=wide) for block in view))
 
 
+def page(view: Iterable[Block], width: int, *, colours: bool) -> str:
+    """A view as text, in lines of so many characters."""
+    on = Console(file=io.StringIO(), width=width, force_terminal=colours, highlight=False, markup=False, emoji=False)
+    with on.capture() as captured:
+        on.print(drawn(view), crop=False)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
 def _block(block: Block, *, wide: bool) -> RenderableType:
-    if isinstance(block, Table | Pairs | Curve):
+    if isinstance(block, Table | Pairs | Terms | Curve):
         return _Fitted(block, wide=wide)
     if isinstance(block, Verbatim):
         return Text(block.text, style=block.style, no_wrap=True, overflow="ignore")
@@ -65,7 +76,7 @@ def _text(line: Line) -> Text:
 class _Fitted:
     """What is drawn as wide as the screen lets it."""
 
-    def __init__(self, block: Table | Pairs | Curve, *, wide: bool) -> None:
+    def __init__(self, block: Table | Pairs | Terms | Curve, *, wide: bool) -> None:
         self._block = block
         self._wide = wide
 
@@ -75,6 +86,8 @@ class _Fitted:
             yield laid_out(self._block, width)
         elif isinstance(self._block, Pairs):
             yield _pairs(self._block, width)
+        elif isinstance(self._block, Terms):
+            yield from _terms(self._block, options.max_width)
         else:
             yield from map(_text, curve.lines(self._block, options.max_width))
 
@@ -103,6 +116,19 @@ def _folds(line: str, width: int, indent: int) -> Iterator[int]:
             yield word.start()
             used = indent
         used += cell_len(word[0])
+
+
+def _terms(block: Terms, width: int) -> Iterator[Text]:
+    yield Text(f"\n{block.title}", style="bold")
+    column = min(max(map(cell_len, block.texts), default=0), _TERMS)
+    margin = " " * (column + 4)
+    for name, text in block.texts.items():
+        parts = [part.plain for part in Text(text).divide(_folds(text, width - len(margin), 0))]
+        first = f"  {name}{' ' * (column - cell_len(name))}  "
+        if cell_len(name) > column:
+            yield Text(f"  {name}", style="cyan", no_wrap=True, overflow="ignore")
+            first = margin
+        yield Text.assemble((first, "cyan"), f"\n{margin}".join(part.rstrip() for part in parts))
 
 
 def _pairs(block: Pairs, width: int) -> Text:

@@ -63,7 +63,9 @@ Columns = Annotated[
     ),
 ]
 Sort = Annotated[str, options.option("--sort", 'Such as "metrics.loss DESC".', metavar="COLUMN [DESC]")]
-Limit = Annotated[int, options.option("--limit", "The most runs, traces, datasets or records to show.", min=1)]
+Limit = Annotated[
+    int, options.option("--limit", "The most runs, traces, datasets or records to show.", metavar="N", min=1)
+]
 
 
 def command(

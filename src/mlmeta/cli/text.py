@@ -86,6 +86,18 @@ class Pairs(NamedTuple):
     whole: bool = False
 
 
+class Terms(NamedTuple):
+    """Names and texts about them, which are folded beside them.
+
+    Args:
+        title: above them.
+        texts: by name.
+    """
+
+    title: str
+    texts: Mapping[str, str]
+
+
 class Verbatim(NamedTuple):
     """A line that is copied, such as a command: it is neither folded nor cut."""
 
@@ -111,7 +123,7 @@ class Curve(NamedTuple):
     last: str
 
 
-Block = Line | Table | Pairs | Verbatim | Curve
+Block = Line | Table | Pairs | Terms | Verbatim | Curve
 
 
 def size(count: int) -> str:

@@ -1,0 +1,115 @@
+"""The help of a command: what it does, examples, and its options, in the width of the terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mlmeta.cli.examples import EXAMPLES
+from mlmeta.cli.text import Block, Styled, Terms, Verbatim
+
+_WIDEST = 100
+_VARIABLES = (
+    "Each option has an environment variable, MLMETA_ and its name: MLMETA_STORAGE. docs/cli.md names all of them."
+)
+
+
+def rendered(context: Any) -> str:
+    """The help of a command or of all, with colours on a terminal.
+
+    Args:
+        context: Click's, of the command.
+    """
+    from mlmeta.cli.screen import page
+
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    return page(blocks(context), width, colours=sys.stdout is not None and sys.stdout.isatty())
+
+
+def blocks(context: Any) -> Iterator[Block]:
+    """What the help consists of."""
+    command = context.command
+    commands = getattr(command, "commands", {})
+    first, *others = _paragraphs(command.help or "")
+    yield first
+    yield ""
+    yield Verbatim(f"Usage: {context.command_path} {_usage(command.get_params(context), has_commands=bool(commands))}")
+    for paragraph in others:
+        yield ""
+        yield paragraph
+    if examples := EXAMPLES.get(command.name or ""):
+        yield ""
+        yield Styled("Examples", "bold")
+        yield from (Verbatim(f"  {example}", "green") for example in examples)
+    if commands:
+        yield Terms("Commands", {name: _paragraphs(one.help or "")[0] for name, one in commands.items()})
+    yield from _parameters(command.get_params(context))
+    yield ""
+    yield Styled("mlmeta COMMAND -h shows how a command is used." if commands else _VARIABLES, "dim")
+
+
+def _usage(parameters: Iterable[Any], *, has_commands: bool) -> str:
+    arguments = [one for one in parameters if one.param_type_name == "argument"]
+    return " ".join(["[OPTIONS]", *map(_argument, arguments), *(["COMMAND ..."] if has_commands else [])])
+
+
+def _argument(parameter: Any) -> str:
+    """Such as ``FROM``, ``[SELECTOR]`` or ``[SELECTOR]...``."""
+    name = _metavar(parameter).rstrip(".")
+    name = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    return (name if parameter.required else f"[{name}]") + ("..." if parameter.nargs == -1 else "")
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [" ".join(part.split()) for part in text.split("\n\n")]
+
+
+def _parameters(parameters: Iterable[Any]) -> Iterator[Block]:
+    """Arguments and options, by their panels, in the order in which these come up."""
+    panels: dict[str, dict[str, str]] = {}
+    for parameter in parameters:
+        if not getattr(parameter, "hidden", False):
+            is_option = parameter.param_type_name == "option"
+            panel = getattr(parameter, "rich_help_panel", None) or ("Options" if is_option else "Arguments")
+            name = _option(parameter) if is_option else _argument(parameter)
+            panels.setdefault(panel, {})[name] = _told(parameter)
+    yield from (Terms(title, terms) for title, terms in panels.items())
+
+
+def _option(parameter: Any) -> str:
+    """Such as ``-q, --quiet`` or ``--verify/--no-verify``; the short name stands in a column of its own."""
+    long = [name for name in parameter.opts if name.startswith("--")]
+    short = [name for name in parameter.opts if not name.startswith("--")]
+    names = "/".join([*long, *parameter.secondary_opts])
+    metavar = "" if parameter.is_flag else f" {_metavar(parameter)}"
+    return f"{f'{short[0]}, ' if short else '    '}{names}{metavar}"
+
+
+def _metavar(parameter: Any) -> str:
+    return str(parameter.metavar or str(parameter.name).upper())
+
+
+def _told(parameter: Any) -> str:
+    """The text of a parameter, with its default, and variables that are not named after it."""
+    more = ["required"] if parameter.required else []
+    if default := _default(parameter):
+        more.append(f"default: {default}")
+    more += _unusual(parameter)
+    return f"{parameter.help or ''}{' (' + '; '.join(more) + ')' if more else ''}"
+
+
+def _default(parameter: Any) -> str:
+    default = parameter.default
+    if callable(default) or isinstance(default, bool) or default in (None, "", 0, [], ()):
+        return ""
+    value = default[0] if isinstance(default, list | tuple) else default
+    return str(getattr(value, "value", value))
+
+
+def _unusual(parameter: Any) -> list[str]:
+    """The environment variables of a parameter but the one that has its name."""
+    found = parameter.envvar or ()
+    usual = f"MLMETA_{str(parameter.name).upper()}"
+    return [one for one in ([found] if isinstance(found, str) else found) if one.rstrip("_") != usual.rstrip("_")]

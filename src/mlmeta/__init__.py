@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         StorageMissingError as StorageMissingError,
         TemporaryFolderError as TemporaryFolderError,
         UnknownCallError as UnknownCallError,
+        UnknownRecordError as UnknownRecordError,
         UnreachableError as UnreachableError,
         UnsupportedSchemaError as UnsupportedSchemaError,
         UsageError as UsageError,
@@ -117,8 +118,8 @@ _NAMES = {
         *("ObjectMissingError", "ObjectRefusedError", "OperatingSystemError", "OversizedReplyError"),
         *("ReplyError", "RestoreError", "SnapshotConflictError", "SnapshotError"),
         *("SnapshotNotFoundError", "StorageDeniedError", "StorageError", "StorageFullError"),
-        *("StorageMissingError", "TemporaryFolderError", "UnknownCallError", "UnreachableError"),
-        *("UnsupportedSchemaError", "UsageError"),
+        *("StorageMissingError", "TemporaryFolderError", "UnknownCallError", "UnknownRecordError"),
+        *("UnreachableError", "UnsupportedSchemaError", "UsageError"),
     ),
     "progress": ("Progress",),
     "schema": (

@@ -38,7 +38,8 @@ def _require_one_way(selection: Selection) -> None:
     if selection.names_records and (selection.experiments or selection.tables):
         other = "--experiment" if selection.experiments else "--table"
         raise UsageError(
-            f"--run and --model name single things, and {other} means a whole", hint="restore the one after the other"
+            f"--run and --model name single things, and {other} means a whole",
+            hint="leave one of them out, also in the environment and the configuration file",
         )
     if selection.children and not selection.runs:
         raise UsageError("--children is about the runs nested in those of --run", hint="name a run with --run ID")

@@ -116,6 +116,7 @@ class Told:
         return key in self._report.existing and (*key, difference.field) not in self._report.completed
 
 
+_TIMES_OF_CHANGE = {"last_update_time", "last_updated_timestamp", "deleted_time"}
 _KINDS = {kind.counted_as: kind.one for kind in WITH_PARTS}
 
 
@@ -171,12 +172,21 @@ class _Proof:
             self._compared[unit] += found.points[0]
             self._matching[unit] += found.points[1]
         parts = [self._check(part, part.key) for part in found.parts if part.what != "added"]
-        differences = [one for one in found.differences if not _is_new(one)]
+        told = [one for one in found.differences if not _is_new(one)]
+        differences = [one for one in told if not self._is_just_later(kind, identifier, one.field)]
         for one in differences:
             self.differ(_difference(kind, identifier, one), is_more=one.is_more)
         is_same = all(parts) and not differences
         self._matching[kind] += is_same
         return is_same
+
+    def _is_just_later(self, kind: str, identifier: str, field: str) -> bool:
+        """Whether it is the time at which something changed in what was there before: what that was is told by itself.
+
+        A deletion that is taken back leaves nothing else.
+        """
+        difference = Difference(kind=kind, id=identifier, field=field)
+        return field in _TIMES_OF_CHANGE and self._told is not None and self._told.is_older(difference)
 
     def differ(self, difference: Difference, *, is_more: bool = False) -> None:
         """Note a difference; `is_more`: all of the snapshot is there, and something else besides."""

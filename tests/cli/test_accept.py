@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mlmeta import backup, forget, list_snapshots, restore
 from mlmeta.commands.backup import BackupResult
+from mlmeta.commands.guard import Saving, _Saver, _Wal, guard
 from mlmeta.commands.prune import prune
 from mlmeta.errors import UsageError
 from mlmeta.schema import Row, Skipped, Summary
@@ -18,6 +21,7 @@ from mlmeta.schema.acceptance import Acceptance
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.summaries import fitting
 from mlmeta.storage import LocalStorage
+from mlmeta.stores.opening import Store
 from tests.builders import snapshots as made
 from tests.support.cli import Cli
 from tests.support.databases import Databases
@@ -78,6 +82,15 @@ def test_what_a_target_does_not_take(databases: Databases, tmp_path: Path) -> No
     done = restore(target, storage=place, accept=["brand_new", "webhooks"])
     assert (done.exit_code, done.accepted, done.issues) == (0, ("brand_new",), ())
     assert [one.id for one in done.refused] == [one.id for one in planned.plan.refused if planned.plan]
+
+
+def test_guard_knows_them_too(store: str, tmp_path: Path) -> None:
+    saving = Saving(storages=(str(tmp_path / "backups"),), accept=("tables",))
+    quiet = SimpleNamespace(info=list, warning=list, detail=list)
+    done = _Saver(Store(store), saving, _Wal(Store(store), quiet, wanted=False))(again=False, last=False)
+    assert (done.good, done.complete, list(done.problems)) == (True, True, [])
+    with pytest.raises(UsageError, match="webhoks"):
+        guard(["true"], {}, replace(saving, accept=("webhoks",)), quiet, store_uri=store)
 
 
 def gap(kind: str = "table") -> Skipped:

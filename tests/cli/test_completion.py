@@ -205,6 +205,15 @@ def test_words_for_bash_are_quoted(cli: Cli, backups: Path) -> None:
     assert patiently(cli, "bash", *ask, "team", ":") == ["a=b", "b@c"]
 
 
+def test_tags_and_gaps_of_the_newest_snapshots(cli: Cli) -> None:
+    gap = {"kind": "webhooks", "id": "*", "reason": "no API"}
+    tags = {"release": "1.4", "$(touch PWNED)": ""}
+    made.commit(LocalStorage(cli.folder / "backups"), tags=tags, skipped=(gap,))
+    assert patiently(cli, "zsh", "mlmeta", "list", "--tag", "") == ["release", "release=1.4"]
+    assert patiently(cli, "bash", "mlmeta", "prune", "--keep-tag", "release", "=", "1") == ["1.4"]
+    assert patiently(cli, "bash", "mlmeta", "backup", "--accept", "w") == ["webhooks"]
+
+
 @pytest.fixture
 def installed(cli: Cli) -> dict[str, str]:
     """An environment in which `mlmeta` is a command."""

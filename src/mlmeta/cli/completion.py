@@ -73,9 +73,26 @@ def sources(context: typer.Context, incomplete: str) -> list[str]:
     """The labels, or else the addresses, of the newest snapshots' sources."""
 
     def look(storage: Storage) -> list[str]:
-        names = [files.summary.name for files in _committed(storage)[:_SUMMARIES] if files.summary]
-        summaries = [json.loads(_content(storage, name)) for name in names]
-        return list(dict.fromkeys(one.get("label") or one["mlflow_uri"] for one in summaries))
+        return list(dict.fromkeys(one.get("label") or one["mlflow_uri"] for one in _summaries(storage)))
+
+    return _within(QUICK, _storage(context), look)
+
+
+def tags(context: typer.Context, incomplete: str) -> list[str]:
+    """The tags of the newest snapshots: each key, and with each of its values."""
+
+    def look(storage: Storage) -> list[str]:
+        given = [(key, value) for one in _summaries(storage) for key, value in one.get("tags", {}).items()]
+        return list(dict.fromkeys(name for key, value in given for name in (key, f"{key}={value}")))
+
+    return _within(QUICK, _storage(context), look)
+
+
+def gaps(context: typer.Context, incomplete: str) -> list[str]:
+    """The kinds of things that the newest snapshots lack."""
+
+    def look(storage: Storage) -> list[str]:
+        return list(dict.fromkeys(gap["kind"] for one in _summaries(storage) for gap in one.get("skipped", ())))
 
     return _within(QUICK, _storage(context), look)
 
@@ -134,6 +151,11 @@ def _committed(storage: Storage) -> list[FileSet]:
     from mlmeta.snapshot.layout import group
 
     return [files for files in group(storage.files()) if files.summary is not None]
+
+
+def _summaries(storage: Storage) -> list[dict[str, Any]]:
+    names = [files.summary.name for files in _committed(storage)[:_SUMMARIES] if files.summary]
+    return [json.loads(_content(storage, name)) for name in names]
 
 
 def _content(storage: Storage, name: str) -> bytes:

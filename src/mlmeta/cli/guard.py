@@ -91,6 +91,7 @@ def command(
     compress: backup.Compress = False,
     full_every: backup.FullEvery = "7d",
     shrink_limit: backup.ShrinkLimit = 50,
+    accept: options.Accept = None,
     keep_last: options.KeepLast = 10,
     keep_hourly: options.KeepHourly = 24,
     keep_daily: options.KeepDaily = 14,
@@ -138,6 +139,7 @@ def command(
             keep=rules,
             auth_uri=auth_uri,
             include_password_hashes=include_password_hashes,
+            accept=tuple(accept or ()),
         )
         seconds = {
             name: options.duration(name, text).total_seconds()

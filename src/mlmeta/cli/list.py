@@ -11,7 +11,7 @@ from mlmeta.cli.run import execute
 from mlmeta.cli.text import Styled, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mlmeta.cli.text import Block, Piece
     from mlmeta.commands.list import ListResult
@@ -45,6 +45,7 @@ Tags = Annotated[
         "Only snapshots with this tag. Repeatable: with all of them.",
         env="MLMETA_LIST_TAG",
         metavar="KEY[=VALUE]",
+        autocompletion=completion.tags,
         callback=options.one_a_line,
     ),
 ]
@@ -87,20 +88,13 @@ def view(result: ListResult, *, is_filtered: bool = False) -> list[Block]:
         return [f"No such snapshots in {result.storage}: `mlmeta list` shows all."]
     if not result.snapshots:
         return [f"No snapshots in {result.storage}: create one with `mlmeta backup`."]
-    problems = [Styled(f"{info.timestamp}: {why}", "dim") for info in result.snapshots for why in _notes(info)]
+    problems = [Styled(f"{info.timestamp}: {why}", "dim") for info in result.snapshots for why in info.remarks]
     left = text.more(result.total, len(result.snapshots))
     return [
         table(result.snapshots),
         *left,
         *(["", *problems] if problems else ()),
     ]
-
-
-def _notes(info: SnapshotInfo) -> Iterator[str]:
-    if info.problem:
-        yield info.problem
-    if info.accepted:
-        yield f"{info.accepted:,} not saved, as is accepted: see `mlmeta show {info.timestamp}`"
 
 
 def table(snapshots: Sequence[SnapshotInfo]) -> Table:

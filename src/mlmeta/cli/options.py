@@ -279,6 +279,7 @@ Accept = Annotated[
         "A kind of thing, as messages name it, that may be missing: it is named, and no reason for exit code 3. "
         "Repeatable.",
         metavar="KIND",
+        autocompletion=completion.gaps,
         callback=one_a_line,
     ),
 ]
@@ -337,6 +338,7 @@ KeepTags = Annotated[
         "--keep-tag",
         "Beside what these rules keep, keep those with this tag. Repeatable.",
         metavar="KEY[=VALUE]",
+        autocompletion=completion.tags,
         callback=one_a_line,
         rich_help_panel=_RETENTION,
     ),

@@ -32,6 +32,7 @@ from mlmeta.redaction import without_secrets
 from mlmeta.schema.identity import sqlite_path
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.retention import Rules
+from mlmeta.stores.gaps import acceptance
 from mlmeta.stores.opening import Store, open_snapshot, open_target, watch
 from mlmeta.stores.target import RestoreOptions
 
@@ -81,6 +82,7 @@ class Saving:
         keep: what stays; pruned once an hour.
         auth_uri: of the database of basic-auth.
         include_password_hashes: whether these may go into a bucket.
+        accept: kinds of things that may be missing.
     """
 
     storages: tuple[str, ...]
@@ -91,6 +93,7 @@ class Saving:
     keep: Rules = KEEP
     auth_uri: str = ""
     include_password_hashes: bool = False
+    accept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ def guard(
     Raises:
         MlmetaError: the command was not started.
     """
+    acceptance(saving.accept)  # a mistake must not wait for the first save
     store = _store(command, environment, store_uri, saving)
     watcher = watch(store)
     with _alone(store, log):
@@ -204,6 +208,7 @@ def _restore_before(store: Store, saving: Saving, start: Start, log: Log) -> Non
         snapshot.storage.location,
         registry_uri=store.registry_uri,
         auth_uri=store.auth_uri if snapshot.summary.auth_uri else "",
+        accept=saving.accept,
     )
     for text in (*done.warnings, *(str(issue.message) for issue in done.issues)):
         log.warning(text)
@@ -279,6 +284,7 @@ class _Saver:
             label=self._saving.label,
             shrink_limit=self._saving.shrink_limit,
             keep=self._saving.keep if prunes else None,
+            accept=self._saving.accept,
         )
         self._missing = tuple(done.failures)
         if prunes and done.timestamp:

@@ -173,7 +173,7 @@ class Search:
             name="snapshot",
             subject=place.location,
             state=State.FAILED if is_old else State.OK,
-            message="; ".join(filter(None, (text, found.problem))),
+            message="; ".join((text, *found.remarks)),
             hint=self._of_age() if is_old else "",
         )
         newest = Newest(storage=place.location, timestamp=found.timestamp, source=source, age=age, too_old=is_old)

@@ -93,6 +93,12 @@ class SnapshotInfo(BaseModel):
     problem: str = ""
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of it."""
+        known = f"{self.accepted:,} not saved, as is accepted: see `mlmeta show {self.timestamp}`"
+        return (*((self.problem,) if self.problem else ()), *((known,) if self.accepted else ()))
+
+    @property
     def has_gaps(self) -> bool:
         """Whether its source had things that could not be saved, be it accepted."""
         return self.state is SnapshotState.PARTIAL or self.accepted > 0

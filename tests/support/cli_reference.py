@@ -36,7 +36,7 @@ _MEANINGS = {
     ExitCode.FAILED: "failed",
     ExitCode.USAGE: "wrong usage, or confirmation was needed and there was no terminal",
     ExitCode.INCOMPLETE: "done but incomplete: something could not be read or written, and is named",
-    ExitCode.DIFFERENT: "verification or comparison found a difference",
+    ExitCode.DIFFERENT: "verification or comparison found a difference; `doctor`: the newest snapshot is too old",
     ExitCode.NOT_FOUND: "no such snapshot or storage",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C); cleaned up",
     ExitCode.HUNG_UP: "the terminal was closed (SIGHUP); cleaned up",

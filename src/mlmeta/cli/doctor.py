@@ -122,7 +122,7 @@ def _words(context: typer.Context) -> Iterator[str]:
         if where.source == "option" or where.section.endswith("doctor]"):
             value = context.params[parameter.name or ""]
             for one in value if isinstance(value, list) else [value]:
-                yield from (name, one)
+                yield f"{name}={one}"
 
 
 def view(result: DoctorResult) -> list[Block]:

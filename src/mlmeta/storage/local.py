@@ -89,6 +89,8 @@ class LocalStorage:
         """The files of the folder and of its sub-folders, one level deep, and what can't be read, with its problem."""
         with _errors_named(self.folder):
             if not self.folder.is_dir():
+                if self.folder.exists():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
                 raise StorageMissingError(
                     f"there is no folder {self.location}",
                     hint="name the folder with --storage, or create a first snapshot with `mlmeta backup`",

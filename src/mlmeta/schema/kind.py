@@ -57,7 +57,8 @@ class Kind(Generic[R]):
         leader: the key of the record that a record follows.
         as_line: what makes, of a line of its file, the form in which a record that follows another goes through,
             not taken apart.
-        checked: a class that takes what `record` takes, and keeps less of it: where records are just checked.
+        checked: makes of a line of its file something that has less of it, or raises the error that `record` would:
+            where records are just checked.
         longest: bytes that a line of its file may have; None: as those of most kinds.
         repeats: how much of what a record that follows another counts was counted with that one; None: nothing, and
             each key is there once.
@@ -101,7 +102,7 @@ class Kind(Generic[R]):
     follows: Kind[Any] | None = None
     leader: Callable[[Any], str] | None = None
     as_line: Callable[[bytes], Any] | None = None
-    checked: type[Record] | None = None
+    checked: Callable[[bytes], Any] | None = None
     longest: int | None = None
     repeats: Callable[[Any, Any], int] | None = None
     runs: Callable[[Any], Iterable[str | None]] | None = None

@@ -15,7 +15,7 @@ from mlmeta.schema.metrics import HistoryLine
 from mlmeta.schema.models import MODELS
 from mlmeta.schema.rows import ROWS
 from mlmeta.schema.runs import METRICS, RUNS
-from mlmeta.schema.spans import SpanLine
+from mlmeta.schema.spans import CheckedSpan, SpanLine
 from mlmeta.schema.traces import SPANS, TRACES
 
 FollowerLine = HistoryLine | SpanLine
@@ -44,11 +44,11 @@ FOLLOWERS: dict[str, Kind[Record]] = {kind.follows.name: kind for kind in KINDS.
 """The kinds whose records follow others, by the name of the kind that leads them."""
 
 _LINES: dict[type, Kind[Record]] = {HistoryLine: KINDS[METRICS.name], SpanLine: KINDS[SPANS.name]}
-_CHECKED: dict[type, Kind[Record]] = {kind.checked: kind for kind in KINDS.values() if kind.checked is not None}
 FOLLOWING: tuple[Any, ...] = (*_LINES, *(kind.record for kind in FOLLOWERS.values()))
 """The classes of records that follow others: for `isinstance`."""
 
-_BY_RECORD: dict[type, Kind[Record]] = {kind.record: kind for kind in WITH_PARTS} | _LINES | _CHECKED
+_BY_RECORD: dict[type, Kind[Record]] = {kind.record: kind for kind in WITH_PARTS} | _LINES
+_BY_RECORD[CheckedSpan] = KINDS[SPANS.name]
 
 
 def kind_of(record: Line) -> Kind[Record]:

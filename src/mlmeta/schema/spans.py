@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
 from mlmeta.schema.base import Int64, Record
@@ -114,6 +114,22 @@ class SpanLine:
         return SpanLine(trace_id.decode(), span_id.decode(), int(start), line)
 
     @staticmethod
+    def checked(line: bytes) -> SpanLine | CheckedSpan:
+        """From a line of a snapshot that may be anything.
+
+        Raises:
+            ValidationError: it is not a span.
+        """
+        try:
+            found = _parsed_line(line)
+        except ValidationError:
+            return CheckedSpan.model_validate_json(line)
+        trace_id, span_id = found["trace_id"], found["span_id"]
+        if not line.startswith(_front(trace_id, span_id)):
+            return CheckedSpan.model_validate_json(line)
+        return SpanLine(trace_id, span_id, _time(found["content"].get(_START)), line)
+
+    @staticmethod
     def of_content(trace_id: str, span_id: str, content: bytes) -> SpanLine:
         """From what MLflow has of it.
 
@@ -196,10 +212,20 @@ def _other(line: bytes) -> SpanLine:
     return SpanLine(span.trace_id, span.span_id, span.started, line)
 
 
-_parsed = SchemaValidator(
-    core_schema.typed_dict_schema({_START: core_schema.typed_dict_field(core_schema.any_schema(), required=False)})
-).validate_json
+_OBJECT = core_schema.typed_dict_schema(
+    {_START: core_schema.typed_dict_field(core_schema.any_schema(), required=False)}
+)
+_parsed = SchemaValidator(_OBJECT).validate_json
 """Gives of a JSON object nothing but the time: a quarter of the work of making Python's objects of the rest, too."""
+
+
+_TEXT = core_schema.typed_dict_field(core_schema.str_schema())
+_parsed_line = SchemaValidator(
+    core_schema.typed_dict_schema(
+        {"trace_id": _TEXT, "span_id": _TEXT, "content": core_schema.typed_dict_field(_OBJECT)}, extra_behavior="forbid"
+    )
+).validate_json
+"""Likewise of a line that has a content, and no columns behind it."""
 
 
 def _embedded(content: bytes) -> tuple[int, bytes]:

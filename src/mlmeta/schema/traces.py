@@ -11,7 +11,7 @@ from mlmeta.schema.base import Int64, Record, SortedMap
 from mlmeta.schema.evaluation import as_json
 from mlmeta.schema.experiments import experiment_order
 from mlmeta.schema.kind import TRACE_GROUP, Kind
-from mlmeta.schema.spans import CheckedSpan, Span, SpanLine
+from mlmeta.schema.spans import Span, SpanLine
 
 NAME_TAG = "mlflow.traceName"
 SPANS_LOCATION_TAG = "mlflow.trace.spansLocation"
@@ -158,6 +158,6 @@ SPANS = Kind(
     follows=TRACES,
     leader=attrgetter("trace_id"),
     as_line=SpanLine.of,
-    checked=CheckedSpan,
+    checked=SpanLine.checked,
     longest=SPAN_BYTES,
 )

@@ -7,7 +7,7 @@ between, separated by a comma at the line's end.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -37,7 +37,7 @@ def parse_lines(lines: Iterable[bytes], kind: Kind[R], name: str) -> Iterator[R]
         DamagedSnapshotError: the file is cut, or a line is not such a record.
     """
     for number, text in record_lines(lines, name, bounds.of(kind)):
-        yield parse_record(text, kind.record, f"{name}, line {number}")
+        yield parse_record(text, kind.record.model_validate_json, f"{name}, line {number}")
 
 
 def inspect_lines(
@@ -48,10 +48,10 @@ def inspect_lines(
     Raises:
         DamagedSnapshotError: the file is cut.
     """
-    record = kind.checked or kind.record
+    parse = kind.checked or kind.record.model_validate_json
     for number, text in record_lines(lines, name, bounds.of(kind)):
         try:
-            yield parse_record(text, record, f"{name}, line {number}"), text
+            yield parse_record(text, parse, f"{name}, line {number}"), text
         except DamagedSnapshotError as error:
             yield error
 
@@ -73,7 +73,7 @@ def record_lines(lines: Iterable[bytes], name: str, most: int = bounds.LINE) -> 
     for number, line in numbered:
         if why := bounds.excess(line, most):
             raise damaged(name, number, why)
-        text = line.strip().removesuffix(b",")
+        text = line[:-2] if line.startswith(b"{") and line.endswith(SEPARATOR) else line.strip().removesuffix(b",")
         if text == b"]":
             return
         if not text:  # no end of them can come out of a few compressed bytes
@@ -111,14 +111,19 @@ def as_line(kind: Kind[Any], text: bytes) -> Any:
     return kind.as_line(text)
 
 
-def parse_record(text: bytes, record: type[R], where: str) -> R:
+def parse_record(text: bytes, parse: Callable[[bytes], R], where: str) -> R:
     """One record.
+
+    Args:
+        text: its line.
+        parse: makes the record of it.
+        where: the line is, for errors.
 
     Raises:
         DamagedSnapshotError: it is not JSON, or not what the schema says.
     """
     try:
-        found = record.model_validate_json(text)
+        found = parse(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -135,7 +140,7 @@ def taken_apart(line: FollowerLine) -> Any:
         DamagedSnapshotError: it is not one.
     """
     kind = kind_of(line)
-    return parse_record(line.line, kind.record, f"the {kind.one} {cut(kind.key(line), 300)!r}")
+    return parse_record(line.line, kind.record.model_validate_json, f"the {kind.one} {cut(kind.key(line), 300)!r}")
 
 
 def misnamed(kind: Kind[Record], record: Line) -> str:

@@ -24,6 +24,7 @@ from mlmeta.schema import (
     Record,
     RegisteredModel,
     Run,
+    SpanLine,
 )
 from mlmeta.schema.kind import R
 from mlmeta.snapshot.layout import FileSet
@@ -192,7 +193,7 @@ class CheckedSnapshot(Snapshot):
                     self._references.compare_latest(record, follower)
                 last = self._next_follower(part, follower, last)
                 if keeps_lines:
-                    lines.append(as_line(part, text))
+                    lines.append(follower if isinstance(follower, SpanLine) else as_line(part, text))
             yield Led(record, tuple(lines))
         if following.next is not None:
             self._references.strays.append(part)

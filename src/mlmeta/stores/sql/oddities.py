@@ -95,8 +95,8 @@ class Oddities:
     def _whole(self, record: R, values: dict[str, Any], kind: str, name: str) -> R:
         """The record. SQLite takes a text and a blob of the same letters for two keys; in a record they are one."""
         for field, value in values.items():
-            kept = getattr(record, field, None)
-            if isinstance(value, dict) and isinstance(kept, dict) and (lost := len(value) - len(kept)):
+            kept = getattr(record, field, None) if isinstance(value, dict) else None
+            if isinstance(kept, dict) and (lost := len(value) - len(kept)):
                 self.lost(
                     kind,
                     name,

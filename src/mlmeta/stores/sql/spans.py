@@ -204,9 +204,10 @@ def _time(value: int | None) -> int | None:
     return value if value is None or 0 <= value <= _LATEST else min(max(value, 0), _LATEST)
 
 
-def _hex(span_id: Any) -> str | None:
+@lru_cache(maxsize=256)  # spans that have the same parent
+def _hex(span_id: str | None) -> str | None:
     """The id of a span, which its content has in base64."""
-    if not isinstance(span_id, str):
+    if span_id is None:
         return None
     try:
         found = binascii.a2b_base64(span_id)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import is_
 from typing import Any, TypeVar
 
 from mlmeta.schema import (
@@ -84,7 +85,10 @@ class StoredForm:
         if metrics := _METRICS.get(table.kind.name):
             changes.update(metrics(record))
         for field in table.kind.parts:
-            changes[field] = tuple(map(self.of, getattr(record, field)))
+            parts = getattr(record, field)
+            stored = tuple(map(self.of, parts))
+            if not all(map(is_, parts, stored)):
+                changes[field] = stored
         return record.model_copy(update=changes) if changes else record
 
     def of_row(self, row: Row) -> Row:

@@ -134,7 +134,7 @@ def _traces(part: Selected, context: RestoreContext, fitting: Fitting, progress:
     for batch in trace_batches(fitting.traces(part.led(TRACES, lines=compare))):
         step.take_items(batch)
         progress.advance("traces", len(batch))
-        progress.advance("spans", sum(item.size for item in batch))
+        progress.advance("spans", sum(len(item.lines) for item in batch))
     step.finish()
 
 

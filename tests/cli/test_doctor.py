@@ -137,7 +137,6 @@ def test_it_looks_at_what_a_backup_would_use(cli: Cli, store: str) -> None:
 
 def test_several_sources_and_what_does_not_count(cli: Cli, store: str, databases: Databases) -> None:
     cli("backup", "--tracking-uri", store).ok()
-    time.sleep(1)
     databases.copy("empty", cli.folder / "store.db")
     cli("backup", "--tracking-uri", store).ended(3)
     shrunken = cli("doctor", "--tracking-uri", store, "--max-age", "1h", "--json").ok()

@@ -39,7 +39,17 @@ os.environ["MLMETA_NO_CONFIG"] = "1"  # a mlmeta.toml somewhere above the tests'
 import tests.support.examples  # noqa: E402, F401 - its profiles
 from tests.support.cli import Cli  # noqa: E402
 from tests.support.databases import Databases  # noqa: E402
+from tests.support.schemas import quick_schemas, with_migrations  # noqa: E402
 from tests.support.server import Server  # noqa: E402
+
+quick_schemas()
+
+
+@pytest.fixture
+def migrations() -> Iterator[None]:
+    """For a test of how MLflow's tables are made: by MLflow's migrations, not by a copy of what they came to."""
+    with with_migrations():
+        yield
 
 
 @pytest.hookimpl(trylast=True)

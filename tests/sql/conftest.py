@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from mlmeta.stores.sql.schema import create_schema
 from tests.sql.helpers import fill
+from tests.support.schemas import with_migrations
 from tests.support.server import free_port
 
 HERE = Path(__file__).parent
@@ -53,7 +54,8 @@ def store(filled: Path, tmp_path: Path) -> Path:
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite database with MLflow's schema and no row. Not to be changed."""
     path = tmp_path_factory.mktemp("blank") / "mlflow.db"
-    create_schema(sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool))
+    with with_migrations():
+        create_schema(sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool))
     return path
 
 

@@ -10,11 +10,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from mlflow.store.db import utils
 
 from mlmeta.stores.sql import schema
 from mlmeta.stores.sql import schema_cache as module
 from mlmeta.stores.sql.schema_cache import blank_store, revision_of
+from tests.support.schemas import quick_schemas
+
+pytestmark = pytest.mark.usefixtures("migrations")
 
 
 def definitions(path: Path) -> list[tuple[str, str, list[str]]]:
@@ -33,6 +37,12 @@ def test_the_schema_is_what_mlflow_makes(blank: Path, tmp_path: Path) -> None:
     schema.begin_store(tmp_path / "new.db")
     assert definitions(tmp_path / "new.db") == definitions(blank)
     assert revisions(tmp_path / "cache") == utils._get_latest_schema_revision()
+
+
+def test_the_tests_own_copies_are_what_mlflow_makes(blank: Path, tmp_path: Path) -> None:
+    quick_schemas()
+    MlflowClient(f"sqlite:///{tmp_path}/new.db").search_experiments()
+    assert definitions(tmp_path / "new.db") == definitions(blank)
 
 
 def test_it_is_made_once(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from mlmeta.stores.sql.schema import ensure_schema
 from mlmeta.stores.target import RestoreOptions
 from tests.sql.helpers import ALL, QUIET, backup, digests, dump, lines, records_of, tables
 
+pytestmark = pytest.mark.usefixtures("migrations")
+
 
 def in_child(work: Callable[[], object]) -> int:
     """Run something in a process of its own; its exit code, negative for a signal."""

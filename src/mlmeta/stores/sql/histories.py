@@ -9,7 +9,6 @@ single point. PostgreSQL makes the columns itself.
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import OperationalError
 
 from mlmeta.schema import History, HistoryLine, MetricHistory, Run, same_point
 from mlmeta.schema.metrics import POINTS_PER_RECORD, canonical, to_records
@@ -26,7 +24,7 @@ from mlmeta.stores.base import Base
 from mlmeta.stores.sql.database_tables import Tables, among, by_bytes
 from mlmeta.stores.sql.odd_points import OddPointsError, has_odd_points, is_latest, is_plain, odd_histories
 from mlmeta.stores.sql.postgres import history_columns
-from mlmeta.stores.sql.queries import UNDECODABLE, rows_of
+from mlmeta.stores.sql.queries import DECODING_ERRORS, is_undecodable, rows_of
 
 POINTS_AT_ONCE = 50_000
 """Points that one query reads, unless a single run has more."""
@@ -204,8 +202,8 @@ def _in_order(connection: Connection, tables: Tables, runs: dict[str, Run]) -> I
         rows = _points(connection, tables, list(runs))
         for run_id, key, count in counts:
             yield from _history(runs[run_id], key, count, rows)
-    except (sqlite3.OperationalError, OperationalError) as error:
-        if UNDECODABLE not in str(error):
+    except DECODING_ERRORS as error:
+        if not is_undecodable(error):
             raise
         raise OddPointsError from error
 

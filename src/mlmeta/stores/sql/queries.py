@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -12,22 +13,34 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
-UNDECODABLE = "Could not decode to UTF-8"
-"""What the driver says of such a text."""
+T = TypeVar("T")
+
+DECODING_ERRORS = (sqlite3.OperationalError, OperationalError)
+"""What SQLite's driver raises for such a text, and what SQLAlchemy makes of it."""
+
+
+def is_undecodable(error: Exception) -> bool:
+    """Whether one of `DECODING_ERRORS` tells of text that is not UTF-8."""
+    return "Could not decode to UTF-8" in str(getattr(error, "orig", error))  # without the query and its values
 
 
 def rows_of(connection: Connection, query: sa.Select[Any]) -> Sequence[Any]:
-    """All rows of a query; text that is not UTF-8 comes as bytes.
+    """All rows of a query; text that is not UTF-8 comes as bytes."""
+    return read_any(connection, lambda: connection.execute(query).all())
+
+
+def read_any(connection: Connection, read: Callable[[], T]) -> T:
+    """What `read` gives; text that is not UTF-8 comes as bytes.
 
     The driver decodes text at the speed of C only where it is sure to be UTF-8, so it is asked for that first.
     """
     try:
-        return connection.execute(query).all()
-    except OperationalError as error:
-        if UNDECODABLE not in str(error.orig):
+        return read()
+    except DECODING_ERRORS as error:
+        if not is_undecodable(error):
             raise
     with any_text(connection):
-        return connection.execute(query).all()
+        return read()
 
 
 @contextlib.contextmanager
@@ -50,8 +63,6 @@ def _text(value: bytes) -> str | bytes:
     except UnicodeDecodeError:
         return value
 
-
-T = TypeVar("T")
 
 BATCH = 500
 """Records whose rows are looked up together: below every database's limit of parameters."""

@@ -20,7 +20,7 @@ from mlmeta.schema.rows import WITHHELD, Row, as_bytes, row_key
 from mlmeta.stores.sql.database import SQLITE
 from mlmeta.stores.sql.database_tables import Tables, by_bytes
 from mlmeta.stores.sql.known_tables import JSON, SECRETS, sounds_secret
-from mlmeta.stores.sql.queries import UNDECODABLE, any_text
+from mlmeta.stores.sql.queries import any_text, is_undecodable
 
 ROWS_AT_ONCE = 1000
 """Rows that are fetched together."""
@@ -164,7 +164,7 @@ class RowReader:
                 yield row
             return
         except OperationalError as error:
-            if UNDECODABLE not in str(error.orig):
+            if not is_undecodable(error):
                 raise
         with any_text(self._connection):
             yield from self._connection.execute(query.limit(-1).offset(given))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 import contextlib
-import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -15,7 +14,6 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 from pydantic_core import SchemaValidator, core_schema
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import OperationalError
 
 from mlmeta.schema import SPANS, SpanLine, Trace
 from mlmeta.schema.spans import SPAN_COLUMNS
@@ -23,7 +21,7 @@ from mlmeta.stores.sql.database import SQLITE
 from mlmeta.stores.sql.database_tables import Tables, among
 from mlmeta.stores.sql.mapping import Row, from_json
 from mlmeta.stores.sql.oddities import decoded, is_text, shown
-from mlmeta.stores.sql.queries import BATCH, UNDECODABLE, any_text
+from mlmeta.stores.sql.queries import BATCH, read_any
 from mlmeta.stores.sql.trace_tables import COST_COLUMNS, SPAN_CONTENT, finite, json_object
 
 BYTES_AT_ONCE = 8 << 20
@@ -67,13 +65,7 @@ class SpanReader:
 
     def _read(self, ids: Sequence[str]) -> dict[str, list[SpanLine]] | None:
         """The spans by trace; None where those of several traces are too much."""
-        try:
-            return self._lines(ids)
-        except (sqlite3.OperationalError, OperationalError) as error:
-            if UNDECODABLE not in str(error):
-                raise
-        with any_text(self._connection):
-            return self._lines(ids)
+        return read_any(self._connection, lambda: self._lines(ids))
 
     def _lines(self, ids: Sequence[str]) -> dict[str, list[SpanLine]] | None:
         found: dict[str, list[SpanLine]] = {trace_id: [] for trace_id in ids}

@@ -22,16 +22,15 @@ from tests.support.databases import Databases, change
 from tests.support.reading import raw
 from tests.support.restoring import restore_as_planned
 from tests.support.server import Server
+from tests.support.server import server as running_server
 
 
 @pytest.fixture(scope="module")
 def _other(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("other"))
-    databases.copy("empty", running.database)
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    folder = tmp_path_factory.mktemp("other")
+    databases.copy("empty", folder / "mlflow.db")
+    with running_server(folder) as running:
+        yield running
 
 
 @pytest.fixture

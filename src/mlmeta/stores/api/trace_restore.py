@@ -16,7 +16,7 @@ from typing import Any
 from mlmeta.errors import UnknownCallError
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
-from mlmeta.schema import ASSESSMENTS, TRACES, Assessment, Trace
+from mlmeta.schema import ASSESSMENTS, TRACES, Trace
 from mlmeta.schema.traces import ARTIFACT_LOCATION_TAG
 from mlmeta.snapshot.reader import TraceLines
 from mlmeta.stores.api import prompts, restore_tags, trace_writing
@@ -24,7 +24,7 @@ from mlmeta.stores.api.connection import release
 from mlmeta.stores.api.context import Refusing, RestoreContext, TargetTrace
 from mlmeta.stores.api.otlp import TRACE_ID, Sendable, UnsendableError
 from mlmeta.stores.api.trace_read_back import with_ids
-from mlmeta.stores.target import Key, Refusal
+from mlmeta.stores.target import Key, Refusal, assessment_key
 
 _KIND = TRACES.one
 _IDS_PER_CALL = 100
@@ -201,11 +201,11 @@ class _TraceRestorer:
         """Count a trace that was there. It keeps the assessments that it has, whatever became of the snapshot's."""
         self._context.was_there(TRACES, trace.trace_id)
         for one in trace.assessments:
-            key = _key(trace, one)
+            key = assessment_key(trace.trace_id, one.assessment_id)
             if one.assessment_id in self._context.traces[trace.trace_id].assessments:
-                self._context.was_there(ASSESSMENTS, key)
+                self._context.was_there(ASSESSMENTS, key[1])
             else:
-                self._context.existing.add((ASSESSMENTS.one, key))
+                self._context.existing.add(key)
 
     def _in_target(self, trace: Trace) -> Trace:
         """A trace with the target's ids of runs and logged models, and its locations as they go into the target."""
@@ -295,7 +295,8 @@ class _TraceRestorer:
         trace_writing.start(connection, trace, job.experiment_id, {restore_tags.SNAPSHOT: filling})
         for one in trace_writing.in_turn(trace.assessments):
             if one.assessment_id not in there:
-                refusal = Refusal(kind=ASSESSMENTS.one, id=_key(trace, one), reason="")
+                kind, identifier = assessment_key(trace.trace_id, one.assessment_id)
+                refusal = Refusal(kind=kind, id=identifier, reason="")
                 with Refusing(connection, refusal, "", job.refused):
                     trace_writing.assess(connection, trace.trace_id, one)
         if location := trace.tags.get(ARTIFACT_LOCATION_TAG):
@@ -303,11 +304,6 @@ class _TraceRestorer:
             trace_writing.set_tag(connection, trace.trace_id, name, location)
         prompts.link_to_trace(connection, trace.trace_id, trace.tags)
         trace_writing.set_tag(connection, trace.trace_id, restore_tags.SNAPSHOT, self._context.timestamp)
-
-
-def _key(trace: Trace, one: Assessment) -> str:
-    """An assessment as a comparison names it."""
-    return f"{trace.trace_id} {one.assessment_id}"
 
 
 def _refusal(trace_id: str, reason: str, name: str, hint: str = "") -> Refusal:

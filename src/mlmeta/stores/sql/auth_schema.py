@@ -20,7 +20,7 @@ from mlmeta.errors import IncompatibleStoreError
 from mlmeta.stores.sql.database import MYSQL
 from mlmeta.stores.sql.known_tables import AUTH_VERSION, USERS
 from mlmeta.stores.sql.schema import quiet_migrations
-from mlmeta.stores.sql.sqlite import hasty_engine
+from mlmeta.stores.sql.sqlite import hasty_engine, in_memory
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -144,14 +144,10 @@ def blank_auth(revision: str = "heads") -> Iterator[Connection]:
     Args:
         revision: as which MLflow version makes them.
     """
-    engine = sa.create_engine("sqlite://", hide_parameters=True)
-    try:
-        with engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
-            migrate(connection, revision)
-            yield connection
-    finally:
-        engine.dispose()
+    with in_memory() as connection:
+        connection.exec_driver_sql("BEGIN")
+        migrate(connection, revision)
+        yield connection
 
 
 def begin_auth(path: Path) -> None:

@@ -24,6 +24,7 @@ from mlmeta.stores.sql.row_target import RowTarget
 from mlmeta.stores.sql.runs import Leftover, Link, RunReader, leftovers
 from mlmeta.stores.sql.schema import blank_tables, makes_workspaces
 from mlmeta.stores.sql.spans import SpanReader
+from mlmeta.stores.sql.sqlite import in_memory
 from mlmeta.stores.sql.tables import (
     COLUMNS,
     DATASET_RECORD_TABLE,
@@ -64,16 +65,12 @@ def _fingerprint(content: Iterable[str | None]) -> bytes:
 @contextlib.contextmanager
 def no_rows() -> Iterator[Connection]:
     """A connection to MLflow's tables without a row, in memory: what a target has where there is no store yet."""
-    engine = sa.create_engine("sqlite://")
-    try:
-        with engine.connect() as connection:
-            absent = set() if makes_workspaces() else {WORKSPACE.name}
-            for table, columns in COLUMNS.items():
-                made = (json.dumps(column) for column in columns if column not in absent)
-                connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(made)})")
-            yield connection
-    finally:
-        engine.dispose()
+    with in_memory() as connection:
+        absent = set() if makes_workspaces() else {WORKSPACE.name}
+        for table, columns in COLUMNS.items():
+            made = (json.dumps(column) for column in columns if column not in absent)
+            connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(made)})")
+        yield connection
 
 
 class ExistingRows:

@@ -263,9 +263,8 @@ def _marked(engine: Engine, made: Collection[str]) -> Iterator[None]:
 
 def blank_columns() -> dict[tuple[str, str], sa.types.TypeEngine[Any]]:
     """The types of all columns that MLflow makes, by table and name."""
-    with blank_store(_make_blank) as blank:
-        engine = sa.create_engine(URL.create("sqlite", database=str(blank)), poolclass=sa.NullPool)
-        tables = sa.inspect(engine).get_multi_columns()
+    with blank_tables() as connection:
+        tables = sa.inspect(connection).get_multi_columns()
     return {(table, column["name"]): column["type"] for (_, table), columns in tables.items() for column in columns}
 
 

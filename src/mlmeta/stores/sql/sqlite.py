@@ -72,6 +72,17 @@ def sqlite_engine(path: Path, mode: str) -> Engine:
     return sa.create_engine("sqlite://", creator=opened, poolclass=NullPool)
 
 
+@contextlib.contextmanager
+def in_memory() -> Iterator[Connection]:
+    """A connection to a database in memory, which goes with the block."""
+    engine = sa.create_engine("sqlite://", hide_parameters=True)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
 def hasty_engine(path: Path) -> Engine:
     """An engine for a SQLite file that nobody else sees yet: it needs no journal, and no waiting for the disk."""
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=NullPool)

@@ -310,9 +310,9 @@ def test_a_diff_names_what_changed(traced: Path, store: Path, tmp_path: Path) ->
         "UPDATE assessments SET rationale = 'because' WHERE rationale = 'so so'",
     )
     found = mlmeta.diff("latest", storage=str(tmp_path / "b"), tracking_uri=f"sqlite:///{store}")
-    named = {one.kind: (one.field.partition("]")[2] or one.field, one.after) for one in found.comparison.changes}
+    named = {one.kind: (one.field.partition("]")[2] or one.field, one.words[1]) for one in found.comparison.changes}
     assert named["assessment"] == ("rationale", "'because'")
-    assert {one.after for one in found.comparison.changes if one.kind == "trace"} == {"nothing", "'\"anders\"'"}
+    assert {one.words[1] for one in found.comparison.changes if one.kind == "trace"} == {"nothing", "'\"anders\"'"}
 
 
 def test_a_store_of_an_older_schema_says_the_same_as_after_its_upgrade(tmp_path: Path, blank: Path) -> None:

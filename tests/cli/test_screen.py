@@ -20,6 +20,7 @@ from mlmeta.cli.screen import drawn
 from mlmeta.cli.text import Block, Curve, Elastic, Pairs, Styled, Table, Verbatim, number
 from mlmeta.commands.show_runs import MetricOverSteps
 from mlmeta.schema import Run
+from mlmeta.schema.words import amount
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState
 from tests.builders.snapshots import T, experiment, history, logged_model, model, run, trace, version, write
 from tests.support.cli import Cli
@@ -144,6 +145,23 @@ def test_what_is_said_of_a_history(values: list[float], said: list[str]) -> None
     assert [text for text in said if text not in "\n".join(lines)] == []
 
 
+def test_lines_of_changes_hang_below_their_signs() -> None:
+    lines = shown([[Styled("~ ", ""), "run " + "word " * 30]], 40)
+    assert lines[0].startswith("~ run word")
+    assert all(line.startswith("  word") for line in lines[1:])
+    assert wide_lines(lines, 40) == []
+
+
+def test_one_of_many() -> None:
+    assert [amount(1, many) for many in ("metric histories", "model aliases", "traces", "runs")] == [
+        "1 metric history",
+        "1 model alias",
+        "1 trace",
+        "1 run",
+    ]
+    assert amount(1234, "metric histories") == "1,234 metric histories"
+
+
 def test_numbers() -> None:
     values = (0.1234567, 1234567.8, 5e-324, 1.7e308, 100000, float("nan"), float("-inf"))
     assert [*map(number, values)] == [
@@ -210,6 +228,18 @@ def test_a_run_names_its_models_and_relatives(swept: Cli) -> None:
     lines = [" ".join(line.split()) for line in swept("show", "--run", "b").ok().out.splitlines()]
     assert lines[lines.index("models used") + 1] == "m-made encoder"
     assert any(line.startswith("within parent long") and line.endswith(f"({PARENT})") for line in lines)
+
+
+def test_a_metric_over_runs_is_a_curve_and_a_row_for_each(cli: Cli) -> None:
+    latest = [{"loss": {"value": value, "step": 0, "timestamp": T}} for value in (0.5, 0.2, 0.9)]
+    runs = [run(f"{n}" * 32, metrics=metrics, start_time=T + n) for n, metrics in enumerate(latest)]
+    write(cli.folder / "backups", [experiment("1", "sweep"), *runs])
+    lines = cli("show", "--experiment", "sweep", "--metric", "loss").ok().out.splitlines()
+    assert "┤" in lines[1]
+    assert "◆" in lines[10]
+    rows = [line.split("  ") for line in lines[-3:]]
+    assert [row[1] for row in rows] == ["0" * 32, "1" * 32, "2" * 32]
+    assert [row[-1] for row in rows] == ["0.5", "◆ best (lowest)", "● last"]
 
 
 def test_ids_may_be_cut_short_with_and_without_their_prefix(swept: Cli) -> None:

@@ -119,7 +119,7 @@ class Output:
             hint = issue.hint if following is None or following.hint != issue.hint else ""  # once for all in a row
             self._say(issue.code.replace("_", " "), issue.message, hint, style="red")
         if len(shown) < len(result.issues):
-            stderr.print(f"… and {len(result.issues) - len(shown)} more: --verbose or --json shows all")
+            stderr.print(f"… and {len(result.issues) - len(shown):,} more: --verbose or --json shows all")
 
     def _say(self, word: str, message: str, hint: str = "", *, style: str) -> None:
         """One line: what it is, in its colour, and the message; one more for what to do."""

@@ -22,6 +22,8 @@ _TERMS = 25
 """Characters that names have beside texts; those about longer ones begin on the next line."""
 _LEAST = 10
 """Characters that a value keeps in any case."""
+_INDENT = re.compile(r" *(?:[~+-] )?")
+"""How a line begins below whose text its other lines begin, too: blanks, or the sign of a change."""
 _WORD = re.compile(r"\s*(?:`[^`]*`|[^\s`]|`)+\s*")
 
 
@@ -100,7 +102,7 @@ class _Prose:
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         for line in self._text.split("\n", allow_blank=True):
-            indent = " " * (len(line.plain) - len(line.plain.lstrip()))
+            indent = " " * _INDENT.match(line.plain).end()  # type: ignore[union-attr]
             folded = line.divide(_folds(line.plain, options.max_width, len(indent)))
             for number, part in enumerate(folded):
                 part.rstrip()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mlmeta.cli import text
-from mlmeta.cli.text import Bar, Curve, Styled, Table
+from mlmeta.cli.text import Curve, Elastic, Styled, Table
 
 if TYPE_CHECKING:
     from mlmeta.cli.text import Block, Cell
     from mlmeta.commands.show_runs import MetricOverRuns, MetricOverSteps
     from mlmeta.schema import Run
+
+Mark = tuple[Styled, str]
+"""A sign that stands in a curve, and what it says."""
 
 _MOST_ROWS = 60
 _FEW = 20
@@ -42,24 +45,20 @@ _LOWER = {
 
 
 def over_runs(result: MetricOverRuns, **_: bool) -> list[Block]:
-    """A bar for each run, oldest first; of many runs a curve as well."""
+    """The curve, oldest run first, and a row for each run; of many, for the newest."""
     count, marks = len(result.runs), _marks(result.key, result.values)
-    first = max(count - _MOST_ROWS, 0)
-    bars = _bars(result.values[first:])
-    rows = [
-        _run(result.runs[i], result.values[i], bars[i - first], marks.get(i))  # one line each
-        for i in range(first, count)
-    ]
+    first, most = max(count - _MOST_ROWS, 0), text.shortest([run.run_id for run in result.runs])
+    rows = [_run(result.runs[i], result.values[i], marks.get(i), most) for i in range(first, count)]
     blocks: list[Block] = [Styled(f"{result.key} over the runs of {result.experiment}", "bold")]
-    if first:
+    if count > 1:
         ends = (text.moment(result.runs[0].start_time), text.moment(result.runs[-1].start_time))
-        blocks.append(Curve(range(count), result.values, {i: mark for i, (mark, _) in marks.items()}, *ends))
+        blocks += [_curve(range(count), result.values, marks, *ends), ""]
     blocks.append(
         Table(
-            ("STARTED (UTC)", "RUN", result.key, "", " "),
+            ("STARTED (UTC)", "run_id", "run_name", result.key, ""),
             rows,
             right=(result.key,),
-            whole=("STARTED (UTC)", " "),
+            whole=("STARTED (UTC)", "run_id", ""),
         )
     )
     if first:
@@ -67,10 +66,14 @@ def over_runs(result: MetricOverRuns, **_: bool) -> list[Block]:
     return blocks
 
 
-def _run(run: Run, value: float, bar: Bar | str, mark: tuple[Styled, str] | None) -> tuple[Cell, ...]:
-    name = run.run_name or run.run_id[:8]
+def _run(run: Run, value: float, mark: Mark | None, most: int) -> tuple[Cell, ...]:
     told = Styled(f"{mark[0].text} {mark[1]}", mark[0].style) if mark else ""
-    return text.when(run.start_time), name, text.number(value), bar, told
+    known_as = Elastic(run.run_id, run.run_id[:most])
+    return text.when(run.start_time), known_as, run.run_name or "-", text.number(value), told
+
+
+def _curve(x: Sequence[float], y: Sequence[float], marks: Mapping[int, Mark], first: str, last: str) -> Curve:
+    return Curve(x, y, {i: sign for i, (sign, _) in marks.items()}, first, last)
 
 
 def over_steps(result: MetricOverSteps, *, verbose: bool) -> list[Block]:
@@ -81,7 +84,7 @@ def over_steps(result: MetricOverSteps, *, verbose: bool) -> list[Block]:
     ends = (_step(result.step[0]), _step(result.step[-1])) if has_steps else ("1", f"{count:,}")
     blocks: list[Block] = [Styled(f"{result.key} of run {result.run_id}", "bold")]
     if count > 1:
-        blocks.append(Curve(x, result.value, {i: mark for i, (mark, _) in marks.items()}, *ends))
+        blocks.append(_curve(x, result.value, marks, *ends))
     for i, (mark, word) in marks.items():
         where = f" at step {_step(result.step[i])}, {text.moment(result.timestamp_ms[i])}"
         blocks.append([mark, f" {word}: {text.number(result.value[i])}{where}"])
@@ -101,7 +104,7 @@ def _step(step: int | None) -> str:
     return "-" if step is None else f"{step:,}"
 
 
-def _marks(key: str, values: Sequence[float]) -> dict[int, tuple[Styled, str]]:
+def _marks(key: str, values: Sequence[float]) -> dict[int, Mark]:
     """The best and the last value: where they are, how they are marked, and in words."""
     last = len(values) - 1
     finite = [i for i, value in enumerate(values) if math.isfinite(value)]
@@ -113,13 +116,3 @@ def _marks(key: str, values: Sequence[float]) -> dict[int, tuple[Styled, str]]:
     if best == last:
         return {last: (_BEST, f"last, and {word}")}
     return {best: (_BEST, word), last: (_LAST, "last")}
-
-
-def _bars(values: Sequence[float]) -> list[Bar | str]:
-    """Bars from the smallest to the largest value; from 0 where all are on one side of it and it is near."""
-    finite = [v for v in values if math.isfinite(v)]
-    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
-    if 0 <= low <= high / 2:
-        low = 0.0
-    span = high / 2 - low / 2  # halves: from -1.8e308 to 1.8e308 is more than a float holds
-    return [Bar(max((v / 2 - low / 2) / span if span else 1, 0.01)) if math.isfinite(v) else "" for v in values]

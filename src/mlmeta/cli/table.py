@@ -12,17 +12,15 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from mlmeta.cli.text import Bar, Elastic, Styled, Table
+from mlmeta.cli.text import Elastic, Styled, Table
 
 _GAP = 2
-_BAR = 40
 _LEAST = 16
 """Characters that a long text keeps while there is another column to leave out."""
 _SHORTEST = 8
 """Characters that it keeps in any case."""
 _HEADING = 12
 """Characters that the heading of a column keeps that is not cut."""
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 @dataclass
@@ -31,12 +29,12 @@ class _Column:
 
     name: str
     heading: str
-    cells: Sequence[Styled | Bar]
+    cells: Sequence[Styled]
     is_right: bool
     is_whole: bool
 
     def __post_init__(self) -> None:
-        self.content = max(map(_length, self.cells), default=0)
+        self.content = max((cell_len(cell.text) for cell in self.cells), default=0)
         self.width = max(self.content, cell_len(self.heading))
 
     def least(self, most: int) -> int:
@@ -79,14 +77,10 @@ def _columns(table: Table, *, in_full: bool) -> list[_Column]:
     ]
 
 
-def _cell(cell: Any, *, in_full: bool) -> Styled | Bar:
+def _cell(cell: Any, *, in_full: bool) -> Styled:
     if isinstance(cell, Elastic):
         return Styled(cell.full if in_full else cell.short, "")
     return Styled(cell, "") if isinstance(cell, str) else cell
-
-
-def _length(cell: Styled | Bar) -> int:
-    return _BAR if isinstance(cell, Bar) else cell_len(cell.text)
 
 
 def _excess(columns: Sequence[_Column], width: int) -> int:
@@ -145,19 +139,13 @@ def _rows(columns: Sequence[_Column]) -> Iterator[list[tuple[str, str]]]:
         yield _line(columns, cells)
 
 
-def _line(columns: Sequence[_Column], cells: Sequence[Styled | Bar]) -> list[tuple[str, str]]:
+def _line(columns: Sequence[_Column], cells: Sequence[Styled]) -> list[tuple[str, str]]:
     pieces: list[tuple[str, str]] = []
     for column, cell in zip(columns, cells, strict=True):
-        text = _bar(cell.share, column.width) if isinstance(cell, Bar) else fitted(cell.text, column.width)
+        text = fitted(cell.text, column.width)
         space = " " * (column.width - cell_len(text))
-        style = "" if isinstance(cell, Bar) else cell.style
-        pieces += [(space, ""), (text, style)] if column.is_right else [(text, style), (space, "")]
+        pieces += [(space, ""), (text, cell.style)] if column.is_right else [(text, cell.style), (space, "")]
         pieces.append((" " * _GAP, ""))
     while pieces and not pieces[-1][0].strip():
         pieces.pop()
     return pieces
-
-
-def _bar(share: float, width: int) -> str:
-    whole, eighths = divmod(round(share * width * 8), 8)
-    return ("█" * whole + _EIGHTHS[eighths]).rstrip()

@@ -36,12 +36,6 @@ Piece = str | Styled
 Line = Piece | list[Piece]
 
 
-class Bar(NamedTuple):
-    """A bar in a cell, of a share of its length."""
-
-    share: float
-
-
 class Elastic(NamedTuple):
     """A cell that is short where the table has no room for it in full: an id's beginning, a time without seconds."""
 
@@ -49,7 +43,7 @@ class Elastic(NamedTuple):
     short: str
 
 
-Cell = Piece | Bar | Elastic
+Cell = Piece | Elastic
 
 
 class Table(NamedTuple):

@@ -138,6 +138,6 @@ def _dataset(snapshot: Snapshot, wanted: str) -> EvaluationDataset:
             hint=f"it has: {closest(wanted, (one.name for one in there))}",
         )
     raise UsageError(
-        f"{len(found)} evaluation datasets are named {wanted!r}, or have ids that begin so",
+        f"{len(found):,} evaluation datasets are named {wanted!r}, or have ids that begin so",
         hint=f"name one by its id: {', '.join(one.dataset_id for one in found[:10])}",
     )

@@ -37,7 +37,7 @@ def checked(tags: Mapping[str, str]) -> dict[str, str]:
         UsageError: a key is empty or has an ``=``, or there is more than a summary shall hold.
     """
     if len(tags) > MOST:
-        raise UsageError(f"{len(tags)} tags are more than the {MOST} that a snapshot can have", hint="leave some out")
+        raise UsageError(f"{len(tags):,} tags are more than the {MOST} that a snapshot can have", hint="leave some out")
     for key, value in tags.items():
         if not key or "=" in key:
             raise UsageError(f"{key!r} is not the key of a tag", hint=_HINT)

@@ -23,8 +23,13 @@ def counts(stats: Mapping[str, int]) -> str:
 
 def amount(count: int, many: str) -> str:
     """Such as ``1 run``, ``1 model alias`` or ``1,000 runs``, from the word for several."""
-    one = many.removesuffix("es") if many.endswith("ses") else many.removesuffix("s")
-    return f"{count:,} {one if count == 1 else many}"
+    return f"{count:,} {_one(many) if count == 1 else many}"
+
+
+def _one(many: str) -> str:
+    if many.endswith("ies"):
+        return f"{many.removesuffix('ies')}y"
+    return many.removesuffix("es") if many.endswith("ses") else many.removesuffix("s")
 
 
 def closest(wanted: str, names: Iterable[str]) -> str:

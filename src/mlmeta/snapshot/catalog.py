@@ -252,7 +252,7 @@ def _state(summary: Summary, files: layout.FileSet) -> tuple[SnapshotState, str]
         if stored.size != entry.bytes:
             return SnapshotState.DAMAGED, f"{entry.name} has {stored.size} bytes instead of {entry.bytes}"
     gaps = summary.gaps
-    unsaved = f"{len(gaps)} not saved: see `mlmeta show {summary.backup_timestamp}`"
+    unsaved = f"{len(gaps):,} not saved: see `mlmeta show {summary.backup_timestamp}`"
     if summary.shrunken:
         return SnapshotState.SHRUNKEN, f"it has {summary.shrunken}{_also(unsaved if gaps else '')}"
     return (SnapshotState.PARTIAL, unsaved) if gaps else (SnapshotState.COMPLETE, "")

@@ -231,7 +231,7 @@ def _by_prefix(prefix: str, timestamps: Sequence[str], leftovers: Sequence[str])
     if len(found) > 1:
         named = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
         raise AmbiguousSelectorError(
-            f"{prefix} matches {len(found)} snapshots: {named}", hint="write more of the timestamp"
+            f"{prefix} matches {len(found):,} snapshots: {named}", hint="write more of the timestamp"
         )
     return found[0]
 

@@ -154,7 +154,7 @@ class _Records:
 
     def _refuse(self, dataset_id: str, records: Iterable[DatasetRecord]) -> None:
         keys = tuple((DATASET_RECORDS.one, record.dataset_record_id) for record in records)
-        reason = f"{len(keys)} can't be restored without it"
+        reason = f"{len(keys):,} can't be restored without it"
         self._context.refuse(DATASET_RECORDS.many, f"of {_KIND} {dataset_id}", reason, records=keys)
 
     def _restore(self, dataset_id: str, records: Iterable[DatasetRecord]) -> None:

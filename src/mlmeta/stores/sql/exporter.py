@@ -280,8 +280,8 @@ class _Reading:
         ):
             for batch in found:
                 yield from batch.records
-                self.progress.advance("metric points", batch.points)
                 self.progress.advance("runs", batch.runs)
+                self.progress.advance("metric points", batch.points)
 
     def _with_histories(
         self, lanes: Lanes | None, runs: Iterator[list[Run]], base: Base | None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from mlmeta.schema import EXPERIMENTS, Kind, Record
+from mlmeta.schema.words import amount
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import ExistingRows
@@ -149,5 +150,5 @@ class Step(Generic[R]):
     def finish(self) -> None:
         """Name what could not be written, and whose records could not be written with it."""
         for owner, keys in self._shut_out.items():
-            reason = f"{len(keys)} {self._kind.many} can't be restored without it"
+            reason = f"{amount(len(keys), self._kind.many)} can't be restored without it"
             self._tally.conflict(self._kind.many, f"of {self.WITHIN.one} {owner}", reason, *keys)

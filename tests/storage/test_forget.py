@@ -12,6 +12,7 @@ import pytest
 from mlmeta import copy, forget
 from mlmeta.commands.forget import ForgetResult
 from mlmeta.errors import AmbiguousSelectorError, SnapshotNotFoundError, StorageError, UsageError
+from mlmeta.schema import Skipped
 from mlmeta.storage import LocalStorage, open_storage
 from tests.builders.snapshots import NOW, commit
 from tests.support.cli import Cli
@@ -52,8 +53,20 @@ def test_the_only_good_one_stays_unless_that_is_said(tmp_path: Path) -> None:
     (tmp_path / f"runs_{damaged}.json").unlink()
     snapshot(tmp_path, 3, label="other")
     snapshot(tmp_path, 4, label="prod", experiments=("churn",))
+    partial = Skipped(kind="run", id="r9", reason="it could not be read")
+    for day in (5, 6):
+        snapshot(tmp_path, day, label="gaps", skipped=() if day == 5 else (partial,))
+    with pytest.raises(UsageError, match="is the only snapshot of gaps without gaps"):
+        forget("20250820", str(tmp_path))
+    with pytest.raises(
+        UsageError, match="20250821_232928, 20250820_232928 are together the only good snapshot of gaps"
+    ):
+        forget(["20250820", "20250821"], str(tmp_path))
+    forget(["20250820", "20250821"], str(tmp_path), even_last=True)
     for selectors in ([good], [good, shrunken], [damaged, good]):
-        with pytest.raises(UsageError, match=f"{good} is the only good snapshot of prod in .*nothing was removed"):
+        with pytest.raises(
+            UsageError, match=f"{good} (is|are together) the only good snapshot of prod in .*nothing was removed"
+        ):
             forget(selectors, str(tmp_path))
     assert left(tmp_path) == {"15", "16", "17", "18", "19"}
     forget([shrunken, damaged], str(tmp_path))
@@ -75,7 +88,7 @@ def test_copies_go_together(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         forget(stamps[0], [here, str(tmp_path / "nowhere")])
     shutil.copytree(tmp_path / "here", tmp_path / "third")
-    done = forget([stamps[0]], [here, there, str(tmp_path / "third"), here])
+    done = forget([stamps[0]], [here, there, str(tmp_path / "third"), f"{here}/../here"])
     assert [one.storage for one in done.snapshots] == [f"{here}/", f"{there}/", f"{tmp_path / 'third'}/"]
     (tmp_path / "there" / "notes.txt").touch()
     done = forget([stamps[1]], [there, here], even_last=True)

@@ -99,7 +99,8 @@ def _plan(plan: ForgetResult) -> Iterator[Block]:
     )
     for one in plan.snapshots:
         if one.is_last:
-            yield Styled(f"{one.timestamp} is the only good snapshot of its source in {one.storage}.", "bold red")
+            kind = "snapshot without gaps" if one.others else "good snapshot"
+            yield Styled(f"{one.timestamp}: then {one.storage} has no {kind} of its source anymore.", "bold red")
         if one.instead:
             yield f"{one.timestamp} is the newest one of its source; then {one.instead} is."
         if one.tags:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
@@ -17,7 +19,7 @@ from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.retention import remove
 from mlmeta.snapshot.summaries import summary_text
-from mlmeta.storage import Location, Locations, Storage, open_storage
+from mlmeta.storage import Location, Locations, Storage, is_local, open_storage
 from mlmeta.stores.opening import which
 
 
@@ -33,8 +35,9 @@ class Forgotten(BaseModel):
         tags: of the snapshot.
         state: what it is good for: see `SnapshotState`.
         size: bytes of its files.
-        is_last: whether the storage has no other good snapshot of that source, limited as this one; or none without
-            gaps, where this one has none.
+        is_last: whether no good snapshot of that source, limited as this one, is left in the storage; or only such as
+            have gaps, where this one has none.
+        others: whether others are left that have gaps.
         instead: where it is the newest good one of its source: the one that is that from then on; else empty.
     """
 
@@ -49,6 +52,7 @@ class Forgotten(BaseModel):
     state: str
     size: int
     is_last: bool = False
+    others: bool = False
     instead: str = ""
 
 
@@ -126,7 +130,7 @@ def forget(
     """
     if not several(selectors):
         raise UsageError("no snapshot is named", hint="`mlmeta list` shows them")
-    places = [open_storage(location) for location in dict.fromkeys(several(storages))]
+    places = _distinct(map(open_storage, several(storages)))
     timestamps = tuple(dict.fromkeys(_named(places, selector, which(of_source)) for selector in several(selectors)))
     found, plan = _plan(places, timestamps, dry_run=dry_run)
     _must_be_one(found)
@@ -146,6 +150,14 @@ def forget(
             "kept": kept,
         }
     )
+
+
+def _distinct(places: Iterable[Storage]) -> list[Storage]:
+    """Each storage once: two spellings of a folder are one."""
+    found: dict[str, Storage] = {}
+    for place in places:
+        found.setdefault(os.path.realpath(place.location) if is_local(place.location) else place.location, place)
+    return list(found.values())
 
 
 def _named(places: Sequence[Storage], selector: str, meant: Which) -> str:
@@ -195,6 +207,7 @@ def _forgotten(place: _Place) -> Iterator[Forgotten]:
             state=info.state.value,
             size=info.size,
             is_last=info.state.restorable and not as_good,
+            others=bool(others),
             instead=others[0] if others and info.timestamp == newest else "",
         )
 
@@ -223,13 +236,19 @@ def _must_be_one(found: Sequence[_Place]) -> None:
 def _must_not_be_last(plan: ForgetResult) -> None:
     last = [one for one in plan.snapshots if one.is_last]
     if last:
-        named = "; ".join(
-            f"{one.timestamp} is the only good snapshot of {one.label or one.source or 'its source'} in {one.storage}"
-            for one in last
-        )
+        groups: dict[tuple[str, str, bool], list[str]] = defaultdict(list)
+        for one in last:
+            groups[one.storage, one.label or one.source or "its source", one.others].append(one.timestamp)
+        named = "; ".join(_is_last(timestamps, *group) for group, timestamps in groups.items())
         raise UsageError(
             f"{named}: nothing was removed", hint="make another one first; or add --even-last, if it is not needed"
         )
+
+
+def _is_last(timestamps: Sequence[str], storage: str, source: str, others: bool) -> str:
+    kind = "snapshot of {} without gaps" if others else "good snapshot of {}"
+    verb = "is the only" if len(timestamps) == 1 else "are together the only"
+    return f"{', '.join(timestamps)} {verb} {kind.format(source)} in {storage}"
 
 
 def _removed(found: Sequence[_Place]) -> Iterator[tuple[str, str]]:

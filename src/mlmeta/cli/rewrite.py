@@ -29,12 +29,22 @@ ArtifactPrefix = Annotated[
         callback=options.one_a_line,
     ),
 ]
+Database = Annotated[
+    str,
+    options.option(
+        "--tracking-uri",
+        "The server's database: sqlite:///…, postgresql://… or mysql://….",
+        env=["MLMETA_TRACKING_URI", "MLFLOW_TRACKING_URI"],
+        metavar="URI",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[bool, options.option("--dry-run", "Show what would be changed, and write nothing.")]
 
 
 def command(
     artifact_prefix: ArtifactPrefix,
-    tracking_uri: options.TrackingUri = "",
+    tracking_uri: Database = "",
     dry_run: DryRun = False,
     yes: options.Yes = False,
     json: options.Json = False,

@@ -71,6 +71,11 @@ def asked(cli: Cli, shell: str, *words: str, env: dict[str, str | None] | None =
     return [line.partition("\t")[0] for line in done.out.splitlines() if line]
 
 
+def test_models_are_offered(cli: Cli) -> None:
+    made.commit(LocalStorage(cli.folder / "backups"), [made.experiment(), made.model(name="churn-model")])
+    assert asked(cli, "fish", "mlmeta", "restore", "--model", "ch") == ["churn-model"]
+
+
 def patiently(cli: Cli, shell: str, *words: str, env: dict[str, str | None] | None = None) -> list[str]:
     """The same of what has to be looked up."""
     found: list[str] = []

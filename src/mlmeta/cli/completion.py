@@ -58,12 +58,21 @@ def snapshots(context: typer.Context, incomplete: str) -> list[str]:
 
 def experiments(context: typer.Context, incomplete: str) -> list[str]:
     """The names of the experiments of the snapshot that the command line so far names, else of the newest."""
+    return _names(context, "experiments")
+
+
+def models(context: typer.Context, incomplete: str) -> list[str]:
+    """The names of its registered models, likewise."""
+    return _names(context, "models")
+
+
+def _names(context: typer.Context, kind: str) -> list[str]:
     named = {context.params.get("timestamp"), context.params.get("selector"), *context.args}  # args: what is left over
 
     def look(storage: Storage) -> list[str]:
         sets = _committed(storage)
         chosen = next((files for files in sets if files.timestamp in named), sets[0])
-        records = json.loads(_content(storage, chosen.files["experiments"].name))
+        records = json.loads(_content(storage, chosen.files[kind].name))
         return [record["name"] for record in records]
 
     return _within(QUICK, _storage(context), look)

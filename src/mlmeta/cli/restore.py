@@ -79,6 +79,7 @@ Models = Annotated[
         "Only this registered model, or one of its versions, with its runs. Repeatable.",
         metavar="NAME[@ALIAS|/VERSION]",
         callback=options.one_a_line,
+        autocompletion=completion.models,
         rich_help_panel=options.LIMIT,
     ),
 ]
@@ -257,7 +258,10 @@ def view(result: RestoreResult, *, verbose: bool) -> list[Block]:
         accepted = text.accepted(result.accepted, result.plan.refused, most=None if verbose else _NAMED)
         return [*plan_view(result.plan, named=False), *accepted, "Nothing was written (--dry-run)."]
     where = f" into {result.target} in {text.seconds(result.seconds)}"
-    return [["Restored ", Styled(result.timestamp, "bold green"), where], *done(result, verbose=verbose)]
+    chosen = result.plan.chosen if result.plan is not None else ()
+    named = [f"  {one.kind} {one.id}" + (f" ({one.name})" if one.name else "") for one in chosen if one.is_asked]
+    lines: list[Block] = [["Restored ", Styled(result.timestamp, "bold green"), where], *first(named)]
+    return [*lines, *done(result, verbose=verbose)]
 
 
 def done(result: RestoreResult, *, verbose: bool) -> list[Block]:

@@ -37,7 +37,12 @@ def test_a_run_becomes_active_or_comes_back(filled: Server, databases: Databases
     client.delete_experiment_tag(churn, "note")
     new = back(filled, snapshots, runs=runs["child-1"])
     assert (new.exit_code, new.issues, new.created) == (0, (), {"runs": 1})
-    assert back(filled, snapshots, runs=runs["child-1"]).created == {}
+    again = back(filled, snapshots, runs=runs["child-1"])
+    assert (again.created, again.warnings) == ({}, new.warnings)
+    (note,) = new.warnings
+    before, _, found_as = note.removesuffix(" in the target").partition(" is ")
+    assert before == f"run {runs['child-1']}"
+    assert client.get_run(found_as).data.tags["mlmeta.source_run_id"] == runs["child-1"]
     assert "note" not in client.get_experiment(churn).tags
     client.set_experiment_tag(churn, "note", "churn")
     whole, found = plain(databases.uri("filled")), plain(filled.backend)

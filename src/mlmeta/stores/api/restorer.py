@@ -166,6 +166,7 @@ class ApiTarget:
             context = self._survey(one, rewriter, writes=True)
             self._go_through(context, progress)
             experiments.delete_last(context)
+            context.notes.extend(runs.new_ids(context))
             self._contexts.append(context)
         return _report(self._contexts, where)
 

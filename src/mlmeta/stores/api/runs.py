@@ -287,6 +287,15 @@ class _RunRestorer:
         return LogBatch.of(item, tags, {restore_tags.SNAPSHOT: self._context.timestamp})
 
 
+def new_ids(context: RestoreContext) -> Iterator[str]:
+    """The ids that runs have in the target which were asked for by their own, where these are others."""
+    picked = context.selected.picked
+    for one in picked.chosen if picked is not None else ():
+        found = context.target_run_id(one.id) if one.is_asked and one.kind == _KIND else None
+        if found not in {None, one.id}:
+            yield f"run {one.id} is {found} in the target"
+
+
 def in_own_ids(run: Run, experiment: TargetExperiment, ids: SourceIds) -> Run:
     """A run of the target in the snapshot's ids, without what a restore notes in its tags."""
     tags = restore_tags.without(run.tags)

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.commands.previous import SOUND, is_empty
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotNotFoundError, StorageError, UsageError
-from mlmeta.schema import several
+from mlmeta.notebook import Row
+from mlmeta.schema import Names, several
+from mlmeta.schema.words import amount
 from mlmeta.snapshot.catalog import SnapshotInfo, described, file_sets
 from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.layout import FileSet
@@ -77,6 +79,18 @@ class ForgetResult(Result):
         return sum(one.size for one in self.snapshots)
 
     @property
+    def headline(self) -> str:
+        """How many, and from where."""
+        places = ", ".join(dict.fromkeys(one.storage for one in self.snapshots))
+        verb = "would go" if self.dry_run else "removed"
+        return f"{amount(len(self.snapshots), 'snapshots')} {verb}" + (f" from {places}" if places else "")
+
+    def entries(self) -> Iterator[Row]:
+        """Each snapshot, and where it was."""
+        for one in self.snapshots:
+            yield {"snapshot": one.timestamp, "storage": one.storage, "bytes": one.size, "state": one.state}
+
+    @property
     def issues(self) -> tuple[Issue, ...]:
         """What could not be removed."""
         hint = "what is left of it is no snapshot anymore; `mlmeta prune` removes it once it is a day old"
@@ -102,7 +116,7 @@ class _Place:
 
 
 def forget(
-    selectors: str | Sequence[str],
+    selectors: Names,
     storages: Locations = ("backups",),
     *,
     of_source: Location = "",

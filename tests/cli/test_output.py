@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,21 @@ def test_a_reader_that_has_seen_enough(cli: Cli, snapshots: Path) -> None:
         done = subprocess.run(command, shell=True, cwd=cli.folder, capture_output=True, text=True, check=False)
         assert done.stdout.count("\n") == 1
         assert done.stderr == ""
+
+
+def test_a_reader_that_goes_early_changes_no_exit_code(cli: Cli, snapshots: Path) -> None:
+    next(snapshots.glob("runs_*")).unlink()
+    done = cli("verify", before=_without_a_reader)
+    assert done.code == 4
+    assert "Traceback" not in done.err
+
+
+def _without_a_reader() -> None:
+    """Give stdout to a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.dup2(writing, 1)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for the life of the process
 
 
 def test_a_closed_stdout_is_no_traceback(cli: Cli, snapshots: Path) -> None:

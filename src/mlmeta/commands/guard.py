@@ -21,6 +21,7 @@ from mlmeta.errors import (
     StorageMissingError,
     UsageError,
 )
+from mlmeta.guard.apart import apart
 from mlmeta.guard.child import ENDING, PASSED_ON, Child
 from mlmeta.guard.command_line import health_of, registry_of, store_of
 from mlmeta.guard.health import answers
@@ -33,8 +34,7 @@ from mlmeta.schema.identity import sqlite_path
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.stores.gaps import acceptance
-from mlmeta.stores.opening import Store, open_snapshot, open_target, watch
-from mlmeta.stores.target import RestoreOptions
+from mlmeta.stores.opening import Store, has_content, open_snapshot, watch
 
 IF_EMPTY, NEVER, REQUIRE = "if-empty", "never", "require"
 KEEP = Rules(last=10, hourly=24, daily=14, monthly=12)
@@ -145,9 +145,12 @@ def guard(
     store = _store(command, environment, store_uri, saving)
     watcher = watch(store)
     with _alone(store, log):
+        watcher.token()  # which takes back what a server that was killed had begun
+        watcher.close()
         _restore_before(store, saving, start, log)
-        wal = _Wal(store, log, wanted=start.wal)
-        wal.switch()
+        wal = _Wal(store, wanted=start.wal)
+        if said := wal.switch():
+            log.warning(said)
         with listening([*ENDING, *PASSED_ON]) as news:
             if not adopt_orphans():
                 log.warning("processes that the command leaves behind can't be looked after on this system")
@@ -189,35 +192,38 @@ def _restore_before(store: Store, saving: Saving, start: Start, log: Log) -> Non
     """
     if start.restore == NEVER:
         return
-    with open_target(store, RestoreOptions()) as target:
-        if target.has_runs():
-            if start.restore == REQUIRE:
-                raise UsageError(
-                    f"{without_secrets(store.tracking_uri)} has runs: --restore require wants an empty one",
-                    hint="start with --restore if-empty to go on with what is there",
-                )
-            log.info("the store has runs: nothing is restored")
-            return
+    if has_content(store):
+        if start.restore == REQUIRE:
+            raise UsageError(
+                f"{without_secrets(store.tracking_uri)} is not empty, and --restore require starts from a snapshot",
+                hint="start with --restore if-empty to go on with what is there",
+            )
+        log.info("the store is not empty: nothing is restored")
+        return
     snapshot = _newest(store, saving, start)
     if snapshot is None:
         log.info("there is no snapshot yet: the store begins empty")
         return
-    done = restore(
-        store.tracking_uri,
-        snapshot.timestamp,
-        snapshot.storage.location,
-        registry_uri=store.registry_uri,
-        auth_uri=store.auth_uri if snapshot.summary.auth_uri else "",
-        accept=saving.accept,
+    log.info(f"restoring snapshot {snapshot.timestamp} from {snapshot.storage.location}")
+    done = apart(
+        partial(
+            restore,
+            store.tracking_uri,
+            snapshot.timestamp,
+            snapshot.storage.location,
+            registry_uri=store.registry_uri,
+            auth_uri=store.auth_uri if snapshot.summary.auth_uri else "",
+            accept=saving.accept,
+        )
     )
-    for text in (*done.warnings, *(str(issue.message) for issue in done.issues)):
+    for text in (*done.warnings, *(issue.message for issue in done.issues)):
         log.warning(text)
     if done.exit_code not in {ExitCode.DONE, ExitCode.INCOMPLETE}:
         raise RestoreError(
             f"the store is not what snapshot {done.timestamp} says; the command was not started",
             hint="see the messages above",
         )
-    log.info(f"restored snapshot {done.timestamp} from {done.storage} in {done.seconds:.1f} s")
+    log.info(f"restored it in {done.seconds:.1f} s, and what the store gives back is the same")
 
 
 def _newest(store: Store, saving: Saving, start: Start) -> Snapshot | None:
@@ -240,19 +246,20 @@ def _newest(store: Store, saving: Saving, start: Start) -> Snapshot | None:
 
 
 class _Wal:
-    """Switches a SQLite database to a write-ahead log, as soon as it is there."""
+    """Switches a SQLite database to a write-ahead log, as soon as it is there, and free."""
 
-    def __init__(self, store: Store, log: Log, *, wanted: bool) -> None:
+    def __init__(self, store: Store, *, wanted: bool) -> None:
         self._uri = store.tracking_uri if wanted and store.kind == "sqlite" else ""
-        self._log = log
 
     def switch(self) -> str:
-        """Do it, unless it is done; what there is to say of it."""
+        """Do it, unless it is done; why it can't be done, or not yet."""
         if not self._uri or not Path(sqlite_path(self._uri)).exists():
             return ""
         from mlmeta.stores.sql.wal import use_wal
 
-        why, self._uri = use_wal(self._uri), ""
+        why, for_good = use_wal(self._uri)
+        if not why or for_good:
+            self._uri = ""
         return f"the database has no write-ahead log, so it is copied before it is read: {why}" if why else ""
 
 

@@ -15,6 +15,8 @@ _MARGIN = 1.5
 """How often the last duration is reckoned for the next save."""
 _REST = 4.0
 """How often the last duration lies between two saves at least: then a fifth of the time is spent saving."""
+_LOOKS = 2.0
+"""Seconds that go by until a change is seen, and until it is seen that a save is due: one each, at a look a second."""
 _FIRST_RETRY = 1.0
 _LONGEST_RETRY = 60.0
 _RETRY_AT_END = 0.5
@@ -93,7 +95,7 @@ class Schedule:
     @property
     def effective_rpo(self) -> float:
         """Seconds within which a change is saved, at the speed of the last save."""
-        return max(self._pace.rpo, (1 + _REST + _MARGIN) * self.duration)
+        return max(self._pace.rpo, (1 + _REST + _MARGIN) * self.duration + _LOOKS)
 
     def lag(self, now: float) -> float:
         """How old the oldest change is that is in no finished save, in seconds."""
@@ -123,7 +125,7 @@ class Schedule:
         """Whether a save is to begin. To be asked just after `see`."""
         if self._first_change is None or self._save is not None or now < self._rests_until:
             return False
-        latest = self._first_change + self._pace.rpo - _MARGIN * self.duration
+        latest = self._first_change + self._pace.rpo - _MARGIN * self.duration - _LOOKS
         return now >= min(self._last_change + self._pace.quiet, latest)
 
     def begin(self, now: float) -> bool:

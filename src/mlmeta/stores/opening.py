@@ -207,6 +207,21 @@ def watch(store: Store) -> Watcher:
     return Several([_watcher(uri) for uri in uris]) if len(uris) > 1 else _watcher(store.tracking_uri)
 
 
+def has_content(store: Store) -> bool:
+    """Whether a store has anything that people made: more than runs count, and any version of its schema does.
+
+    Raises:
+        UsageError: there is no tracking URI.
+        ConnectionFailedError: it can't be read.
+    """
+    if store.kind in DATABASES:
+        from mlmeta.stores.sql.content import has_content as database_has_content
+
+        return database_has_content(store.tracking_uri)
+    with open_target(store, RestoreOptions()) as target:
+        return target.has_runs()
+
+
 def _watcher(uri: str) -> Watcher:
     if kind_of(uri) not in DATABASES:
         return Unwatched()

@@ -19,27 +19,27 @@ _PATIENCE = 0.2
 """Seconds to wait for writers: they are not to wait for this."""
 
 
-def use_wal(uri: str) -> str:
-    """Switch a SQLite database to a write-ahead log, for good, unless it has one.
+def use_wal(uri: str) -> tuple[str, bool]:
+    """Switch a SQLite database to a write-ahead log, unless it has one. It stays so.
 
     Args:
         uri: of the database.
 
     Returns:
-        Why it has none; empty: it has one.
+        Why it has none, and whether that stays so; empty: it has one.
     """
     path = parse(uri).path.resolve()
     kind = file_system(path.parent)
     if kind is None:
-        return "its file system is unknown"
+        return "its file system is unknown", True
     if _SHARED.fullmatch(kind):
-        return f"it is on a file system of other machines ({kind})"
+        return f"it is on a file system of other machines ({kind})", True
     try:
         with contextlib.closing(connect(path, "rw", patience=_PATIENCE)) as connection:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     except sqlite3.Error as error:
-        return str(error)
-    return "" if mode == "wal" else f"its journal stays {mode}"
+        return str(error), False
+    return ("", True) if mode == "wal" else (f"its journal stays {mode}", True)
 
 
 def file_system(folder: Path) -> str | None:

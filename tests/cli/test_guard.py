@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 import urllib.request
@@ -192,6 +193,47 @@ def test_a_killed_guard_takes_its_child_along(guarded: Guarded) -> None:
     done = guarded.start("pass").wait()
     assert done.code == 0, done.err
     assert tags(guarded.backups) == {"in between"}
+
+
+ORPHANS = (
+    WAITS
+    + """
+import os
+for _ in range(3):
+    if not os.fork():
+        if not os.fork():
+            os.setsid()
+            time.sleep(0.2)
+        os._exit(0)
+    os.wait()
+def processes():
+    found = [name for name in os.listdir("/proc") if name.isdigit()]
+    return [open(f"/proc/{name}/stat").read().rpartition(")")[2].split()[0] for name in found]
+while len(processes()) > 2:
+    time.sleep(0.05)
+print("reaped", os.getppid())
+while True:
+    time.sleep(0.1)
+"""
+)
+
+
+def test_as_process_1_it_lets_go_of_orphans(guarded: Guarded) -> None:
+    """In a namespace of processes, as in a container."""
+    own = ("unshare", "--map-root-user", "--pid", "--fork", "--mount-proc")
+    if subprocess.run([*own, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespaces here")
+    options = ("--store", guarded.uri, "--restore", "never", "--start-period", "600s")
+    words = (*own, sys.executable, "-m", "mlmeta", "guard", *options, "--", *PYTHON, ORPHANS)
+    process = subprocess.Popen(words, cwd=guarded.cli.folder, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert process.stdout.readline() == "reaped 1\n"
+    (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(first), signal.SIGTERM)
+    assert process.wait(60) == 0
+    process.stdout.close()
+    assert guarded.saved() == 1
 
 
 def test_a_storage_that_fails(guarded: Guarded) -> None:

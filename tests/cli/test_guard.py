@@ -87,7 +87,7 @@ def test_what_a_server_writes_is_saved_and_comes_back(cli: Cli) -> None:
     backend = ("--backend-store-uri", f"sqlite:///{store}")
     server = ("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *backend)
     running = cli.start(
-        *("guard", "--allow-none", "--", sys.executable, *server),
+        *("guard", "--allow-none", "--grace", "60s", "--", sys.executable, *server),
         env={"MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true"},
     )
     running.wait_for("saved snapshot")

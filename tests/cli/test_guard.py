@@ -9,18 +9,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from mlmeta import list_snapshots, open_snapshot
 from mlmeta.schema import EXPERIMENTS
 from tests.support.cli import Cli, Running
 from tests.support.databases import Databases
-from tests.support.server import free_port
 
 PYTHON = (sys.executable, "-I", "-S", "-u", "-c")
 WAITS = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('ready')\n"
@@ -80,40 +77,28 @@ def guarded(cli: Cli, databases: Databases) -> Guarded:
     return Guarded(cli, databases)
 
 
-def test_what_a_server_writes_is_saved_and_comes_back(cli: Cli) -> None:
-    """A real one: started with an empty store, changed, ended. Then its disk is lost."""
-    store, port = cli.folder / "data" / "mlflow.db", free_port()
-    store.parent.mkdir()
-    backend = ("--backend-store-uri", f"sqlite:///{store}")
-    server = ("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *backend)
-    running = cli.start(
-        *("guard", "--allow-none", "--grace", "60s", "--", sys.executable, *server),
-        env={"MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true"},
-    )
-    running.wait_for("saved snapshot")
-    with contextlib.closing(sqlite3.connect(store)) as db:
+def test_what_was_saved_comes_back(guarded: Guarded, databases: Databases) -> None:
+    """Before the child starts. (A real server, and a bucket: tests/recipes/test_cloud_run.py.)"""
+    databases.copy("filled", guarded.store)
+    running = guarded.start(SLEEPS, "--compress")
+    until(lambda: guarded.saved() == 1)
+    with contextlib.closing(sqlite3.connect(guarded.store)) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    client = MlflowClient(f"http://127.0.0.1:{port}")
-    run = client.create_run(client.create_experiment("churn"), run_name="only one")
-    client.log_metric(run.info.run_id, "loss", 0.5)
+        runs = db.execute("SELECT run_uuid, name FROM runs ORDER BY 1").fetchall()
     running.send(signal.SIGTERM)
-    done = running.wait()
-    assert done.code in {0, 143}, done.err
-    assert not answers(f"http://127.0.0.1:{port}/health")
-    store.unlink()
+    assert running.wait().code == 0
+    guarded.store.unlink()
 
-    done = cli("guard", "--", *PYTHON, "print('began', flush=True)", *backend).ended(0)
-    assert "restored snapshot" in done.err
-    assert done.out == "began\n"
-    with contextlib.closing(sqlite3.connect(store)) as db:
-        assert db.execute("SELECT run_uuid, name FROM runs").fetchall() == [(run.info.run_id, "only one")]
-        assert db.execute("SELECT key, value FROM metrics").fetchall() == [("loss", 0.5)]
-
-
-def answers(url: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
-        return True
-    return False
+    query = "SELECT count(*) FROM runs"
+    read = f"import sqlite3; print(sqlite3.connect({str(guarded.store)!r}).execute({query!r}).fetchone())"
+    words = ("guard", "--store", guarded.uri, "--start-period", "0s", "--restore", "require", "--", *PYTHON, read)
+    done = guarded.cli(*words, "--backend-store-uri", "sqlite:///another.db").ended(0)
+    assert "what the store gives back is the same" in done.err
+    assert done.out == f"({len(runs)},)\n"
+    with contextlib.closing(sqlite3.connect(guarded.store)) as db:
+        assert db.execute("SELECT run_uuid, name FROM runs ORDER BY 1").fetchall() == runs
+    assert guarded.saved() == 1, "nothing has changed"
+    assert "is not empty" in guarded.cli(*words).ended(2).err
 
 
 def test_a_change_is_saved_after_five_seconds_of_quiet(guarded: Guarded) -> None:

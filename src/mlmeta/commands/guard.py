@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from mlmeta.commands.backup import BackupResult, backup
+from mlmeta.commands.backup import EMPTY, BackupResult, backup
 from mlmeta.commands.previous import FULL_EVERY, SHRINK_LIMIT
 from mlmeta.commands.restore import restore
 from mlmeta.commands.result import Issue, Result
@@ -296,7 +296,8 @@ class _Saver:
         self._missing = tuple(done.failures)
         if prunes and done.timestamp:
             self._pruned_at = time.monotonic()
-        problems = (*([said] if said else ()), *done.warnings, *(issue.message for issue in done.issues))
+        warnings = [text for text in done.warnings if text != EMPTY]  # a new store is; one that lost all is shrunken
+        problems = (*([said] if said else ()), *warnings, *(issue.message for issue in done.issues))
         return Outcome(
             text=_told(done),
             problems=problems,

@@ -115,10 +115,18 @@ class _Phases(ScreenProgress):
 
 
 class _OnTerminal(_Phases):
-    """A line that changes while a phase goes on."""
+    """A line that changes while a phase goes on. It is there only then: an empty one would leave an empty line."""
+
+    def phase(self, name: str) -> None:
+        if not name:
+            self.end()
+        super().phase(name)
+        if name:
+            self.begin()
 
     def begin(self) -> None:
-        self._tasks.start()
+        if self.current is not None:
+            self._tasks.start()
 
     def end(self) -> None:
         self._tasks.stop()

@@ -3,7 +3,7 @@
     MlmetaError                         exit code
     ├── UsageError                          2   an option, URI or name can't be used
     │   ├── AmbiguousSelectorError          2   a prefix that names several snapshots
-    │   ├── UnknownRecordError              2   a snapshot has no run or model that is named
+    │   ├── UnknownRecordError              2   a snapshot has no experiment, run or model that is named
     │   └── ConfigurationError              2   a configuration file that can't be used
     ├── ConnectionFailedError               1   source or target could not be used
     │   ├── UnreachableError                1   nothing answers there
@@ -101,7 +101,7 @@ class AmbiguousSelectorError(UsageError):
 
 
 class UnknownRecordError(UsageError):
-    """A snapshot has no run or model that is named.
+    """A snapshot has no experiment, run or model that is named.
 
     Args:
         message: what happened, and where.

@@ -182,9 +182,14 @@ def test_what_only_another_snapshot_has_is_found_there(store: Store) -> None:
     info = restore(store.uri, storage=store.storage, of_source="", dry_run=True, timestamp="2026")
     summary = _source_of(store.storage, info.timestamp)
     made.commit(made.LocalStorage(store.storage), [made.experiment(), older], at=before, **summary)
-    for run_id, hint in (("e" * 12, "snapshot 20240815_232928 has it"), ("f" * 12, "lists the runs")):
-        with pytest.raises(UnknownRecordError, match=run_id) as raised:
-            restore(store.uri, info.timestamp, store.storage, selection=Selection(runs=run_id))
+    for words, hint in (
+        (Selection(runs="e" * 12), "snapshot 20240815_232928 has it"),
+        (Selection(runs="f" * 12), "lists the runs"),
+        (Selection("made"), "snapshot 20240815_232928 has it"),
+        (Selection("chrn"), "it has: churn, "),
+    ):
+        with pytest.raises(UnknownRecordError) as raised:
+            restore(store.uri, info.timestamp, store.storage, selection=words)
         assert hint in raised.value.hint
 
 

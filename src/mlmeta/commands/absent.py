@@ -10,12 +10,12 @@ from typing import Any
 from mlmeta.errors import MlmetaError, UnknownRecordError, UsageError
 from mlmeta.schema import GROUPS, KINDS, MODELS, RUNS, Kind, Selection, Summary
 from mlmeta.snapshot.catalog import describe, file_sets
-from mlmeta.snapshot.picked import pick
 from mlmeta.snapshot.reader import Snapshot, open_snapshot
+from mlmeta.snapshot.selected import Selected
 from mlmeta.storage import Storage
 
 _LOOKED_AT = 10
-"""Other snapshots that are looked through for a run or model."""
+"""Other snapshots that are looked through for what is named."""
 
 
 def require_something(selection: Selection) -> None:
@@ -49,15 +49,17 @@ def _require_one_way(selection: Selection) -> None:
 
 
 def newest_with(snapshot: Snapshot, selection: Selection, wanted: str) -> str:
-    """The newest other snapshot of the same source, of the last few, that has a run or model; empty: there is none.
+    """The newest other snapshot of the same source, of the last few, that has what is named; empty: there is none.
 
     Args:
         snapshot: that does not have it.
         selection: which names it.
-        wanted: the text that names it.
+        wanted: the text that names an experiment, a run or a model.
     """
-    runs, models = (tuple(text for text in texts if text == wanted) for texts in (selection.runs, selection.models))
-    alone = replace(selection, runs=runs, models=models, children=False)
+    by: dict[str, Any] = {
+        name: (wanted,) if wanted in getattr(selection, name) else () for name in ("experiments", "runs", "models")
+    }
+    alone = replace(selection, **by, children=False)
     infos = (describe(snapshot.storage, files, 0) for files in file_sets(snapshot.storage))
     same = (info for info in infos if info.state.restorable and info.identity == snapshot.summary.identity)
     others = (info.timestamp for info in same if info.timestamp != snapshot.timestamp)
@@ -66,7 +68,7 @@ def newest_with(snapshot: Snapshot, selection: Selection, wanted: str) -> str:
 
 def _has(timestamp: str, storage: Storage, selection: Selection) -> bool:
     try:
-        pick(open_snapshot(storage, timestamp), selection)
+        Selected(open_snapshot(storage, timestamp), selection)
     except UnknownRecordError:
         return False
     except UsageError:  # it has several

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from mlmeta.errors import UsageError
+from mlmeta.errors import UnknownRecordError, UsageError
 from mlmeta.schema import (
     DEFAULT_WORKSPACE,
     EXPERIMENTS,
@@ -25,6 +25,7 @@ from mlmeta.schema import (
 )
 from mlmeta.schema.kind import Kind, R, within
 from mlmeta.schema.rows import RowsOfExperiments, RowsOfTraces
+from mlmeta.schema.words import closest
 from mlmeta.snapshot.by_kind import ByKind
 from mlmeta.snapshot.picked import Picked, pick
 from mlmeta.snapshot.reader import AnyLed, Led, RunHistories, Snapshot
@@ -39,7 +40,8 @@ class Selected(ByKind):
         picked: the single records that are meant, where that is known already; the selection limits them further.
 
     Raises:
-        UsageError: the snapshot has no experiment of a selected name, or no run or model that is named.
+        UnknownRecordError: the snapshot has no experiment, run or model that is named.
+        UsageError: it has nothing in a workspace, or what is named are several.
     """
 
     def __init__(self, snapshot: Snapshot, selection: Selection, picked: Picked | None = None) -> None:
@@ -67,9 +69,10 @@ class Selected(ByKind):
         names = {one.name for one in found}
         for wanted in selection.experiments:
             if wanted not in names:
-                raise UsageError(
+                raise UnknownRecordError(
                     f"snapshot {snapshot.timestamp} has no experiment {wanted!r}{self._in_workspaces()}",
-                    hint=f"`mlmeta show {snapshot.timestamp}` names them",
+                    hint=f"it has: {closest(wanted, names)}",
+                    wanted=wanted,
                 )
         self._check_workspaces({one.workspace or DEFAULT_WORKSPACE for one in found})
         if self.picked is not None:

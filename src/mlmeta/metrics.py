@@ -79,7 +79,7 @@ LAST_SAVED = Metric(
 )
 SNAPSHOT_BYTES = Metric("mlmeta_snapshot_bytes", "Size of the last snapshot that was written.")
 SNAPSHOT_RECORDS = Metric("mlmeta_snapshot_records", "How much of each kind the source had when it was last read.")
-SNAPSHOT_SKIPPED = Metric("mlmeta_snapshot_skipped", "How much of it could not be saved.")
+SNAPSHOT_SKIPPED = Metric("mlmeta_snapshot_skipped", "How much of it could not be saved, and nobody accepts that.")
 LAST_DRILL = Metric("mlmeta_last_drill_timestamp_seconds", "When a trial restore last brought everything back.")
 VERIFIED = Metric("mlmeta_verified_snapshots", "How many snapshots the last run checked.")
 PROBLEMS = Metric("mlmeta_verify_problems", "How many problems it found.")

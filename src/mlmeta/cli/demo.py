@@ -47,7 +47,7 @@ def view(result: DemoResult, *, verbose: bool) -> list[Block]:
         _prompt("rm", "mlflow.db"),
         _prompt("mlmeta", "list"),
         *list_.view(result.snapshots),
-        _prompt("mlmeta", "restore", "--timestamp", "latest", "--tracking-uri", result.restore.target),
+        _prompt("mlmeta", "restore", "latest", "--tracking-uri", result.restore.target),
         *restore.view(result.restore, verbose=verbose),
         Styled(f"\nThe whole loop took {result.seconds:.0f} s.", "dim"),
     ]

@@ -134,6 +134,10 @@ def test_without_the_permission_to_delete_one_a_day_is_left(faults: Plan, gcs_gr
         assert gcs_ground.names() == {left}
     examine(storage, now + 90_000)
     assert len(gcs_ground.names()) == 2, "the next day"
+    faults.fault_for = lambda request: fault.none if left in request.path else _denied("DELETE")
+    kept = examine(storage, now + 800)[-1].probe
+    assert gcs_ground.names() == {kept}, "the old one goes as soon as its retention is over"
+    assert kept != left
     faults.heal()
     assert examine(storage, now + 90_000) == ALL
     assert gcs_ground.names() == set()

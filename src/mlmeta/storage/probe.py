@@ -73,13 +73,13 @@ def examine(storage: Storage, now: float, *, writing: bool = True) -> list[Findi
 
 def _cleaned(storage: Storage, probes: Iterable[StoredFile], now: float) -> StoredFile | None:
     """Remove what killed ones left; one of today that can't be removed."""
-    newest_first = sorted(probes, key=lambda file: file.modified, reverse=True)
-    old = [file for file in newest_first if file.modified < now - _BUSY]
+    oldest_first = sorted(probes, key=lambda file: file.modified)  # a retention policy lets the old ones go
+    old = [file for file in oldest_first if file.modified < now - _BUSY]
     try:
         for file in old[:_AT_ONCE]:
             storage.remove(file.name)
     except StorageDeniedError:
-        return next((file for file in newest_first if file.modified > now - _LASTS), None)
+        return next((file for file in reversed(oldest_first) if file.modified > now - _LASTS), None)
     except StorageError:
         pass  # what is wrong will show
     return None

@@ -6,6 +6,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -160,6 +161,7 @@ def is_known(table: str) -> bool:
     return table in _RANKS
 
 
+@lru_cache(maxsize=64)
 def table_order(table: str) -> tuple[int, str]:
     """Sort key of tables: those that are known by their rank, others after them by name."""
     return _RANKS.get(table, len(ORDER)), table
@@ -167,7 +169,8 @@ def table_order(table: str) -> tuple[int, str]:
 
 def row_order(row: Row) -> tuple[tuple[int, str], tuple[tuple[int, Any], ...]]:
     """Sort key of rows: by table, then by key: nothing, numbers, texts by code points, bytes."""
-    return table_order(row.table), tuple(map(_place, row.key.values()))
+    values = row.key.values()
+    return table_order(row.table), tuple([(2, value) if type(value) is str else _place(value) for value in values])
 
 
 def _place(value: Any) -> tuple[int, Any]:

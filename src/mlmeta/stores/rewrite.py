@@ -71,6 +71,8 @@ class Rewriter:
 
     def row(self, row: Row) -> Row:
         """A row of a table with its locations as they shall be stored."""
+        if not self._pairs:
+            return row
         columns = [
             column for column in ROWS.location_columns.get(row.table, ()) if isinstance(row.row.get(column), str)
         ]

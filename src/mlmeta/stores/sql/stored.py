@@ -156,9 +156,12 @@ def as_far_as_known(stored: Item, found: Item) -> Item:
 
 def _as_known(stored: R, found: R) -> R:
     kind = kind_of(stored)
-    own, theirs = dict(stored), dict(found)
-    update = {field: theirs[field] for field in kind.unshown if not own[field] and theirs[field]}
+    update = {
+        field: theirs for field in kind.unshown if not getattr(stored, field) and (theirs := getattr(found, field))
+    }
     for field, part in kind.parts.items():
-        there = {part.order(one): one for one in theirs[field]}
-        update[field] = tuple(_as_known(one, there.get(part.order(one), one)) for one in own[field])
+        own, there = getattr(stored, field), {part.order(one): one for one in getattr(found, field)}
+        known = tuple(_as_known(one, there.get(part.order(one), one)) for one in own)
+        if not all(map(is_, own, known)):
+            update[field] = known
     return stored.model_copy(update=update) if update else stored

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from mlmeta.schema import Span, SpanLine
+from mlmeta.stores.api.spans import parsed
 
 CONTENT = {
     "trace_id": "yXQd/w==",
@@ -81,3 +83,52 @@ def test_a_line_of_another_make_is_written_as_ours() -> None:
 def test_what_is_no_span_is_refused(bad: bytes) -> None:
     with pytest.raises(ValueError, match=r"validation error"):
         SpanLine.of(bad)
+
+
+COLUMNS = b'"name":null,"status":"OK","start":5'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        SpanLine.of_content("tr-1", "01", TEXT).line,
+        b'{"trace_id":"tr-1","span_id":"01","content":{"start_time_unix_nano":4},%b}' % COLUMNS,
+        b'{"trace_id":"tr-1","span_id":"01","content":null,%b}' % COLUMNS,
+        b'{"span_id":"01","content":{},"trace_id":"tr-1"}',
+        b'{"trace_id":"a","span_id":"01","content":{},"trace_id":"tr-1"}',
+    ],
+)
+def test_a_line_that_is_just_checked_says_what_the_span_does(line: bytes) -> None:
+    checked, span = SpanLine.checked(line), Span.model_validate_json(line)
+    assert (checked.trace_id, checked.span_id, checked.started) == (span.trace_id, span.span_id, span.started)
+
+
+@pytest.mark.parametrize(
+    "bad", [b"", b"[]", b'{"trace_id":"a"}', b'{"trace_id":"a","span_id":"b","content":{},"start":"x"}']
+)
+def test_a_line_that_is_no_span_is_told_as_it_always_was(bad: bytes) -> None:
+    told = []
+    for parse in (SpanLine.checked, Span.model_validate_json):
+        with pytest.raises(ValidationError) as caught:
+            parse(bad)
+        told.append([(error["loc"], error["msg"]) for error in caught.value.errors()])
+    assert told[0] == told[1]
+
+
+_OPENED = b'{"trace_id": "", "span_id": "%b", "start_time_unix_nano": %d'
+REPLIED = {
+    "as MLflow writes them": [_OPENED % (b"a", 1) + b"}", _OPENED % (b"b", 2) + b"}"],
+    "what looks like an end in a text": [json.dumps({"span_id": "a", "x": '},{"trace_id": "'}).encode()],
+    "the same, behind an opening": [_OPENED % (b"a", 1) + b', "x": "},{\\"trace_id\\": \\""}'],
+    "links without blanks": [_OPENED % (b"a", 1) + b', "links": [{"trace_id": "b"},{"trace_id": "c"}]}'],
+    "no number": [_OPENED % (b"a", 1) + b', "x": NaN}', _OPENED % (b"b", 2) + b"}"],
+    "half a letter": [_OPENED % (b"a", 1) + b', "x": "\\ud800"}', _OPENED % (b"b", 2) + b"}"],
+}
+
+
+@pytest.mark.parametrize("name", REPLIED)
+def test_a_reply_is_cut_where_a_span_ends(name: str) -> None:
+    contents = REPLIED[name]
+    found = parsed("t", b'{"spans":[%b]}' % b",".join(contents))
+    ids = [json.loads(content)["span_id"] for content in contents]
+    assert found == [SpanLine.of_content("t", one, content) for one, content in zip(ids, contents, strict=True)]

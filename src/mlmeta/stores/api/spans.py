@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import SchemaValidator, core_schema
 
 from mlmeta.errors import OversizedReplyError, ReplyError
 from mlmeta.schema import SPANS, Skipped, SpanLine
@@ -33,10 +37,16 @@ _VALUES = 2 * bounds.VALUES
 _SHOWN_SINCE = (3, 6)
 """The first MLflow that shows the spans of its tracking store by any call; 3.5 has some."""
 _OPENING = '{"spans":['
+_START = b'{"trace_id": "'
+_FRONT, _BETWEEN, _END = _OPENING.encode() + _START, b"}," + _START, b"}]}"
 _UNSPACED = '{"trace_id":"'
 """How a span begins that the server changed on the way, or that an older one took apart: written as its database does,
 it has blanks."""
 _DECODER = json.JSONDecoder()
+_told = SchemaValidator(
+    core_schema.typed_dict_schema({"span_id": core_schema.typed_dict_field(core_schema.str_schema(strict=True))})
+).validate_json
+"""Gives the id of a span, and nothing of the rest."""
 
 Spans = list[SpanLine] | Skipped | None
 """What came of a trace: its spans in order, what can't be read, or None: they are too large for a batch."""
@@ -110,10 +120,29 @@ def parsed(trace_id: str, body: bytes) -> list[SpanLine]:
     """
     if why := bounds.excess(body, len(body), _VALUES):
         raise ReplyError(f"the reply can't be read: {why}")
-    spans = sorted((_line(trace_id, *found) for found in _contents(body.decode())), key=SPANS.order)
+    spans = sorted(_plain(trace_id, body) or _odd(trace_id, body), key=SPANS.order)
     if len({span.span_id for span in spans}) < len(spans):
         raise ReplyError("the reply has a span twice")
     return spans
+
+
+def _plain(trace_id: str, body: bytes) -> list[SpanLine]:
+    """The spans of a reply that is put together as MLflow does; none where it is not, or where one is odd.
+
+    A reply that is cut into JSON objects at its commas is cut in the right places, as each of them is whole.
+    """
+    if not body.startswith(_FRONT) or not body.endswith(_END):
+        return []
+    first, *others = body[len(_OPENING) : -len(_END)].split(_BETWEEN)
+    contents = chain([first + b"}"], (_START + other + b"}" for other in others))
+    try:
+        return [SpanLine.of_content(trace_id, hexadecimal(_told(one)["span_id"]), one) for one in contents]
+    except ValidationError:
+        return []
+
+
+def _odd(trace_id: str, body: bytes) -> Iterator[SpanLine]:
+    return (_line(trace_id, *found) for found in _contents(body.decode()))
 
 
 def _contents(text: str) -> Iterator[tuple[dict[str, Any], str]]:

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+CONNECTING = "connecting"
+"""The phase before a server or database has answered."""
+
 _OFTEN = 200
 """Records after which it is told how many there are."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from mlmeta.schema.words import amount
 from mlmeta.visible import visible
 
 _EVERY = 10.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds without a line after which there is one where there is no terminal."""
 _WORTH_A_WORD = 1.0
 """Seconds that a phase without counts took that leaves a line."""
 _ROOM = 100
@@ -138,6 +139,11 @@ class _InLines(_Phases):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._is_over = threading.Event()
+        self._said = time.monotonic()
+
+    def say(self, line: str) -> None:
+        super().say(line)
+        self._said = time.monotonic()
 
     def begin(self) -> None:
         self._is_over = threading.Event()
@@ -147,9 +153,9 @@ class _InLines(_Phases):
         self._is_over.set()
 
     def _tell(self, is_over: threading.Event) -> None:
-        while not is_over.wait(_EVERY):
+        while not is_over.wait(_EVERY / 10):
             with self._lock:
-                if (task := self.current) is not None:
+                if (task := self.current) is not None and time.monotonic() - self._said >= _EVERY:
                     self.say(f"{task.description} … {_so_far(task, has_room=True)}")
 
 

@@ -37,7 +37,7 @@ from mlmeta.errors import (
 )
 from mlmeta.metrics import LAST_DRILL, LAST_SAVED, PRUNED, SNAPSHOT_BYTES, SNAPSHOT_RECORDS, SNAPSHOT_SKIPPED, Sample
 from mlmeta.notebook import Row
-from mlmeta.progress import Progress, Silent
+from mlmeta.progress import CONNECTING, Progress, Silent
 from mlmeta.schema import KINDS, FileEntry, Names, Selection, Skipped, Summary, several
 from mlmeta.schema.acceptance import Acceptance
 from mlmeta.schema.tags import checked
@@ -264,6 +264,7 @@ def backup(
     limit = Selection(named, without=left_out, workspaces=inside, auth=bool(auth_uri))
     require_something(limit)
     store = Store(os.fspath(tracking_uri), registry_uri, jobs, executor, auth_uri)
+    progress.phase(CONNECTING)
     with open_source(store) as source:
         info = source.info  # a store that can't be read is told before a storage is touched
         if tables and not info.point_in_time:

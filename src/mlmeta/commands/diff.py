@@ -14,7 +14,7 @@ from mlmeta.commands.previous import read_along, why_not
 from mlmeta.commands.result import Issue, Result, Status
 from mlmeta.errors import ExitCode, UsageError
 from mlmeta.notebook import Row
-from mlmeta.progress import Progress, Silent
+from mlmeta.progress import CONNECTING, Progress, Silent
 from mlmeta.schema import EXPERIMENTS, KINDS, Kind, Names, Record, Selection, Skipped, kind_of
 from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.schema.words import amount
@@ -129,6 +129,7 @@ def diff(
             notes = tuple(dict.fromkeys((*_notes(snapshot), *_notes(other))))
             return _compared(first, _SnapshotSide(other), limit, progress, notes)
     store = Store(os.fspath(tracking_uri), registry_uri, jobs)
+    progress.phase(CONNECTING)
     with open_source(store) as source, snapshot.kept_open():
         identity = identity_of(store, source.info)
         why = why_not(snapshot, identity, limit if limit.is_limited else first.limit) if incremental else ""

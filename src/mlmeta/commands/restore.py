@@ -19,7 +19,7 @@ from mlmeta.errors import (
     UsageError,
 )
 from mlmeta.notebook import Row
-from mlmeta.progress import Progress, Silent, counted
+from mlmeta.progress import CONNECTING, Progress, Silent, counted
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import AUTH, AUTH_GROUP, Names, Selection, leading_kinds, several
 from mlmeta.schema.acceptance import Acceptance
@@ -194,6 +194,7 @@ def restore(
     only_auth = _must_name_auth(selection)
     store = Store(os.fspath(tracking_uri), registry_uri, jobs, auth_uri=auth_uri if selection.means(AUTH) else "")
     options = RestoreOptions(ids, _way(on_conflict, missing=missing), pairs_of(rewrite), undelete)
+    progress.phase(CONNECTING)
     with open_target(store, options, only_auth=only_auth) as target:
         if if_empty and target.has_runs():
             return _untouched(store, storage, "the target has runs already")

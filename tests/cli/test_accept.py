@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlmeta import backup, forget, list_snapshots, restore
+from mlmeta import backup, diff, forget, list_snapshots, restore
 from mlmeta.commands.backup import BackupResult
-from mlmeta.commands.guard import Saving, _Saver, _Wal, guard
+from mlmeta.commands.guard import Saving, _Saver, guard
 from mlmeta.commands.prune import prune
 from mlmeta.errors import UsageError
 from mlmeta.schema import Row, Skipped, Summary
@@ -60,6 +60,8 @@ def test_what_is_accepted_is_named_and_no_reason_for_exit_code_3(cli: Cli, store
     assert again.unchanged_since == done.data["timestamp"]
     assert f"{again.unchanged_since}: 2 not saved, as is accepted" in cli("list").ok().out
     assert "accepted: table webhooks: a store with this schema has it" in cli("show").ok().out
+    for words, code in (((), 3), (("issues", "webhooks"), 0)):
+        assert diff(again.unchanged_since, storage=place, tracking_uri=store, accept=words).exit_code == code
     with pytest.raises(UsageError, match="'webhoks' is no kind of thing that can be missing") as refused:
         backup(store, place, accept="webhoks")
     assert "near ones: webhooks" in refused.value.hint
@@ -85,12 +87,15 @@ def test_what_a_target_does_not_take(databases: Databases, tmp_path: Path) -> No
 
 
 def test_guard_knows_them_too(store: str, tmp_path: Path) -> None:
+    """A word that names no kind stops the start; the last save of a server that ends is complete."""
+    said: list[str] = []
+    log = SimpleNamespace(info=list, warning=said.append, detail=list)
     saving = Saving(storages=(str(tmp_path / "backups"),), accept=("tables",))
-    quiet = SimpleNamespace(info=list, warning=list, detail=list)
-    done = _Saver(Store(store), saving, _Wal(Store(store), quiet, wanted=False))(again=False, last=False)
-    assert (done.good, done.complete, list(done.problems)) == (True, True, [])
     with pytest.raises(UsageError, match="webhoks"):
-        guard(["true"], {}, replace(saving, accept=("webhoks",)), quiet, store_uri=store)
+        guard(["true"], {}, replace(saving, accept=("webhoks",)), log, store_uri=store)
+    save = _Saver(Store(store), saving, SimpleNamespace(switch=str))  # type: ignore[arg-type]
+    done = save(again=False, last=True)
+    assert (done.good, done.complete, list(done.problems), said) == (True, True, [], [])
 
 
 def gap(kind: str = "table") -> Skipped:
@@ -114,7 +119,7 @@ def test_what_has_gaps_does_not_push_out_the_last_that_has_none(tmp_path: Path) 
         **dict.fromkeys(accepted, ("complete", 1)),
         partial: ("partial", 0),
     }
-    with pytest.raises(UsageError, match="only good"):
+    with pytest.raises(UsageError, match="without gaps"):
         forget(whole, str(tmp_path))
     stay = {one.timestamp: one.reason for one in prune(str(tmp_path), Rules(last=2)).snapshots if one.keep}
     assert stay == {partial: "last 2", accepted[2]: "last 2", whole[1]: "newest without gaps"}

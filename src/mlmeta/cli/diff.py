@@ -55,6 +55,7 @@ def command(
     workspace: options.Workspaces = None,
     without: options.Without = None,
     incremental: Incremental = False,
+    accept: options.Accept = None,
     registry_uri: options.RegistryUri = None,
     jobs: options.Jobs = options.DEFAULT_JOBS,
     gcs_project: options.GcsProject = None,
@@ -89,6 +90,7 @@ def command(
             only=options.values(only),
             without=options.values(without),
             incremental=incremental,
+            accept=accept or (),
             jobs=jobs,
             progress=progress,
         )
@@ -100,12 +102,13 @@ def view(result: DiffResult, *, verbose: bool) -> list[Block]:
     """How many of each kind changed, and the first changes."""
     limited = f" (experiments {', '.join(result.experiments)})" if result.experiments else ""
     title: Line = [Styled(result.before, "bold"), " → ", Styled(result.after, "bold"), limited]
+    accepted = text.accepted(result.accepted, result.unread, most=None if verbose else _SHOWN)
     if result.comparison.is_equal:
-        return [title, Styled("Nothing changed.", "green")]
+        return [title, Styled("Nothing changed.", "green"), *accepted]
     changes = result.comparison.changes if verbose else result.comparison.changes[:_SHOWN]
     more = len(result.comparison.changes) - len(changes) + result.comparison.unnamed
     left = [f"… and {more:,} more" + ("" if verbose else ": --verbose shows up to a thousand")] if more else []
-    return [title, "", _counts(result), "", *map(_line, changes), *left]
+    return [title, "", _counts(result), "", *map(_line, changes), *left, *accepted]
 
 
 def _counts(result: DiffResult) -> Table:

@@ -15,13 +15,15 @@ from mlmeta.commands.result import Issue, Result, Status
 from mlmeta.errors import ExitCode, UsageError
 from mlmeta.notebook import Row
 from mlmeta.progress import CONNECTING, Progress, Silent
-from mlmeta.schema import EXPERIMENTS, KINDS, Kind, Names, Record, Selection, Skipped, kind_of
+from mlmeta.schema import EXPERIMENTS, KINDS, Kind, Names, Record, Selection, Skipped, kind_of, several
+from mlmeta.schema.acceptance import Acceptance
 from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.schema.words import amount
 from mlmeta.snapshot.compare import Changes, ComparisonRules, Item, changes, with_followers
 from mlmeta.snapshot.reader import Snapshot, bare
 from mlmeta.snapshot.selected import Selected
 from mlmeta.storage import Location
+from mlmeta.stores.gaps import acceptance
 from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, identity_of, open_snapshot, open_source
 from mlmeta.stores.source import UNSHOWN_BY_API, Source
 
@@ -36,6 +38,7 @@ class DiffResult(Result):
         workspaces: likewise.
         comparison: what changed.
         unread: what could not be read.
+        accepted: words for those kinds of it that may be missing.
     """
 
     before: str
@@ -44,6 +47,7 @@ class DiffResult(Result):
     workspaces: tuple[str, ...] = ()
     comparison: Changes
     unread: tuple[Skipped, ...] = ()
+    accepted: tuple[str, ...] = ()
 
     is_report: ClassVar[bool] = False
 
@@ -62,19 +66,24 @@ class DiffResult(Result):
     @property
     def issues(self) -> tuple[Issue, ...]:
         """What could not be read, and so may look removed."""
-        return tuple(Issue(code="not_read", message=f"{one.kind} {one.id}: {one.reason}") for one in self.unread)
+        return tuple(Issue(code="not_read", message=f"{one.kind} {one.id}: {one.reason}") for one in self.gaps)
+
+    @property
+    def gaps(self) -> tuple[Skipped, ...]:
+        """What could not be read, without what may be missing."""
+        return Acceptance(self.accepted).gaps(self.unread)
 
     @property
     def status(self) -> Status:
         """That something changed is what was asked for, and no error."""
-        return "partial" if self.unread else "success"
+        return "partial" if self.gaps else "success"
 
     @property
     def exit_code(self) -> ExitCode:
         """`DIFFERENT` where anything changed."""
         if not self.comparison.is_equal:
             return ExitCode.DIFFERENT
-        return ExitCode.INCOMPLETE if self.unread else ExitCode.DONE
+        return ExitCode.INCOMPLETE if self.gaps else ExitCode.DONE
 
 
 def diff(
@@ -90,6 +99,7 @@ def diff(
     only: Names = (),
     without: Names = (),
     incremental: bool = False,
+    accept: Names = (),
     jobs: int = DEFAULT_JOBS,
     progress: Progress | None = None,
 ) -> DiffResult:
@@ -109,6 +119,7 @@ def diff(
         without: kinds or groups to leave out, or one.
         incremental: do not ask the store for histories that can't have changed since the snapshot (nor see points that
             were added, through the API, behind the latest step of a run that had ended).
+        accept: kinds of things that may be missing where the store is read, in the words of `Skipped.kind`.
         jobs: requests under way at once.
         progress: told how far it is.
 
@@ -123,6 +134,7 @@ def diff(
     require_something(limit)
     snapshot = open_snapshot(storage, before, of_source=of_source, likely=tracking_uri)
     first = _SnapshotSide(snapshot)
+    accepted = acceptance(several(accept), (one.kind for one in snapshot.summary.skipped))
     if after is not None:
         other = open_snapshot(storage, after, of_source=of_source, likely=tracking_uri)
         with snapshot.kept_open(), other.kept_open():
@@ -135,7 +147,8 @@ def diff(
         why = why_not(snapshot, identity, limit if limit.is_limited else first.limit) if incremental else ""
         base = snapshot if incremental and not why else None
         notes = (*_notes(snapshot), *([f"all histories were read: {why}"] if why else ()))
-        return _compared(first, _StoreSide(source, identity, progress, base), limit, progress, notes)
+        found = _compared(first, _StoreSide(source, identity, progress, base), limit, progress, notes)
+        return found.model_copy(update={"accepted": accepted.used(found.unread)})
 
 
 def _notes(snapshot: Snapshot) -> Iterator[str]:

@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 
 from mlmeta import Selection, restore
 from mlmeta.commands.restore import RestoreResult
-from tests.builders.snapshots import experiment, model, run, version, write
+from mlmeta.schema import EvaluationDataset
+from tests.builders.snapshots import experiment, logged_model, model, run, trace, version, write
 from tests.support.databases import Databases, change
 from tests.support.plain import plain, rows
 from tests.support.restoring import restore_as_planned
@@ -95,3 +96,12 @@ def test_a_model_in_another_workspace_than_its_runs_is_named(server: Server, tmp
     (issue,) = found.issues
     assert "registered model team/made-model: it is in workspace team" in issue.message
     assert "--model team/made-model" in issue.hint
+
+
+def test_a_database_that_gives_new_ids_has_no_calls_for_traces(databases: Databases, tmp_path: Path) -> None:
+    """They go through MLflow's client, which has none for traces and evaluation datasets either: they are named."""
+    dataset = EvaluationDataset(dataset_id="d-1", name="questions", experiment_ids=("1",))
+    write(tmp_path / "b", [experiment(), run(), trace(), logged_model(), dataset])
+    found = restore(databases.copy("empty", tmp_path / "new.db"), storage=tmp_path / "b", ids="new")
+    assert (found.exit_code, found.created) == (3, {"experiments": 1, "runs": 1, "logged models": 1})
+    assert {refusal.kind for refusal in found.refused} == {"trace", "evaluation dataset"}

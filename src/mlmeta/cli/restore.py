@@ -307,7 +307,7 @@ def _chosen(chosen: Sequence[Chosen]) -> Table:
     rows = [(one.kind, one.id, one.name, one.reason) for one in chosen[:_NAMED]]
     if more := len(chosen) - _NAMED:
         rows += [("…", f"and {more:,} more", "", "")] if more > 0 else []
-    return Table(("WHAT", "ID", "NAME", "WHY"), rows)
+    return Table(("WHAT", "ID", "NAME", "WHY"), rows, whole=("ID",))
 
 
 def first(lines: list[str]) -> list[str]:

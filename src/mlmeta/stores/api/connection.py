@@ -322,6 +322,8 @@ class Connection:
         """
         from mlflow.utils.rest_utils import http_request, verify_rest_response
 
+        if self.kind != "server":
+            raise UnknownCallError("it is no server")
         with bounded.in_workspace(self.scope):
             response = http_request(self.tracking.get_host_creds(), endpoint, method, **kwargs)
         reply = bounded.json_object(response) if response.content else {}

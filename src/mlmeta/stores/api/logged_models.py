@@ -164,6 +164,8 @@ def _may_be_deleted(model: LoggedModel, context: RestoreContext) -> bool:
 
 def _is_deleted(connection: Connection, model: LoggedModel) -> bool:
     """Whether the target has a logged model under its own id, deleted: a search does not show it."""
+    if connection.kind != "server":  # nothing else can be asked for one
+        return False
     reply = connection.request(
         "GET", f"/api/2.0/mlflow/logged-models/{quote(model.model_id, safe='')}?allow_deleted=true"
     )

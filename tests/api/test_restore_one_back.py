@@ -29,6 +29,8 @@ def test_a_run_becomes_active_or_comes_back(filled: Server, databases: Databases
     assert [(r.kind, r.code) for r in named.refused] == [
         (kind, "deleted_in_target") for kind in ("experiment", "run", "run")
     ]
+    assert named.plan is not None
+    assert {chosen.state for chosen in named.plan.chosen} == {"deleted"}
     active = back(filled, snapshots, runs=runs["child-1"], undelete=True)
     assert (active.exit_code, active.issues, active.undeleted) == (0, (), {"experiments": 1, "runs": 2})
     assert {found.info.run_name for found in client.search_runs([churn])} == {"parent", "child-1"}
@@ -38,6 +40,8 @@ def test_a_run_becomes_active_or_comes_back(filled: Server, databases: Databases
     client.delete_experiment_tag(churn, "note")
     new = back(filled, snapshots, runs=runs["child-1"])
     assert (new.exit_code, new.issues, new.created) == (0, (), {"runs": 1})
+    assert new.plan is not None
+    assert [chosen.state for chosen in new.plan.chosen] == ["new", "there", "there"]
     again = back(filled, snapshots, runs=runs["child-1"])
     assert (again.created, again.warnings) == ({}, new.warnings)
     (note,) = new.warnings
@@ -60,12 +64,16 @@ def test_no_number_is_used_up(filled: Server, databases: Databases, snapshots: P
     client.delete_registered_model_alias("churn-model", "champion")
     alias = back(filled, snapshots, models="churn-model@champion")
     assert (alias.exit_code, alias.created) == (0, {"model aliases": 1})
+    assert alias.plan is not None
+    assert {chosen.state for chosen in alias.plan.chosen} == {"there"}
     assert plain(filled.backend) == plain(databases.uri("filled"))
     for number in ("3", "5"):
         client.delete_model_version("churn-model", number)
         before = rows(filled.database)
         lost = back(filled, snapshots, models=f"churn-model/{number}")
         assert lost.exit_code == 3
+        assert lost.plan is not None
+        assert lost.plan.chosen[0].state == "left out"
         assert ("model version", f"churn-model version {number}") in {(r.kind, r.id) for r in lost.refused}
         assert rows(filled.database) == before
     new = client.create_model_version("churn-model", "gs://artifacts/new/model", await_creation_for=0)

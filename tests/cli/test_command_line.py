@@ -122,17 +122,17 @@ def test_a_plan_names_the_single_things_and_what_they_need(cli: Cli, databases: 
     made.write(cli.folder / "backups", [made.experiment(), *runs, made.model(made.version(run_id="b" * 32))])
     words = ("restore", "--tracking-uri", databases.copy("empty", tmp_path / "target.db"), "--dry-run")
     shown = cli(*words, "--run", "bb", "--model", "made-model/1", env={"COLUMNS": "80"}).ok().out.splitlines()
-    assert shown[1].split() == ["WHAT", "ID", "NAME", "WHY"]
+    assert shown[1].split() == ["WHAT", "ID", "NAME", "WHY", "STATE"]
     assert [line.split()[0] for line in shown[3:6]] == ["model", "run", "run"]
-    assert shown[4].split() == ["run", "b" * 32, "run-b", "asked", "for"]
-    assert shown[5].endswith("parent run")
+    assert shown[4].split() == ["run", "b" * 32, "run-b", "asked", "for", "new"]
+    assert shown[5].split()[-2:] == ["parent", "new"]
     assert "\x1b" not in shown[5]
     assert max(map(len, shown[1:])) <= 80
     chosen = cli(*words, "--run", "bb", "--json").ok().data["plan"]["chosen"]
     assert [(one["kind"], one["id"][:2], one["reason"]) for one in chosen] == [
         ("run", "bb", "asked for"),
-        ("run", "aa", "parent run"),
-        ("experiment", "1", "experiment"),
+        ("run", "aa", "parent"),
+        ("experiment", "1", "needed"),
     ]
     (error,) = cli(*words, "--run", "c", "--json").ended(2).document["errors"]
     assert error["code"] == "unknown_record"

@@ -84,11 +84,11 @@ def test_a_run_that_is_gone_comes_back_alone_and_with_its_parent(store: Store) -
     one = store.back(runs=runs["child-1"][:12])
     assert (one.exit_code, one.issues, one.created) == (0, (), {"runs": 1})
     assert one.plan is not None
-    named = [(chosen.kind, chosen.id, chosen.reason) for chosen in one.plan.chosen]
+    named = [(chosen.kind, chosen.id, chosen.reason, chosen.state) for chosen in one.plan.chosen]
     assert named == [
-        ("run", runs["child-1"], "asked for"),
-        ("run", runs["parent"], "parent run"),
-        ("experiment", store.content.experiments["churn"], "experiment"),
+        ("run", runs["child-1"], "asked for", "new"),
+        ("run", runs["parent"], "parent", "there"),
+        ("experiment", store.content.experiments["churn"], "needed", "there"),
     ]
     assert set(whole["runs"]) - set(store.shown()["runs"]) == {"child-2"}
     store.lose("parent", "child-0", "child-1")
@@ -98,14 +98,22 @@ def test_a_run_that_is_gone_comes_back_alone_and_with_its_parent(store: Store) -
     assert store.shown() == whole
 
 
+def states(result: RestoreResult) -> set[str]:
+    """What the plan said of the single things."""
+    assert result.plan is not None
+    return {chosen.state for chosen in result.plan.chosen}
+
+
 def test_what_is_deleted_becomes_active_and_nothing_else_does(store: Store) -> None:
     whole, churn = store.shown(), store.content.experiments["churn"]
     store.client.delete_experiment(churn)
     left = store.back(runs=store.content.runs["child-0"])
     assert (left.exit_code, {r.code for r in left.refused}) == (3, {"deleted_in_target"})
     assert [r.kind for r in left.refused] == ["experiment", "run", "run"]
+    assert states(left) == {"deleted"}
     back = store.back(runs=store.content.runs["child-0"], undelete=True)
     assert (back.exit_code, back.undeleted) == (0, {"experiments": 1, "runs": 2})
+    assert states(back) == {"undelete"}
     assert {run.info.run_name for run in store.client.search_runs([churn])} == {"child-0", "parent"}
     rest = store.back(experiments="churn", undelete=True)
     assert (rest.exit_code, rest.undeleted) == (0, {"runs": 2})

@@ -304,10 +304,10 @@ def plan_view(plan: Plan, *, named: bool = True) -> list[Block]:
 
 def _chosen(chosen: Sequence[Chosen]) -> Table:
     """What was named, and what that needs: the first of it."""
-    rows = [(one.kind, one.id, one.name, one.reason) for one in chosen[:_NAMED]]
+    rows = [(one.kind, one.id, one.name, one.reason, one.state) for one in chosen[:_NAMED]]
     if more := len(chosen) - _NAMED:
-        rows += [("…", f"and {more:,} more", "", "")] if more > 0 else []
-    return Table(("WHAT", "ID", "NAME", "WHY"), rows, whole=("ID",))
+        rows += [("…", f"and {more:,} more", "", "", "")] if more > 0 else []
+    return Table(("WHAT", "ID", "NAME", "WHY", "STATE"), rows, whole=("ID",))
 
 
 def first(lines: list[str]) -> list[str]:

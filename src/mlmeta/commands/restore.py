@@ -322,7 +322,8 @@ def _plan(target: Target, snapshot: CheckedSnapshot, selection: Selection, progr
             error.hint = f"snapshot {other} has it: restore that one"
         raise
     _must_be_sound(snapshot)
-    chosen = pick(snapshot, selection).chosen if selection.names_records else ()
+    named = pick(snapshot, selection).chosen if selection.names_records else ()
+    chosen = tuple(one.model_copy(update={"state": plan.state_of(one.key)}) for one in named)
     return plan.model_copy(update={"refused": (*plan.refused, *_unknown(snapshot)), "chosen": chosen})
 
 

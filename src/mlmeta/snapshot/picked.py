@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mlmeta.schema import (
     EXPERIMENTS,
@@ -28,7 +28,7 @@ from mlmeta.snapshot.named import ModelParts, NamedRuns, models_named
 from mlmeta.snapshot.reader import Snapshot
 
 ASKED = "asked for"
-_PARENT, _NESTED, _SOURCE, _OWN, _WHERE = "parent run", "nested run", "run it is of", "of a run", "experiment"
+_PARENT, _NESTED, _SOURCE, _OWN, _WHERE = "parent", "nested", "source", "of a run", "needed"
 _FOLLOWED: tuple[Kind[Any], ...] = (RUNS, LOGGED_MODELS)
 """The kinds whose records need others, or are needed."""
 
@@ -40,8 +40,12 @@ class Chosen(BaseModel):
         kind: of record, such as ``run`` or ``model version``.
         id: its key; of a version such as ``churn/3``.
         name: what people call it.
-        reason: why it is meant: it was asked for, or what it is to what was.
+        reason: why it is meant: ``asked for``, or what it is to what was: ``parent``, ``nested``, ``source`` (the run
+            that made it), ``of a run`` or ``needed``.
         lifecycle_stage: in the snapshot; empty: it has none.
+        state: what a plan says of it: ``new``, ``there``, ``deleted`` (there, and so it stays), ``undelete`` or ``left
+            out``; empty: nobody has looked.
+        key: as a comparison names it: its kind, and what a restore finds it by. Not part of the JSON output.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +55,8 @@ class Chosen(BaseModel):
     name: str = ""
     reason: str = ASKED
     lifecycle_stage: str = ""
+    state: str = ""
+    key: tuple[str, str] = Field(exclude=True)
 
     @property
     def is_asked(self) -> bool:
@@ -209,15 +215,18 @@ class _Picker:
 
 
 def _chosen(kind: Kind[Any], record: Record, reason: str) -> Chosen:
-    stage = getattr(record, "lifecycle_stage", "")
-    return Chosen(kind=kind.one, id=kind.key(record), name=kind.title(record), reason=reason, lifecycle_stage=stage)
+    key, stage = (kind.one, kind.found_as(record)), getattr(record, "lifecycle_stage", "")
+    told = {"kind": kind.one, "id": kind.key(record), "name": kind.title(record)}
+    return Chosen(**told, reason=reason, lifecycle_stage=stage, key=key)
 
 
 def _chosen_of(key: str, aliases: Sequence[str] | None) -> Chosen:
     """A registered model, or a version of one with its aliases."""
     if aliases is None:
-        return Chosen(kind=MODELS.one, id=key)
-    return Chosen(kind=MODEL_VERSIONS.one, id=key, name=", ".join(f"@{alias}" for alias in aliases))
+        return Chosen(kind=MODELS.one, id=key, key=(MODELS.one, key))
+    model, _, number = key.rpartition("/")
+    found_by = MODEL_VERSIONS.one, f"{model} version {number}"
+    return Chosen(kind=MODEL_VERSIONS.one, id=key, name=", ".join(f"@{alias}" for alias in aliases), key=found_by)
 
 
 def _needs(kind: Kind[Any], record: Record) -> Iterator[tuple[str, str]]:

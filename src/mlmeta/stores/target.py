@@ -19,6 +19,8 @@ from mlmeta.stores.rewrite import Prefix
 Key = tuple[str, str]
 """A record as a comparison names it: kind and id, such as ``("model version", "churn version 3")``."""
 
+DELETED = "deleted_in_target"
+"""Code of a refusal: the snapshot has something active, and the target has it deleted."""
 NO_PLACE = "no_place"
 """Code of a refusal: the target's MLflow has no table or column for something."""
 
@@ -104,7 +106,7 @@ def deleted_in_target(kind: str, record_id: str) -> Refusal:
         id=record_id,
         reason="it is active in the snapshot and deleted in the target",
         field="lifecycle_stage",
-        code="deleted_in_target",
+        code=DELETED,
         hint="--undelete makes what is deleted in the target active again",
     )
 
@@ -144,6 +146,8 @@ class Plan(BaseModel):
         refused: what the target would not take; all else would be restored.
         notes: what a person should know beforehand.
         chosen: the single records that were named, and what they need, without traces; empty: none was named.
+        existing: see `Report`; where single records were named, and not part of the JSON output.
+        completed: likewise.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -159,6 +163,20 @@ class Plan(BaseModel):
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
     chosen: tuple[Chosen, ...] = ()
+    existing: Set[Key] = Field(default=frozenset(), exclude=True)
+    completed: Set[tuple[str, str, str]] = Field(default=frozenset(), exclude=True)
+
+    def state_of(self, key: Key) -> str:
+        """What would become of a record, in words: see `Chosen.state`."""
+        if (*key, "lifecycle_stage") in self.completed:
+            return "undelete"
+        refused = [one for one in (*self.conflicts, *self.refused) if key in one.concerned]
+        told = {one.code for one in refused if not one.field or one.code == DELETED}
+        if DELETED in told:
+            return "deleted"
+        if key in self.existing:
+            return "there"
+        return "left out" if told else "new"
 
 
 class Report(BaseModel):

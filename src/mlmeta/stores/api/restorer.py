@@ -134,6 +134,8 @@ class ApiTarget:
             undelete=report.undeleted,
             target_runs=any(map(has_foreign_runs, contexts)),
             refused=report.refused,
+            existing=report.existing if selection.names_records else frozenset(),
+            completed=report.completed if selection.names_records else frozenset(),
             notes=(*report.notes, *self._permissions(snapshot), *_unregistered(report), *rewriter.notes()),
         )
 

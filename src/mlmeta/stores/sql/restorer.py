@@ -91,6 +91,8 @@ class SqlTarget:
             conflicts=(*tally.misfits, *tally.conflicts) if stops else (),
             refused=tuple(tally.left_out) if stops else tally.refused,
             notes=tuple(tally.notes),
+            existing=tally.existing if selection.names_records else frozenset(),
+            completed=tally.completed if selection.names_records else frozenset(),
         )
 
     @contextlib.contextmanager

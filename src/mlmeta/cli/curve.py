@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlmeta.cli.text import Styled, number
 
@@ -86,15 +86,28 @@ def _cells(curve: Curve, place: _Places) -> dict[Dot, str]:
 
 
 def _dots(curve: Curve, place: _Places) -> Iterator[Dot]:
-    before: Dot | None = None
+    """The dots of the points and between them. Points above each other, often thousands, are one stroke."""
+    stroke: _Stroke | None = None
     for index, value in enumerate(curve.y):
-        if not math.isfinite(value):
-            before = None
+        here = place.dot(index) if math.isfinite(value) else None
+        if stroke is not None and here is not None and here[0] == stroke.x:
+            stroke = _Stroke(stroke.x, min(stroke.top, here[1]), max(stroke.bottom, here[1]), here[1])
             continue
-        here = place.dot(index)
-        if here != before:
-            yield from _between(before or here, here)
-        before = here
+        if stroke is not None:
+            yield from _between((stroke.x, stroke.top), (stroke.x, stroke.bottom))
+            yield from _between((stroke.x, stroke.end), here) if here is not None else ()
+        stroke = _Stroke(here[0], here[1], here[1], here[1]) if here is not None else None
+    if stroke is not None:
+        yield from _between((stroke.x, stroke.top), (stroke.x, stroke.bottom))
+
+
+class _Stroke(NamedTuple):
+    """Points above each other, and where the last of them is."""
+
+    x: int
+    top: int
+    bottom: int
+    end: int
 
 
 def _between(one: Dot, other: Dot) -> Iterator[Dot]:

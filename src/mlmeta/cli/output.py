@@ -101,7 +101,8 @@ class Output:
     def _print(self, view: Iterable[Block]) -> None:
         from mlmeta.cli.screen import drawn
 
-        shown, stdout = drawn(view, wide=self.wide or self.verbose), self.stdout
+        stdout = self.stdout
+        shown = drawn(view, wide=self.wide or self.verbose or not stdout.is_terminal)
         if stdout.is_terminal:
             stdout.print(shown, crop=False)
             return

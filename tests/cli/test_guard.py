@@ -18,6 +18,7 @@ from mlmeta import list_snapshots, open_snapshot
 from mlmeta.schema import EXPERIMENTS
 from tests.support.cli import Cli, Running
 from tests.support.databases import Databases
+from tests.support.server import Server
 
 PYTHON = (sys.executable, "-I", "-S", "-u", "-c")
 WAITS = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('ready')\n"
@@ -231,6 +232,30 @@ def test_a_storage_that_fails(guarded: Guarded) -> None:
     assert done.code == 3, done.err
     assert "the last changes are in no snapshot" in done.err
     assert guarded.start("raise SystemExit(7)", "--grace", "0s").wait().code == 7
+
+
+def test_one_storage_of_two_that_fails(guarded: Guarded) -> None:
+    """What it missed it gets, and nobody else gets that twice."""
+    other = guarded.cli.folder / "other"
+    other.write_text("no folder")
+    running = guarded.start(SLEEPS, "--storage", "backups", "--storage", "other")
+    running.wait_for("other/ has no snapshot")
+    other.unlink()
+    until(lambda: other.is_dir() and len(list_snapshots(str(other)).snapshots) == 1)
+    running.send(signal.SIGTERM)
+    assert running.wait().code == 0
+    assert guarded.saved() == 1
+
+
+def test_a_server_is_saved_now_and_then(filled: Server, guarded: Guarded) -> None:
+    """It can't be asked whether it has changed."""
+    words = ("guard", "--store", filled.uri, "--start-period", "0s", "--rpo", "1s", "--", *PYTHON, SLEEPS)
+    running = guarded.cli.start(*words)
+    running.wait_for("the store is not empty")
+    until(lambda: guarded.saved() == 1)
+    running.send(signal.SIGTERM)
+    assert running.wait().code == 0
+    assert guarded.saved() == 1
 
 
 def test_a_second_signal_ends_it_without_a_last_save(guarded: Guarded) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from mlmeta.schema.identity import sqlite_path
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.stores.gaps import acceptance
-from mlmeta.stores.opening import Store, has_content, open_snapshot, watch
+from mlmeta.stores.opening import DATABASES, Store, has_content, open_snapshot, watch
 
 IF_EMPTY, NEVER, REQUIRE = "if-empty", "never", "require"
 KEEP = Rules(last=10, hourly=24, daily=14, monthly=12)
@@ -158,6 +158,7 @@ def guard(
             log.info(f"{command[0]} runs as process {child.number}; its store is {without_secrets(store.tracking_uri)}")
             save = _Saver(store, saving, wal)
             is_ready = partial(answers, health_url or health_of(command, environment))
+            terms = replace(terms, watched=store.kind in DATABASES)
             end = Supervisor(child, watcher, save, is_ready, terms, log, news).run()
     return GuardResult(code=end.exit_code, as_asked=end.as_asked, is_saved=end.is_saved, skipped=end.skipped)
 
@@ -216,7 +217,7 @@ def _restore_before(store: Store, saving: Saving, start: Start, log: Log) -> Non
             accept=saving.accept,
         )
     )
-    for text in (*done.warnings, *(issue.message for issue in done.issues)):
+    for text in (*snapshot.notes, *done.warnings, *(issue.message for issue in done.issues)):
         log.warning(text)
     if done.exit_code not in {ExitCode.DONE, ExitCode.INCOMPLETE}:
         raise RestoreError(

@@ -71,6 +71,7 @@ class Schedule:
         self._failed: Token | None = None
         self._deadline: float | None = None
         self._tries_at_end = 0
+        self._failures_at_end = 0
         self._tried_when_gone = False
         self.duration = 0.0
         """Seconds that the last save took."""
@@ -153,9 +154,11 @@ class Schedule:
             return
         self._first_change, self._failed = save.first_change, save.token
         self.failures += 1
-        self._rests_until = now + min(_FIRST_RETRY * 2.0 ** (self.failures - 1), _LONGEST_RETRY)
+        pause = _FIRST_RETRY * 2.0 ** (self.failures - 1)
         if self._deadline is not None:
-            self._rests_until = now + _RETRY_AT_END
+            pause = _RETRY_AT_END * 2.0**self._failures_at_end
+            self._failures_at_end += 1
+        self._rests_until = now + min(pause, _LONGEST_RETRY)
 
     @property
     def rests_until(self) -> float:

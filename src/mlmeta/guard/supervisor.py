@@ -15,6 +15,7 @@ from typing import Protocol
 from mlmeta.guard.child import ENDING, Child
 from mlmeta.guard.schedule import Pace, Schedule
 from mlmeta.guard.signals import News
+from mlmeta.redaction import without_any_secrets
 from mlmeta.stores.tokens import Token, Watcher
 
 _TICK = 1.0
@@ -77,13 +78,13 @@ class Terms:
         pace: when it is saved.
         grace: seconds from the beginning of the end until what is left of the child is killed.
         start_period: seconds after which the store is saved although the child does not say that it is ready.
-        stays: whether the store can be read when the child has gone.
+        watched: whether the store can be asked for changes; if not, one good save at the end will do.
     """
 
     pace: Pace = field(default_factory=Pace)
     grace: float = 8.0
     start_period: float = 120.0
-    stays: bool = True
+    watched: bool = True
 
 
 @dataclass(frozen=True)
@@ -196,12 +197,12 @@ class Supervisor:
         error = self._looking.exception()
         self._schedule.see(None if error is not None else self._looking.result(), now, self._watcher.lag)
         if error is not None:
-            self._say_problems((f"the store can't be watched: {type(error).__name__}: {error}",))
+            self._say_problems((f"the store can't be watched: {_told(error)}",))
         self._looking = None
         return True
 
     def _look(self) -> Token | None:
-        self._ready = self._ready or self._is_ready()
+        self._ready = self._ready or (not self._schedule.is_ending and self._is_ready())
         return self._watcher.token()
 
     def _begin_save(self, *, again: bool) -> None:
@@ -292,21 +293,22 @@ class Supervisor:
         if not self._has_looked(_TICK_AT_END, _SILENT_AT_END):
             return False
         now = time.monotonic()
-        if (alive or self._terms.stays) and self._schedule.is_due_at_end(now, alive=alive):
+        enough = not self._terms.watched and self._schedule.is_saved(watched=False)
+        if not enough and self._schedule.is_due_at_end(now, alive=alive):
             self._begin_save(again=self._schedule.begin_at_end(now, alive=alive))
             return False
         if self._gone_at is None or (self._looked_at < self._gone_at and self._looking is None):
             return False  # what the store looks like when nobody writes any more is not known yet
-        return self._schedule.is_over(now) or (self._saving is None and not self._terms.stays)
+        return enough or self._schedule.is_over(now)
 
     def _end(self, *, skipped: bool) -> End:
         code = self._child.exit_code if self._child.look() else 128 + signal.SIGKILL
         asked = self._child.ended_by(self._sent - {signal.SIGKILL})
-        is_saved = self._schedule.is_saved(watched=self._terms.stays) and self._complete
+        is_saved = self._schedule.is_saved(watched=self._terms.watched) and self._complete
         return End(exit_code=code, as_asked=asked, is_saved=is_saved, skipped=skipped)
 
 
 def _told(error: BaseException) -> str:
     hint = getattr(error, "hint", "")
     name = "" if hasattr(error, "hint") else f"{type(error).__name__}: "
-    return f"{name}{error}" + (f" ({hint})" if hint else "")
+    return without_any_secrets(f"{name}{error}" + (f" ({hint})" if hint else ""))

@@ -218,6 +218,8 @@ def has_content(store: Store) -> bool:
         from mlmeta.stores.sql.content import has_content as database_has_content
 
         return database_has_content(store.tracking_uri)
+    from mlmeta.stores.target import RestoreOptions
+
     with open_target(store, RestoreOptions()) as target:
         return target.has_runs()
 

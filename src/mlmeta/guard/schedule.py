@@ -112,7 +112,8 @@ class Schedule:
             late: seconds by which a change may be seen late.
         """
         if self._is_other(token, self._seen):
-            self._last_change = now
+            is_new = self._seen != NOTHING  # what was there before may have waited long enough
+            self._last_change = now if is_new else now - self._pace.quiet
             if self._first_change is None:
                 self._first_change = now - late
         self._seen = token

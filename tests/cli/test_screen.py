@@ -190,8 +190,10 @@ def swept(cli: Cli) -> Cli:
     records = [
         experiment("1", "sweep"),
         run(PARENT, run_name="parent " + "long " * 20, model_outputs=[{"model_id": "m-made", "step": 3}]),
-        nested(CHILD, PARENT, 1, params={**params, "zeta": "1"}, metrics=latest, model_inputs=[{"model_id": "m-made"}]),
-        nested(GRANDCHILD, CHILD, 3, params={**params, "zeta": "2"}),
+        nested(
+            CHILD, PARENT, 1, params={**params, "zeta": "10"}, metrics=latest, model_inputs=[{"model_id": "m-made"}]
+        ),
+        nested(GRANDCHILD, CHILD, 3, params={**params, "zeta": "9"}),
         run(OTHER, start_time=T + 120_000),
         history("loss", run_id=CHILD),
         logged_model("m-made", name="encoder", source_run_id=PARENT),
@@ -216,6 +218,8 @@ def test_runs_are_nested_and_further_columns_named(swept: Cli) -> None:
     data = swept("show", "--experiment", "sweep", "--json").ok().data
     assert (data["run_ids"], data["depths"]) == ([OTHER, PARENT, CHILD, GRANDCHILD], [0, 0, 1, 2])
     assert len(data["further"]) == 18
+    data = swept("show", "--experiment", "sweep", "--sort", "params.zeta", "--json").ok().data
+    assert data["run_ids"][:2] == [GRANDCHILD, CHILD]  # 9, 10
     data = swept("show", "--experiment", "sweep", "--sort", "run_id DESC", "--json").ok().data
     assert (data["run_ids"], data["depths"]) == ([OTHER, GRANDCHILD, CHILD, PARENT], [0, 0, 0, 0])
 

@@ -347,16 +347,29 @@ def _as_nested(runs: Sequence[Run]) -> list[tuple[int, Run]]:
 def _in_order(runs: Sequence[Run], sort: str) -> list[tuple[int, Run]]:
     """Runs by a column (``metrics.loss DESC``), all of depth 0; those without a value last.
 
+    Params are sorted as numbers where all of them are.
+
     Raises:
         UsageError: no run has such a column.
     """
     match = _SORT.fullmatch(sort.strip())
     name = _column(match[1] if match else sort, runs)
     descending = bool(match and match[2] and match[2].lower() == "desc")
-    having: Iterator[Run] = (run for run in runs if _is_value(_value(run, name)))
+    values = [(run, value) for run in runs if _is_value(value := _value(run, name))]
     without = [run for run in runs if not _is_value(_value(run, name))]
-    placed = sorted(having, key=lambda run: _value(run, name), reverse=descending)  # type: ignore[arg-type,return-value]
-    return [(0, run) for run in (*placed, *without)]
+    as_numbers = [_number(value) for _, value in values]
+    keys: list[Any] = [value for _, value in values] if None in as_numbers else as_numbers
+    order = sorted(range(len(values)), key=keys.__getitem__, reverse=descending)
+    return [(0, run) for run in (*(values[i][0] for i in order), *without)]
+
+
+def _number(value: str | float | int | None) -> float | None:
+    """A value, such as a param's text, as a number to sort by; None: it is none."""
+    try:
+        found = float(value)  # type: ignore[arg-type]
+    except (ValueError, OverflowError):
+        return None
+    return found if _is_value(found) else None
 
 
 def _is_value(found: object) -> bool:

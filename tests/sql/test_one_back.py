@@ -126,6 +126,12 @@ def test_a_run_that_was_deleted_before_comes_back_so_and_is_told(store: Store) -
     assert (back.exit_code, back.created) == (0, {"runs": 1})
     (warning,) = back.warnings
     assert "is deleted in the snapshot, too" in warning
+    run, before = made.run(store.content.runs["deleted"]), made.NOW.replace(year=2024)
+    older = made.commit(
+        made.LocalStorage(store.storage), [made.experiment(), run], at=before, **_source_of(store.storage)
+    )
+    (warning,) = store.back(runs=run.run_id).warnings
+    assert warning.endswith(f"snapshot {older.summary.backup_timestamp} has it active")
 
 
 def test_versions_and_aliases_come_back_and_no_number_is_used_up(store: Store) -> None:
@@ -185,11 +191,11 @@ def test_what_is_missing_comes_back_beside_what_stands_in_the_way(store: Store) 
 def test_what_only_another_snapshot_has_is_found_there(store: Store) -> None:
     """That of the same source; a run in a snapshot of another one is not meant."""
     older, foreign = made.run("e" * 32), made.run("f" * 32)
+    summary = open_snapshot(str(store.storage)).summary
     made.commit(made.LocalStorage(store.storage), [made.experiment(), foreign], mlflow_uri="http://elsewhere")
     before = made.NOW.replace(year=2024)
-    info = restore(store.uri, storage=store.storage, of_source="", dry_run=True, timestamp="2026")
-    summary = _source_of(store.storage, info.timestamp)
-    made.commit(made.LocalStorage(store.storage), [made.experiment(), older], at=before, **summary)
+    own = {"mlflow_uri": summary.mlflow_uri, "source_id": summary.source_id}
+    made.commit(made.LocalStorage(store.storage), [made.experiment(), older], at=before, **own)
     for words, hint in (
         (Selection(runs="e" * 12), "snapshot 20240815_232928 has it"),
         (Selection(runs="f" * 12), "lists the runs"),
@@ -197,12 +203,12 @@ def test_what_only_another_snapshot_has_is_found_there(store: Store) -> None:
         (Selection("chrn"), "it has: churn, "),
     ):
         with pytest.raises(UnknownRecordError) as raised:
-            restore(store.uri, info.timestamp, store.storage, selection=words)
+            restore(store.uri, summary.backup_timestamp, store.storage, selection=words)
         assert hint in raised.value.hint
 
 
-def _source_of(storage: Path, timestamp: str) -> dict[str, Any]:
-    found = open_snapshot(str(storage), timestamp).summary
+def _source_of(storage: Path) -> dict[str, Any]:
+    found = open_snapshot(str(storage)).summary
     return {"mlflow_uri": found.mlflow_uri, "source_id": found.source_id}
 
 

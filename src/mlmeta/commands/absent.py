@@ -48,13 +48,14 @@ def _require_one_way(selection: Selection) -> None:
             raise UsageError(f"--only and --without leave out what {option} names", hint="leave out one of them")
 
 
-def newest_with(snapshot: Snapshot, selection: Selection, wanted: str) -> str:
+def newest_with(snapshot: Snapshot, selection: Selection, wanted: str, *, active: bool = False) -> str:
     """The newest other snapshot of the same source, of the last few, that has what is named; empty: there is none.
 
     Args:
         snapshot: that does not have it.
         selection: which names it.
         wanted: the text that names an experiment, a run or a model.
+        active: whether it must not be deleted there.
     """
     by: dict[str, Any] = {
         name: (wanted,) if wanted in getattr(selection, name) else () for name in ("experiments", "runs", "models")
@@ -63,19 +64,19 @@ def newest_with(snapshot: Snapshot, selection: Selection, wanted: str) -> str:
     infos = (describe(snapshot.storage, files, 0) for files in file_sets(snapshot.storage))
     same = (info for info in infos if info.state.restorable and info.identity == snapshot.summary.identity)
     others = (info.timestamp for info in same if info.timestamp != snapshot.timestamp)
-    return next((other for other in islice(others, _LOOKED_AT) if _has(other, snapshot.storage, alone)), "")
+    return next((other for other in islice(others, _LOOKED_AT) if _has(other, snapshot.storage, alone, active)), "")
 
 
-def _has(timestamp: str, storage: Storage, selection: Selection) -> bool:
+def _has(timestamp: str, storage: Storage, selection: Selection, active: bool) -> bool:
     try:
-        Selected(open_snapshot(storage, timestamp), selection)
+        picked = Selected(open_snapshot(storage, timestamp), selection).picked
     except UnknownRecordError:
         return False
     except UsageError:  # it has several
         return True
     except MlmetaError:  # nobody asked for this one, and it can't be read
         return False
-    return True
+    return not (active and picked is not None and picked.chosen[0].lifecycle_stage == "deleted")
 
 
 def why_absent(summary: Summary, kind: Kind[Any]) -> str:

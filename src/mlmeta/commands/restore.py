@@ -235,7 +235,13 @@ def restore(
         dry_run=dry_run,
         warnings=tuple(
             dict.fromkeys(
-                (*_warnings(snapshot, selection), *notes, *_deleted_before(plan.chosen), *plan.notes, *report.notes)
+                (
+                    *_warnings(snapshot, selection),
+                    *notes,
+                    *_deleted_before(snapshot, plan.chosen),
+                    *plan.notes,
+                    *report.notes,
+                )
             )
         ),
     )
@@ -297,11 +303,13 @@ def _has_others(error: SnapshotNotFoundError | StorageMissingError) -> bool:
     return isinstance(error, SnapshotNotFoundError) and bool(error.nearest)
 
 
-def _deleted_before(chosen: Sequence[Chosen]) -> Iterator[str]:
-    """What to know of records that are asked for, and that somebody had deleted when the snapshot was made."""
+def _deleted_before(snapshot: Snapshot, chosen: Sequence[Chosen]) -> Iterator[str]:
+    """What to know of runs that are asked for, and that somebody had deleted when the snapshot was made."""
     for one in chosen:
         if one.is_asked and one.lifecycle_stage == "deleted":
-            yield f"{one.kind} {one.id} is deleted in the snapshot, too, and comes back so: MLflow's UI makes it active"
+            other = newest_with(snapshot, Selection(runs=one.id), one.id, active=True)
+            way_out = f"snapshot {other} has it active" if other else "MLflow's UI makes it active"
+            yield f"{one.kind} {one.id} is deleted in the snapshot, too, and comes back so: {way_out}"
 
 
 def _untouched(store: Store, storage: Location, why: str) -> RestoreResult:

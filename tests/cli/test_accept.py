@@ -125,6 +125,24 @@ def test_what_has_gaps_does_not_push_out_the_last_that_has_none(tmp_path: Path) 
     assert stay == {partial: "last 2", accepted[2]: "last 2", whole[1]: "newest without gaps"}
 
 
+def test_gaps_that_nobody_accepts_do_not_push_out_the_last_complete_one(tmp_path: Path) -> None:
+    """Where a gap has always been there, the accepted ones are all that a bad week must not take."""
+    accepted = [snapshot(tmp_path, day, gap(), accepted=("webhooks",)) for day in range(2)]
+    partial = [snapshot(tmp_path, day, gap(), gap("run")) for day in range(2, 5)]
+    with pytest.raises(UsageError, match="together the only complete snapshot of http://a in"):
+        forget(accepted, str(tmp_path))
+
+    def forgotten_meanwhile(_: object) -> None:
+        forget([accepted[1], *partial], str(tmp_path), even_last=True)
+
+    with pytest.raises(UsageError, match="has changed since the plan was made"):
+        prune(str(tmp_path), Rules(last=1), confirm=forgotten_meanwhile)
+    assert [one.timestamp for one in list_snapshots(str(tmp_path)).snapshots] == [accepted[0]]
+    later = [snapshot(tmp_path, day, gap(), gap("run")) for day in range(2, 5)]
+    stay = {one.timestamp: one.reason for one in prune(str(tmp_path), Rules(last=1)).snapshots if one.keep}
+    assert stay == {later[2]: "last 1", accepted[0]: "newest complete"}
+
+
 def test_words_and_gaps() -> None:
     known = Acceptance(("Registered-Model", "spans", "gateway_secrets"))
     assert known.covers("registered models")

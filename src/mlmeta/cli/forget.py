@@ -99,8 +99,7 @@ def _plan(plan: ForgetResult) -> Iterator[Block]:
     )
     for one in plan.snapshots:
         if one.is_last:
-            kind = "snapshot without gaps" if one.others else "good snapshot"
-            yield Styled(f"{one.timestamp}: then {one.storage} has no {kind} of its source anymore.", "bold red")
+            yield Styled(f"{one.timestamp}: then {one.storage} has no {one.good} of its source anymore.", "bold red")
         if one.instead:
             yield f"{one.timestamp} is the newest one of its source; then {one.instead} is."
         if one.tags:

@@ -37,8 +37,9 @@ class Forgotten(BaseModel):
         tags: of the snapshot.
         state: what it is good for: see `SnapshotState`.
         size: bytes of its files.
+        accepted: how many things it lacks, as a person accepts.
         is_last: whether no good snapshot of that source, limited as this one, is left in the storage; or only such as
-            have gaps, where this one has none.
+            have gaps, where this one has none, or none but accepted ones.
         others: whether others are left that have gaps.
         instead: where it is the newest good one of its source: the one that is that from then on; else empty.
     """
@@ -53,9 +54,17 @@ class Forgotten(BaseModel):
     tags: dict[str, str] = {}
     state: str
     size: int
+    accepted: int = 0
     is_last: bool = False
     others: bool = False
     instead: str = ""
+
+    @property
+    def good(self) -> str:
+        """What the storage has no other of, where it is the last."""
+        if not self.others:
+            return "good snapshot"
+        return "complete snapshot" if self.accepted else "snapshot without gaps"
 
 
 class ForgetResult(Result):
@@ -210,7 +219,7 @@ def _forgotten(place: _Place) -> Iterator[Forgotten]:
             continue
         newest = next((one.timestamp for one in good if one.series == info.series), "")
         others = [one.timestamp for one in left if one.series == info.series]
-        as_good = any(one.series == info.series and one.has_gaps <= info.has_gaps for one in left)
+        as_good = any(one.series == info.series and one.gap_level <= info.gap_level for one in left)
         yield Forgotten(
             timestamp=info.timestamp,
             storage=place.storage.location,
@@ -220,6 +229,7 @@ def _forgotten(place: _Place) -> Iterator[Forgotten]:
             tags=info.tags,
             state=info.state.value,
             size=info.size,
+            accepted=info.accepted,
             is_last=info.state.restorable and not as_good,
             others=bool(others),
             instead=others[0] if others and info.timestamp == newest else "",
@@ -250,19 +260,18 @@ def _must_be_one(found: Sequence[_Place]) -> None:
 def _must_not_be_last(plan: ForgetResult) -> None:
     last = [one for one in plan.snapshots if one.is_last]
     if last:
-        groups: dict[tuple[str, str, bool], list[str]] = defaultdict(list)
+        groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
         for one in last:
-            groups[one.storage, one.label or one.source or "its source", one.others].append(one.timestamp)
+            groups[one.storage, one.label or one.source or "its source", one.good].append(one.timestamp)
         named = "; ".join(_is_last(timestamps, *group) for group, timestamps in groups.items())
         raise UsageError(
             f"{named}: nothing was removed", hint="make another one first; or add --even-last, if it is not needed"
         )
 
 
-def _is_last(timestamps: Sequence[str], storage: str, source: str, others: bool) -> str:
-    kind = "snapshot of {} without gaps" if others else "good snapshot of {}"
+def _is_last(timestamps: Sequence[str], storage: str, source: str, good: str) -> str:
     verb = "is the only" if len(timestamps) == 1 else "are together the only"
-    return f"{', '.join(timestamps)} {verb} {kind.format(source)} in {storage}"
+    return f"{', '.join(timestamps)} {verb} {good.replace('snapshot', f'snapshot of {source}')} in {storage}"
 
 
 def _removed(found: Sequence[_Place]) -> Iterator[tuple[str, str]]:

@@ -84,7 +84,12 @@ class PruneResult(Result):
     @property
     def removes(self) -> bool:
         """Whether anything goes."""
-        return bool(self.leftovers) or any(not decision.keep for decision in self.snapshots)
+        return bool(self.leftovers or self.going)
+
+    @property
+    def going(self) -> set[str]:
+        """Timestamps of what goes."""
+        return {decision.timestamp for decision in self.snapshots if not decision.keep}
 
     def measures(self, ended: float) -> tuple[Sample, ...]:
         """What stayed and what went; nothing where nothing was removed on purpose."""
@@ -111,9 +116,9 @@ def prune(
     """Remove the snapshots that no rule keeps, and day-old leftovers of interrupted backups.
 
     Rules count for each source by itself, for limited backups (`--experiment`) apart from whole ones, and for empty and
-    shrunken ones apart from sound ones. The newest of each always stays, and the newest that lacks nothing. Damaged
-    snapshots, those of a newer mlmeta, and those from the future are left alone. What came to a bucket long after its
-    date pushes out nothing that came in time.
+    shrunken ones apart from sound ones. The newest of each always stays, the newest that lacks nothing, and the newest
+    that lacks only what is accepted. Damaged snapshots, those of a newer mlmeta, and those from the future are left
+    alone. What came to a bucket long after its date pushes out nothing that came in time.
 
     Args:
         storage: a folder or ``gs://bucket/prefix``.
@@ -125,31 +130,51 @@ def prune(
         confirm: shown the plan before anything is removed; raises to stop.
 
     Raises:
-        UsageError: no rule is given.
+        UsageError: no rule is given; or what was to stay has gone while `confirm` was asked.
         StorageError: the storage can't be read, or a file can't be removed.
     """
     if not rules:
         raise UsageError(
             "no rule says what to keep", hint="for example --keep-last 10 --keep-daily 7 --keep-monthly 12"
         )
-    place = open_storage(storage)
-    now = time.time()
+    place, now = open_storage(storage), time.time()
+    sets, stale, plan = _look(place, rules, now, like=like, spare=several(spare), coming=coming, dry_run=dry_run)
+    if plan.removes and not dry_run:
+        if confirm is not None:
+            confirm(plan)
+            _, _, again = _look(place, rules, now, like=like, spare=several(spare))
+            if plan.going & {
+                one.timestamp for one in again.snapshots if one.keep
+            }:  # somebody may have thought for long
+                raise UsageError(
+                    f"{place.location} has changed since the plan was made: nothing was removed", hint="try again"
+                )
+        _remove(place, sets, plan, stale)
+    return plan
+
+
+def _look(
+    place: Storage,
+    rules: Rules,
+    now: float,
+    *,
+    like: str,
+    spare: Sequence[str],
+    coming: SnapshotInfo | None = None,
+    dry_run: bool = False,
+) -> tuple[list[FileSet], list[FileSet | StoredFile], PruneResult]:
+    """The files of a storage, the leftovers among them, and what is to go: see `prune`."""
     sets = file_sets(place)
     infos = described(place, sets, now)
     if coming is not None:
         infos = [_behind(coming, infos), *infos]
-        like, spare = infos[0].timestamp, (*several(spare), infos[0].timestamp)
+        like, spare = infos[0].timestamp, (*spare, infos[0].timestamp)
     infos = _alike(infos, like)
     stale = list(leftovers(place, sets, now - LEFTOVER_AGE))
     reasons = _reasons(infos, {files.timestamp for files in sets if _is_misdated(files)}, rules)
-    for timestamp in several(spare):
+    for timestamp in spare:
         reasons[timestamp] = reasons.get(timestamp) or ["just made"]
-    plan = _plan(place, infos, stale, reasons, dry_run=dry_run)
-    if plan.removes and not dry_run:
-        if confirm is not None:
-            confirm(plan)
-        _remove(place, sets, plan, stale)
-    return plan
+    return sets, stale, _plan(place, infos, stale, reasons, dry_run=dry_run)
 
 
 def _behind(coming: SnapshotInfo, infos: Sequence[SnapshotInfo]) -> SnapshotInfo:
@@ -199,23 +224,23 @@ def _reasons(infos: Sequence[SnapshotInfo], misdated: set[str], rules: Rules) ->
             suspect = info.state is SnapshotState.SHRUNKEN or is_empty(info.stats)
             groups[info.series, suspect].append(info.timestamp)
     found = {timestamp: why for group in groups.values() for timestamp, why in _kept(group, misdated, rules).items()}
-    whole = {info.timestamp for info in infos if not info.has_gaps}
-    for (_, suspect), group in groups.items():
-        if not suspect:
-            _keep_whole(group, found, whole, misdated)
+    for why, most in (("newest without gaps", 0), ("newest complete", 1)):
+        whole = {info.timestamp for info in infos if info.gap_level <= most}
+        for (_, suspect), group in groups.items():
+            if not suspect:
+                _keep_newest(set(group) & whole, found, why, misdated)
     for info in infos:
         if info.timestamp in found:
             found[info.timestamp] += [f"tag {tag}" for tag in rules.tags if has_tag(info.tags, tag)]
     return found
 
 
-def _keep_whole(group: Sequence[str], reasons: dict[str, list[str]], whole: set[str], misdated: set[str]) -> None:
-    """See that what has gaps pushes out all but the newest that has none: only that may have what others lack."""
-    in_time = whole - misdated
-    for candidates in (whole, in_time):
-        newest = max(candidates.intersection(group), default="")
+def _keep_newest(whole: set[str], reasons: dict[str, list[str]], why: str, misdated: set[str]) -> None:
+    """See that what has more gaps pushes out all but the newest of these: only that may have what others lack."""
+    for candidates in (whole, whole - misdated):
+        newest = max(candidates, default="")
         if newest and not reasons[newest]:
-            reasons[newest].append("newest without gaps")
+            reasons[newest].append(why)
 
 
 def _kept(group: Sequence[str], misdated: set[str], rules: Rules) -> dict[str, list[str]]:
@@ -243,9 +268,8 @@ def _decision(info: SnapshotInfo, why: list[str] | None) -> Decision:
 
 
 def _remove(place: Storage, sets: Sequence[FileSet], plan: PruneResult, stale: Sequence[FileSet | StoredFile]) -> None:
-    going = {decision.timestamp for decision in plan.snapshots if not decision.keep}
     for files in sets:
-        if files.timestamp in going:
+        if files.timestamp in plan.going:
             remove(place, files)
     for item in stale:
         if isinstance(item, FileSet):

@@ -99,9 +99,9 @@ class SnapshotInfo(BaseModel):
         return (*((self.problem,) if self.problem else ()), *((known,) if self.accepted else ()))
 
     @property
-    def has_gaps(self) -> bool:
-        """Whether its source had things that could not be saved, be it accepted."""
-        return self.state is SnapshotState.PARTIAL or self.accepted > 0
+    def gap_level(self) -> int:
+        """0: all of its source could be saved; 1: what could not is accepted; 2: not all of that is."""
+        return 2 if self.state is SnapshotState.PARTIAL else 1 if self.accepted else 0
 
     @property
     def series(self) -> tuple[str, Selection]:

@@ -38,6 +38,16 @@ def test_pairs_that_would_tear_locations_are_refused(pair: tuple[str, str]) -> N
         Rewriter([pair])
 
 
+def test_a_pair_that_hides_behind_an_earlier_one_is_refused() -> None:
+    """Its locations would go where the earlier one sends them, and nobody would notice."""
+    inner, outer = ("gs://b/first", "gs://inner"), ("gs://b", "gs://outer")
+    assert Rewriter([inner, outer]).uris("runs", "gs://b/first/1", "gs://b/1") == ["gs://inner/1", "gs://outer/1"]
+    Rewriter([outer, ("gs://bb", "gs://other")])
+    for hidden in (inner, outer):
+        with pytest.raises(UsageError, match=f"{hidden[0]} would never be used: gs://b comes before it"):
+            Rewriter([outer, hidden])
+
+
 @pytest.mark.parametrize(
     ("location", "shown", "root"),
     [

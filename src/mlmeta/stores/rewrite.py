@@ -34,7 +34,7 @@ class Rewriter:
             the old one: so that doing it twice changes nothing.
 
     Raises:
-        UsageError: an old prefix is empty, or just one of a pair ends with a slash.
+        UsageError: an old prefix is empty, or never used; or just one of a pair ends with a slash.
     """
 
     def __init__(self, pairs: Sequence[tuple[Prefix, str]], *, settles: bool = False) -> None:
@@ -47,6 +47,7 @@ class Rewriter:
                     f"of the artifact prefixes {both}, only one ends with a slash",
                     hint="write both with a slash at the end, or both without",
                 )
+        _must_all_be_used([old for old, _ in pairs if isinstance(old, str)])
         self._pairs = tuple(pairs)
         self._settles = settles
         self._used: Counter[Prefix] = Counter()
@@ -113,6 +114,18 @@ class Rewriter:
         olds = (old for old, _ in self._pairs if not self._used[old])
         unused = (f"no artifact location begins with {shown_location(str(old))}" for old in olds)
         return (f"artifact locations are rewritten in {changed or 'nothing'}", *unused)
+
+
+def _must_all_be_used(prefixes: Sequence[str]) -> None:
+    """See that none hides behind an earlier one, which would send its locations elsewhere."""
+    for place, prefix in enumerate(prefixes):
+        for earlier in prefixes[:place]:
+            if _length(prefix, earlier) is not None:
+                raise UsageError(
+                    f"the artifact prefix {shown_location(prefix)} would never be used: {shown_location(earlier)} "
+                    "comes before it, and takes all of its locations",
+                    hint="give each prefix once, and longer ones before shorter ones",
+                )
 
 
 def pairs_of(rewrite: Prefixes) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlmeta import backup, list_snapshots
+from mlmeta import backup, copy, list_snapshots, verify
 from mlmeta.cli.backup import view
 from mlmeta.commands.prune import prune
 from mlmeta.errors import UsageError
@@ -72,6 +72,10 @@ def test_what_a_list_is_of(cli: Cli) -> None:
     assert listed("--tag", "release=4", "--source", "http://a") == ([4], 1, 1)
     assert listed("--tag", "none") == ([], 0, 1)
     assert "there are: prod, http://a, http://c" in cli("list", "--source", "nobody").ended(5).err
+    verified = verify([], str(folder), of_source="prod", every=True).snapshots
+    assert [stamps.index(one.timestamp) for one in verified] == [5, 1, 0], "a damaged one may be meant as well"
+    copied = copy([], str(folder), str(cli.folder / "there"), of_source="prod", missing=True)
+    assert [stamps.index(one.timestamp) for one in copied.snapshots] == [1, 5]
     shown = cli("list", "--limit", "2").ok().out
     assert "and 4 more" in shown
     assert "release=5" in shown

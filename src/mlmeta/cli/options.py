@@ -137,7 +137,7 @@ Source = Annotated[
     str,
     option(
         "--source",
-        "The source that `latest` refers to, by label or tracking URI, where a storage has several.",
+        "The source that is meant, by label or tracking URI, where a storage has several.",
         metavar="NAME",
         autocompletion=completion.sources,
     ),

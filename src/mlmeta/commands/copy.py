@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from functools import partial
@@ -27,7 +27,7 @@ from mlmeta.schema import Names, several
 from mlmeta.schema.words import amount
 from mlmeta.snapshot import copying
 from mlmeta.snapshot.catalog import describe, file_sets
-from mlmeta.snapshot.find import find
+from mlmeta.snapshot.find import find, meant_sets
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
@@ -114,7 +114,8 @@ def copy(
         target: storage to write to.
         of_source: label or tracking URI of the source that `latest` means, where the storage has several.
         include_password_hashes: whether a snapshot that has these may go into a bucket.
-        missing: all that the target lacks, instead of `selectors`; those that are not usable are named in the result.
+        missing: all (of that source) that the target lacks, instead of `selectors`; those that are not usable are named
+            in the result.
         progress: told how far it is.
 
     Raises:
@@ -128,7 +129,10 @@ def copy(
     if origin.location == destination.location:
         raise UsageError("--from and --to are the same storage", hint="name two different ones")
     if missing:
-        return _copy_missing(origin, destination, progress, include_password_hashes=include_password_hashes)
+        sets = [files for files in file_sets(origin) if files.summary is not None]
+        wanted = meant_sets(sets, which(of_source), origin)
+        holds_back = not (include_password_hashes or _is_here(destination))
+        return _copy_missing(origin, destination, wanted, progress, holds_back=holds_back)
     found = [find(origin, selector, which(of_source)) for selector in several(selectors)]
     for one in found if not include_password_hashes else ():
         if read_summary(origin, one.files).has_auth:
@@ -143,9 +147,9 @@ def copy(
 
 
 def _copy_missing(
-    origin: Storage, destination: Storage, progress: Progress, *, include_password_hashes: bool
+    origin: Storage, destination: Storage, sets: Sequence[FileSet], progress: Progress, *, holds_back: bool
 ) -> CopyResult:
-    judged = list(_judged(origin, destination, holds_back=not (include_password_hashes or _is_here(destination))))
+    judged = list(_judged(origin, destination, sets, holds_back=holds_back))
     left_out = {files.timestamp: why for files, verdict, why in judged if verdict is _Verdict.UNUSABLE}
     conflicts = {files.timestamp: why for files, verdict, why in judged if verdict is _Verdict.ANOTHER}
     copied = []
@@ -187,10 +191,12 @@ def _is_here(storage: Storage) -> bool:
     return is_local(storage.location)
 
 
-def _judged(origin: Storage, destination: Storage, *, holds_back: bool) -> Iterator[tuple[FileSet, _Verdict, str]]:
+def _judged(
+    origin: Storage, destination: Storage, sets: Sequence[FileSet], *, holds_back: bool
+) -> Iterator[tuple[FileSet, _Verdict, str]]:
     """How the destination stands to each snapshot, oldest first: an interrupted copy leaves no gap behind."""
     judge = partial(_judge, origin, destination, copying.committed(destination), holds_back=holds_back)
-    candidates = [files for files in reversed(file_sets(origin)) if files.summary is not None]
+    candidates = sets[::-1]
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mlmeta-copy") as pool:
         for files, (verdict, why) in zip(candidates, ordered_map(pool, judge, candidates, 4 * _AT_ONCE), strict=True):
             yield files, verdict, why

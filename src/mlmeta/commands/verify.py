@@ -16,7 +16,7 @@ from mlmeta.schema import Names, Selection, several
 from mlmeta.schema.words import amount
 from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets, ignored
-from mlmeta.snapshot.find import Which, find
+from mlmeta.snapshot.find import Which, find, meant_sets
 from mlmeta.snapshot.layout import group
 from mlmeta.snapshot.reader import Snapshot, open_snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot, Problem, strangers
@@ -111,7 +111,7 @@ def verify(
         selectors: which snapshot, or several.
         storage: where they are.
         of_source: label or tracking URI of the source that is meant, where the storage has several.
-        every: all committed snapshots of the storage instead.
+        every: all committed snapshots of the storage, or of that source, instead.
         quick: only presence and sizes.
         with_drill: restore each into a throwaway database as well, and compare what comes back.
         progress: told how far it is.
@@ -125,7 +125,8 @@ def verify(
     if every:
         files = list(place.files())
         aside = tuple(ignored(place, files))
-        selectors = [one.timestamp for one in group(files) if one.summary is not None]
+        sets = [one for one in group(files) if one.summary is not None]
+        selectors = [one.timestamp for one in meant_sets(sets, which(of_source), place)]
         if not selectors:
             raise SnapshotNotFoundError(f"no snapshots in {place.location}", hint="create one with `mlmeta backup`")
     check: _Check = _quick if quick else _drilled if with_drill else _thorough

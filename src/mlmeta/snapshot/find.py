@@ -113,6 +113,24 @@ def of_source(infos: Sequence[SnapshotInfo], which: Which, storage: Storage) -> 
     return [info for info in infos if identities[info.timestamp] in found]
 
 
+def meant_sets(sets: Sequence[FileSet], which: Which, storage: Storage) -> list[FileSet]:
+    """The snapshots of the source that is meant, and those that nobody knows the source of: reading them says why.
+
+    Args:
+        sets: all snapshots of a storage.
+        which: source; where none is meant, all are.
+        storage: where they are.
+
+    Raises:
+        SnapshotNotFoundError: there are snapshots, and none of it.
+    """
+    if not which.source:
+        return list(sets)
+    infos = [glance(storage, files, 0) for files in sets]
+    mine = {info.timestamp for info in of_source(infos, which, storage)}
+    return [files for files, info in zip(sets, infos, strict=True) if info.timestamp in mine or not info.identity]
+
+
 def _no_source(which: Which, storage: Storage, sources: Iterable[str]) -> SnapshotNotFoundError:
     return SnapshotNotFoundError(
         f"no snapshot of {which.source[-1]} in {storage.location}", hint=f"there are: {_named(sources)}"

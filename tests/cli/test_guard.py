@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -103,7 +104,7 @@ def test_what_was_saved_comes_back(guarded: Guarded, databases: Databases) -> No
 
 
 def test_a_change_is_saved_after_five_seconds_of_quiet(guarded: Guarded) -> None:
-    running = guarded.start(SLEEPS, "--rpo", "60s")
+    running = guarded.start(SLEEPS, "--rpo", "60s", "--status-file", "status.json")
     until(lambda: guarded.saved() == 1)
     began = time.monotonic()
     tag(guarded.store, "one")
@@ -115,6 +116,10 @@ def test_a_change_is_saved_after_five_seconds_of_quiet(guarded: Guarded) -> None
     assert running.wait().code == 0
     assert tags(guarded.backups) == {"one", "two"}
     assert guarded.saved() == 3
+    status = json.loads((guarded.cli.folder / "status.json").read_text())
+    newest = list_snapshots(str(guarded.backups)).snapshots[0].timestamp
+    assert (status["state"], status["exit_code"], status["last_snapshot"]) == ("ended", 0, newest)
+    assert (status["lag"], status["failures"], status["last_error"], status["rpo"]) == (0, 0, "", 60)
 
 
 @pytest.mark.parametrize(

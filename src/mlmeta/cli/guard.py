@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -72,6 +73,14 @@ HealthUrl = Annotated[
 StartPeriod = Annotated[
     str, options.option("--start-period", "… or before this much time has passed.", metavar="DURATION")
 ]
+StatusFileOption = Annotated[
+    str,
+    options.option(
+        "--status-file",
+        "A JSON file that says how it is doing: the last save, its snapshot, how long a change has waited.",
+        metavar="FILE",
+    ),
+]
 NoWal = Annotated[bool, options.option("--no-wal", "Leave a SQLite database without a write-ahead log.")]
 
 
@@ -87,6 +96,7 @@ def command(
     health_url: HealthUrl = "",
     start_period: StartPeriod = "120s",
     no_wal: NoWal = False,
+    status_file: StatusFileOption = "",
     label: backup.Label = "",
     compress: backup.Compress = False,
     full_every: backup.FullEvery = "7d",
@@ -145,7 +155,12 @@ def command(
             name: options.duration(name, text).total_seconds()
             for name, text in (("--rpo", rpo), ("--grace", grace), ("--start-period", start_period))
         }
-        terms = Terms(pace=Pace(rpo=seconds["--rpo"]), grace=seconds["--grace"], start_period=seconds["--start-period"])
+        terms = Terms(
+            pace=Pace(rpo=seconds["--rpo"]),
+            grace=seconds["--grace"],
+            start_period=seconds["--start-period"],
+            status_file=Path(status_file) if status_file else None,
+        )
         return guard(
             words,
             environment,

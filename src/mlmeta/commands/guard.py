@@ -39,6 +39,8 @@ from mlmeta.stores.opening import DATABASES, Store, has_content, open_snapshot, 
 IF_EMPTY, NEVER, REQUIRE = "if-empty", "never", "require"
 KEEP = Rules(last=10, hourly=24, daily=14, monthly=12)
 _PRUNE_EVERY = 3600.0
+_UNPRUNED = "not_pruned"
+"""Code of the issue that retention failed: the store is saved all the same."""
 
 
 class GuardResult(Result):
@@ -272,6 +274,7 @@ class _Saver:
         self._saving = saving
         self._wal = wal
         self._missing: tuple[str, ...] = ()
+        self._told_unpruned = False
         self._pruned_at = time.monotonic() - _PRUNE_EVERY
 
     def __call__(self, again: bool, last: bool) -> Outcome:
@@ -298,14 +301,23 @@ class _Saver:
         if prunes and done.timestamp:
             self._pruned_at = time.monotonic()
         warnings = [text for text in done.warnings if text != EMPTY]  # a new store is; one that lost all is shrunken
-        problems = (*([said] if said else ()), *warnings, *(issue.message for issue in done.issues))
+        problems = (*([said] if said else ()), *warnings, *self._issues(done))
         return Outcome(
             text=_told(done),
+            timestamp=done.timestamp or done.unchanged_since,
             problems=problems,
             good=not done.failures,
-            complete=not done.issues,
+            complete=all(issue.code == _UNPRUNED for issue in done.issues),
             usual=not done.pruned,
         )
+
+    def _issues(self, done: BackupResult) -> list[str]:
+        """What did not go as it should; that old snapshots can't be removed only once."""
+        told = [issue.message for issue in done.issues if issue.code != _UNPRUNED]
+        if done.unpruned and not self._told_unpruned:
+            told += [f"old snapshots stay: {place}: {why}" for place, why in done.unpruned.items()]
+        self._told_unpruned |= bool(done.unpruned)
+        return told
 
 
 def _told(done: BackupResult) -> str:

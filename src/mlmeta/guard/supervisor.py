@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from mlmeta.guard.child import ENDING, Child
 from mlmeta.guard.schedule import Pace, Schedule
 from mlmeta.guard.signals import News
+from mlmeta.guard.status import Status, StatusFile
 from mlmeta.redaction import without_any_secrets
 from mlmeta.stores.tokens import Token, Watcher
 
@@ -40,6 +42,7 @@ class Outcome:
 
     Args:
         text: what there is to say; empty: nothing new.
+        timestamp: of the snapshot that has what the store had.
         problems: what a person should know.
         good: whether the store is saved in all places.
         complete: whether nothing of it is missing.
@@ -47,6 +50,7 @@ class Outcome:
     """
 
     text: str = ""
+    timestamp: str = ""
     problems: tuple[str, ...] = ()
     good: bool = True
     complete: bool = True
@@ -78,12 +82,14 @@ class Terms:
         pace: when it is saved.
         grace: seconds from the beginning of the end until what is left of the child is killed.
         start_period: seconds after which the store is saved although the child does not say that it is ready.
+        status_file: where it is told how it is doing; None: nowhere.
         watched: whether the store can be asked for changes; if not, one good save at the end will do.
     """
 
     pace: Pace = field(default_factory=Pace)
     grace: float = 8.0
     start_period: float = 120.0
+    status_file: Path | None = None
     watched: bool = True
 
 
@@ -148,11 +154,16 @@ class Supervisor:
         self._said_slow = False
         self._complete = True
         self._sent: set[int] = set()
+        self._last_success: float | None = None
+        self._last_snapshot = ""
+        self._last_error = ""
+        self._status_file = StatusFile(terms.status_file) if terms.status_file is not None else None
 
     def run(self) -> End:
         """Until the child has ended and its store is saved."""
         number = self._run_on()
         end = self._come_to_an_end(number)
+        self._report(end.exit_code)
         wait([self._looker.submit(self._watcher.close)], _CLOSING)
         for threads in (self._looker, self._saver):
             threads.shutdown(wait=False)
@@ -170,6 +181,7 @@ class Supervisor:
             if self._child.look():
                 return 0
             self._finish_save()
+            self._report()
             if self._has_looked(_TICK, _SILENT) and self._may_save() and self._schedule.is_due(time.monotonic()):
                 self._begin_save(again=self._schedule.begin(time.monotonic()))
 
@@ -220,6 +232,7 @@ class Supervisor:
         now = time.monotonic()
         self._schedule.finish(now, good=outcome.good, usual=outcome.usual)
         self._complete = outcome.complete
+        self._remember(outcome, error)
         if outcome.text:
             self._log.info(outcome.text)
         if error is not None:
@@ -227,6 +240,37 @@ class Supervisor:
             self._log.warning(f"could not save: {_told(error)}{again}")
         self._say_problems(outcome.problems)
         self._say_pace()
+
+    def _remember(self, outcome: Outcome, error: BaseException | None) -> None:
+        """Keep what the status tells of a save."""
+        self._last_error = _told(error) if error is not None else "" if outcome.good else "; ".join(outcome.problems)
+        if outcome.good:
+            self._last_success, self._last_snapshot = round(time.time(), 3), outcome.timestamp
+
+    def _report(self, exit_code: int | None = None) -> None:
+        """Write the status, if somebody wants it. Where that fails once, it is not tried again."""
+        if self._status_file is None:
+            return
+        schedule = self._schedule
+        status = Status(
+            state="ended" if exit_code is not None else "ending" if schedule.is_ending else "running",
+            child=self._child.number,
+            ready=self._ready,
+            last_success=self._last_success,
+            last_snapshot=self._last_snapshot,
+            last_error=self._last_error,
+            failures=schedule.failures,
+            duration=round(schedule.duration, 3),
+            lag=round(schedule.lag(time.monotonic()), 3),
+            rpo=self._terms.pace.rpo,
+            effective_rpo=round(schedule.effective_rpo, 3),
+            exit_code=exit_code,
+        )
+        try:
+            self._status_file.write(status)
+        except OSError as error:
+            self._log.warning(f"{self._terms.status_file} can't be written, and stays as it is: {error.strerror}")
+            self._status_file = None
 
     def _say_problems(self, problems: tuple[str, ...]) -> None:
         """Say what was not said the last time."""
@@ -265,6 +309,7 @@ class Supervisor:
                 self._kill(now - deadline)
                 alive = now < deadline + _UNKILLABLE
             self._finish_save()
+            self._report()
             if self._is_finished(alive=alive, skipped=skipped) or now >= overtime:
                 return self._end(skipped=skipped)
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -263,18 +264,24 @@ def test_a_server_is_saved_now_and_then(filled: Server, guarded: Guarded) -> Non
     assert guarded.saved() == 1
 
 
-def test_a_second_signal_ends_it_without_a_last_save(guarded: Guarded) -> None:
-    """Which the child, that did not care for the first one, ends at."""
-    guarded.backups.write_text("no folder")
-    running = guarded.start(SLEEPS.replace("sys.exit(0)", "None"), "--grace", "60s")
-    running.wait_for("could not save")
-    running.send(signal.SIGTERM)
-    running.wait_for("is told to end")
-    time.sleep(1.2)
-    running.send(signal.SIGINT)
-    running.wait_for("a second signal")
-    done = running.wait()
-    assert done.code == 3, done.err
+def test_a_database_that_hangs(guarded: Guarded) -> None:
+    """Its port is open, and nobody answers. Waiting costs nothing, and a second signal leaves a save behind."""
+    child = SLEEPS.replace("sys.exit(0)", "None")  # which does not care for the first one
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        guarded.uri = f"postgresql+psycopg://me@127.0.0.1:{hanging.getsockname()[1]}/mlflow"
+        running = guarded.start(child, "--grace", "60s", "--verbose")
+        running.wait_for("saving")
+        time.sleep(1)
+        before = running.cpu()
+        time.sleep(2)
+        assert running.cpu() - before < 0.5
+        running.send(signal.SIGTERM)
+        running.wait_for("is told to end")
+        time.sleep(1.2)
+        running.send(signal.SIGINT)
+        running.wait_for("a second signal")
+        done = running.wait(30)
+        assert done.code == 3, done.err
 
 
 def test_a_store_that_can_not_be_restored_is_not_started(guarded: Guarded) -> None:

@@ -69,6 +69,11 @@ class Running:
         assert self._process.pid is not None
         os.kill(self._process.pid, number)
 
+    def cpu(self) -> float:
+        """Seconds that it has computed."""
+        words = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
     def wait(self, patience: float = PATIENCE) -> Finished:
         """Wait for its end; a code below zero is the signal that killed it."""
         self._process.join(patience)

@@ -147,8 +147,9 @@ def guard(
     store = _store(command, environment, store_uri, saving)
     watcher = watch(store)
     with _alone(store, log):
-        watcher.token()  # which takes back what a server that was killed had begun
-        watcher.close()
+        if store.kind == "sqlite":
+            watcher.token()  # which takes back what a server that was killed had begun
+            watcher.close()
         _restore_before(store, saving, start, log)
         wal = _Wal(store, wanted=start.wal)
         if said := wal.switch():

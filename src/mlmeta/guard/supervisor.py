@@ -172,7 +172,7 @@ class Supervisor:
     def _run_on(self) -> int:
         """Until it ends; the signal that ends it, or 0 where the child did so by itself."""
         while True:
-            for number in self._news.wait(self._looked_at + _TICK - time.monotonic()):
+            for number in self._news.wait(self._until_next_look()):
                 if number in ENDING:
                     return number
                 if number != signal.SIGCHLD:
@@ -184,6 +184,10 @@ class Supervisor:
             self._report()
             if self._has_looked(_TICK, _SILENT) and self._may_save() and self._schedule.is_due(time.monotonic()):
                 self._begin_save(again=self._schedule.begin(time.monotonic()))
+
+    def _until_next_look(self) -> float:
+        """Seconds; the end of a look that is under way wakes the loop by itself."""
+        return _TICK if self._looking is not None else self._looked_at + _TICK - time.monotonic()
 
     def _reap(self) -> None:
         if self._saving is None:

@@ -27,6 +27,7 @@ from mlmeta.schema import (
     Trace,
     kind_of,
 )
+from mlmeta.snapshot import writer as writing
 from mlmeta.snapshot.catalog import SnapshotState
 from mlmeta.snapshot.order import OrderGuard
 from mlmeta.snapshot.writer import SnapshotWriter
@@ -109,6 +110,13 @@ _TRACES: list[Line] = [
 ]
 
 
+@pytest.fixture(params=[1 << 20, 100])
+def _together(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many lines at once as they usually are, and a few."""
+    monkeypatch.setattr(writing, "_MOST_WAITING", request.param)
+
+
+@pytest.mark.usefixtures("_together")
 def test_what_follows_a_record_is_taken_together_as_one_by_one(tmp_path: Path) -> None:
     with SnapshotWriter([LocalStorage(tmp_path / "a")], NOW) as writer:
         assert [writer.add(record) for record in _TRACES] == [None] * len(_TRACES)
@@ -120,6 +128,7 @@ def test_what_follows_a_record_is_taken_together_as_one_by_one(tmp_path: Path) -
     assert one.stats["spans"] == len(_SPANS)
 
 
+@pytest.mark.usefixtures("_together")
 @pytest.mark.parametrize("spans", [_SPANS[::-1], [*_SPANS, _SPANS[-1]], [SpanLine.of_content("t2", "s", _CONTENT)]])
 def test_what_follows_a_record_is_in_order(tmp_path: Path, spans: list[SpanLine]) -> None:
     with (

@@ -45,6 +45,8 @@ _MOMENT = timedelta(minutes=1)
 """How far ahead a burst of backups, or another machine's clock, may be."""
 _TOGETHER = {SpanLine}
 """The classes of lines that are added together: each is there once, and counts for one."""
+_MOST_WAITING = 1 << 20
+"""Characters that wait to be added together."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class SnapshotWriter:
         self.failures: dict[str, StorageError] = {}
         self.stats = Counter(dict.fromkeys(COUNTED, 0))
         self._waiting: list[FollowerLine] = []
+        self._waiting_size = 0
         self._tables: Counter[str] = Counter()
         try:
             for kind in KINDS.values():
@@ -155,7 +158,7 @@ class SnapshotWriter:
         """
         for item in items:
             if type(item) in _TOGETHER:
-                self._waiting.append(item)  # type: ignore[arg-type]
+                yield from self._wait_with(item)  # type: ignore[arg-type]
                 continue
             yield from self.settle()
             if isinstance(item, Skipped):
@@ -165,9 +168,15 @@ class SnapshotWriter:
             after_each()
         yield from self.settle()
 
+    def _wait_with(self, line: FollowerLine) -> Iterator[Skipped]:
+        self._waiting.append(line)
+        self._waiting_size += len(line.line)
+        if self._waiting_size >= _MOST_WAITING:  # a trace may have any number of spans
+            yield from self.settle()
+
     def settle(self) -> Iterator[Skipped]:
         """Append what waits for more that follows the same record, so that `stats` has it; what of it is left out."""
-        lines, self._waiting = self._waiting, []
+        lines, self._waiting, self._waiting_size = self._waiting, [], 0
         return self._add_lines(lines)
 
     def _add_lines(self, lines: Sequence[FollowerLine]) -> Iterator[Skipped]:

@@ -421,6 +421,7 @@ def _save_on(
         notes = [*warnings, *source.warnings()]
         if is_empty(writer.stats):
             notes.append(EMPTY)
+        notes += _more_accepted(request, skipped)
         lacking = shrunken(writer.stats, request.previous, request.shrink_limit)
         summary = _summary(source, request, base).model_copy(
             update={
@@ -447,6 +448,16 @@ def _read(
     skipped = [*writer.add_all(read_along(source, selection, base, told), told.now_and_then)]
     told.tell()
     return (*skipped, *told.skipped)
+
+
+def _more_accepted(request: _Request, skipped: Sequence[Skipped]) -> Iterator[str]:
+    """That more is missing than before, where no exit code tells it: what is accepted was known, what is new is not."""
+    summaries = [one.summary for one in request.previous if one.summary is not None]
+    if summaries:
+        last = max(summaries, key=lambda summary: summary.backup_timestamp)
+        now, before = (sum(request.accepted.covers(s.kind, s.id) for s in all_) for all_ in (skipped, last.skipped))
+        if now > before:
+            yield f"{now:,} things that may be missing were not saved, where {last.backup_timestamp} lacks {before:,}"
 
 
 def _summary(source: Source, request: _Request, base: Snapshot | None) -> Summary:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from mlmeta.commands import prune as pruning
 from mlmeta.commands.backup import backup
@@ -79,6 +80,16 @@ def test_only_the_future_is_not_the_same_as_nothing(tmp_path: Path, databases: D
         restore(target, "latest", storage.location, if_empty=True, allow_none=True)
     assert only in caught.value.hint
     assert not (tmp_path / "new.db").exists()
+
+
+def test_a_store_with_prompts_alone_is_not_empty(tmp_path: Path, databases: Databases) -> None:
+    storage = LocalStorage(tmp_path / "backups")
+    snapshot(storage, DAY)
+    target = databases.copy("empty", tmp_path / "prompts.db")
+    MlflowClient(target, target).create_registered_model("prompt")
+    done = restore(target, "latest", storage.location, if_empty=True)
+    assert (done.exit_code, done.created, done.timestamp) == (0, {}, "")
+    assert "in use" in done.untouched
 
 
 def test_after_a_clock_error_a_backup_has_the_right_time_and_stays(tmp_path: Path, databases: Databases) -> None:

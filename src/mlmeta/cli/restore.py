@@ -103,7 +103,13 @@ Tables = Annotated[
         callback=options.one_a_line,
     ),
 ]
-IfEmpty = Annotated[bool, options.option("--if-empty", "Do nothing, exit 0, when the target has runs already.")]
+IfEmpty = Annotated[
+    bool,
+    options.option(
+        "--if-empty",
+        "Do nothing, exit 0, when the target has runs already, or, if it is a database, traces, models or datasets.",
+    ),
+]
 AllowNone = Annotated[bool, options.option("--allow-none", "Do nothing, exit 0, when there is no snapshot yet.")]
 Selector = Annotated[
     str | None,

@@ -30,7 +30,7 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.storage import Location
 from mlmeta.stores.gaps import acceptance
-from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
+from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, has_content, open_snapshot, open_target
 from mlmeta.stores.proof import Comparison, Difference, prove
 from mlmeta.stores.rewrite import Prefixes, pairs_of
 from mlmeta.stores.target import RENAME, SKIP, Ids, OnConflict, Plan, Refusal, Report, RestoreOptions, Target
@@ -171,7 +171,7 @@ def restore(
         missing: only what is gone from the target: what is in its way there is left out, as ``skip`` does.
         rewrite: prefixes of artifact locations, and what to put in their place: pairs, or a `dict`.
         accept: kinds of things that the target need not take, in the words of `Refusal.kind`: named, and no issue.
-        if_empty: do nothing where the target has runs already.
+        if_empty: do nothing where the target has runs already, or, if it is a database, traces, models or datasets.
         allow_none: do nothing where there is no snapshot yet.
         dry_run: only say what would be done.
         verify: read the target back afterwards, and compare.
@@ -196,8 +196,8 @@ def restore(
     options = RestoreOptions(ids, _way(on_conflict, missing=missing), pairs_of(rewrite), undelete)
     progress.phase(CONNECTING)
     with open_target(store, options, only_auth=only_auth) as target:
-        if if_empty and target.has_runs():
-            return _untouched(store, storage, "the target has runs already")
+        if if_empty and (target.has_runs() or (store.kind in DATABASES and has_content(store))):
+            return _untouched(store, storage, "the target is in use already")
         try:
             snapshot = open_snapshot(storage, timestamp, of_source=of_source)
         except (SnapshotNotFoundError, StorageMissingError) as error:

@@ -6,7 +6,8 @@ READY := $(VENV)/.ready
 LOWEST := .venv-lowest
 LOWEST_READY := $(LOWEST)/.ready
 
-# Byte-compiling every package takes a minute; Python does it for those that are imported.
+# Byte-compiling every package takes a minute; Python does it for those that are imported, and keeps the outcome.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := -m pip install --quiet --no-compile --editable . --group dev
 
 .DEFAULT_GOAL := help

@@ -3,6 +3,7 @@
 But for what starts threads when it is imported, or is only there when it is asked for: Dask and Google's client.
 """
 
+import gc
 import os
 import pkgutil
 import sys
@@ -31,3 +32,4 @@ finally:
         os.environ[_GUARD] = _before
 del sys.modules["mlflow.server.fastapi_app"]  # makes the application, from the environment: each server its own
 tempfile.tempdir = None  # MLflow asked for it: each process finds its own, from its environment
+gc.freeze()  # a million objects that stay: no collection of a fork has to look through them

@@ -8,6 +8,7 @@ own command runs in it, with its own environment, folder, output and process gro
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -148,6 +149,7 @@ def _serve(words: list[str], folder: Path, log: Path, environment: dict[str, str
     import mlflow.server
 
     quick_hashes()
+    gc.set_threshold(50_000, 20, 20)  # a tenth of a server's time goes into looking for garbage, and there is little
 
     def in_this_process(command: list[str], extra_env: dict[str, str], **_: object) -> NoReturn:
         from uvicorn.main import main

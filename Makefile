@@ -35,7 +35,7 @@ check: lint ## lint and unit tests, in under half a minute
 test: lint ## all checks and all tests
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-test-all: lint ## the same with five times as many examples from Hypothesis
+test-all: lint ## the same with all cases of sweeps, and five times as many examples from Hypothesis
 	$(BIN)/python -m pytest -n auto --dist loadgroup --hypothesis-profile full
 
 $(LOWEST_READY): pyproject.toml tests/lowest.txt

@@ -268,7 +268,7 @@ def _must_be_usable(target: Store, options: RestoreOptions, *, only_auth: bool) 
             hint="move into the server's database, which keeps ids, or leave out --auth-uri and --to-auth-uri",
         )
     with open_target(target, options, only_auth=only_auth) as opened:
-        opened.has_runs()
+        opened.has_content()
 
 
 def _left_out(selection: Selection) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.storage import Location
 from mlmeta.stores.gaps import acceptance
-from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, has_content, open_snapshot, open_target
+from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
 from mlmeta.stores.proof import Comparison, Difference, prove
 from mlmeta.stores.rewrite import Prefixes, pairs_of
 from mlmeta.stores.target import RENAME, SKIP, Ids, OnConflict, Plan, Refusal, Report, RestoreOptions, Target
@@ -196,7 +196,7 @@ def restore(
     options = RestoreOptions(ids, _way(on_conflict, missing=missing), pairs_of(rewrite), undelete)
     progress.phase(CONNECTING)
     with open_target(store, options, only_auth=only_auth) as target:
-        if if_empty and (target.has_runs() or (store.kind in DATABASES and has_content(store))):
+        if if_empty and target.has_content():
             return _untouched(store, storage, "the target is in use already")
         try:
             snapshot = open_snapshot(storage, timestamp, of_source=of_source)

@@ -221,7 +221,7 @@ def has_content(store: Store) -> bool:
     from mlmeta.stores.target import RestoreOptions
 
     with open_target(store, RestoreOptions()) as target:
-        return target.has_runs()
+        return target.has_content()
 
 
 def _watcher(uri: str) -> Watcher:

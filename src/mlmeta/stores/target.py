@@ -208,8 +208,8 @@ class Report(BaseModel):
 class Target(Protocol):
     """An MLflow store to write into."""
 
-    def has_runs(self) -> bool:
-        """Whether the target has any run at all."""
+    def has_content(self) -> bool:
+        """Whether the target has any run, or, if it is a database, any trace, model or dataset."""
 
     def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
         """Look at the target and say what a restore would do."""

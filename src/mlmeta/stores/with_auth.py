@@ -95,9 +95,9 @@ class TargetWithAuth:
         """See `Target.unkept`."""
         return self._store.unkept if self._store is not None else ()
 
-    def has_runs(self) -> bool:
-        """See `Target.has_runs`."""
-        return self._store is not None and self._store.has_runs()
+    def has_content(self) -> bool:
+        """See `Target.has_content`."""
+        return self._store is not None and self._store.has_content()
 
     def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
         """See `Target.plan`.

@@ -107,7 +107,7 @@ class ApiTarget:
         self._reading = reading
         self._contexts: list[RestoreContext] = []
 
-    def has_runs(self) -> bool:
+    def has_content(self) -> bool:
         """Whether the target has any run at all, in any workspace that the user may see."""
         inside = Workspaces.of(self._connection).connections(Selection())
         return any(True for connection in inside for _ in all_runs(connection))

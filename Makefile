@@ -61,7 +61,7 @@ format: $(READY) ## let ruff format and mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## write docs/cli.md from the commands, docs/coverage.md from MLflow's tables
+docs: $(READY) ## write docs/reference/cli.md from the commands, docs/reference/coverage.md from MLflow's tables
 	$(BIN)/python -m tests.support.cli_reference
 	$(BIN)/python -m tests.support.coverage_page
 

@@ -12,8 +12,8 @@
 
     mlmeta.restore("http://new-mlflow:5000", "latest", "backups/").require_complete()
 
-Every function here is what the command of that name calls. All are typed, and imported on first use. docs/python.md
-has more.
+Every function here is what the command of that name calls. All are typed, and imported on first use.
+docs/reference/python.md has more.
 """
 
 from __future__ import annotations

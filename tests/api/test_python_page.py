@@ -1,4 +1,4 @@
-"""docs/python.md does what it says: its blocks, one after the other."""
+"""docs/reference/python.md does what it says: its blocks, one after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.builders.tracking import tracking
 from tests.support.server import Server
 
-PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SERVER = "http://localhost:5000"
 

@@ -1,4 +1,4 @@
-"""The Cloud Run recipe, run as it stands in docs/cloud-run.md (its paths moved into a temporary folder)."""
+"""The Cloud Run recipe, run as it stands in docs/how-to/cloud-run.md (its paths moved into a temporary folder)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 
 from tests.support.server import free_port
 
-PAGE = Path(__file__).parents[2] / "docs" / "cloud-run.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "cloud-run.md"
 BIN = Path(sys.executable).parent
 
 

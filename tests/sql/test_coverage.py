@@ -1,4 +1,4 @@
-"""Every table and column of MLflow is in a snapshot, or left out with a reason: docs/coverage.md tells it."""
+"""Every table and column of MLflow is in a snapshot, or left out with a reason: docs/reference/coverage.md tells it."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class TestWithoutChecksums:
 
 
 def test_what_a_backup_costs(faults: Plan, new: New) -> None:
-    """Of requests by price class, as docs/gcs.md counts them."""
+    """Of requests by price class, as docs/how-to/gcs.md counts them."""
     commit(hasty(new()))
     lists = [r for r in faults.requests if r.method == "GET" and "/o?" in r.path]
     creates = [r for r in faults.requests if r.method == "POST"]

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the commands themselves: `make docs`. A test compares the file with this."""
+"""Writes docs/reference/cli.md from the commands themselves: `make docs`. A test compares the file with this."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlmeta.cli.app import app
 from mlmeta.cli.examples import EXAMPLES
 from mlmeta.errors import ExitCode
 
-PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 _WIDTH = 100
 _HEAD = "| option | environment | meaning |\n|---|---|---|"
 _STREAMS = (

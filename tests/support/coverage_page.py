@@ -1,4 +1,4 @@
-"""Writes docs/coverage.md, where each column of MLflow is in a snapshot: `make docs`. A test compares both."""
+"""Writes docs/reference/coverage.md: where a snapshot has each column of MLflow. A test compares both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlmeta.stores.sql.tables import DATASET_TABLE, TABLES
 from mlmeta.stores.sql.trace_tables import ANALYTICS, SPAN_CONTENT
 from tests.builders.everything import mlflows_tables
 
-PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "coverage.md"
 
 _METRIC = "the metric's point in `metrics`, or in `runs.metrics` where it is the only one"
 _OLD = "left out: MLflow has written nothing there since these became tags"

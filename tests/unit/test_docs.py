@@ -15,7 +15,7 @@ from mlmeta.cli.text import Table
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "mlmeta"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 WIDTH = 100
 NUMBER = re.compile(r"[\d,.]+( (s|min|h|d|kB|MB|GB))?")
 NAMES = Path.name.fget  # type: ignore[attr-defined]

@@ -89,7 +89,7 @@ ExecutorName = Annotated[
     str,
     options.option(
         "--executor",
-        "What reads a server's histories: threads, or a Dask cluster: dask:tcp://HOST:PORT (docs/scale.md).",
+        "What reads a server's histories: threads, or a Dask cluster: dask:tcp://HOST:PORT (docs/how-to/scale.md).",
         metavar="EXECUTOR",
     ),
 ]
@@ -98,7 +98,7 @@ AuthUri = Annotated[
     options.option(
         "--auth-uri",
         "Also save the users, password hashes, roles and permissions of basic-auth: the URI of their database, or "
-        "`same` if the tracking database has the tables (docs/basic-auth.md).",
+        "`same` if the tracking database has the tables (docs/how-to/basic-auth.md).",
         metavar="URI",
     ),
 ]

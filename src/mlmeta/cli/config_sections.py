@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PROFILE = "profile"
 """The table that has a table for each profile."""
-_TYPES = 'the values that an option takes are in docs/cli.md; lists are written ["one", "two"]'
+_TYPES = 'the values that an option takes are in docs/reference/cli.md; lists are written ["one", "two"]'
 
 
 @dataclass

@@ -107,7 +107,8 @@ def _of_the_file(error: Exception) -> MlmetaError | None:
     message = getattr(error, "message", str(error))
     file = context.meta[META].file
     where = f"{file}: {value.section}" if value.section else f"{file}:"
-    return ConfigurationError(f"{where} {parameter.opts[0].lstrip('-')}: {message}", hint="see docs/configuration.md")
+    said = f"{where} {parameter.opts[0].lstrip('-')}: {message}"
+    return ConfigurationError(said, hint="see docs/reference/configuration.md")
 
 
 def _tell_of_the_file(context: Any, settings: Settings) -> None:

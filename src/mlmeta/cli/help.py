@@ -12,7 +12,8 @@ from mlmeta.cli.text import Block, Styled, Terms, Verbatim
 
 _WIDEST = 100
 _VARIABLES = (
-    "Each option has an environment variable, MLMETA_ and its name: MLMETA_STORAGE. docs/cli.md names all of them."
+    "Each option has an environment variable, MLMETA_ and its name: MLMETA_STORAGE. "
+    "docs/reference/cli.md names all of them."
 )
 
 

@@ -148,7 +148,8 @@ ConfigPath = Annotated[
     str,
     option(
         "--config",
-        "The configuration file. Default: the nearest mlmeta.toml, here or in a folder above (docs/configuration.md).",
+        "The configuration file. Default: the nearest mlmeta.toml, here or in a folder above "
+        "(docs/reference/configuration.md).",
         metavar="FILE",
     ),
 ]
@@ -307,7 +308,7 @@ MetricsFile = Annotated[
     str,
     option(
         "--metrics-file",
-        "Tell Prometheus what came of it, in this file of node_exporter's textfile collector (docs/watch.md).",
+        "Tell Prometheus what came of it, in this file of node_exporter's textfile collector (docs/how-to/watch.md).",
         metavar="FILE.prom",
         callback=_is_metrics_file,
         rich_help_panel=_MONITORING,
@@ -317,8 +318,8 @@ PingUrl = Annotated[
     str,
     option(
         "--ping",
-        "Tell healthchecks.io, or what is compatible with it, that it begins and what came of it (docs/watch.md). "
-        "The address is a secret: better give it by the variable.",
+        "Tell healthchecks.io, or what is compatible with it, that it begins and what came of it "
+        "(docs/how-to/watch.md). The address is a secret: better give it by the variable.",
         metavar="PING-URL",
         callback=_is_ping,
         rich_help_panel=_MONITORING,

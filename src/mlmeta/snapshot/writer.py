@@ -195,7 +195,8 @@ class SnapshotWriter:
     def add(self, record: Line) -> Skipped | None:
         """Append a record to the file of its kind.
 
-        Records come in the order of docs/snapshot-format.md; a run's histories come after the run and before the next.
+        Records come in the order of docs/reference/snapshot-format.md; a run's histories come after the run and
+        before the next.
 
         Returns:
             What is left out, with all that belongs to it: a record with more than a reader would take. None: it fits.

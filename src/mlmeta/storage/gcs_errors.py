@@ -24,7 +24,9 @@ from mlmeta.errors import (
 from mlmeta.redaction import in_brief, without_any_secrets
 
 _LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
-_ROLES = "the account needs storage.objects.list, get and create, and delete to prune (docs/gcs.md names the roles)"
+_ROLES = (
+    "the account needs storage.objects.list, get and create, and delete to prune (docs/how-to/gcs.md names the roles)"
+)
 _HELD = "the bucket keeps it (retention policy, hold, soft delete settings): prune it once it may be deleted"
 _FORBIDDEN = (
     (("retention policy", "retentionpolicy", "object hold", "temporary hold", "event-based hold"), _HELD),

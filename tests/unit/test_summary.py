@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlmeta.schema import FileEntry, Skipped, Summary, summary_is_intact
+from mlmeta.schema import KINDS, FileEntry, Lineage, Skipped, Summary, summary_is_intact
+from mlmeta.snapshot.summaries import untrue
 
 SUMMARY = Summary(
     backup_timestamp="20250815_232928",
@@ -41,3 +42,32 @@ def test_a_cut_at_any_place_is_noticed() -> None:
 def test_a_second_checksum_is_noticed() -> None:
     text = SUMMARY.to_bytes()
     assert not summary_is_intact(text.replace(b'"note"', b'"checksum": "' + b"0" * 64 + b'", "note"'))
+
+
+def test_only_a_guard_says_its_epoch() -> None:
+    """The bytes of other snapshots stay as they were before there were epochs."""
+    assert b"epoch" not in SUMMARY.to_bytes()
+    assert b"includes" not in SUMMARY.to_bytes()
+    read = Summary.model_validate_json(SUMMARY.model_copy(update={"epoch": 7, "includes": {3: "x"}}).to_bytes())
+    assert read.lineage == Lineage(7, {3: "x"})
+
+
+def test_a_lineage_has_what_came_before() -> None:
+    lineage = Lineage(9).having(0, "5").having(4, "5").having(4, "3").having(7, "1")
+    assert lineage.includes == {4: "5", 7: "1"}
+    assert [lineage.has(4, name) for name in ("3", "5", "6")] == [True, True, False]
+    assert not lineage.has(3, "1")
+    for epoch in range(100, 164):
+        lineage = lineage.joined(Lineage(0, {epoch: "1"}))
+    assert min(lineage.includes) == 100, "it does not grow without an end"
+    assert lineage.has(3, "1"), "and what it does not tell apart is settled"
+
+
+def test_epochs_that_can_not_be() -> None:
+    files = {
+        kind: FileEntry(name=f"{kind}_20250815_232928.json", bytes=3, records=0, sha256="a" * 64) for kind in KINDS
+    }
+    sound = SUMMARY.model_copy(update={"files": files, "epoch": 7, "includes": {3: "20250815_232927"}})
+    assert not [*untrue(sound, "20250815_232928")]
+    for odd in ({"epoch": -1}, {"epoch": 10**9}, {"includes": {0: "20250815_232927"}}, {"includes": {3: "../x"}}):
+        assert len([*untrue(sound.model_copy(update=odd), "20250815_232928")]) == 1

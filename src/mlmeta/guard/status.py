@@ -30,6 +30,8 @@ class Status:
         lag: seconds for which the oldest change has waited that is in no snapshot.
         rpo: seconds that are wanted for this.
         effective_rpo: seconds within which a change is saved, at the speed of the last save.
+        epoch: which of the guards of this store it is, by number; 0: it has none yet.
+        superseded: whether a later one has taken over: then it goes on saving, and prunes nothing.
         exit_code: of the child; None: it runs.
     """
 
@@ -44,6 +46,8 @@ class Status:
     lag: float
     rpo: float
     effective_rpo: float
+    epoch: int = 0
+    superseded: bool = False
     exit_code: int | None = None
 
 

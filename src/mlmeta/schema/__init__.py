@@ -31,6 +31,7 @@ from mlmeta.schema.kinds import (
     kind_of,
     leading_kinds,
 )
+from mlmeta.schema.lineage import LAST_EPOCH, Lineage
 from mlmeta.schema.logged_models import LOGGED_MODELS, LoggedModel, LoggedModelMetric, logged_model_order
 from mlmeta.schema.metrics import (
     History,
@@ -75,6 +76,7 @@ __all__ = [
     "FOLLOWING",
     "GROUPS",
     "KINDS",
+    "LAST_EPOCH",
     "LOGGED_MODELS",
     "METRICS",
     "MODELS",
@@ -105,6 +107,7 @@ __all__ = [
     "Kind",
     "LatestMetric",
     "Line",
+    "Lineage",
     "LoggedModel",
     "LoggedModelMetric",
     "MetricHistory",

@@ -13,6 +13,7 @@ from mlmeta.schema.base import Record
 from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.schema.kind import Kind
 from mlmeta.schema.kinds import KINDS, SCHEMA_VERSION, WITH_PARTS
+from mlmeta.schema.lineage import Lineage
 from mlmeta.schema.selection import Selection
 
 COUNTED = ("experiments", "runs", "models", "model_versions", "metric_points")
@@ -20,7 +21,7 @@ COUNTED = ("experiments", "runs", "models", "model_versions", "metric_points")
 
 _OF_RECORDS = {"database", "table"}.union(*({kind.one, *kind.pieces} for kind in WITH_PARTS))
 _NO_CHECKSUM = b"0" * 64
-_LEFT_OUT = ("tags", "accepted")
+_LEFT_OUT = ("tags", "accepted", "epoch", "includes")
 """Fields that are written only where there is something in them."""
 _CHECKSUM = re.compile(rb'("checksum": ")([0-9a-f]{64})(")')
 
@@ -90,6 +91,8 @@ class Summary(BaseModel):
         label: the name that a person gave the source; it stands for `source_id` then.
         tags: that a person gave the snapshot.
         accepted: words for those kinds of things in `skipped` that a person accepted to be missing.
+        epoch: number of the guard that saved it; 0: none did.
+        includes: of earlier guards, by their numbers, the newest snapshot whose content is in this one: see `Lineage`.
         auth_uri: the database that users and permissions of basic-auth were taken from, without credentials; empty:
             they were not asked for.
         auth_revision: the revision of its schema (alembic); empty: of MLflow before 3.6.
@@ -122,6 +125,8 @@ class Summary(BaseModel):
     label: str = ""
     tags: dict[str, str] = {}
     accepted: tuple[str, ...] = ()
+    epoch: int = 0
+    includes: dict[int, str] = {}
     shrunken: str = ""
     auth_uri: str = ""
     auth_revision: str = ""
@@ -133,6 +138,11 @@ class Summary(BaseModel):
     def gaps(self) -> tuple[Skipped, ...]:
         """What the source has and the snapshot lacks, without what a person accepts to be missing."""
         return Acceptance(self.accepted).gaps(self.skipped)
+
+    @property
+    def lineage(self) -> Lineage:
+        """Which guard saved it, and what of earlier ones it includes."""
+        return Lineage(self.epoch, self.includes)
 
     @property
     def selection(self) -> Selection:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlmeta.errors import MlmetaError, ObjectMissingError, StorageError, UnsupportedSchemaError
 from mlmeta.parallel import ordered_map
@@ -70,6 +70,8 @@ class SnapshotInfo(BaseModel):
         workspaces: likewise, ``default`` for the default one.
         without: the kinds and groups that it leaves out on request; empty: none.
         auth: whether it has users and permissions of basic-auth.
+        epoch: number of the guard that saved it; 0: none did.
+        includes: what of earlier guards is in it: see `Lineage`. Not part of the JSON output.
         problem: why the state is not `complete`.
     """
 
@@ -90,6 +92,8 @@ class SnapshotInfo(BaseModel):
     workspaces: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     auth: bool = False
+    epoch: int = 0
+    includes: dict[int, str] = Field(default={}, exclude=True)
     problem: str = ""
 
     @property
@@ -209,6 +213,8 @@ def _filled(info: SnapshotInfo, summary: Summary, files: layout.FileSet) -> Snap
             "workspaces": summary.workspaces,
             "without": summary.without,
             "auth": summary.has_auth,
+            "epoch": summary.epoch,
+            "includes": summary.includes,
         }
     )
 

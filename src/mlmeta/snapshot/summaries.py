@@ -16,7 +16,7 @@ from pydantic_core import from_json
 
 from mlmeta.errors import ObjectRefusedError, StorageError, UnsupportedSchemaError
 from mlmeta.redaction import cut
-from mlmeta.schema import KINDS, SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
+from mlmeta.schema import KINDS, LAST_EPOCH, SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
 from mlmeta.schema.acceptance import Acceptance
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.records import damaged
@@ -166,6 +166,11 @@ def untrue(summary: Summary, timestamp: str) -> Iterator[str]:
         yield f"it is the summary of {cut(summary.backup_timestamp, 40)!r}"
     if layout.moment_of(timestamp) is None:
         yield _NO_DATE
+    if not 0 <= summary.epoch <= LAST_EPOCH:
+        yield f"its epoch is {cut(str(summary.epoch), 20)}"
+    for epoch, included in summary.includes.items():
+        if not 1 <= epoch <= LAST_EPOCH or layout.moment_of(included) is None:
+            yield f"it includes {cut(included, 40)!r} of epoch {cut(str(epoch), 20)}"
     for kind, entry in summary.files.items():
         if why := _untrue_entry(kind, entry, timestamp):
             yield f"its entry for {cut(kind, 40)!r} is invalid: {why}"

@@ -86,6 +86,15 @@ PROBLEMS = Metric("mlmeta_verify_problems", "How many problems it found.")
 SNAPSHOTS = Metric("mlmeta_snapshots", "How many snapshots the storage had after the last run.")
 PRUNED = Metric("mlmeta_pruned_snapshots", "How many snapshots the last run removed.")
 PRUNED_BYTES = Metric("mlmeta_pruned_bytes", "How much space that freed.")
+GUARD_READY = Metric("mlmeta_guard_ready", "Whether the command runs and has answered: 1 or 0.")
+GUARD_LAG = Metric("mlmeta_guard_lag_seconds", "How long the oldest change has waited that is in no snapshot.")
+GUARD_RPO = Metric("mlmeta_guard_rpo_seconds", "How long a change may wait.")
+GUARD_EFFECTIVE_RPO = Metric(
+    "mlmeta_guard_effective_rpo_seconds", "Within how long a change is saved, at the speed of the last save."
+)
+GUARD_FAILURES = Metric("mlmeta_guard_failed_saves", "How many saves have failed in a row.")
+GUARD_EPOCH = Metric("mlmeta_guard_epoch", "Which of the guards of this store it is, by number; 0: it has none yet.")
+GUARD_SUPERSEDED = Metric("mlmeta_guard_superseded", "Whether a later guard has taken over: 1 or 0.")
 
 METRICS = {
     metric.name: metric
@@ -93,6 +102,7 @@ METRICS = {
         *(LAST_RUN, LAST_SUCCESS, EXIT_CODE, DURATION),
         *(LAST_SAVED, SNAPSHOT_BYTES, SNAPSHOT_RECORDS, SNAPSHOT_SKIPPED, LAST_DRILL),
         *(VERIFIED, PROBLEMS, SNAPSHOTS, PRUNED, PRUNED_BYTES),
+        *(GUARD_READY, GUARD_LAG, GUARD_RPO, GUARD_EFFECTIVE_RPO, GUARD_FAILURES, GUARD_EPOCH, GUARD_SUPERSEDED),
     )
 }
 """In the order of files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -55,7 +56,7 @@ class Guarded:
         self.uri = databases.copy("empty", self.store)
         self.backups = cli.folder / "backups"
 
-    def start(self, child: str, *more: str) -> Running:
+    def start(self, child: str, *more: str, words: tuple[str, ...] = ()) -> Running:
         options = (
             "--store",
             self.uri,
@@ -69,7 +70,7 @@ class Guarded:
             "1s",
             *more,
         )
-        return self.cli.start("guard", *options, "--", *PYTHON, child)
+        return self.cli.start("guard", *options, "--", *PYTHON, child, *words)
 
     def saved(self) -> int:
         return len(list_snapshots(str(self.backups)).snapshots) if self.backups.exists() else 0
@@ -121,6 +122,73 @@ def test_a_change_is_saved_after_five_seconds_of_quiet(guarded: Guarded) -> None
     newest = list_snapshots(str(guarded.backups)).snapshots[0].timestamp
     assert (status["state"], status["exit_code"], status["last_snapshot"]) == ("ended", 0, newest)
     assert (status["lag"], status["failures"], status["last_error"], status["rpo"]) == (0, 0, "", 60)
+
+
+WATCHED = """
+import http.server, os, signal, sys, threading, time
+signal.signal(signal.SIGTERM, lambda *_: open("told", "w"))
+while not os.path.exists("go"):
+    time.sleep(0.02)
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+while not os.path.exists("end"):
+    time.sleep(0.02)
+"""
+
+
+def test_it_is_watched(guarded: Guarded, snapshots: Path) -> None:
+    """While it restores, before the command answers, while it runs and can't be saved, and while it ends."""
+    parser = pytest.importorskip("prometheus_client.parser")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    options = ("--restore", "require", "--start-period", "600s", "--health-url", f"http://127.0.0.1:{port}/")
+    running = guarded.start(WATCHED, *options, "--listen", "127.0.0.1:0", "--label", 'a "b"', words=(port,))
+    running.wait_for("/status")
+    place = running.err.read_text().partition("http://")[2].partition("/status")[0]
+
+    def page(path: str) -> tuple[int, str]:
+        client = http.client.HTTPConnection(place, timeout=10)
+        client.request("GET", path)
+        answer = client.getresponse()
+        return answer.status, answer.read().decode()
+
+    def status(key: str) -> object:
+        return json.loads(page("/status")[1])[key]
+
+    seen = [page("/readyz")]
+    while not seen[-1][1].startswith("the command does not answer"):
+        time.sleep(0.005)
+        seen.append(page("/readyz"))
+    assert (503, "a snapshot is being restored\n") in seen
+    assert page("/healthz") == (200, "ok\n")
+    (guarded.cli.folder / "go").touch()
+    until(lambda: page("/readyz") == (200, "ok\n") and status("last_success"))
+    assert status("state") == "running"
+    second = guarded.start(SLEEPS, "--listen", place).wait()
+    assert second.code == 2
+    assert "in use" in second.err
+    assert "ready" not in second.out
+
+    snapshots.rename(guarded.cli.folder / "away")
+    snapshots.write_text("no folder")
+    tag(guarded.store, "unsaved")
+    until(lambda: status("failures") and status("lag"))
+    assert page("/healthz") == (200, "ok\n")
+    families = {one.name: one.samples for one in parser.text_string_to_metric_families(page("/metrics")[1])}
+    value = {name.removeprefix("mlmeta_"): samples[0].value for name, samples in families.items()}
+    assert {samples[0].labels["source"] for samples in families.values()} == {'a "b"'}
+    assert (value["guard_ready"], value["last_exit_code"], value["guard_rpo_seconds"]) == (1, 1, 1)
+    assert 0 < value["guard_lag_seconds"] < 100
+    assert value["last_success_timestamp_seconds"] < value["last_run_timestamp_seconds"]
+    assert {sample.labels["kind"] for sample in families["mlmeta_snapshot_records"]} >= {"runs", "experiments"}
+
+    running.send(signal.SIGTERM)
+    until(lambda: page("/readyz") == (503, "it comes to an end\n"))
+    assert page("/healthz") == (200, "ok\n")
+    (guarded.cli.folder / "end").touch()
+    assert running.wait().code == 3
+    with pytest.raises(ConnectionRefusedError):
+        page("/healthz")
 
 
 @pytest.mark.parametrize(

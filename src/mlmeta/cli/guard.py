@@ -81,6 +81,16 @@ StatusFileOption = Annotated[
         metavar="FILE",
     ),
 ]
+Listen = Annotated[
+    str,
+    options.option(
+        "--listen",
+        "Answer over HTTP how it is doing: /healthz, /readyz, /status (JSON), /metrics (Prometheus). "
+        "Such as 127.0.0.1:9095. Default: nowhere.",
+        metavar="HOST:PORT",
+        show_default=False,
+    ),
+]
 NoWal = Annotated[bool, options.option("--no-wal", "Leave a SQLite database without a write-ahead log.")]
 
 
@@ -96,6 +106,7 @@ def command(
     health_url: HealthUrl = "",
     start_period: StartPeriod = "120s",
     no_wal: NoWal = False,
+    listen: Listen = "",
     status_file: StatusFileOption = "",
     label: backup.Label = "",
     compress: backup.Compress = False,
@@ -125,7 +136,7 @@ def command(
     environment = dict(os.environ)  # before ours is changed for MLflow's client
 
     def call(_: Progress) -> GuardResult:
-        from mlmeta.commands.guard import Saving, Start, guard
+        from mlmeta.commands.guard import Saving, Start, Watching, guard
         from mlmeta.guard.schedule import Pace
         from mlmeta.guard.supervisor import Terms
         from mlmeta.schema import several
@@ -159,7 +170,6 @@ def command(
             pace=Pace(rpo=seconds["--rpo"]),
             grace=seconds["--grace"],
             start_period=seconds["--start-period"],
-            status_file=Path(status_file) if status_file else None,
         )
         return guard(
             words,
@@ -169,6 +179,7 @@ def command(
             store_uri=store,
             start=Start(restore.value, allow_none=allow_none, of_source=source, wal=not no_wal),
             terms=terms,
+            watching=Watching(listen, Path(status_file) if status_file else None),
             health_url=health_url,
         )
 

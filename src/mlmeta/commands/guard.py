@@ -22,19 +22,23 @@ from mlmeta.errors import (
     UsageError,
 )
 from mlmeta.guard.apart import apart
+from mlmeta.guard.board import Board
 from mlmeta.guard.child import ENDING, PASSED_ON, Child
 from mlmeta.guard.command_line import health_of, registry_of, store_of
 from mlmeta.guard.health import answers
+from mlmeta.guard.listener import Listener
 from mlmeta.guard.lock import only_guard_of
 from mlmeta.guard.processes import adopt_orphans
 from mlmeta.guard.signals import listening
-from mlmeta.guard.supervisor import Log, Outcome, Supervisor, Terms
+from mlmeta.guard.status import Status
+from mlmeta.guard.supervisor import Log, Outcome, Supervisor, Tells, Terms
+from mlmeta.metrics import EXIT_CODE, LAST_SUCCESS, Sample
 from mlmeta.redaction import without_secrets
 from mlmeta.schema.identity import sqlite_path
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.stores.gaps import acceptance
-from mlmeta.stores.opening import DATABASES, Store, has_content, open_snapshot, watch
+from mlmeta.stores.opening import DATABASES, Store, has_content, open_snapshot, shown_uri, watch
 
 IF_EMPTY, NEVER, REQUIRE = "if-empty", "never", "require"
 KEEP = Rules(last=10, hourly=24, daily=14, monthly=12)
@@ -115,6 +119,19 @@ class Start:
     wal: bool = True
 
 
+@dataclass(frozen=True)
+class Watching:
+    """Who may see how it is doing.
+
+    Args:
+        listen: ``HOST:PORT`` where it answers over HTTP; empty: nowhere.
+        status_file: that says it; None: none.
+    """
+
+    listen: str = ""
+    status_file: Path | None = None
+
+
 def guard(
     command: Sequence[str],
     environment: Mapping[str, str],
@@ -124,6 +141,7 @@ def guard(
     store_uri: str = "",
     start: Start = Start(),
     terms: Terms = Terms(),  # noqa: B008
+    watching: Watching = Watching(),
     health_url: str = "",
 ) -> GuardResult:
     """Run a command, with its store restored before, and saved while it runs and when it ends.
@@ -138,6 +156,7 @@ def guard(
         store_uri: the store; empty: as the command or its environment says.
         start: what happens before.
         terms: when the store is saved, and how long the end may take.
+        watching: who may see how it is doing.
         health_url: answers when the command can do its work; empty: as for an `mlflow server`.
 
     Raises:
@@ -146,11 +165,12 @@ def guard(
     acceptance(saving.accept)  # a mistake must not wait for the first save
     store = _store(command, environment, store_uri, saving)
     watcher = watch(store)
-    with _alone(store, log):
+    board = _board(store, saving, terms, watching)
+    with _listener(watching.listen, board, log), _alone(store, log):
         if store.kind == "sqlite":
             watcher.token()  # which takes back what a server that was killed had begun
             watcher.close()
-        _restore_before(store, saving, start, log)
+        _restore_before(store, saving, start, Tells(log, board))
         wal = _Wal(store, wanted=start.wal)
         if said := wal.switch():
             log.warning(said)
@@ -162,8 +182,30 @@ def guard(
             save = _Saver(store, saving, wal)
             is_ready = partial(answers, health_url or health_of(command, environment))
             terms = replace(terms, watched=store.kind in DATABASES)
-            end = Supervisor(child, watcher, save, is_ready, terms, log, news).run()
+            end = Supervisor(child, watcher, save, is_ready, terms, Tells(log, board), news).run()
     return GuardResult(code=end.exit_code, as_asked=end.as_asked, is_saved=end.is_saved, skipped=end.skipped)
+
+
+def _board(store: Store, saving: Saving, terms: Terms, watching: Watching) -> Board:
+    source = saving.label or shown_uri(store.tracking_uri)
+    job = {"command": "guard", "source": source, "storage": ",".join(map(without_secrets, saving.storages))}
+    rpo = terms.pace.rpo
+    return Board(Status("starting", rpo, effective_rpo=rpo), job, watching.status_file)
+
+
+@contextlib.contextmanager
+def _listener(address: str, board: Board, log: Log) -> Iterator[None]:
+    """Answer at an address, if there is one, for as long as a block lasts."""
+    if not address:
+        yield
+        return
+    listener = Listener(address, board.pages)
+    listener.start()
+    try:
+        log.info(f"how it is doing is told at http://{listener.address}/status")
+        yield
+    finally:
+        listener.close()
 
 
 def _store(command: Sequence[str], environment: Mapping[str, str], uri: str, saving: Saving) -> Store:
@@ -188,12 +230,13 @@ def _alone(store: Store, log: Log) -> Iterator[None]:
         yield
 
 
-def _restore_before(store: Store, saving: Saving, start: Start, log: Log) -> None:
+def _restore_before(store: Store, saving: Saving, start: Start, tells: Tells) -> None:
     """Restore the newest snapshot into an empty store.
 
     Raises:
         MlmetaError: that was wanted and is not possible; the command must not start with an empty history then.
     """
+    log = tells.log
     if start.restore == NEVER:
         return
     if has_content(store):
@@ -209,6 +252,8 @@ def _restore_before(store: Store, saving: Saving, start: Start, log: Log) -> Non
         log.info("there is no snapshot yet: the store begins empty")
         return
     log.info(f"restoring snapshot {snapshot.timestamp} from {snapshot.storage.location}")
+    if why := tells.board.tell(replace(tells.board.status, state="restoring")):
+        log.warning(why)
     done = apart(
         partial(
             restore,
@@ -310,6 +355,7 @@ class _Saver:
             good=not done.failures,
             complete=all(issue.code == _UNPRUNED for issue in done.issues),
             usual=not done.pruned,
+            samples=_samples(done),
         )
 
     def _issues(self, done: BackupResult) -> list[str]:
@@ -319,6 +365,12 @@ class _Saver:
             told += [f"old snapshots stay: {place}: {why}" for place, why in done.unpruned.items()]
         self._told_unpruned |= bool(done.unpruned)
         return told
+
+
+def _samples(done: BackupResult) -> tuple[Sample, ...]:
+    now = time.time()
+    succeeded = [Sample(LAST_SUCCESS, now)] if done.exit_code == ExitCode.DONE else []
+    return (*succeeded, Sample(EXIT_CODE, done.exit_code), *done.measures(now))
 
 
 def _told(done: BackupResult) -> str:

@@ -8,7 +8,18 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from mlmeta.metrics import (
+    GUARD_EFFECTIVE_RPO,
+    GUARD_EPOCH,
+    GUARD_FAILURES,
+    GUARD_LAG,
+    GUARD_READY,
+    GUARD_RPO,
+    GUARD_SUPERSEDED,
+    Sample,
+)
 
 _EVERY = 10.0
 """Seconds after which the file is written although nothing but time has passed."""
@@ -20,35 +31,53 @@ class Status:
 
     Args:
         state: what it is at.
-        child: the number of the child's process.
-        ready: whether the child answers.
+        rpo: seconds within which a change is to be saved.
+        child: the number of the child's process; None: it has not been started yet.
+        ready: whether the child has answered.
         last_success: when the last good save ended, seconds since the epoch; None: there was none.
         last_snapshot: the snapshot that has what the store had then; empty: there was none.
         last_error: why the last save failed; empty: it did not.
         failures: how many saves have failed in a row.
         duration: seconds that the last good save took.
         lag: seconds for which the oldest change has waited that is in no snapshot.
-        rpo: seconds that are wanted for this.
         effective_rpo: seconds within which a change is saved, at the speed of the last save.
         epoch: which of the guards of this store it is, by number; 0: it has none yet.
         superseded: whether a later one has taken over: then it goes on saving, and prunes nothing.
         exit_code: of the child; None: it runs.
     """
 
-    state: Literal["running", "ending", "ended"]
-    child: int
-    ready: bool
-    last_success: float | None
-    last_snapshot: str
-    last_error: str
-    failures: int
-    duration: float
-    lag: float
+    state: Literal["starting", "restoring", "running", "ending", "ended"]
     rpo: float
-    effective_rpo: float
+    child: int | None = None
+    ready: bool = False
+    last_success: float | None = None
+    last_snapshot: str = ""
+    last_error: str = ""
+    failures: int = 0
+    duration: float = 0.0
+    lag: float = 0.0
+    effective_rpo: float = 0.0
     epoch: int = 0
     superseded: bool = False
     exit_code: int | None = None
+
+
+def document(status: Status) -> dict[str, Any]:
+    """What others get to read, and when it was told."""
+    return {"schema": 1, "guard": os.getpid(), "written": round(time.time(), 3), **dataclasses.asdict(status)}
+
+
+def samples_of(status: Status) -> list[Sample]:
+    """What of it is measured, without labels."""
+    return [
+        Sample(GUARD_READY, status.ready and status.state == "running"),
+        Sample(GUARD_LAG, status.lag),
+        Sample(GUARD_RPO, status.rpo),
+        Sample(GUARD_EFFECTIVE_RPO, max(status.rpo, status.effective_rpo)),
+        Sample(GUARD_FAILURES, status.failures),
+        Sample(GUARD_EPOCH, status.epoch),
+        Sample(GUARD_SUPERSEDED, status.superseded),
+    ]
 
 
 class StatusFile:
@@ -59,7 +88,7 @@ class StatusFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._last: Status | None = None
         self._written = 0.0
 
@@ -74,7 +103,6 @@ class StatusFile:
         if same and now - self._written < _EVERY:
             return
         self._last, self._written = status, now
-        document = {"schema": 1, "guard": os.getpid(), "written": round(now, 3), **dataclasses.asdict(status)}
-        new = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        new.write_text(json.dumps(document, indent=2) + "\n")
-        new.replace(self._path)
+        new = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        new.write_text(json.dumps(document(status), indent=2) + "\n")
+        new.replace(self.path)

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
+from mlmeta.errors import ExitCode, MlmetaError
+from mlmeta.guard.board import Board
 from mlmeta.guard.child import ENDING, Child
 from mlmeta.guard.schedule import Pace, Schedule
 from mlmeta.guard.signals import News
-from mlmeta.guard.status import Status, StatusFile
+from mlmeta.guard.status import Status
+from mlmeta.metrics import DURATION, EXIT_CODE, LAST_RUN, Sample
 from mlmeta.redaction import without_any_secrets
 from mlmeta.stores.tokens import Token, Watcher
 
@@ -47,6 +49,7 @@ class Outcome:
         good: whether the store is saved in all places.
         complete: whether nothing of it is missing.
         usual: whether it did nothing that others do not do, so that the next one will take as long.
+        samples: what monitoring is told of it.
     """
 
     text: str = ""
@@ -55,6 +58,7 @@ class Outcome:
     good: bool = True
     complete: bool = True
     usual: bool = True
+    samples: tuple[Sample, ...] = ()
 
 
 Save = Callable[[bool, bool], Outcome]
@@ -75,6 +79,19 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True)
+class Tells:
+    """Who is told what happens.
+
+    Args:
+        log: takes messages.
+        board: takes how it is doing.
+    """
+
+    log: Log
+    board: Board
+
+
+@dataclass(frozen=True)
 class Terms:
     """How a store is guarded.
 
@@ -82,14 +99,12 @@ class Terms:
         pace: when it is saved.
         grace: seconds from the beginning of the end until what is left of the child is killed.
         start_period: seconds after which the store is saved although the child does not say that it is ready.
-        status_file: where it is told how it is doing; None: nowhere.
         watched: whether the store can be asked for changes; if not, one good save at the end will do.
     """
 
     pace: Pace = field(default_factory=Pace)
     grace: float = 8.0
     start_period: float = 120.0
-    status_file: Path | None = None
     watched: bool = True
 
 
@@ -119,7 +134,7 @@ class Supervisor:
         save: saves the store; raises an error where that failed.
         is_ready: whether the child can do its work already; called from a thread, and may take a second.
         terms: how.
-        log: takes messages.
+        tells: takes messages, and how it is doing.
         news: of signals.
     """
 
@@ -130,7 +145,7 @@ class Supervisor:
         save: Save,
         is_ready: Callable[[], bool],
         terms: Terms,
-        log: Log,
+        tells: Tells,
         news: News,
     ) -> None:
         self._child = child
@@ -138,7 +153,7 @@ class Supervisor:
         self._save = save
         self._is_ready = is_ready
         self._terms = terms
-        self._log = log
+        self._log, self._board = tells.log, tells.board
         self._news = news
         now = time.monotonic()
         self._schedule = Schedule(terms.pace, now)
@@ -150,6 +165,7 @@ class Supervisor:
         self._looked_at = now - _TICK
         self._gone_at: float | None = None
         self._saving: Future[Outcome] | None = None
+        self._save_began = now
         self._said: tuple[str, ...] = ()
         self._said_slow = False
         self._complete = True
@@ -157,7 +173,6 @@ class Supervisor:
         self._last_success: float | None = None
         self._last_snapshot = ""
         self._last_error = ""
-        self._status_file = StatusFile(terms.status_file) if terms.status_file is not None else None
 
     def run(self) -> End:
         """Until the child has ended and its store is saved."""
@@ -223,6 +238,7 @@ class Supervisor:
 
     def _begin_save(self, *, again: bool) -> None:
         self._log.detail("saving")
+        self._save_began = time.monotonic()
         self._saving = self._saver.submit(self._save, again, self._schedule.is_ending)
         self._saving.add_done_callback(self._news.wake)
 
@@ -247,17 +263,22 @@ class Supervisor:
 
     def _remember(self, outcome: Outcome, error: BaseException | None) -> None:
         """Keep what the status tells of a save."""
-        self._last_error = _told(error) if error is not None else "" if outcome.good else "; ".join(outcome.problems)
+        ended = time.time()
+        problems = "" if outcome.good else without_any_secrets("; ".join(outcome.problems))
+        self._last_error = _told(error) if error is not None else problems
         if outcome.good:
-            self._last_success, self._last_snapshot = round(time.time(), 3), outcome.timestamp
+            self._last_success, self._last_snapshot = round(ended, 3), outcome.timestamp
+        code = error.exit_code if isinstance(error, MlmetaError) else ExitCode.FAILED
+        came_of_it = outcome.samples if error is None else (Sample(EXIT_CODE, code),)
+        seconds = round(time.monotonic() - self._save_began, 3)
+        self._board.measure((Sample(LAST_RUN, ended), Sample(DURATION, seconds), *came_of_it))
 
     def _report(self, exit_code: int | None = None) -> None:
-        """Write the status, if somebody wants it. Where that fails once, it is not tried again."""
-        if self._status_file is None:
-            return
+        """Tell how it is doing."""
         schedule = self._schedule
         status = Status(
             state="ended" if exit_code is not None else "ending" if schedule.is_ending else "running",
+            rpo=self._terms.pace.rpo,
             child=self._child.number,
             ready=self._ready,
             last_success=self._last_success,
@@ -266,15 +287,11 @@ class Supervisor:
             failures=schedule.failures,
             duration=round(schedule.duration, 3),
             lag=round(schedule.lag(time.monotonic()), 3),
-            rpo=self._terms.pace.rpo,
             effective_rpo=round(schedule.effective_rpo, 3),
             exit_code=exit_code,
         )
-        try:
-            self._status_file.write(status)
-        except OSError as error:
-            self._log.warning(f"{self._terms.status_file} can't be written, and stays as it is: {error.strerror}")
-            self._status_file = None
+        if why := self._board.tell(status):
+            self._log.warning(why)
 
     def _say_problems(self, problems: tuple[str, ...]) -> None:
         """Say what was not said the last time."""

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SITE_READY := $(VENV)/.ready-site
 LOWEST := .venv-lowest
 LOWEST_READY := $(LOWEST)/.ready
 
@@ -61,9 +62,14 @@ format: $(READY) ## let ruff format and mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## write docs/reference/cli.md from the commands, docs/reference/coverage.md from MLflow's tables
+$(SITE_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --no-compile --group docs
+	@touch $@
+
+docs: $(SITE_READY) ## write the generated pages of docs/reference/, and build the site: build/site/index.html
 	$(BIN)/python -m tests.support.cli_reference
 	$(BIN)/python -m tests.support.coverage_page
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .mkdocs.yml
 
 bench: $(READY) ## mlmeta beside the floor of each route, sizes S and M (a quarter of an hour)
 	$(BIN)/python -m tests.benchmarks.run

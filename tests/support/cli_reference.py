@@ -49,6 +49,11 @@ def commands() -> dict[str, Any]:
     return dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
+def everywhere() -> list[Any]:
+    """The options that go before every command."""
+    return list(typer.main.get_command(app).params)
+
+
 def page() -> str:
     """The whole page."""
     parts = [

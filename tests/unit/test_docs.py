@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
 from mlmeta.cli.screen import drawn
 from mlmeta.cli.text import Table
+from tests.support import cli_reference
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "mlmeta"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 WIDTH = 100
 NUMBER = re.compile(r"[\d,.]+( (s|min|h|d|kB|MB|GB))?")
 NAMES = Path.name.fget  # type: ignore[attr-defined]
@@ -48,16 +54,75 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
 
 
+def links(page: Path) -> list[str]:
+    """What a page links to in the repository."""
+    text = "\n".join(line for _, line in prose(page.read_text()))
+    return re.findall(r"\]\((?!https?:)([^)\s]+)\)", text)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_links_lead_somewhere(page: Path) -> None:
-    text = "\n".join(line for _, line in prose(page.read_text()))
     lost = []
-    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+    for target in links(page):
         path, _, anchor = target.partition("#")
         found = (page.parent / path) if path else page
         if not found.exists() or (anchor and anchor not in anchors(found)):
             lost.append(target)
     assert not lost
+
+
+class Configuration(yaml.SafeLoader):
+    """Reads MkDocs' configuration, whatever it makes of its own tags."""
+
+
+Configuration.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
+
+
+def pages_of(nav: object) -> Iterator[str]:
+    """The pages that a navigation names, in its folders, too."""
+    if isinstance(nav, str):
+        yield nav
+    elif isinstance(nav, dict):
+        yield from pages_of(list(nav.values()))
+    elif isinstance(nav, list):
+        for entry in nav:
+            yield from pages_of(entry)
+
+
+def test_the_site_has_each_page_once_and_links_only_to_its_own() -> None:
+    configuration = yaml.load((ROOT / ".mkdocs.yml").read_text(), Configuration)
+    shown = [DOCS / page for page in pages_of(configuration["nav"])]
+    hidden = [DOCS / page.lstrip("/") for page in configuration["exclude_docs"].split()]
+    assert sorted([*shown, *hidden]) == sorted(DOCS.rglob("*.md"))
+    own = {*shown, *DOCS.glob("assets/**/*")}
+    targets = {
+        page: [os.path.normpath(page.parent / link.partition("#")[0]) for link in links(page) if link[0] != "#"]
+        for page in shown
+    }
+    assert not [(page.name, link) for page, found in targets.items() for link in found if Path(link) not in own]
+
+
+def calls(page: Path) -> Iterator[list[str]]:
+    """The words of each call of mlmeta in a page, in blocks and within sentences."""
+    text = page.read_text().replace("\\\n", " ")
+    for call in re.findall(r"(?:[`$&] ?|exec )mlmeta ([^`\n]*)|^mlmeta (\w+ +--?[^`\n]*)", text, re.MULTILINE):
+        words = shlex.shlex("".join(call).partition(" #")[0], posix=True, punctuation_chars=True)
+        words.whitespace_split = True
+        with contextlib.suppress(ValueError):  # a quote that is closed on another line
+            yield list(words)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in {"cli.md", "decisions.md"}], ids=NAMES)
+def test_commands_and_options_exist(page: Path) -> None:
+    commands = cli_reference.commands()
+    before = {name for parameter in cli_reference.everywhere() for name in parameter.opts}
+    for words in calls(page):
+        own = words[: words.index("--")] if "--" in words else words
+        named = [commands[word] for word in own if word in commands]  # two of `mlmeta config backup --jobs 4`
+        assert named or not words or re.match(r"-|[A-Z…]", words[0]), words
+        options = {word.partition("=")[0] for word in own if re.match(r"--\w", word)}
+        known = {name for command in named for parameter in command.params for name in parameter.opts}
+        assert not options - known - before - {"--help", "--keep-…"}, words
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

@@ -39,6 +39,7 @@ class OnConflict(str, Enum):
     FAIL = "fail"
     SKIP = "skip"
     RENAME = "rename"
+    MERGE = "merge"
 
 
 IdsOption = Annotated[
@@ -54,8 +55,8 @@ OnConflictOption = Annotated[
     options.option(
         "--on-conflict",
         "If a database has other data under the same id or name, or can't hold something: write nothing, "
-        "leave it out, or rename.",
-        metavar="fail|skip|rename",
+        "leave it out, rename, or merge: add what is missing to what is there, experiments by name.",
+        metavar="fail|skip|rename|merge",
     ),
 ]
 Runs = Annotated[
@@ -245,12 +246,13 @@ def _confirm(output: Output, plan: Plan) -> None:
     Raises:
         UsageError: the answer is no, or there is no terminal to ask on.
     """
-    if not plan.target_runs or not any((*plan.create.values(), *plan.undelete.values())):
+    if not plan.target_runs or not any((*plan.create.values(), *plan.undelete.values(), *plan.merged.values())):
         return
+    stay = "are only added to" if any(plan.merged.values()) else "stay unchanged"
     output.confirm(
         plan,
         plan_view,
-        question="It already has runs, which stay unchanged. Go ahead?",
+        question=f"It already has runs, which {stay}. Go ahead?",
         unasked=f"{plan.target} already has runs, and there is no terminal to ask on",
         hint="look at the plan above; to go ahead add --yes (nothing there is overwritten or deleted)",
     )
@@ -275,6 +277,8 @@ def done(result: RestoreResult, *, verbose: bool) -> list[Block]:
     lines: list[Block] = [f"  created: {_kinds(result.created)}"]
     if any(result.present.values()):
         lines.append(f"  there already: {_kinds(result.present)}")
+    if any(result.merged.values()):
+        lines.append(f"  added to: {_kinds(result.merged)}")
     if any(result.undeleted.values()):
         lines.append(f"  active again: {_kinds(result.undeleted)}")
     lines += text.accepted(result.accepted, result.refused, most=None if verbose else _NAMED)
@@ -297,6 +301,8 @@ def plan_view(plan: Plan, *, named: bool = True) -> list[Block]:
     lines.append(f"  to create: {_kinds(plan.create)}")
     if any(plan.present.values()):
         lines.append(f"  there already: {_kinds(plan.present)}")
+    if any(plan.merged.values()):
+        lines.append(f"  to add to: {_kinds(plan.merged)}")
     if any(plan.changed.values()):
         lines.append(f"  there with other content, and left as it is: {_kinds(plan.changed)}")
     if any(plan.undelete.values()):

@@ -33,7 +33,7 @@ from mlmeta.stores.gaps import acceptance
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
 from mlmeta.stores.proof import Comparison, Difference, prove
 from mlmeta.stores.rewrite import Prefixes, pairs_of
-from mlmeta.stores.target import RENAME, SKIP, Ids, OnConflict, Plan, Refusal, Report, RestoreOptions, Target
+from mlmeta.stores.target import MERGE, RENAME, SKIP, Ids, OnConflict, Plan, Refusal, Report, RestoreOptions, Target
 
 Confirm = Callable[[Plan], None]
 """Asked before anything is written into a target that has runs; raises to stop."""
@@ -51,6 +51,8 @@ class RestoreResult(Result):
         created: how many of each kind were written.
         present: how many were there already.
         undeleted: how many that were deleted in the target are active again.
+        merged: how many that were there got what they lacked; see ``merge`` of `restore`.
+        experiment_ids: ids of the snapshot's experiments that have another one in the target, each with that.
         refused: what the target did not take.
         accepted: words for those kinds of it that may be missing.
         comparison: the target read back against the snapshot; None where that was not asked for.
@@ -67,6 +69,8 @@ class RestoreResult(Result):
     created: dict[str, int] = {}
     present: dict[str, int] = {}
     undeleted: dict[str, int] = {}
+    merged: dict[str, int] = {}
+    experiment_ids: dict[str, str] = {}
     refused: tuple[Refusal, ...] = ()
     accepted: tuple[str, ...] = ()
     comparison: Comparison | None = None
@@ -80,8 +84,11 @@ class RestoreResult(Result):
         if self.untouched:
             return f"nothing was done: {self.untouched}"
         told = self._foreseen.create if self.dry_run else self.created
+        added = self._foreseen.merged if self.dry_run else self.merged
         what = ", ".join(amount(count, kind) for kind, count in told.items() if count) or "nothing"
-        return f"{self.timestamp} into {self.target}: {what} {'to create' if self.dry_run else 'created'}"
+        to = ", ".join(amount(count, kind) for kind, count in added.items() if count)
+        also = f", {to} {'to add to' if self.dry_run else 'added to'}" if to else ""
+        return f"{self.timestamp} into {self.target}: {what} {'to create' if self.dry_run else 'created'}{also}"
 
     def entries(self) -> Iterator[Row]:
         """How much of each kind was written, was there already, and is active again."""
@@ -166,7 +173,10 @@ def restore(
             database; empty: they are left alone.
         jobs: requests under way at once.
         ids: ``keep`` (databases only), ``new``, or empty: kept where the target can.
-        on_conflict: for a target that keeps ids: ``fail`` (nothing is written), ``skip`` or ``rename``.
+        on_conflict: for a target that keeps ids: ``fail`` (nothing is written), ``skip``, ``rename`` or ``merge``. With
+            ``merge``, what is there gets what it lacks: a run becomes the union of the two, an experiment is known by
+            its name. What both have and is not the same stays, and is named in `RestoreResult.refused` (code ``kept``);
+            merged twice, nothing changes. A server may go on writing into the database meanwhile.
         undelete: make active again what the snapshot has active and the target has deleted; nothing else of it changes.
         missing: only what is gone from the target: what is in its way there is left out, as ``skip`` does.
         rewrite: prefixes of artifact locations, and what to put in their place: pairs, or a `dict`.
@@ -228,6 +238,8 @@ def restore(
         created=report.created,
         present=report.present,
         undeleted=report.undeleted,
+        merged=report.merged,
+        experiment_ids=report.experiment_ids,
         refused=report.refused,
         accepted=accepted.used((*plan.refused, *report.refused)),
         comparison=comparison,
@@ -251,11 +263,11 @@ def _way(on_conflict: OnConflict, *, missing: bool) -> OnConflict:
     """What is done about a conflict. Whoever asks for what is missing does not mean to stop at anything else.
 
     Raises:
-        UsageError: something is to be renamed, too.
+        UsageError: something is to be renamed or merged, too.
     """
-    if missing and on_conflict == RENAME:
+    if missing and on_conflict in {RENAME, MERGE}:
         raise UsageError(
-            "--missing leaves out what stands in the way, and --on-conflict rename does not",
+            f"--missing leaves out what stands in the way, and --on-conflict {on_conflict} does not",
             hint="leave out one of them",
         )
     return SKIP if missing else on_conflict

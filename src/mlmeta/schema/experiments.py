@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import attrgetter
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mlmeta.schema.base import Int64, Record, SortedMap, Workspace
-from mlmeta.schema.kind import DATASET_GROUP, RUN_GROUP, SETTING_GROUP, TRACE_GROUP, Kind
+from mlmeta.schema.kind import DATASET_GROUP, RUN_GROUP, SETTING_GROUP, TRACE_GROUP, Kind, R
 
 
 class Experiment(Record):
@@ -37,6 +38,23 @@ def experiment_order(experiment_id: str) -> tuple[int, int, str]:
 def experiment_title(name: str, workspace: str | None) -> str:
     """What a message calls an experiment: by its name, which may hold any character, and by its workspace."""
     return f"{name} (workspace {workspace})" if workspace else name
+
+
+def renumbered(kind: Kind[R], record: R, numbers: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a record that name experiments, with other ids.
+
+    Args:
+        kind: of the record.
+        record: itself.
+        numbers: ids of experiments, each with the other one; those that are missing stay.
+    """
+    if kind.experiment is not None:
+        own = kind.experiment(record)
+        return {"experiment_id": numbers[own]} if own in numbers else {}
+    if kind.experiments:
+        before = getattr(record, kind.experiments)
+        return {kind.experiments: tuple(sorted({numbers.get(one, one) for one in before}, key=experiment_order))}
+    return {}
 
 
 EXPERIMENTS = Kind(

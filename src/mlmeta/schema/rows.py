@@ -45,6 +45,8 @@ _OF_TRACES = {"trace_metrics": "request_id", "span_metrics": "trace_id"}
 _LINKS = "entity_associations"
 """Of traces to runs and to versions of prompts, among others."""
 _EXPERIMENT = "experiment_id"
+_ENDS = ("source", "destination")
+"""What a link leads from and to: each is a type and an id."""
 
 SEED_WORKSPACE = {"name": "default", "description": "Default workspace for legacy resources"}
 """The row of `workspaces` that MLflow puts into every store; other columns are NULL. It is not saved."""
@@ -139,6 +141,24 @@ def trace_of_run(row: Row) -> Iterator[tuple[str, str]]:
     values = row.values
     if row.table == _LINKS and (values.get("source_type"), values.get("destination_type")) == ("trace", "run"):
         yield str(values.get("destination_id")), str(values.get("source_id"))
+
+
+def renumbered_row(row: Row, numbers: Mapping[str, str]) -> Row:
+    """A row with other ids of experiments.
+
+    Args:
+        row: of any table.
+        numbers: ids of experiments, each with the other one; those that are missing stay.
+    """
+    columns = {_EXPERIMENT, *(f"{end}_id" for end in _ENDS if row.values.get(f"{end}_type") == "experiment")}
+    changed: dict[str, Any] = {}
+    for column in columns & row.values.keys():
+        if (other := numbers.get(str(row.values[column]))) is not None:
+            changed[column] = int(other) if isinstance(row.values[column], int) else other
+    if not changed:
+        return row
+    key, rest = ({name: changed.get(name, value) for name, value in part.items()} for part in (row.key, row.row))
+    return row.model_copy(update={"key": key, "row": rest})
 
 
 def as_bytes(value: bytes) -> dict[str, str]:

@@ -287,7 +287,14 @@ def _target(store: Store, options: RestoreOptions) -> Target:
 def _api_target(store: Store, options: RestoreOptions) -> Target:
     from mlmeta.stores.api.connection import Connection
     from mlmeta.stores.api.restorer import ApiTarget
+    from mlmeta.stores.target import MERGE
 
+    if options.on_conflict == MERGE:
+        raise UsageError(
+            f"--on-conflict merge needs ids that stay, and {without_secrets(store.tracking_uri)} gives new ones",
+            hint="merge into the server's database, such as postgresql://…, also while the server runs; or leave it "
+            "out: through a server, experiments are joined by name anyway",
+        )
     if options.ids == "keep":
         raise UsageError(
             f"{without_secrets(store.tracking_uri)} can't keep ids: MLflow's API gives new ones",

@@ -21,17 +21,21 @@ Key = tuple[str, str]
 
 DELETED = "deleted_in_target"
 """Code of a refusal: the snapshot has something active, and the target has it deleted."""
+KEPT = "kept"
+"""Code of a refusal: a merge found other content in the target, and left it."""
 NO_PLACE = "no_place"
 """Code of a refusal: the target's MLflow has no table or column for something."""
 
 Ids = Literal["", "keep", "new"]
 """Whether ids stay, or a server gives new ones; empty: they stay where the target can keep them."""
-OnConflict = Literal["fail", "skip", "rename"]
+OnConflict = Literal["fail", "skip", "rename", "merge"]
 FAIL: Final = "fail"
 SKIP: Final = "skip"
 RENAME: Final = "rename"
-ON_CONFLICT: tuple[OnConflict, ...] = (FAIL, SKIP, RENAME)
-"""What to do about a conflict: write nothing at all, leave that record out, or give it another name."""
+MERGE: Final = "merge"
+ON_CONFLICT: tuple[OnConflict, ...] = (FAIL, SKIP, RENAME, MERGE)
+"""What to do about a conflict: write nothing at all, leave that record out, give it another name, or add to what is
+there what that lacks (databases only), and leave out what can't be added."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,8 @@ class Plan(BaseModel):
         present: how many of each kind are there already, from an earlier restore or otherwise the same.
         undelete: how many of each kind that are deleted in the target would be made active again.
         changed: how many of each kind that are there people changed since the snapshot; they stay as they are.
+        merged: how many of each kind that are there a merge would add to.
+        experiment_ids: ids of the snapshot's experiments that have another one in the target, or would get one.
         target_runs: whether the target has runs that are not this snapshot's.
         conflicts: what the target holds under the same name or id, with other content: a restore writes nothing.
         refused: what the target would not take; all else would be restored.
@@ -158,6 +164,8 @@ class Plan(BaseModel):
     present: dict[str, int] = {}
     undelete: dict[str, int] = {}
     changed: dict[str, int] = {}
+    merged: dict[str, int] = {}
+    experiment_ids: dict[str, str] = {}
     target_runs: bool = False
     conflicts: tuple[Refusal, ...] = ()
     refused: tuple[Refusal, ...] = ()
@@ -188,6 +196,8 @@ class Report(BaseModel):
         created: how many of each kind were written.
         present: how many were there already.
         undeleted: how many that were deleted in the target are active again.
+        merged: how many that were there a merge has added to.
+        experiment_ids: ids of the snapshot's experiments that have another one in the target.
         refused: what the target did not take.
         notes: what a person should know.
         existing: records that were in the target before this restore: where they differ, people changed them since.
@@ -199,6 +209,8 @@ class Report(BaseModel):
     created: dict[str, int] = {}
     present: dict[str, int] = {}
     undeleted: dict[str, int] = {}
+    merged: dict[str, int] = {}
+    experiment_ids: dict[str, str] = {}
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
     existing: Set[Key] = frozenset()

@@ -32,12 +32,25 @@ class TargetChange:
         expected: what a restore would leave there, shortened.
         found: what the target has, shortened.
         is_other: whether it shows another record; if not, it was changed since.
+        is_more: whether the target has all that is expected, and more or later things besides.
     """
 
     field: str
     expected: str
     found: str
     is_other: bool
+    is_more: bool = False
+
+    @property
+    def name(self) -> str:
+        """The field without the key of a map, such as ``params``."""
+        return self.field.partition("[")[0]
+
+    @property
+    def key(self) -> str | None:
+        """The key of a map; None: the field is none."""
+        _, bracket, key = self.field.partition("[")
+        return key[:-1] if bracket else None
 
 
 def is_same(stored: Item, found: Item) -> bool:
@@ -71,13 +84,14 @@ def changes(stored: Item, found: Item) -> list[TargetChange]:
 def _change(one: FieldDifference, stored: Record) -> TargetChange | None:
     if one.points is not None:
         points, _, common = one.points
-        return TargetChange(one.field, f"{points:,} points", f"{common:,}", not one.is_more) if points else None
+        told = f"{points:,} points", f"{common:,}"
+        return TargetChange(one.field, *told, not one.is_more, one.is_more) if points else None
     name = one.field.partition("[")[0]
     if name not in table_of(stored).lasting:
-        return TargetChange(one.field, one.left, one.right, is_other=False)
+        return TargetChange(one.field, one.left, one.right, is_other=False, is_more=one.is_more)
     if dict(stored).get(name, one) in (None, 0):
         return None
-    return TargetChange(one.field, one.left, one.right, not one.is_more)
+    return TargetChange(one.field, one.left, one.right, not one.is_more, one.is_more)
 
 
 def others(found: Sequence[TargetChange]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlmeta.schema import EVALUATION_DATASETS, DatasetRecord, EvaluationDataset
+from mlmeta.stores.sql.changes import TargetChange
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.tables import DATASET_RECORD_TABLE, EVALUATION_DATASET_TABLE
 from mlmeta.stores.sql.writer import RowWriter
@@ -26,13 +27,20 @@ class EvaluationDatasetStep(Step[EvaluationDataset]):
 
     def _create(self, stored: EvaluationDataset) -> None:
         self._context.datasets[stored.dataset_id] = True
+        super()._create(self._with_links(stored))
+
+    def _merge(self, stored: EvaluationDataset, found: EvaluationDataset, differences: Sequence[TargetChange]) -> None:
+        super()._merge(self._with_links(stored), found, differences)
+
+    def _with_links(self, stored: EvaluationDataset) -> EvaluationDataset:
+        """Without the experiments that it can't belong to in the target; that is noted."""
         kept = tuple(number for number in stored.experiment_ids if self._is_meant(number))
         if len(kept) < len(stored.experiment_ids):
             lost = ", ".join(number for number in stored.experiment_ids if number not in kept)
             reason = f"it belongs to experiments that the target has no place for, or others under their id: {lost}"
             self._tally.leave_out(*self._key(stored), reason, _LINKS)
-            stored = stored.model_copy(update={_LINKS: kept})
-        super()._create(stored)
+            return stored.model_copy(update={_LINKS: kept})
+        return stored
 
     def _is_meant(self, experiment_id: str) -> bool:
         """Whether the target's experiment of an id is the snapshot's; or neither has one, as after `mlflow gc`."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.schema import SPANS, MetricHistory
-from mlmeta.stores.sql.database import SQLITE
+from mlmeta.stores.sql.database import MYSQL, SQLITE
 from mlmeta.stores.sql.mapping import Row
 from mlmeta.stores.sql.metric_rows import history_rows
 from mlmeta.stores.sql.postgres import TYPES, copy_histories, driver_errors, psycopg_of
@@ -29,6 +29,9 @@ _AS_TEXT = "CAST(? AS TEXT)"
 """For the contents of spans, which SQLite gets in UTF-8."""
 LETTERS_A_ROW = 500
 """Letters of a row that are as much as another row of a usual size."""
+
+_UNLESS_THERE = {MYSQL: " ON DUPLICATE KEY UPDATE {column} = {column}"}
+"""What leaves a row alone whose key is there; MySQL's INSERT IGNORE would ignore other faults, too."""
 
 ROWS_TO_COPY = 100
 """From so many rows on, PostgreSQL gets them by COPY (psycopg 3 only)."""
@@ -53,6 +56,7 @@ class Inserts:
             if name in there
         }
         self._rows: dict[str, list[Row]] = {name: [] for name in self._tables}
+        self._missing: dict[str, list[Row]] = {name: [] for name in self._tables}
         self._histories: list[Iterable[MetricHistory]] = []
         self._held = 0
 
@@ -64,6 +68,15 @@ class Inserts:
         self._held += len(held) - before
         if weight := _WEIGHTS.get(table):
             self._held += sum(map(weight, held[before:]))
+        if self._held >= ROWS_AT_ONCE:
+            self.flush()
+
+    def add_missing(self, table: str, rows: Iterable[Row]) -> None:
+        """Gather rows that a server may write as well, until this transaction ends: they stay as they are then."""
+        held = self._missing[table]
+        before = len(held)
+        held.extend(rows)
+        self._held += len(held) - before
         if self._held >= ROWS_AT_ONCE:
             self.flush()
 
@@ -83,6 +96,10 @@ class Inserts:
         if self._histories:
             self._tables["metrics"].write_histories(self._connection, chain.from_iterable(self._histories))
             self._histories.clear()
+        for name, table in self._tables.items():
+            if rows := self._missing[name]:
+                table.write_missing(self._connection, rows)
+                rows.clear()
         self._held = 0
 
 
@@ -131,6 +148,9 @@ class TableInsert:
         self._copy_sql = f"COPY {into} FROM STDIN"
         self._types: list[int] | None = None
         self._sql = f"INSERT INTO {into} VALUES {row}"  # noqa: S608
+        self._missing_sql = self._sql + _UNLESS_THERE.get(connection.dialect.name, " ON CONFLICT DO NOTHING").format(
+            column=quote(wanted[kept[0]])
+        )
         self._block = PARAMETERS // len(kept)
         self._block_sql = f"INSERT INTO {into} VALUES {', '.join([row] * self._block)}"  # noqa: S608
 
@@ -143,6 +163,11 @@ class TableInsert:
             self._in_blocks(connection, picked)
         else:
             connection.exec_driver_sql(self._sql, list(picked))
+
+    def write_missing(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Write rows with the wanted columns, but for those whose key is there."""
+        picked = [self._pick(row) for row in rows] if self._pick else list(rows)
+        connection.exec_driver_sql(self._missing_sql, picked)
 
     def write_histories(self, connection: Connection, records: Iterator[MetricHistory]) -> None:
         """For the table `metrics`."""

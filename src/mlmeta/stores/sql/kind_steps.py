@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
 
 from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, ModelVersion, RegisteredModel, Run
 from mlmeta.snapshot.compare import with_followers
 from mlmeta.snapshot.reader import Led, RunLines
-from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
+from mlmeta.stores.sql.changes import INCIDENTAL, TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, dataset_content, experiment_number
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE
+from mlmeta.stores.sql.joining import missing_points
 from mlmeta.stores.sql.limits import Names
+from mlmeta.stores.sql.mapping import KindTable
+from mlmeta.stores.sql.numbering import is_it
 from mlmeta.stores.sql.queries import sized_batches
 from mlmeta.stores.sql.runs import Leftover, Link, dataset_id, datasets_of, input_links
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import StoredHistories
-from mlmeta.stores.sql.tables import EXPERIMENT_TABLE, LOGGED_MODEL_TABLE, MODEL_TABLE, NO_STAGE, RUN_TABLE
+from mlmeta.stores.sql.tables import (
+    EXPERIMENT_TABLE,
+    LOGGED_MODEL_TABLE,
+    MODEL_TABLE,
+    MODEL_VERSION_TABLE,
+    NO_STAGE,
+    RUN_TABLE,
+)
 from mlmeta.stores.sql.writer import Missing, RowWriter
-from mlmeta.stores.target import Key, model_key, model_keys, version_key
+from mlmeta.stores.target import KEPT, Key, Refusal, model_key, model_keys, version_key
 
 _NO_STAGE = {None, "", NO_STAGE}
 
@@ -42,12 +53,13 @@ class ExperimentStep(Step[Experiment]):
 
     def take(self, records: Sequence[Experiment]) -> None:
         """See `Step.take`. One by one: each may take a name that another one wants."""
-        self._context.known.update(record.experiment_id for record in records)
-        for record in records:
-            self._take(record)
+        all_stored = [self._context.form.of(record) for record in records]
+        self._context.known.update(stored.experiment_id for stored in all_stored)
+        for stored in all_stored:
+            self._take(stored)
 
-    def _take(self, record: Experiment) -> None:
-        stored, number = self._context.form.of(record), experiment_number(record.experiment_id)
+    def _take(self, stored: Experiment) -> None:
+        number = experiment_number(stored.experiment_id)
         if number is None or number > self._largest_id:
             self._conflict(stored, "this kind of database can't hold its id; SQLite or a server can")
         elif problem := self._table.state_problem(stored):
@@ -86,7 +98,8 @@ class ExperimentStep(Step[Experiment]):
         if name not in names:
             return name
         renamed = name + self._context.suffix
-        return renamed if self._context.renames and renamed not in names else None
+        may_rename = self._context.renames or self._context.merges
+        return renamed if may_rename and renamed not in names else None
 
     def _count_new(self, stored: Experiment) -> None:
         self._context.open.add(stored.experiment_id)
@@ -104,15 +117,22 @@ class ExperimentStep(Step[Experiment]):
         elif number == DEFAULT_ID and self._can_be_default(stored):
             self._names(None).pop(self._existing.experiments[number][0])  # the snapshot may have it for another one
             self._adopt_default(stored, number)
-        elif number == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
+        elif number == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME and not self._context.merges:
             self._open(stored)
             self._present(stored, deleted=is_deleted(stored, found))
             self._tally.notes.append("the Default experiment is in use in the target: it keeps its own attributes")
-        elif _is_it(found, stored):
+        elif is_it(found, stored) or self._has_name(found, stored):
             self._open(stored)  # whatever differs, its runs belong into it
             self._take_changed(stored, found, changes(stored, found))
         else:
             self._belongs_to_another(stored, number)
+
+    def _has_name(self, found: Experiment, stored: Experiment) -> bool:
+        """Whether a merge takes an experiment for the snapshot's by its name, or by the one that a merge gave it."""
+        if not self._context.merges:
+            return False
+        number, names = int(found.experiment_id), self._names(stored.workspace)
+        return number in {names.get(stored.name), names.get(stored.name + self._context.suffix)}
 
     def _can_be_default(self, stored: Experiment) -> bool:
         """Whether an experiment with the id of the Default one can take the place of that."""
@@ -126,18 +146,15 @@ class ExperimentStep(Step[Experiment]):
         self._conflict(stored, f"its id belongs to {self._existing.experiments[number][0]!r} in the target")
 
 
-def _is_it(found: Experiment, stored: Experiment) -> bool:
-    """Whether the experiment with this id is the snapshot's, which may have got another name or workspace since."""
-    same = (found.workspace, found.name) == (stored.workspace, stored.name)
-    return same or found.creation_time == stored.creation_time is not None
-
-
 class RunStep(Step[Run]):
     """Decides about runs, with their histories, and with what `mlflow gc` left of their inputs."""
+
+    BY_HAND = frozenset({"metrics", "dataset_inputs", "model_inputs", "model_outputs"})
 
     def __init__(self, context: RestoreContext) -> None:
         super().__init__(RUN_TABLE, context)
         self._dataset_contents: dict[str, bytes] = {}
+        self._pair: tuple[RunLines, RunLines]
 
     def take_items(self, items: Sequence[RunLines]) -> None:
         """See `Step.take`."""
@@ -159,9 +176,17 @@ class RunStep(Step[Run]):
     def _fits_in(self, run: Run, left: Mapping[Link, Leftover]) -> bool:
         """Whether nothing that is there of its inputs is in its way; noted, if not."""
         reason = self._other_inputs(run, left) or self._other_dataset(run)
-        if reason:
+        if reason and self._context.merges:
+            self._keep_inputs(run, reason)
+        elif reason:
             self._conflict(run, reason)
-        return not reason
+        return not reason or self._context.merges
+
+    def _keep_inputs(self, run: Run, reason: str) -> None:
+        """Name inputs of which the target has something else, and keeps it."""
+        self._tally.left_out.append(
+            Refusal(kind=self._kind.one, id=run.run_id, reason=reason, field="dataset_inputs", code=KEPT)
+        )
 
     def _other_inputs(self, run: Run, left: Mapping[Link, Leftover]) -> str:
         """What is left of its inputs and is not what would be written, in words; empty: nothing."""
@@ -196,8 +221,29 @@ class RunStep(Step[Run]):
         stored = Led(run, item.lines)
         if is_same(stored, theirs):
             self._present(run)
-        else:
-            self._take_changed(run, theirs.record, changes(stored, theirs))
+            return
+        self._pair = (stored, theirs)
+        self._take_changed(run, theirs.record, changes(stored, theirs))
+
+    def _merge_more(self, stored: Run) -> Iterator[str]:
+        """See `Step._merge_more`: points, and what it used and made."""
+        missing = missing_points(*self._pair)
+        if missing.histories or missing.latest:
+            self._tally.created["metric points"] += missing.size
+            self._do(RowWriter.merge_points, stored.run_id, missing)
+            yield from (f"history of {history.key}" for history in missing.histories)
+            yield from (f"metrics[{key}]" for key in missing.latest)
+        yield from self._merge_inputs(stored)
+
+    def _merge_inputs(self, stored: Run) -> Iterator[str]:
+        if not (stored.dataset_inputs or has_models(stored)):
+            return
+        left = self._existing.leftovers([stored.run_id])
+        if reason := self._other_dataset(stored) or self._other_inputs(stored, left):
+            self._keep_inputs(stored, reason)
+        if any(link not in left for link, _, _ in input_links(stored, self._datasets(stored))):
+            self._do(RowWriter.merge_inputs, stored, left)
+            yield from ("dataset_inputs", "model_inputs", "model_outputs")
 
 
 def has_models(run: Run) -> bool:
@@ -213,8 +259,11 @@ def run_batches(items: Iterable[RunLines]) -> Iterator[list[RunLines]]:
 class LoggedModelStep(Step[LoggedModel]):
     """Decides about logged models, whose metrics belong to runs as well."""
 
+    BY_HAND = frozenset({"metrics"})
+
     def __init__(self, context: RestoreContext) -> None:
         super().__init__(LOGGED_MODEL_TABLE, context)
+        self._lacking: tuple[LoggedModelMetric, ...] = ()
         self._runs: Mapping[str, int] = {}
 
     def take(self, records: Sequence[LoggedModel]) -> None:
@@ -232,9 +281,25 @@ class LoggedModelStep(Step[LoggedModel]):
         missing = _missing(stored, found)
         whole = found.model_copy(update={"metrics": tuple(sorted((*found.metrics, *missing), key=_place))})
         differences = changes(stored, whole)
+        if self._context.merges:
+            self._lacking = missing
+            super()._take_changed(stored, found, differences)
+            return
         super()._take_changed(stored, found, differences)
         if missing and not others(differences):
             self._complete(self._with_runs(stored.model_copy(update={"metrics": missing})))
+
+    def _merge(self, stored: LoggedModel, found: LoggedModel, differences: Sequence[TargetChange]) -> None:
+        super()._merge(stored, found, differences)
+        for change in differences:
+            if change.name == "metrics" and not change.is_more:
+                self._tally.kept(self._key(stored), change)
+
+    def _merge_more(self, stored: LoggedModel) -> Iterator[str]:
+        """See `Step._merge_more`: metrics of runs that are there."""
+        if self._lacking:
+            self._complete(self._with_runs(stored.model_copy(update={"metrics": self._lacking})))
+            yield "metrics"
 
     def _complete(self, torn: LoggedModel) -> None:
         if torn.metrics:
@@ -361,7 +426,7 @@ class ModelStep(Step[RegisteredModel]):
         """
         own = own or model
         found = changes(model, self._meant(there))
-        if reason := others(found):
+        if (reason := others(found)) and not self._context.merges:
             reason = f"the target has a model of that name with other content: {reason}"
             self._tally.conflict("model", self._kind.key(own), reason, *model_keys(own))
             return
@@ -373,7 +438,10 @@ class ModelStep(Step[RegisteredModel]):
         added = {*(f"tags[{key}]" for key in missing.tags), *(f"aliases[{alias}]" for alias in new)}
         self._tally.created["model aliases"] += len(new)
         self._complete(model_key(own), added)
-        self._tally.was_there("models", model_key(own), [change for change in found if change.field not in added])
+        left = [change for change in found if change.field not in added]
+        self._note_merged(model_key(own), added, more=bool(missing.versions))
+        self._name_kept(model_key(own), MODEL_TABLE, left)
+        self._tally.was_there("models", model_key(own), left)
         if missing != Missing():
             self._do(RowWriter.complete_model, model, missing)
             self._keep_numbers(model, own)
@@ -420,7 +488,16 @@ class ModelStep(Step[RegisteredModel]):
         key = version_key(own, version.version)
         self._complete(key, added)
         left = [change for change in changes(version, found) if change.field not in added]
+        self._tally.merged["model versions"] += bool(added) and self._context.merges
+        self._name_kept(key, MODEL_VERSION_TABLE, left)
         self._tally.was_there("model versions", key, left)
+
+    def _name_kept(self, key: Key, table: KindTable[Any], left: Sequence[TargetChange]) -> None:
+        """Where two stores are merged, name what both have and is not the same."""
+        if self._context.merges:
+            for change in left:
+                if not change.is_more and change.name not in INCIDENTAL | table.own:
+                    self._tally.kept(key, change)
 
     def _complete(self, key: Key, fields: set[str]) -> None:
         self._tally.created["model tags"] += sum(field.startswith("tags[") for field in fields)

@@ -309,6 +309,34 @@ def _through(write: Convert, read: Convert, value: Any) -> Any:
     return read(write(value))
 
 
+@dataclass(frozen=True)
+class Ending:
+    """What tells which of two states of a record is the later one.
+
+    Args:
+        state: the field that says whether something still goes on.
+        unfinished: what it says then.
+        fields: those that come from the later one together, `state` among them.
+        maps: maps whose keys, where both have one, come from the later one.
+        time: the field with the time of the end; empty: there is none.
+    """
+
+    state: str
+    unfinished: frozenset[str]
+    fields: tuple[str, ...]
+    maps: tuple[str, ...] = ()
+    time: str = ""
+
+    def rank(self, record: Record) -> tuple[bool, int, bool]:
+        """What is higher for the later of two states.
+
+        Without a time, one that has ended is later. What goes on and has a time was taken up again after that.
+        """
+        values = dict(record)
+        goes_on, end = values[self.state] in self.unfinished, values[self.time] if self.time else None
+        return end is not None, end or 0, goes_on is (end is not None)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class KindTable(Table, Generic[R]):
     """The table of a kind of record, with the tables below it.
@@ -323,6 +351,9 @@ class KindTable(Table, Generic[R]):
         order: columns that the kind's order goes by, the key last; empty: just the key.
         hides: a column and its value in rows that MLflow keeps and shows to nobody.
         lasting: fields that MLflow never changes: where they differ, it is another record.
+        identity: those of them that show another record even where two stores are merged.
+        own: fields of which each of two stores may have its own of a record that both have by its name.
+        ending: what tells which of two states of a record is the later one; None: nothing does.
         complete: puts values right that are told in another place, too, before they become a record.
         otherwise: what stands for values that are off where a record can't be without, beside the columns' own.
         settle: fields that get another value on the way into the table, beside what the columns say.
@@ -337,6 +368,9 @@ class KindTable(Table, Generic[R]):
     order: tuple[str, ...] = ()
     hides: tuple[str, str] | None = None
     lasting: frozenset[str] = frozenset()
+    identity: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
+    ending: Ending | None = None
     complete: Callable[[Values, Oddities, str], None] = _as_it_is
     otherwise: Callable[[Values], Values] = _nothing_else
     settle: Callable[[Any], Values] = _nothing_else

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import repeat
 
-from mlmeta.schema import MetricHistory, Run
+from mlmeta.schema import LatestMetric, MetricHistory, Run
 from mlmeta.stores.sql.mapping import Row
 
 
@@ -17,11 +17,16 @@ def latest_rows(run: Run, without: Iterable[MetricHistory]) -> Iterator[Row]:
         run: has the latest points that the snapshot knows.
         without: the other histories: their latest point is the last one.
     """
-    for key, metric in run.metrics.items():
-        yield _row(run.run_id, key, metric.value, metric.step, metric.timestamp)
+    yield from latest_points(run.run_id, run.metrics)
     last = {history.key: (history.value[-1], history.step[-1], history.timestamp[-1]) for history in without}
     for key, point in last.items():
         yield _row(run.run_id, key, *point)
+
+
+def latest_points(run_id: str, metrics: Mapping[str, LatestMetric]) -> Iterator[Row]:
+    """For `latest_metrics`: the latest points of metrics, by key."""
+    for key, metric in metrics.items():
+        yield _row(run_id, key, metric.value, metric.step, metric.timestamp)
 
 
 def single_point_rows(run: Run, longer: Container[str]) -> Iterator[Row]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -35,15 +35,24 @@ from mlmeta.stores.sql.stored import StoredForm, as_far_as_known
 from mlmeta.stores.sql.tables import TABLES
 from mlmeta.stores.sql.trace_steps import trace_batches
 from mlmeta.stores.sql.walk import suffix_of
-from mlmeta.stores.target import RENAME, RestoreOptions
+from mlmeta.stores.target import MERGE, RENAME, OnConflict, RestoreOptions
 
 R = TypeVar("R", bound=Record)
 
 
-def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -> Iterator[Pair]:
-    """Each record of a part of a snapshot beside the target's, which should be the stored form of it."""
-    form = StoredForm(Rewriter(options.rewrite))
-    suffix = suffix_of(part.snapshot.timestamp) if options.on_conflict == RENAME else ""
+def read_back(
+    part: Selected, existing: ExistingRows, options: RestoreOptions, numbers: Mapping[str, str]
+) -> Iterator[Pair]:
+    """Each record of a part of a snapshot beside the target's, which should be the stored form of it.
+
+    Args:
+        part: of the snapshot.
+        existing: what the target has now.
+        options: of the restore.
+        numbers: ids of experiments that have another one in the target.
+    """
+    form = StoredForm(Rewriter(options.rewrite), numbers)
+    names = _Names(existing, form, suffix_of(part.snapshot.timestamp), options.on_conflict)
     for kind in leading_kinds():
         if kind is RUNS:
             yield from _runs(part, existing, form)
@@ -58,7 +67,7 @@ def read_back(part: Selected, existing: ExistingRows, options: RestoreOptions) -
             continue
         for batch in batches(part.records(kind), TABLES[kind.name].at_once):
             if named := _NAMED.get(kind.name):
-                yield from (_meant(pair, part) for pair in named(batch, existing, form, suffix))
+                yield from (_meant(pair, part) for pair in named(batch, names))
             else:
                 yield from _records(batch, TABLES[kind.name], existing, form)
 
@@ -72,13 +81,13 @@ def _meant(pair: Pair, part: Selected) -> Pair:
 
 def _rows(part: Selected, existing: ExistingRows, form: StoredForm) -> Iterator[Pair]:
     with existing.row_target() as target:
-        for name, own in groupby(part.records(ROWS), attrgetter("table")):
+        for name, own in groupby(map(form.of_row, part.records(ROWS)), attrgetter("table")):
             table = target.table(name)
             for batch in batches(own):
                 found = _found(target, table, batch)
                 for row in batch:
                     there = found.get(ROWS.key(row))
-                    expected = kept_form(form.of_row(row), there) if there is not None else None
+                    expected = kept_form(row, there) if there is not None else None
                     yield Pair(row, there, expected)
 
 
@@ -102,19 +111,36 @@ def _pair(own: Item, stored: Item, found: Item | None) -> Pair:
     return Pair(own, found, as_far_as_known(stored, found) if found is not None else None)
 
 
-def _experiments(batch: Sequence[Experiment], existing: ExistingRows, form: StoredForm, suffix: str) -> Iterator[Pair]:
-    return (_experiment(record, existing, form, suffix) for record in batch)
+@dataclass(frozen=True)
+class _Names:
+    """What it takes to find records whose names are unique, so that a restore may have changed them.
+
+    Args:
+        existing: what the target has.
+        form: gives stored forms.
+        suffix: put behind a name that was taken.
+        on_conflict: of the restore.
+    """
+
+    existing: ExistingRows
+    form: StoredForm
+    suffix: str
+    on_conflict: OnConflict
 
 
-def _experiment(record: Experiment, existing: ExistingRows, form: StoredForm, suffix: str) -> Pair:
-    number = experiment_number(record.experiment_id)
-    found = existing.experiment(number) if number is not None else None
+def _experiments(batch: Sequence[Experiment], names: _Names) -> Iterator[Pair]:
+    return (_experiment(record, names) for record in batch)
+
+
+def _experiment(record: Experiment, names: _Names) -> Pair:
+    stored = names.form.of(record)
+    number = experiment_number(stored.experiment_id)
+    found = names.existing.experiment(number) if number is not None else None
     if found is None:
         return Pair(record, None)
-    stored = form.of(record)
-    if found.name == stored.name + suffix:
+    if names.on_conflict in {RENAME, MERGE} and found.name == stored.name + names.suffix:
         stored = stored.model_copy(update={"name": found.name})
-    if int(record.experiment_id) == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME:
+    if number == DEFAULT_ID and found.name == stored.name == DEFAULT_NAME and names.on_conflict != MERGE:
         return Pair(record, record)  # one that is in use keeps its own attributes; the plan says so
     return _pair(record, stored, found)
 
@@ -145,25 +171,24 @@ def _traces(part: Selected, existing: ExistingRows, form: StoredForm) -> Iterato
             yield _pair(own, Led(form.of(own.record), own.lines), found)
 
 
-def _models(models: Sequence[RegisteredModel], existing: ExistingRows, form: StoredForm, suffix: str) -> Iterator[Pair]:
+def _models(models: Sequence[RegisteredModel], names: _Names) -> Iterator[Pair]:
     for workspace, some in groupby(models, attrgetter("workspace")):
-        yield from _models_of(workspace, list(some), existing, form, suffix)
+        yield from _models_of(workspace, list(some), names)
 
 
-def _models_of(
-    workspace: str | None, models: Sequence[RegisteredModel], existing: ExistingRows, form: StoredForm, suffix: str
-) -> Iterator[Pair]:
-    names = [model.name for model in models]
-    found = existing.models(workspace, names + [name + suffix for name in names if suffix])
+def _models_of(workspace: str | None, models: Sequence[RegisteredModel], names: _Names) -> Iterator[Pair]:
+    suffix = names.suffix if names.on_conflict == RENAME else ""
+    wanted = [model.name for model in models]
+    found = names.existing.models(workspace, wanted + [name + suffix for name in wanted if suffix])
     for model in models:
-        stored = form.of(model)
+        stored = names.form.of(model)
         renamed = stored.model_copy(update={"name": stored.name + suffix})
         candidates = [(one, found[one.name]) for one in (stored, renamed) if one.name in found]
         same = [pair for pair in candidates if not is_other(*pair)] or candidates
         yield _pair(model, *same[0]) if same else Pair(model, None)
 
 
-_NAMED: dict[str, Callable[[Sequence[Any], ExistingRows, StoredForm, str], Iterator[Pair]]] = {
+_NAMED: dict[str, Callable[[Sequence[Any], _Names], Iterator[Pair]]] = {
     EXPERIMENTS.name: _experiments,
     MODELS.name: _models,
 }

@@ -27,7 +27,7 @@ from mlmeta.stores.sql.schema import ensure_schema, holds_store, make_schema, ma
 from mlmeta.stores.sql.tables import COLUMNS
 from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.sql.upgrade import RowUpgrades
-from mlmeta.stores.sql.walk import walk
+from mlmeta.stores.sql.walk import numbers_in, walk
 from mlmeta.stores.sql.writer import Planned, RowWriter
 from mlmeta.stores.sql.writing import NOTICES, locks_of, writing
 from mlmeta.stores.target import FAIL, Plan, Report, RestoreOptions
@@ -88,6 +88,8 @@ class SqlTarget:
             present=dict(tally.present),
             undelete=dict(tally.undeleted),
             changed=dict(+tally.changed),
+            merged=dict(+tally.merged),
+            experiment_ids=tally.experiment_ids,
             target_runs=existing.runs > tally.matched_runs,
             conflicts=(*tally.misfits, *tally.conflicts) if stops else (),
             refused=tuple(tally.left_out) if stops else tally.refused,
@@ -176,11 +178,13 @@ class SqlTarget:
     def read_back(self, snapshot: Snapshot, selection: Selection) -> Iterator[Pair]:
         """See `Target.read_back`. Records are looked up by their ids, in one read-only transaction."""
         worth_it = snapshot.summary.stats.get("runs", 0) > BATCH
-        with self._reading() as (connection, _):
+        with self._reading() as (connection, limits):
             moment = export_moment(connection) if worth_it else ""
             with lanes_at(moment, self._database) as lanes:
                 existing = ExistingRows(connection, self._database.shown, lanes)
-                yield from read_back(self._upgrades.part_of(snapshot, selection, Silent()), existing, self._options)
+                part = self._upgrades.part_of(snapshot, selection, Silent())
+                numbers = numbers_in(part, existing, limits, self._options)
+                yield from read_back(part, existing, self._options, numbers)
 
     def close(self) -> None:
         """Let go of what was kept between calls."""
@@ -192,6 +196,8 @@ def _report(tally: RestoreTally) -> Report:
         created=dict(+tally.created),
         present=dict(tally.present),
         undeleted=dict(tally.undeleted),
+        merged=dict(+tally.merged),
+        experiment_ids=tally.experiment_ids,
         refused=tally.refused,
         notes=tuple(tally.notes),
         existing=tally.existing,

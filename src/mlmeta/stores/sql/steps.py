@@ -7,7 +7,7 @@ was changed since, or is in the way. Kinds of which MLflow wants more have a ste
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -16,12 +16,13 @@ from mlmeta.schema.words import amount
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import ExistingRows
+from mlmeta.stores.sql.joining import Joined, join
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.sql.writer import RowWriter, Writer
-from mlmeta.stores.target import RENAME, Key, RestoreOptions
+from mlmeta.stores.target import MERGE, RENAME, Key, RestoreOptions
 
 R = TypeVar("R", bound=Record)
 
@@ -61,11 +62,17 @@ class RestoreContext:
         """Whether a record whose name is taken gets another one."""
         return self.options.on_conflict == RENAME
 
+    @property
+    def merges(self) -> bool:
+        """Whether a record that is there gets what it lacks."""
+        return self.options.on_conflict == MERGE
+
 
 class Step(Generic[R]):
     """Decides about the records of a kind, a batch at a time.
 
-    `WITHIN` is the kind of what they belong to, and can't be written without.
+    `WITHIN` is the kind of what they belong to, and can't be written without; `BY_HAND` are the fields that a merge
+    can't add to as their table says, see `_merge_more`.
 
     Args:
         table: of the kind.
@@ -73,6 +80,7 @@ class Step(Generic[R]):
     """
 
     WITHIN: ClassVar[Kind[Any]] = EXPERIMENTS
+    BY_HAND: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, table: KindTable[R], context: RestoreContext) -> None:
         self._table = table
@@ -117,10 +125,47 @@ class Step(Generic[R]):
             self._take_changed(stored, found, changes(stored, found))
 
     def _take_changed(self, stored: R, found: R, differences: Sequence[TargetChange]) -> None:
-        if reason := others(differences):
+        if self._context.merges:
+            self._merge(stored, found, differences)
+        elif reason := others(differences):
             self._conflict(stored, f"the target has it with other content: {reason}")
         else:
             self._present(stored, differences, deleted=is_deleted(stored, found))
+
+    def _merge(self, stored: R, found: R, differences: Sequence[TargetChange]) -> None:
+        """Add what a record that is there lacks, and name what stays as the target has it."""
+        if reason := others([change for change in differences if change.name in self._table.identity]):
+            self._conflict(stored, f"the target has another one under its id: {reason}")
+            return
+        joined = join(stored, found, differences, self.BY_HAND)
+        written = {*joined.written, *self._merge_more(stored)}
+        if joined.written:
+            self._do(RowWriter.merge, found, joined.record)
+        self._note_merged(self._key(stored), written)
+        self._note_joined(self._key(stored), joined)
+        left = [change for change in differences if change.field not in written]
+        self._present(stored, left, deleted=is_deleted(stored, found))
+
+    def _merge_more(self, stored: R) -> Iterable[str]:  # noqa: ARG002 - most kinds have no more
+        """Add what `BY_HAND` names; gives the fields that get something."""
+        return ()
+
+    def _note_merged(self, key: Key, written: Collection[str], *, more: bool = False) -> None:
+        """Note which fields of a record that is there get something: it must be found there afterwards.
+
+        Args:
+            key: of the record.
+            written: the fields.
+            more: whether there is something else, of a record of its own.
+        """
+        self._tally.merged[self._kind.counted_as] += bool(written) or more
+        self._tally.completed.update((*key, name) for name in written)
+
+    def _note_joined(self, key: Key, joined: Joined[Any]) -> None:
+        for change in joined.kept:
+            self._tally.kept(key, change)
+        for change in joined.replaced:
+            self._tally.replaced.append(f"{key[0]} {key[1]}: {change.field} was {change.found}")
 
     def _present(self, stored: R, differences: Sequence[TargetChange] = (), *, deleted: bool = False) -> None:
         """Note a record that is there; make it active again where that is wanted."""

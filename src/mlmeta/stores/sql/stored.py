@@ -6,7 +6,7 @@ A record of the target is "the same" as one of the snapshot where it equals the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import is_
@@ -27,6 +27,8 @@ from mlmeta.schema import (
     kind_of,
     to_records,
 )
+from mlmeta.schema.experiments import renumbered
+from mlmeta.schema.rows import renumbered_row
 from mlmeta.snapshot.compare import Item
 from mlmeta.snapshot.equality import clamped
 from mlmeta.snapshot.reader import Led, RunLines, bare
@@ -73,15 +75,19 @@ class StoredForm:
 
     Args:
         rewriter: for artifact locations.
+        numbers: ids of experiments that have another one in the target, each with that.
     """
 
-    def __init__(self, rewriter: Rewriter) -> None:
+    def __init__(self, rewriter: Rewriter, numbers: Mapping[str, str] | None = None) -> None:
         self._rewriter = rewriter
+        self._numbers = numbers or {}
 
     def of(self, record: R) -> R:
-        """A record with its locations rewritten, MLflow's defaults, and values as MLflow stores them."""
+        """A record with its locations rewritten, its experiment's number there, and values as MLflow stores them."""
         table = table_of(record)
         changes = {**self._locations(table.kind, record), **table.settled(record)}
+        if self._numbers:
+            changes.update(renumbered(table.kind, record, self._numbers))
         if metrics := _METRICS.get(table.kind.name):
             changes.update(metrics(record))
         for field in table.kind.parts:
@@ -92,8 +98,8 @@ class StoredForm:
         return record.model_copy(update=changes) if changes else record
 
     def of_row(self, row: Row) -> Row:
-        """A row of a table that no record models, with its locations rewritten."""
-        return self._rewriter.row(row)
+        """A row of a table that no record models, with its locations rewritten, and its experiment's number there."""
+        return renumbered_row(self._rewriter.row(row), self._numbers) if self._numbers else self._rewriter.row(row)
 
     def _locations(self, kind: Kind[Any], record: Record) -> dict[str, Any]:
         tags: dict[str, str] = getattr(record, "tags") if kind.location_tags else {}  # noqa: B009

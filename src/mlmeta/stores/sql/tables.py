@@ -28,6 +28,7 @@ from mlmeta.schema.evaluation import as_json
 from mlmeta.stores.sql.mapping import (
     EXPERIMENT_ID,
     Column,
+    Ending,
     KindTable,
     Links,
     Pairs,
@@ -97,6 +98,7 @@ EXPERIMENT_TABLE = KindTable(
     ),
     pairs=(Pairs("experiment_tags", "tags", ("experiment_id",)),),
     lasting=frozenset({"creation_time", "artifact_location"}),
+    own=frozenset({"creation_time", "artifact_location"}),
     otherwise=_named_experiment,
 )
 
@@ -139,6 +141,14 @@ RUN_TABLE = KindTable(
             *("experiment_id", "user_id", "start_time", "artifact_uri", "params", "metrics"),
             *("dataset_inputs", "model_inputs", "model_outputs"),
         }
+    ),
+    identity=frozenset({"experiment_id", "start_time"}),
+    ending=Ending(
+        "status",
+        frozenset({"RUNNING", "SCHEDULED"}),
+        fields=("status", "end_time", "run_name"),
+        maps=("tags",),
+        time="end_time",
     ),
     complete=_named_by_tag,
     otherwise=lambda values: {"run_name": values["tags"].get(RUN_NAME_TAG)},
@@ -205,6 +215,8 @@ LOGGED_MODEL_TABLE = KindTable(
             *("params", "metrics"),
         }
     ),
+    identity=frozenset({"experiment_id", "name", "creation_timestamp", "model_type", "source_run_id"}),
+    ending=Ending("status", frozenset({"UNSPECIFIED", "PENDING"}), fields=("status", "status_message"), maps=("tags",)),
     otherwise=lambda values: {"name": str(decoded(values["name"]))},
 )
 
@@ -242,6 +254,7 @@ EVALUATION_DATASET_TABLE = KindTable(
     pairs=(Pairs("evaluation_dataset_tags", "tags", ("dataset_id",)),),
     links=(EXPERIMENTS_OF_DATASETS,),
     lasting=frozenset({"name", "created_time", "created_by"}),
+    identity=frozenset({"name", "created_time", "created_by"}),
     otherwise=lambda values: {"name": str(decoded(values["name"]))},
 )
 
@@ -294,6 +307,7 @@ DATASET_RECORD_TABLE = KindTable(
     order=("dataset_id", "created_time", "dataset_record_id"),
     at_once=50,  # each may have some megabytes
     lasting=frozenset({"dataset_id", "inputs", "source", "created_time", "created_by"}),
+    identity=frozenset({"dataset_id", "inputs", "source", "created_time", "created_by"}),
     complete=_without_known_hash,
 )
 
@@ -327,6 +341,7 @@ MODEL_VERSION_TABLE = KindTable(
     pairs=(VERSION_TAGS,),
     hides=("current_stage", DELETED_STAGE),
     lasting=frozenset({"creation_timestamp", "user_id", "source", "run_id", "storage_location"}),
+    identity=frozenset({"creation_timestamp", "user_id", "source", "run_id", "storage_location"}),
     complete=_with_a_stage,
 )
 
@@ -353,6 +368,7 @@ MODEL_TABLE = KindTable(
     pairs=(Pairs("registered_model_tags", "tags", IN_WORKSPACE), MODEL_ALIASES),
     parts={"versions": MODEL_VERSION_TABLE},
     lasting=frozenset({"creation_timestamp"}),
+    own=frozenset({"creation_timestamp"}),
 )
 
 TABLES: dict[str, KindTable[Any]] = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mlmeta.errors import ConflictError, RestoreError
 from mlmeta.stores.sql.changes import INCIDENTAL, TargetChange
-from mlmeta.stores.target import Key, Refusal, deleted_in_target
+from mlmeta.stores.target import KEPT, Key, Refusal, deleted_in_target
 
 
 @dataclass
@@ -27,6 +27,9 @@ class RestoreTally:
         matched_runs: runs of the snapshot whose id the target has.
         undeleted: how many of each kind become active again.
         changed: how many of those that are there were changed since the snapshot.
+        merged: how many of those that are there get something.
+        replaced: what a merge has replaced in them, in words.
+        experiment_ids: ids of the snapshot's experiments that have another one in the target, or get one.
         existing: what the target has already, as a comparison names it; see `Report`.
         completed: fields of these that are written all the same.
         workspaces: those of the snapshot's records, but for the default one.
@@ -42,6 +45,9 @@ class RestoreTally:
     matched_runs: int = 0
     undeleted: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
+    merged: Counter[str] = field(default_factory=Counter)
+    replaced: list[str] = field(default_factory=list)
+    experiment_ids: dict[str, str] = field(default_factory=dict)
     existing: set[Key] = field(default_factory=set)
     completed: set[tuple[str, str, str]] = field(default_factory=set)
     workspaces: set[str] = field(default_factory=set)
@@ -76,6 +82,11 @@ class RestoreTally:
             keys: what is not written for it, as a comparison names it.
         """
         self.conflicts.append(Refusal(kind=kind, id=record_id, reason=reason, records=keys))
+
+    def kept(self, key: Key, change: TargetChange) -> None:
+        """Note a field that both have with other content, and that stays as the target has it."""
+        reason = f"the target keeps its {change.field}, which is {change.found} instead of {change.expected}"
+        self.left_out.append(Refusal(kind=key[0], id=key[1], reason=reason, field=change.field, code=KEPT))
 
     def leave_out(self, kind: str, record_id: str, reason: str, field: str) -> None:
         """Note something that can't be written."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from mlmeta.schema import ASSESSMENTS, SPANS, Trace
+from mlmeta.schema import ASSESSMENTS, SPANS, Assessment, SpanLine, Trace
 from mlmeta.snapshot.reader import Led, TraceLines
-from mlmeta.stores.sql.changes import TargetChange, changes, is_same
+from mlmeta.stores.sql.changes import TargetChange, changes, is_same, others
+from mlmeta.stores.sql.joining import Joined, join
 from mlmeta.stores.sql.queries import sized_batches
 from mlmeta.stores.sql.spans import BYTES_AT_ONCE
 from mlmeta.stores.sql.steps import RestoreContext, Step
@@ -49,6 +50,9 @@ class TraceStep(Step[Trace]):
         self._do(RowWriter.trace, trace, item.lines)
 
     def _take_item(self, stored: TraceLines, found: TraceLines) -> None:
+        if self._context.merges:
+            self._merge_item(stored, found)
+            return
         self._take_assessments(stored.record, found.record)
         if is_same(stored, found):
             self._present(stored.record)
@@ -68,6 +72,51 @@ class TraceStep(Step[Trace]):
             else:
                 self._tally.existing.add(key)
 
+    def _merge_item(self, stored: TraceLines, found: TraceLines) -> None:
+        """Add what a trace that is there lacks, assessments and spans, too; and name what stays as it is there."""
+        trace, theirs = stored.record, found.record
+        differences = changes(stored, found)
+        if reason := others([change for change in differences if change.name in self._table.identity]):
+            self._conflict(trace, f"the target has another one under its id: {reason}")
+            return
+        joined = join(trace, theirs, differences)
+        assessments, lines = self._missing_assessments(trace, theirs), self._missing_spans(stored, found)
+        written = {*joined.written, *(change.field for change in differences if _span_of(change) in lines)}
+        if written or assessments:
+            self._do(RowWriter.merge_trace, theirs, joined.record, assessments, [*lines.values()])
+        self._tally.created[SPANS.counted_as] += len(lines)
+        self._note_merged(self._key(trace), written, more=bool(assessments))
+        self._note_joined(self._key(trace), joined)
+        left = [change for change in differences if change.field not in written]
+        for change in left:
+            if change.name == SPANS.name and not change.is_more:
+                self._tally.kept(self._key(trace), change)
+        self._present(trace, left)
+
+    def _missing_spans(self, stored: TraceLines, found: TraceLines) -> dict[str, SpanLine]:
+        """The spans that the target lacks, by id; none where it has put its own away."""
+        if SPANS.name not in self._existing or stored.record.spans_location != found.record.spans_location:
+            return {}
+        there = {line.span_id for line in found.lines}
+        return {line.span_id: line for line in stored.lines if line.span_id not in there}
+
+    def _missing_assessments(self, stored: Trace, found: Trace) -> list[Assessment]:
+        """The assessments that the target lacks; of those that it has, what differs is named."""
+        there = {one.assessment_id: one for one in found.assessments}
+        missing = []
+        for one in stored.assessments:
+            key, own = assessment_key(stored.trace_id, one.assessment_id), there.get(one.assessment_id)
+            if own is not None:
+                differences = changes(one, own)
+                self._tally.was_there(ASSESSMENTS.counted_as, key, differences)
+                self._note_joined(key, Joined(own, kept=tuple(c for c in differences if not c.is_more)))
+            elif ASSESSMENTS.name in self._existing:
+                missing.append(one)
+            else:
+                self._without[ASSESSMENTS.name].append(stored.model_copy(update={"assessments": (one,)}))
+        self._tally.created[ASSESSMENTS.counted_as] += len(missing)
+        return missing
+
     def finish(self) -> None:
         """See `Step.finish`."""
         super().finish()
@@ -78,6 +127,11 @@ class TraceStep(Step[Trace]):
             else:
                 field, keys = "", [key for trace in traces for key in _assessment_keys(trace)]
             self._tally.misfit(name, f"of {len(traces):,} traces", reason, field, records=tuple(keys))
+
+
+def _span_of(change: TargetChange) -> str:
+    """The id of the span that a field is, or is of; empty: of none."""
+    return (change.key or "").split(" ")[0] if change.name == SPANS.name else ""
 
 
 def _assessment_keys(trace: Trace) -> list[Key]:

@@ -16,7 +16,18 @@ from typing import Any
 from mlmeta.schema import ASSESSMENTS, TRACES, Assessment, AssessmentError, Trace
 from mlmeta.schema.evaluation import as_json
 from mlmeta.schema.traces import NAME_TAG, SOURCE_RUN_ID
-from mlmeta.stores.sql.mapping import EXPERIMENT_ID, Column, KindTable, Pairs, Row, Values, from_json, optional, plain
+from mlmeta.stores.sql.mapping import (
+    EXPERIMENT_ID,
+    Column,
+    Ending,
+    KindTable,
+    Pairs,
+    Row,
+    Values,
+    from_json,
+    optional,
+    plain,
+)
 from mlmeta.stores.sql.oddities import INT64, Oddities, decoded
 
 SESSION = "mlflow.trace.session"
@@ -202,6 +213,7 @@ ASSESSMENT_TABLE: KindTable[Assessment] = KindTable(
         Column("assessment_metadata", "metadata", read=_text_map, write=_written_map, is_json=True),
     ),
     lasting=frozenset({"name", "type", "created"}),
+    identity=frozenset({"name", "type", "created"}),
     complete=_with_values,
 )
 TRACE_TABLE: KindTable[Trace] = KindTable(
@@ -223,6 +235,13 @@ TRACE_TABLE: KindTable[Trace] = KindTable(
     parts={"assessments": ASSESSMENT_TABLE},
     order=("experiment_id", "timestamp_ms", "request_id"),
     lasting=frozenset({"experiment_id", "client_request_id", "spans"}),
+    identity=frozenset({"experiment_id", "client_request_id"}),
+    ending=Ending(
+        "state",
+        frozenset({"IN_PROGRESS", "STATE_UNSPECIFIED"}),
+        fields=("state", "duration", "request_preview", "response_preview"),
+        maps=("tags", "metadata"),
+    ),
     complete=_as_the_api_shows_it,
 )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from mlmeta.progress import Progress
@@ -29,6 +30,7 @@ from mlmeta.stores.sql.existing import ExistingRows
 from mlmeta.stores.sql.fitting import Fitting
 from mlmeta.stores.sql.kind_steps import ExperimentStep, LoggedModelStep, ModelStep, RunStep, run_batches
 from mlmeta.stores.sql.limits import Limits
+from mlmeta.stores.sql.numbering import renumbered
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.row_step import restore_rows
 from mlmeta.stores.sql.steps import RestoreContext, Step
@@ -37,8 +39,9 @@ from mlmeta.stores.sql.tables import TABLES
 from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.sql.trace_steps import TraceStep, trace_batches
 from mlmeta.stores.sql.writer import RowWriter, Writer
-from mlmeta.stores.target import RestoreOptions
+from mlmeta.stores.target import MERGE, RestoreOptions
 
+_NAMED = 20
 _STEPS: dict[str, Callable[[RestoreContext], Step[Any]]] = {
     EXPERIMENTS.name: ExperimentStep,
     LOGGED_MODELS.name: LoggedModelStep,
@@ -77,7 +80,9 @@ def walk(
     tally = RestoreTally(undelete=options.undelete)
     rewriter = Rewriter(options.rewrite)
     suffix = suffix_of(part.snapshot.timestamp)
-    context = RestoreContext(existing, writer, StoredForm(rewriter), limits, options, suffix, tally, part)
+    tally.experiment_ids = numbers_in(part, existing, lambda: limits, options)
+    form = StoredForm(rewriter, tally.experiment_ids)
+    context = RestoreContext(existing, writer, form, limits, options, suffix, tally, part)
     fitting = Fitting(limits, tally, StoredForm(rewriter.again()))
     for kind in (kind for kind in leading_kinds() if kind.name in TABLES and part.snapshot.may_have(kind)):
         progress.phase(f"restoring {kind.counted_as}")
@@ -93,6 +98,10 @@ def walk(
         progress.phase("restoring rows")
         restore_rows(part, context, progress)
     tally.notes.extend(rewriter.notes())
+    if tally.experiment_ids:
+        tally.notes.append(_renumbered(tally.experiment_ids))
+    if tally.replaced:
+        tally.notes.append(_replaced(tally.replaced))
     if tally.workspaces:
         writer.do(RowWriter.ensure_workspaces, tally.workspaces)
         tally.notes.append(_needs_workspaces(tally.workspaces))
@@ -106,8 +115,32 @@ def _needs_workspaces(names: Iterable[str]) -> str:
     )
 
 
+def _replaced(told: Sequence[str]) -> str:
+    named = "; ".join(told[:_NAMED])
+    more = f"; and {len(told) - _NAMED:,} more" if len(told) > _NAMED else ""
+    return f"the snapshot's are later, and took the place of what the target had: {named}{more}"
+
+
+def _renumbered(numbers: Mapping[str, str]) -> str:
+    told = [f"{own} is {there}" for own, there in islice(numbers.items(), _NAMED)]
+    more = f", and {len(numbers) - _NAMED:,} more" if len(numbers) > _NAMED else ""
+    return f"experiments have other numbers in the target than in the snapshot: {', '.join(told)}{more}"
+
+
+def numbers_in(
+    part: Selected, existing: ExistingRows, limits: Callable[[], Limits], options: RestoreOptions
+) -> dict[str, str]:
+    """The ids of the snapshot's experiments that have another one in the target, or get one: see `numbering`.
+
+    Only a merge gives any.
+    """
+    if options.on_conflict != MERGE:
+        return {}
+    return renumbered(part, existing, limits(), suffix_of(part.snapshot.timestamp))
+
+
 def suffix_of(timestamp: str) -> str:
-    """What `RENAME` puts behind a name that is taken.
+    """What `RENAME` puts behind a name that is taken, and a merge where it can't be the same.
 
     Args:
         timestamp: of the snapshot.

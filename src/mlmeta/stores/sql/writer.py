@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, ParamSpec, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mlmeta.schema import (
     SPANS,
+    Assessment,
     Experiment,
     LoggedModel,
     MetricHistory,
@@ -26,8 +27,10 @@ from mlmeta.schema.rows import Row as TableRow
 from mlmeta.stores.sql.database import SQLITE
 from mlmeta.stores.sql.existing import DEFAULT_ID, ExistingRows
 from mlmeta.stores.sql.inserts import Inserts, raise_experiment_counter
+from mlmeta.stores.sql.joining import MissingPoints
 from mlmeta.stores.sql.mapping import KindTable, Row
-from mlmeta.stores.sql.metric_rows import latest_rows, single_point_rows
+from mlmeta.stores.sql.merging import Merges
+from mlmeta.stores.sql.metric_rows import history_rows, latest_points, latest_rows, single_point_rows
 from mlmeta.stores.sql.rollups import Rollups
 from mlmeta.stores.sql.row_inserts import Failed, RowInserts
 from mlmeta.stores.sql.row_shape import Candidate
@@ -58,6 +61,7 @@ from mlmeta.stores.sql.trace_tables import (
 )
 
 P = ParamSpec("P")
+R = TypeVar("R", bound=Record)
 
 _WORKSPACES = "workspaces"
 """MLflow's list of them, with a description and an artifact root of each."""
@@ -130,6 +134,7 @@ class RowWriter:
         self._inserts = Inserts(connection)
         self._rows = RowInserts(connection)
         self._rollups = Rollups(connection)
+        self._merges = Merges(connection, existing, self._inserts)
         self._undeleted: dict[KindTable[Any], list[str | int]] = {}
         self._grown: set[str] = set()
 
@@ -181,6 +186,53 @@ class RowWriter:
         """The histories of metrics that the run has no latest point of."""
         missing = histories.keys.difference(record.metrics)
         return (history for history in histories if history.key in missing) if missing else iter(())
+
+    def merge(self, found: R, joined: R) -> None:
+        """Add what a record that is there lacks, but for what is looked up for it, and for its parts.
+
+        Args:
+            found: the target's.
+            joined: the same, as it shall be.
+        """
+        self._merges.record(found, joined)
+
+    def merge_trace(
+        self, found: Trace, joined: Trace, assessments: Sequence[Assessment], lines: Sequence[SpanLine]
+    ) -> None:
+        """Add what a trace that is there lacks.
+
+        Args:
+            found: the target's.
+            joined: the same, as it shall be, but for its parts.
+            assessments: that are missing.
+            lines: the spans that are missing.
+        """
+        self._merges.trace(found, joined)
+        experiment, add = int(found.experiment_id), self._inserts.add_missing
+        add(ASSESSMENT_TABLE.name, assessment_rows(found.model_copy(update={"assessments": tuple(assessments)})))
+        if lines:
+            add(SPANS.name, [span_row(line, experiment, as_bytes=self._as_bytes) for line in lines])
+            self._rollups.add(experiment, found.timestamp, (line.started for line in lines))
+
+    def merge_points(self, run_id: str, missing: MissingPoints) -> None:
+        """Add points to a run that is there.
+
+        Args:
+            run_id: of the run.
+            missing: the points.
+        """
+        for history in missing.histories:
+            self._inserts.add_missing("metrics", history_rows(history))
+        self._merges.latest(latest_points(run_id, missing.latest))
+
+    def merge_inputs(self, record: Run, left: Mapping[Link, Leftover]) -> None:
+        """Add what a run that is there used and made.
+
+        Args:
+            record: the snapshot's.
+            left: what the target has of that.
+        """
+        self._inputs(record, left)
 
     def _inputs(self, record: Run, left: Mapping[Link, Leftover]) -> None:
         add = self._inserts.add
@@ -346,6 +398,7 @@ class RowWriter:
     def finish(self) -> str:
         """Write what is held, and see to the next experiment's id; what a person should know of it, or nothing."""
         self._inserts.flush()
+        self._merges.flush()
         self._rollups.finish()
         self._make_active()
         self._count_records()

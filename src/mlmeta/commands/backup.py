@@ -17,6 +17,7 @@ from mlmeta.commands.previous import (
     Previous,
     fully_read,
     is_empty,
+    newest,
     previous_in,
     read_along,
     serves,
@@ -38,7 +39,7 @@ from mlmeta.errors import (
 from mlmeta.metrics import LAST_DRILL, LAST_SAVED, PRUNED, SNAPSHOT_BYTES, SNAPSHOT_RECORDS, SNAPSHOT_SKIPPED, Sample
 from mlmeta.notebook import Row
 from mlmeta.progress import CONNECTING, Progress, Silent
-from mlmeta.schema import KINDS, FileEntry, Names, Selection, Skipped, Summary, several
+from mlmeta.schema import KINDS, FileEntry, Lineage, Names, Selection, Skipped, Summary, several
 from mlmeta.schema.acceptance import Acceptance
 from mlmeta.schema.tags import checked
 from mlmeta.schema.words import counts
@@ -207,6 +208,7 @@ def backup(
     keep: Rules | None = None,
     with_drill: bool = False,
     dry_run: bool = False,
+    lineage: Lineage | None = None,
     progress: Progress | None = None,
 ) -> BackupResult:
     """Save the metadata of a store as a snapshot.
@@ -242,6 +244,7 @@ def backup(
             where the new one is suspected, or empty.
         with_drill: restore the new snapshot into a throwaway database, and compare; nothing is pruned if it differs.
         dry_run: read everything, write nothing: neither a snapshot, nor does one go.
+        lineage: which guard saves the store, and what of earlier ones is in it; None: no guard does.
         progress: told how far it is.
 
     Raises:
@@ -287,6 +290,7 @@ def backup(
             dry_run=dry_run,
             full_every=full_every if incremental else None,
             shrink_limit=shrink_limit,
+            lineage=lineage or Lineage(),
         )
         _expect_as_before(previous, progress)
         saved = _save(source, request, progress)
@@ -346,6 +350,7 @@ class _Request:
         dry_run: read everything, write nothing.
         full_every: how old the last full read may be, for a snapshot to build on; None: all is read.
         shrink_limit: percent of what the newest snapshot has, below which the new one is suspected to lack some.
+        lineage: which guard saves the store, if one does.
     """
 
     places: Sequence[Storage]
@@ -362,6 +367,7 @@ class _Request:
     dry_run: bool
     full_every: timedelta | None
     shrink_limit: int
+    lineage: Lineage
 
 
 @dataclass(frozen=True)
@@ -405,10 +411,27 @@ def _base(request: _Request) -> Snapshot | None:
     if request.full_every is None:
         return None
     for one in request.previous:
-        if one.summary is not None:
-            good = serves(one.summary, request.started, request.full_every)
-            return Snapshot(one.place, one.summary) if good else None
+        summary = _own(request, one)
+        if summary is not None:
+            good = serves(summary, request.started, request.full_every)
+            return Snapshot(one.place, summary) if good else None
     return None
+
+
+def _own(request: _Request, one: Previous) -> Summary | None:
+    """The newest snapshot of what is saved; another guard may have saved a newer one of its own store."""
+    lineage, last = request.lineage, one.summary
+    if last is None or lineage.follows(last.epoch, last.backup_timestamp):
+        return last
+    try:
+        return newest(
+            one.place,
+            request.label or request.source_id,
+            request.limit,
+            is_meant=lambda info: lineage.follows(info.epoch, info.timestamp),
+        )
+    except StorageError:
+        return None
 
 
 def _save_on(
@@ -487,6 +510,8 @@ def _summary(source: Source, request: _Request, base: Snapshot | None) -> Summar
         tags=request.tags,
         auth_uri=info.auth.uri if info.auth is not None else "",
         auth_revision=info.auth.revision if info.auth is not None else "",
+        epoch=request.lineage.epoch,
+        includes=dict(request.lineage.includes),
     )
 
 

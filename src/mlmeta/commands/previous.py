@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mlmeta.errors import StorageError, StorageMissingError
 from mlmeta.progress import Progress
 from mlmeta.schema import EVALUATION_DATASETS, EXPERIMENTS, KINDS, SCHEMA_VERSION, Selection, Summary
-from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets
+from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState, describe, file_sets
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
@@ -59,7 +59,11 @@ def previous_in(places: Sequence[Storage], identity: str, limit: Selection) -> l
 
 
 def newest(
-    storage: Storage, source: str, limit: Selection, states: Collection[SnapshotState] = SOUND
+    storage: Storage,
+    source: str,
+    limit: Selection,
+    states: Collection[SnapshotState] = SOUND,
+    is_meant: Callable[[SnapshotInfo], bool] = lambda _: True,
 ) -> Summary | None:
     """The summary of a source's newest snapshot that is neither shrunken nor from the future; None: there is none.
 
@@ -68,6 +72,7 @@ def newest(
         source: which one (`Summary.identity`).
         limit: what it was limited to.
         states: which ones count, where others than those are meant.
+        is_meant: whether a snapshot counts.
     """
     try:
         sets = file_sets(storage)
@@ -76,7 +81,7 @@ def newest(
     now = time.time()
     for files in sets:
         info = describe(storage, files, now)
-        if info.series == (source, limit) and info.state in states:
+        if info.series == (source, limit) and info.state in states and is_meant(info):
             return read_summary(storage, files)
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,7 +15,8 @@ from mlmeta.metrics import PRUNED, PRUNED_BYTES, SNAPSHOTS, Sample
 from mlmeta.notebook import Row
 from mlmeta.schema import Names, Selection, several
 from mlmeta.schema.tags import has_tag
-from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, file_sets
+from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, sets_of
+from mlmeta.snapshot.epochs import claims_in, heads, outlived, read_claim
 from mlmeta.snapshot.layout import FileSet, moment_of, next_timestamp
 from mlmeta.snapshot.retention import Rules, kept, leftovers, remove
 from mlmeta.storage import Location, Storage, StoredFile, open_storage
@@ -24,6 +25,8 @@ IN_TIME = 3600
 """Seconds after its timestamp within which a snapshot's summary is expected: a backup takes its time."""
 LEFTOVER_AGE = 24 * 3600
 """Seconds before what an interrupted backup left may go: a running one must be safe."""
+_AT_ONCE = 100
+"""So many old objects of guards are looked at by one."""
 
 
 class Decision(BaseModel):
@@ -58,7 +61,7 @@ class PruneResult(Result):
     Args:
         storage: where.
         snapshots: a decision for each, newest first.
-        leftovers: names of files that interrupted backups left and that went too.
+        leftovers: names of files that interrupted backups left and that went too, and of outlived objects of guards.
         freed: bytes.
         dry_run: whether nothing was removed.
     """
@@ -115,6 +118,8 @@ def prune(
 ) -> PruneResult:
     """Remove the snapshots that no rule keeps, and day-old leftovers of interrupted backups.
 
+    What only the newest snapshot of a guard has, as no later guard's includes it, stays as well.
+
     Rules count for each source by itself, for limited backups (`--experiment`) apart from whole ones, and for empty and
     shrunken ones apart from sound ones. The newest of each always stays, the newest that lacks nothing, and the newest
     that lacks only what is accepted. Damaged snapshots, those of a newer mlmeta, and those from the future are left
@@ -164,17 +169,28 @@ def _look(
     dry_run: bool = False,
 ) -> tuple[list[FileSet], list[FileSet | StoredFile], PruneResult]:
     """The files of a storage, the leftovers among them, and what is to go: see `prune`."""
-    sets = file_sets(place)
+    files = list(place.files())
+    sets = sets_of(files)
     infos = described(place, sets, now)
+    in_use = {info.epoch for info in infos}
     if coming is not None:
         infos = [_behind(coming, infos), *infos]
         like, spare = infos[0].timestamp, (*spare, infos[0].timestamp)
     infos = _alike(infos, like)
     stale = list(leftovers(place, sets, now - LEFTOVER_AGE))
+    old = outlived(claims_in(files), in_use, now - LEFTOVER_AGE)
+    stale += _of_source(place, old, infos[0].identity if infos else "") if like else old.values()
     reasons = _reasons(infos, {files.timestamp for files in sets if _is_misdated(files)}, rules)
     for timestamp in spare:
         reasons[timestamp] = reasons.get(timestamp) or ["just made"]
     return sets, stale, _plan(place, infos, stale, reasons, dry_run=dry_run)
+
+
+def _of_source(place: Storage, claims: Mapping[int, StoredFile], source: str) -> list[StoredFile]:
+    """The objects of guards of a source, as far as a look at some of them tells."""
+    some = sorted(claims)[:_AT_ONCE]
+    read = {epoch: read_claim(place, epoch) for epoch in some}
+    return [claims[epoch] for epoch, claim in read.items() if claim is not None and claim.source == source]
 
 
 def _behind(coming: SnapshotInfo, infos: Sequence[SnapshotInfo]) -> SnapshotInfo:
@@ -229,9 +245,11 @@ def _reasons(infos: Sequence[SnapshotInfo], misdated: set[str], rules: Rules) ->
         for (_, suspect), group in groups.items():
             if not suspect:
                 _keep_newest(set(group) & whole, found, why, misdated)
-    for info in infos:
-        if info.timestamp in found:
-            found[info.timestamp] += [f"tag {tag}" for tag in rules.tags if has_tag(info.tags, tag)]
+    known = [info for info in infos if info.timestamp in found]
+    for head in heads(info for info in known if not is_empty(info.stats)):
+        found[head] = found[head] or ["in no later guard's"]
+    for info in known:
+        found[info.timestamp] += [f"tag {tag}" for tag in rules.tags if has_tag(info.tags, tag)]
     return found
 
 

@@ -181,7 +181,8 @@ def restore(
         missing: only what is gone from the target: what is in its way there is left out, as ``skip`` does.
         rewrite: prefixes of artifact locations, and what to put in their place: pairs, or a `dict`.
         accept: kinds of things that the target need not take, in the words of `Refusal.kind`: named, and no issue.
-        if_empty: do nothing where the target has runs already, or, if it is a database, traces, models or datasets.
+        if_empty: do nothing where the target has runs already, or, if it is a database, traces, models or datasets. To
+            this, ``latest`` is the last guard's, where several of them saved side by side.
         allow_none: do nothing where there is no snapshot yet.
         dry_run: only say what would be done.
         verify: read the target back afterwards, and compare.
@@ -209,7 +210,7 @@ def restore(
         if if_empty and target.has_content():
             return _untouched(store, storage, "the target is in use already")
         try:
-            snapshot = open_snapshot(storage, timestamp, of_source=of_source)
+            snapshot = open_snapshot(storage, timestamp, of_source=of_source, last_guard=if_empty)
         except (SnapshotNotFoundError, StorageMissingError) as error:
             if not allow_none or _has_others(error):
                 raise

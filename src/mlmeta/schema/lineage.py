@@ -39,6 +39,10 @@ class Lineage:
             return timestamp <= last
         return len(self.includes) >= _MOST and epoch < min(self.includes)
 
+    def follows(self, epoch: int, timestamp: str) -> bool:
+        """Whether it goes on from a snapshot, as far as that can be known: its guard's own, or one that is in it."""
+        return not self.epoch or epoch in {0, self.epoch} or self.has(epoch, timestamp)
+
     def having(self, epoch: int, timestamp: str) -> Lineage:
         """The same, with the content of an earlier guard's snapshot; 0 is none's."""
         if not epoch or self.has(epoch, timestamp):

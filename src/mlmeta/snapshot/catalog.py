@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from functools import partial
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlmeta.errors import MlmetaError, ObjectMissingError, StorageError, UnsupportedSchemaError
 from mlmeta.parallel import ordered_map
-from mlmeta.schema import SCHEMA_VERSION, Selection, Summary
+from mlmeta.schema import SCHEMA_VERSION, Lineage, Selection, Summary
 from mlmeta.snapshot import layout, legacy
 from mlmeta.snapshot.summaries import read_summary, untrue
 from mlmeta.storage import Storage, StoredFile
@@ -108,6 +108,11 @@ class SnapshotInfo(BaseModel):
         return 2 if self.state is SnapshotState.PARTIAL else 1 if self.accepted else 0
 
     @property
+    def lineage(self) -> Lineage:
+        """Which guard saved it, and what of earlier ones it includes."""
+        return Lineage(self.epoch, self.includes)
+
+    @property
     def series(self) -> tuple[str, Selection]:
         """What those share that one may stand for another of, in retention and as a measure: source and limits."""
         limit = Selection(self.experiments, without=self.without, workspaces=self.workspaces, auth=self.auth)
@@ -121,7 +126,16 @@ class SnapshotInfo(BaseModel):
 
 def file_sets(storage: Storage) -> list[layout.FileSet]:
     """The files of all snapshots, newest first, the half-written ones included."""
-    return [files for files in layout.group(storage.files()) if files.files]
+    return sets_of(storage.files())
+
+
+def sets_of(files: Iterable[StoredFile]) -> list[layout.FileSet]:
+    """See `file_sets`.
+
+    Args:
+        files: of the storage, all of them.
+    """
+    return [found for found in layout.group(files) if found.files]
 
 
 def ignored(storage: Storage, files: Sequence[StoredFile]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from mlmeta.schema import Summary
 from mlmeta.schema.identity import canonical
 from mlmeta.snapshot import layout
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState, file_sets, glance, info_of
+from mlmeta.snapshot.epochs import preferred
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.storage import Storage
@@ -29,10 +30,12 @@ class Which:
     Args:
         source: spellings of it, the surest first, one to be shown last: one has to be there; none: it does not matter.
         likely: spellings of what it may be, for a storage with several.
+        last_guard: whether `latest` is the last guard's, where several saved side by side: see `epochs.preferred`.
     """
 
     source: tuple[str, ...] = ()
     likely: tuple[str, ...] = ()
+    last_guard: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,13 @@ def find(storage: Storage, selector: str, which: Which | None = None) -> Found:
     leftovers = [files.timestamp for files in sets if files.summary is None]
     if is_name(selector) or not committed:
         return Found(committed[select(selector, _begun(storage, selector, committed, which), leftovers)])
-    now = time.time()
+    now, which = time.time(), which or Which()
     infos = {timestamp: glance(storage, files, now) for timestamp, files in committed.items()}
     while True:
-        counting = _of_one_source(_not_from_the_future(infos.values(), storage), which or Which(), selector, storage)
+        counting = _of_one_source(_not_from_the_future(infos.values(), storage), which, selector, storage)
         good, notes = _good(counting) if is_latest(selector) else (counting, ())
+        if which.last_guard and is_latest(selector, 0):
+            good, notes = _of_last_guard(good, notes)
         chosen = committed[select(selector, [info.timestamp for info in good], leftovers)]
         try:
             summary = read_summary(storage, chosen)
@@ -142,6 +147,19 @@ def _good(infos: list[SnapshotInfo]) -> tuple[list[SnapshotInfo], tuple[str, ...
     good = [info for info in infos if info.state is not SnapshotState.SHRUNKEN] or infos
     newer = [info for info in infos if info.timestamp > good[0].timestamp]
     return good, tuple(f"{info.timestamp} was skipped: {info.problem}" for info in newer[:1])
+
+
+def _of_last_guard(infos: list[SnapshotInfo], notes: tuple[str, ...]) -> tuple[list[SnapshotInfo], tuple[str, ...]]:
+    """The one to go on from, and what to know of newer ones."""
+    chosen = preferred(infos)
+    if chosen is None or chosen == infos[0]:
+        return infos, notes
+    newer = infos[0]
+    told = (
+        f"{newer.timestamp} is newer, but of guard {newer.epoch}, which went on beside a later one: a guard brings in "
+        f"what only it has, and so does `mlmeta restore --timestamp {newer.timestamp} --on-conflict merge`"
+    )
+    return [chosen], (*notes, told)
 
 
 def _not_from_the_future(infos: Iterable[SnapshotInfo], storage: Storage) -> list[SnapshotInfo]:
@@ -212,9 +230,10 @@ def is_name(selector: str) -> bool:
     return _PREFIX.fullmatch(selector.strip()) is not None
 
 
-def is_latest(selector: str) -> bool:
-    """Whether it counts from the newest."""
-    return _LATEST.fullmatch(selector.strip()) is not None
+def is_latest(selector: str, back: int | None = None) -> bool:
+    """Whether it counts from the newest; by so many, where that is given."""
+    match = _LATEST.fullmatch(selector.strip())
+    return match is not None and back in {None, int(match[1] or 0)}
 
 
 def select(selector: str, timestamps: Sequence[str], leftovers: Sequence[str] = ()) -> str:

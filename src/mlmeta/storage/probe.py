@@ -6,8 +6,6 @@ removes. Where nothing may be removed, one probe a day is left, and the others t
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import re
 import secrets
 from collections.abc import Iterable
@@ -15,7 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mlmeta.errors import ObjectExistsError, StorageDeniedError, StorageError
-from mlmeta.storage.base import Digest, Storage, StoredFile
+from mlmeta.storage import small
+from mlmeta.storage.base import Storage, StoredFile
 
 _NAME = re.compile(r"mlmeta-doctor-[0-9a-f]{16}\.json")
 _BUSY = 600
@@ -110,11 +109,7 @@ def _content(name: str) -> bytes:
 
 def _error_of_creating(storage: Storage, name: str, content: bytes) -> StorageError | None:
     try:
-        with contextlib.ExitStack() as at_the_end:
-            staged = storage.stage()
-            at_the_end.callback(staged.discard)
-            staged.write(content)
-            staged.publish(name, Digest(len(content), hashlib.sha256(content).hexdigest()))
+        small.create(storage, name, content)
     except StorageError as error:
         return error
     return None
@@ -142,8 +137,7 @@ def _created_once(storage: Storage, name: str) -> Finding:
 
 def _read(storage: Storage, name: str) -> Finding:
     try:
-        with storage.open(name, _MOST) as file:
-            content = file.read(_MOST)
+        content = small.read(storage, name, _MOST)
     except StorageError as error:
         return Finding(Use.READ, error)
     if content == _content(name):

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlmeta.errors import ConnectionFailedError, MlmetaError, UsageError
 from mlmeta.redaction import cut_causes, without_secrets
-from mlmeta.schema.identity import canonical
+from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.snapshot import reader
 from mlmeta.snapshot.find import Which
 from mlmeta.snapshot.reader import Snapshot
@@ -119,6 +119,18 @@ def identity_of(store: Store, info: SourceInfo) -> str:
     """Which store was read, whatever text named it."""
     registry = shown_uri(store.registry_uri) if store.registry_uri else ""
     return identify(info.uri, workspace=info.workspace, schema=info.schema, socket=info.socket, registry=registry)
+
+
+def whereabouts(store: Store) -> tuple[str, bool]:
+    """Which store it is, whatever text named it; and whether every machine means the same one by that.
+
+    Raises:
+        MlmetaError: it can't be read.
+    """
+    with open_source(store) as source:
+        uri = source.info.uri
+        is_local = store.kind in {"sqlite", "files"} or is_vague(canonical(uri))
+        return identity_of(store, source.info), not is_local
 
 
 def same_store(one: str, other: str) -> bool:
@@ -332,7 +344,12 @@ def open_locations(store: Store) -> Iterator[Locations]:
 
 
 def open_snapshot(
-    storage: Location = "backups", selector: str = "latest", *, of_source: Location = "", likely: Location = ""
+    storage: Location = "backups",
+    selector: str = "latest",
+    *,
+    of_source: Location = "",
+    likely: Location = "",
+    last_guard: bool = False,
 ) -> Snapshot:
     """A snapshot, to read its records.
 
@@ -341,6 +358,7 @@ def open_snapshot(
         selector: a timestamp, a unique prefix of one, ``latest``, ``latest~N``, or an ISO 8601 instant.
         of_source: label or tracking URI of the source that is meant, where the storage has several.
         likely: tracking URI of what may be meant, where it has several.
+        last_guard: whether ``latest`` is the last guard's, where several of them saved side by side; else the newest.
 
     Raises:
         SnapshotNotFoundError: there is no such snapshot.
@@ -348,7 +366,8 @@ def open_snapshot(
         SnapshotError: it can't be trusted, or a newer mlmeta wrote it.
         StorageError: the storage can't be read.
     """
-    return reader.open_snapshot(open_storage(storage), selector, which(of_source, likely))
+    meant = replace(which(of_source, likely), last_guard=last_guard)
+    return reader.open_snapshot(open_storage(storage), selector, meant)
 
 
 def which(of_source: Location = "", likely: Location = "") -> Which:

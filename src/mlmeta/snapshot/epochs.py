@@ -1,0 +1,133 @@
+"""Numbers of guards. Each takes the next by creating an object that nobody can create twice: no clock, no lock.
+
+The objects are no part of a snapshot, and numbers are given out for a storage as a whole, whatever source they are for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mlmeta.errors import ObjectExistsError, ObjectMissingError, ObjectRefusedError
+from mlmeta.schema import LAST_EPOCH, Selection
+from mlmeta.snapshot.catalog import SnapshotInfo
+from mlmeta.storage import Storage, StoredFile, small
+
+_NAME = re.compile(r"guard_([1-9][0-9]{0,8})\.json", re.ASCII)
+_MOST = 16 << 10
+"""Bytes of an object that are read."""
+
+
+class Claim(BaseModel):
+    """Which guard has a number.
+
+    Args:
+        epoch: the number.
+        source: what its snapshots are of (`Summary.identity`).
+        guard: a random word, by which it knows its own.
+        host: the machine that it ran on.
+        pid: its process there.
+        started: when, ISO 8601 in UTC, by that machine's clock: to be shown, and nothing goes by it.
+        mlmeta_version: that it was.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    epoch: int
+    source: str
+    guard: str
+    host: str = ""
+    pid: int = 0
+    started: str = ""
+    mlmeta_version: str = ""
+
+
+def name_of(epoch: int) -> str:
+    """The name of the object of a number."""
+    return f"guard_{epoch}.json"
+
+
+def claims_in(files: Iterable[StoredFile]) -> dict[int, StoredFile]:
+    """The objects among some files, by their numbers: whatever has such a name has taken the number."""
+    matches = ((_NAME.fullmatch(file.name), file) for file in files)
+    return {int(match[1]): file for match, file in matches if match is not None}
+
+
+def create(storage: Storage, claim: Claim) -> bool:
+    """Take a number; False: another guard has it.
+
+    Raises:
+        StorageError: whether it is taken is unknown.
+    """
+    if claim.epoch > LAST_EPOCH:
+        raise ValueError(f"{claim.epoch} is no number of a guard")
+    try:
+        small.create(storage, name_of(claim.epoch), f"{claim.model_dump_json()}\n".encode())
+    except ObjectExistsError:
+        there = read_claim(storage, claim.epoch)
+        return there is not None and there.guard == claim.guard  # an earlier try, whose reply was lost
+    return True
+
+
+def read_claim(storage: Storage, epoch: int) -> Claim | None:
+    """Which guard has a number; None: none does, as what has that name is something else.
+
+    Raises:
+        StorageError: it can't be read.
+    """
+    try:
+        claim = Claim.model_validate_json(small.read(storage, name_of(epoch), _MOST))
+    except (ValidationError, ObjectMissingError, ObjectRefusedError):
+        return None
+    return claim if claim.epoch == epoch else None
+
+
+def outlived(claims: Mapping[int, StoredFile], in_use: Collection[int], before: float) -> dict[int, StoredFile]:
+    """Objects that nobody needs any more. The highest always stays, so that no number is given out twice.
+
+    Args:
+        claims: all of a storage.
+        in_use: epochs that snapshots there have.
+        before: seconds since the epoch: guards that are superseded have noticed younger ones by then.
+    """
+    highest = max(claims, default=0)
+    return {
+        epoch: file
+        for epoch, file in claims.items()
+        if epoch != highest and epoch not in in_use and file.modified < before and not file.problem
+    }
+
+
+def preferred(infos: Iterable[SnapshotInfo]) -> SnapshotInfo | None:
+    """The snapshot to go on from: of those that guards saved, only the last guard's count; then the newest.
+
+    What no guard saved has no place in their order: it counts by its time.
+
+    Args:
+        infos: of one source.
+    """
+    found = list(infos)
+    last = max((info.epoch for info in found), default=0)
+    return max((info for info in found if info.epoch in {0, last}), key=lambda info: info.timestamp, default=None)
+
+
+def heads(infos: Iterable[SnapshotInfo]) -> set[str]:
+    """Timestamps of the newest snapshots of guards that are in no later guard's: they have what nothing else has.
+
+    Args:
+        infos: of a storage, those that count.
+    """
+    newest: dict[tuple[str, Selection], dict[int, SnapshotInfo]] = {}
+    for info in sorted(infos, key=lambda info: info.timestamp):
+        if info.epoch:
+            newest.setdefault(info.series, {})[info.epoch] = info
+    found = set()
+    for by_epoch in newest.values():
+        later = sorted(by_epoch)
+        for epoch, info in by_epoch.items():
+            after = (by_epoch[other].lineage for other in later if other > epoch)
+            if not any(lineage.has(epoch, info.timestamp) for lineage in after):
+                found.add(info.timestamp)
+    return found

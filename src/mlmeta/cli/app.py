@@ -28,7 +28,6 @@ COMMANDS = (
     "migrate",
     "rewrite",
     "browse",
-    "report",
     "guard",
     "demo",
     "config",

@@ -11,11 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from mlmeta.commands.backup import EMPTY, BackupResult, backup
+from mlmeta.commands.epochs import Epochs, Origin
+from mlmeta.commands.others import OtherGuards, epochs_of
 from mlmeta.commands.previous import FULL_EVERY, SHRINK_LIMIT
 from mlmeta.commands.restore import restore
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import (
     ExitCode,
+    MlmetaError,
     RestoreError,
     SnapshotNotFoundError,
     StorageMissingError,
@@ -27,7 +30,7 @@ from mlmeta.guard.child import ENDING, PASSED_ON, Child
 from mlmeta.guard.command_line import health_of, registry_of, store_of
 from mlmeta.guard.health import answers
 from mlmeta.guard.listener import Listener
-from mlmeta.guard.lock import only_guard_of
+from mlmeta.guard.lock import Lock, only_guard_of
 from mlmeta.guard.processes import adopt_orphans
 from mlmeta.guard.signals import listening
 from mlmeta.guard.status import Status
@@ -166,11 +169,12 @@ def guard(
     store = _store(command, environment, store_uri, saving)
     watcher = watch(store)
     board = _board(store, saving, terms, watching)
-    with _listener(watching.listen, board, log), _alone(store, log):
+    with _listener(watching.listen, board, log), _alone(store, log) as lock:
         if store.kind == "sqlite":
             watcher.token()  # which takes back what a server that was killed had begun
             watcher.close()
-        _restore_before(store, saving, start, Tells(log, board))
+        restored = _restore_before(store, saving, start, Tells(log, board))
+        epochs = epochs_of(store, saving.storages, saving.label, restored, lock)
         wal = _Wal(store, wanted=start.wal)
         if said := wal.switch():
             log.warning(said)
@@ -179,10 +183,10 @@ def guard(
                 log.warning("processes that the command leaves behind can't be looked after on this system")
             child = Child(command, environment)
             log.info(f"{command[0]} runs as process {child.number}; its store is {without_secrets(store.tracking_uri)}")
-            save = _Saver(store, saving, wal)
+            save, others = _Saver(store, saving, wal, epochs), OtherGuards(store, epochs)
             is_ready = partial(answers, health_url or health_of(command, environment))
             terms = replace(terms, watched=store.kind in DATABASES)
-            end = Supervisor(child, watcher, save, is_ready, terms, Tells(log, board), news).run()
+            end = Supervisor(child, watcher, save, is_ready, terms, Tells(log, board), news, others=others).run()
     return GuardResult(code=end.exit_code, as_asked=end.as_asked, is_saved=end.is_saved, skipped=end.skipped)
 
 
@@ -218,27 +222,27 @@ def _store(command: Sequence[str], environment: Mapping[str, str], uri: str, sav
 
 
 @contextlib.contextmanager
-def _alone(store: Store, log: Log) -> Iterator[None]:
+def _alone(store: Store, log: Log) -> Iterator[Lock | None]:
     """Be the only guard of a SQLite file on this machine."""
     path = Path(sqlite_path(store.tracking_uri))
     if store.kind != "sqlite" or not path.parent.is_dir():
-        yield
+        yield None
         return
-    with only_guard_of(path) as locked:
-        if not locked:
+    with only_guard_of(path) as lock:
+        if not lock.is_held:
             log.warning(f"{path} is where no file can be locked: nothing keeps a second guard away")
-        yield
+        yield lock
 
 
-def _restore_before(store: Store, saving: Saving, start: Start, tells: Tells) -> None:
-    """Restore the newest snapshot into an empty store.
+def _restore_before(store: Store, saving: Saving, start: Start, tells: Tells) -> Origin | None:
+    """Restore the newest snapshot into an empty store, and say what that has in it; None: it is left as it is.
 
     Raises:
         MlmetaError: that was wanted and is not possible; the command must not start with an empty history then.
     """
     log = tells.log
     if start.restore == NEVER:
-        return
+        return None
     if has_content(store):
         if start.restore == REQUIRE:
             raise UsageError(
@@ -246,11 +250,11 @@ def _restore_before(store: Store, saving: Saving, start: Start, tells: Tells) ->
                 hint="start with --restore if-empty to go on with what is there",
             )
         log.info("the store is not empty: nothing is restored")
-        return
+        return None
     snapshot = _newest(store, saving, start)
     if snapshot is None:
         log.info("there is no snapshot yet: the store begins empty")
-        return
+        return Origin()
     log.info(f"restoring snapshot {snapshot.timestamp} from {snapshot.storage.location}")
     if why := tells.board.tell(replace(tells.board.status, state="restoring")):
         log.warning(why)
@@ -273,20 +277,23 @@ def _restore_before(store: Store, saving: Saving, start: Start, tells: Tells) ->
             hint="see the messages above",
         )
     log.info(f"restored it in {done.seconds:.1f} s, and what the store gives back is the same")
+    return Origin.of(snapshot.summary)
 
 
 def _newest(store: Store, saving: Saving, start: Start) -> Snapshot | None:
-    """The newest snapshot of all storages; None: there is none, which is allowed."""
+    """The newest snapshot of all storages, or the last guard's; None: there is none, which is allowed."""
     found, missing = [], None
     for place in saving.storages:
         try:
             likely = saving.label or store.tracking_uri
-            found.append(open_snapshot(place, of_source=start.of_source, likely=likely))
+            found.append(open_snapshot(place, of_source=start.of_source, likely=likely, last_guard=True))
         except (SnapshotNotFoundError, StorageMissingError) as error:
             if getattr(error, "nearest", ()) or not start.allow_none:
                 missing = error
     if found:
-        return max(found, key=lambda snapshot: snapshot.timestamp)
+        last = max(snapshot.summary.epoch for snapshot in found)
+        counting = (snapshot for snapshot in found if snapshot.summary.epoch in {0, last})
+        return max(counting, key=lambda snapshot: snapshot.timestamp)
     if missing is not None:
         raise type(missing)(
             f"{missing}; the command was not started", hint="--allow-none lets the very first start begin empty"
@@ -315,10 +322,11 @@ class _Wal:
 class _Saver:
     """Saves the store; called from one thread."""
 
-    def __init__(self, store: Store, saving: Saving, wal: _Wal) -> None:
+    def __init__(self, store: Store, saving: Saving, wal: _Wal, epochs: Epochs) -> None:
         self._store = store
         self._saving = saving
         self._wal = wal
+        self._epochs = epochs
         self._missing: tuple[str, ...] = ()
         self._told_unpruned = False
         self._pruned_at = time.monotonic() - _PRUNE_EVERY
@@ -326,8 +334,9 @@ class _Saver:
     def __call__(self, again: bool, last: bool) -> Outcome:
         """See `Save`."""
         places = self._missing if again and self._missing else self._saving.storages
-        prunes = not last and time.monotonic() - self._pruned_at >= _PRUNE_EVERY
         said = self._wal.switch()
+        self._claim()
+        prunes = not last and time.monotonic() - self._pruned_at >= _PRUNE_EVERY and self._epochs.may_prune()
         done = backup(
             self._store.tracking_uri,
             places,
@@ -342,8 +351,10 @@ class _Saver:
             shrink_limit=self._saving.shrink_limit,
             keep=self._saving.keep if prunes else None,
             accept=self._saving.accept,
+            lineage=self._epochs.lineage,
         )
         self._missing = tuple(done.failures)
+        self._epochs.saved(done.timestamp)
         if prunes and done.timestamp:
             self._pruned_at = time.monotonic()
         warnings = [text for text in done.warnings if text != EMPTY]  # a new store is; one that lost all is shrunken
@@ -357,6 +368,11 @@ class _Saver:
             usual=not done.pruned,
             samples=_samples(done),
         )
+
+    def _claim(self) -> None:
+        """Have a number, where that is possible; else the store is saved without one."""
+        with contextlib.suppress(MlmetaError):  # of the store, which saving will tell better
+            self._epochs.claim()
 
     def _issues(self, done: BackupResult) -> list[str]:
         """What did not go as it should; that old snapshots can't be removed only once."""

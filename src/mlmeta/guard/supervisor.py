@@ -15,6 +15,7 @@ from typing import Protocol
 from mlmeta.errors import ExitCode, MlmetaError
 from mlmeta.guard.board import Board
 from mlmeta.guard.child import ENDING, Child
+from mlmeta.guard.others import Attendance, Attended, Others
 from mlmeta.guard.schedule import Pace, Schedule
 from mlmeta.guard.signals import News
 from mlmeta.guard.status import Status
@@ -136,9 +137,10 @@ class Supervisor:
         terms: how.
         tells: takes messages, and how it is doing.
         news: of signals.
+        others: looks after other guards.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it brings together
         self,
         child: Child,
         watcher: Watcher,
@@ -147,11 +149,15 @@ class Supervisor:
         terms: Terms,
         tells: Tells,
         news: News,
+        *,
+        others: Others,
     ) -> None:
         self._child = child
         self._watcher = watcher
         self._save = save
         self._is_ready = is_ready
+        self._others = others
+        self._attendance = Attendance(others, terms.pace.rpo, news.wake)
         self._terms = terms
         self._log, self._board = tells.log, tells.board
         self._news = news
@@ -166,7 +172,7 @@ class Supervisor:
         self._gone_at: float | None = None
         self._saving: Future[Outcome] | None = None
         self._save_began = now
-        self._said: tuple[str, ...] = ()
+        self._said: dict[str, tuple[str, ...]] = {}
         self._said_slow = False
         self._complete = True
         self._sent: set[int] = set()
@@ -179,6 +185,7 @@ class Supervisor:
         number = self._run_on()
         end = self._come_to_an_end(number)
         self._report(end.exit_code)
+        self._attendance.wait(_CLOSING)
         wait([self._looker.submit(self._watcher.close)], _CLOSING)
         for threads in (self._looker, self._saver):
             threads.shutdown(wait=False)
@@ -196,6 +203,7 @@ class Supervisor:
             if self._child.look():
                 return 0
             self._finish_save()
+            self._attend()
             self._report()
             if self._has_looked(_TICK, _SILENT) and self._may_save() and self._schedule.is_due(time.monotonic()):
                 self._begin_save(again=self._schedule.begin(time.monotonic()))
@@ -207,6 +215,17 @@ class Supervisor:
     def _reap(self) -> None:
         if self._saving is None:
             self._child.reap()
+
+    def _attend(self) -> None:
+        """Take what came of a look at other guards, and have the next one begin when it is time."""
+        look = self._attendance.turn(ready=self._may_save())
+        if look is None:
+            return
+        error = look.exception()
+        done = look.result() if error is None else Attended(problems=(f"other guards: {_told(error)}",))
+        for text in done.texts:
+            self._log.info(text)
+        self._say_problems(done.problems, "others")
 
     def _may_save(self) -> bool:
         return self._ready or time.monotonic() - self._began >= self._terms.start_period
@@ -228,7 +247,7 @@ class Supervisor:
         error = self._looking.exception()
         self._schedule.see(None if error is not None else self._looking.result(), now, self._watcher.lag)
         if error is not None:
-            self._say_problems((f"the store can't be watched: {_told(error)}",))
+            self._say_problems((f"the store can't be watched: {_told(error)}",), "watching")
         self._looking = None
         return True
 
@@ -258,7 +277,7 @@ class Supervisor:
         if error is not None:
             again = f"; next try in {self._schedule.rests_until - now:.0f} s" if not self._schedule.is_ending else ""
             self._log.warning(f"could not save: {_told(error)}{again}")
-        self._say_problems(outcome.problems)
+        self._say_problems(outcome.problems, "saving")
         self._say_pace()
 
     def _remember(self, outcome: Outcome, error: BaseException | None) -> None:
@@ -288,17 +307,19 @@ class Supervisor:
             duration=round(schedule.duration, 3),
             lag=round(schedule.lag(time.monotonic()), 3),
             effective_rpo=round(schedule.effective_rpo, 3),
+            epoch=self._others.epoch,
+            superseded=self._others.superseded,
             exit_code=exit_code,
         )
         if why := self._board.tell(status):
             self._log.warning(why)
 
-    def _say_problems(self, problems: tuple[str, ...]) -> None:
+    def _say_problems(self, problems: tuple[str, ...], of: str) -> None:
         """Say what was not said the last time."""
         for text in problems:
-            if text not in self._said:
+            if text not in self._said.get(of, ()):
                 self._log.warning(text)
-        self._said = problems
+        self._said[of] = problems
 
     def _say_pace(self) -> None:
         """Say once that the wanted RPO can't be held, and again after it could."""
@@ -314,6 +335,7 @@ class Supervisor:
         began = time.monotonic()
         deadline = began + self._terms.grace
         self._schedule.end(began, deadline)
+        self._attendance.stop()
         self._say_end(number)
         self._send(signal.SIGTERM if number in {0, signal.SIGHUP} else number)
         skipped, overtime = False, deadline + max(_OVERTIME, 3 * self._schedule.duration)

@@ -1,0 +1,96 @@
+"""Other guards of the same store are looked after beside everything else, in a thread that nobody waits for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Protocol
+
+_MOST = 60.0
+"""Seconds between two looks, at most."""
+_LEAST = 1.0
+_REST = 4.0
+"""How often the last look lies between two of them at least."""
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What came of a look at other guards of the store.
+
+    Args:
+        texts: what there is to say.
+        problems: what a person should know.
+    """
+
+    texts: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Others(Protocol):
+    """Looks after other guards of the store: those that came before, and those that take over. Used in a thread."""
+
+    @property
+    def epoch(self) -> int:
+        """The number of this guard; 0: it has none yet."""
+
+    @property
+    def superseded(self) -> bool:
+        """Whether a later guard has taken over."""
+
+    def attend(self, *, ready: bool) -> Attended:
+        """Look at them once, and bring in what is missing in the store, which may take long.
+
+        Args:
+            ready: whether the store may be written to, as the child does its work.
+        """
+
+    def stop(self) -> None:
+        """Have `attend` come to an end soon. From any thread."""
+
+
+class Attendance:
+    """Has others looked after, now and then.
+
+    Args:
+        others: looks after them.
+        every: seconds between two looks, where that is no more than a minute.
+        wake: called when there is something to take.
+    """
+
+    def __init__(self, others: Others, every: float, wake: Callable[[object], None]) -> None:
+        self._others = others
+        self._every = min(max(every, _LEAST), _MOST)
+        self._wake = wake
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mlmeta-others")
+        self._look: Future[Attended] | None = None
+        self._began = self._next = time.monotonic()
+
+    def turn(self, *, ready: bool) -> Future[Attended] | None:
+        """Have the next look begin when it is time; a look that has ended.
+
+        Args:
+            ready: see `Others.attend`.
+        """
+        now, look = time.monotonic(), self._look
+        if look is None:
+            if now >= self._next:
+                self._began = now
+                self._look = look = self._thread.submit(self._others.attend, ready=ready)
+                look.add_done_callback(self._wake)
+            return None
+        if not look.done():
+            return None
+        self._look = None
+        self._next = max(self._began + (self._every if ready else _LEAST), now + _REST * (now - self._began))
+        return look
+
+    def stop(self) -> None:
+        """Have no look begin any more, and the one that is under way end soon."""
+        self._others.stop()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for that, for some time."""
+        wait([self._look] if self._look is not None else [], seconds)

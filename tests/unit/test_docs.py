@@ -129,7 +129,7 @@ def test_commands_and_options_exist(page: Path) -> None:
 def test_named_files_exist(page: Path) -> None:
     """Paths in backticks, of the repository or of the package, such as `stores/sql/tables.py`."""
     text = "\n".join(line for _, line in prose(page.read_text()))
-    paths = re.findall(r"`((?:src|tests|docs|cli|commands|stores|snapshot|storage|schema)/[\w./]*)`", text)
+    paths = re.findall(r"`((?:src|tests|docs|recipes|cli|commands|stores|snapshot|storage|schema)/[\w./]*)`", text)
     named = [path for path in paths if "NEW" not in path]
     assert not [path for path in named if not (ROOT / path).exists() and not (PACKAGE / path).exists()]
 

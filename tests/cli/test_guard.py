@@ -246,13 +246,28 @@ def test_a_killed_guard_takes_its_child_along(guarded: Guarded) -> None:
     second = guarded.start(SLEEPS).wait()
     assert second.code == 2, "one guard at a time"
     assert "another guard has" in second.err
+    until(lambda: guarded.saved() == 1)
+    tag(guarded.store, "just before")
     running.send(signal.SIGKILL)
     running.wait()
     until(lambda: not Path(f"/proc/{number}").exists() or " Z " in Path(f"/proc/{number}/stat").read_text())
     tag(guarded.store, "in between")
-    done = guarded.start("pass").wait()
-    assert done.code == 0, done.err
-    assert tags(guarded.backups) == {"in between"}
+    running = guarded.start(SLEEPS, "--start-period", "600s")
+    until(lambda: tags(guarded.backups) == {"just before", "in between"})  # though the child never answers
+    tag(guarded.store, "later")
+    time.sleep(2)
+    assert "later" not in tags(guarded.backups)
+    running.send(signal.SIGTERM)
+    assert running.wait().code == 0
+    assert tags(guarded.backups) == {"just before", "in between", "later"}
+    saved = guarded.saved()
+    running = guarded.start(SLEEPS, "--start-period", "600s", "--verbose")
+    running.wait_for("as process ")
+    time.sleep(1.5)
+    assert "saving" not in running.err.read_text(), "the last one ended well"
+    running.send(signal.SIGTERM)
+    assert running.wait().code == 0
+    assert guarded.saved() == saved
 
 
 ORPHANS = (

@@ -46,6 +46,8 @@ from mlmeta.stores.opening import DATABASES, Store, has_content, open_snapshot, 
 IF_EMPTY, NEVER, REQUIRE = "if-empty", "never", "require"
 KEEP = Rules(last=10, hourly=24, daily=14, monthly=12)
 _PRUNE_EVERY = 3600.0
+_UNSAVED = "unsaved"
+"""What a guard notes for the next one of the same file."""
 _UNPRUNED = "not_pruned"
 """Code of the issue that retention failed: the store is saved all the same."""
 
@@ -181,12 +183,14 @@ def guard(
         with listening([*ENDING, *PASSED_ON]) as news:
             if not adopt_orphans():
                 log.warning("processes that the command leaves behind can't be looked after on this system")
+            left_unsaved = _note(lock, unsaved=True)
             child = Child(command, environment)
             log.info(f"{command[0]} runs as process {child.number}; its store is {without_secrets(store.tracking_uri)}")
             save, others = _Saver(store, saving, wal, epochs), OtherGuards(store, epochs)
             is_ready = partial(answers, health_url or health_of(command, environment))
-            terms = replace(terms, watched=store.kind in DATABASES)
+            terms = replace(terms, watched=store.kind in DATABASES, at_once=left_unsaved)
             end = Supervisor(child, watcher, save, is_ready, terms, Tells(log, board), news, others=others).run()
+        _note(lock, unsaved=not end.is_saved)
     return GuardResult(code=end.exit_code, as_asked=end.as_asked, is_saved=end.is_saved, skipped=end.skipped)
 
 
@@ -232,6 +236,15 @@ def _alone(store: Store, log: Log) -> Iterator[Lock | None]:
         if not lock.is_held:
             log.warning(f"{path} is where no file can be locked: nothing keeps a second guard away")
         yield lock
+
+
+def _note(lock: Lock | None, *, unsaved: bool) -> bool:
+    """Note for the next guard whether something may be unsaved; whether the last one noted that."""
+    if lock is None:
+        return False
+    before = lock.note().get(_UNSAVED)
+    lock.leave({_UNSAVED: unsaved})
+    return bool(before)
 
 
 def _restore_before(store: Store, saving: Saving, start: Start, tells: Tells) -> Origin | None:

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mlmeta.errors import InternalError, MlmetaError
+from mlmeta.guard.processes import EndsWithParent
 
 T = TypeVar("T")
 
 
 def apart(work: Callable[[], T]) -> T:
-    """The result of some work, done in a process that is forked for it. To be called before there are threads.
+    """The result of some work, done in a process that is forked for it, and ends with this one.
+
+    To be called before there are threads, but for those that stand still while a process forks.
 
     Args:
         work: its result can be pickled.
@@ -25,9 +28,11 @@ def apart(work: Callable[[], T]) -> T:
         MlmetaError: as the work does; or the process was killed.
         OSError: likewise.
     """
+    ends_with_parent = EndsWithParent()
     reading, writing = os.pipe()
     number = os.fork()
     if not number:
+        ends_with_parent()
         os.close(reading)
         _work(work, writing)
     os.close(writing)

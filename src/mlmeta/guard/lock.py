@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ SUFFIX = "-guard"
 """Of the file that holds the lock, beside the guarded one. It stays: whoever removed it might remove another's."""
 _MOST = 64 << 10
 """Bytes of a note that are read."""
+_PATIENCE = 3.0
+"""Seconds in which a guard that was killed may leave: a restore that it had begun is taken back first."""
 _TAKEN = {errno.EAGAIN, errno.EACCES}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
@@ -47,11 +50,11 @@ class Lock:
             return {}
 
     def leave(self, note: dict[str, Any]) -> None:
-        """Leave something for the next guard of the file."""
-        text = json.dumps({"of": self._identity(), "note": note}).encode()
+        """Leave something for the next guard of the file, beside what is noted there under other keys."""
         with contextlib.suppress(OSError):  # as where nothing was left
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, text, 0)
+            text = json.dumps({"of": self._identity(), "note": {**self.note(), **note}}).encode()
+            before = os.fstat(self._descriptor).st_size
+            os.pwrite(self._descriptor, text.ljust(before), 0)  # one write, which no kill can cut in two
 
     def _identity(self) -> list[int]:
         status = self._path.stat()
@@ -81,14 +84,19 @@ def only_guard_of(path: Path) -> Iterator[Lock]:
 
 
 def _locked(lock: int, place: Path) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _TAKEN:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return False
+            if error.errno not in _TAKEN:
+                raise
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
             raise UsageError(
                 f"another guard has {place} already", hint="end that one first: two would restore and save side by side"
             ) from error
-        if error.errno not in _NO_LOCKS:
-            raise
-        return False
-    return True
+        return True

@@ -101,12 +101,14 @@ class Terms:
         grace: seconds from the beginning of the end until what is left of the child is killed.
         start_period: seconds after which the store is saved although the child does not say that it is ready.
         watched: whether the store can be asked for changes; if not, one good save at the end will do.
+        at_once: whether the first save does not wait for the child, as something was left unsaved long ago.
     """
 
     pace: Pace = field(default_factory=Pace)
     grace: float = 8.0
     start_period: float = 120.0
     watched: bool = True
+    at_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,8 @@ class Supervisor:
         self._say_problems(done.problems, "others")
 
     def _may_save(self) -> bool:
-        return self._ready or time.monotonic() - self._began >= self._terms.start_period
+        first = self._terms.at_once and self._last_success is None
+        return first or self._ready or time.monotonic() - self._began >= self._terms.start_period
 
     def _has_looked(self, tick: float, silent: float) -> bool:
         """Whether there is an answer of the store, or none for too long; the next look begins when it is time."""

@@ -73,6 +73,8 @@ class Connection:
         self._failing_since: float | None = None
         self.is_bounded = True
         self.only_lists = False
+        self._told: dict[str, Any] = {}
+        """What the server said of itself, which stays so while a command runs: shared by the copies of a connection."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the client, so that a connection can travel to another process."""
@@ -341,11 +343,26 @@ class Connection:
         if self.kind != "server":
             return None
         try:
-            response = self.request("GET", "/version")
+            return self.once("version", self._version)
         except MlflowException:
             return None
+
+    def _version(self) -> str | None:
+        response = self.request("GET", "/version")
         text = response.text.strip()
         return text if response.status_code == 200 and text[:1].isdigit() and len(text) < 40 else None
+
+    def once(self, what: str, ask: Callable[[], T]) -> T:
+        """What a server says of itself: asked once for the connection and its copies, unless asking fails.
+
+        Args:
+            what: a name for it.
+            ask: asks the server; what it raises is raised, and it is asked again the next time.
+        """
+        if what not in self._told:
+            self._told[what] = ask()
+        told: T = self._told[what]
+        return told
 
     def reason(self, error: BaseException) -> str:
         """A foreign error in one line, without secrets."""

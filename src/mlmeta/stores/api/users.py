@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from mlmeta.stores.api.bounded import json_object
@@ -33,20 +34,27 @@ def _current(connection: Connection) -> tuple[dict[str, Any] | None, str]:
     """What a server says of the user that asks, and that user's name where it is known; None: it has no users."""
     if connection.kind != "server":
         return None, ""
-    user = _user(connection, _CURRENT_USER, "")
     name = getattr(connection.tracking.get_host_creds(), "username", None) or ""
-    if user is None and name:
-        user = _user(connection, _USER, name)
-    return user, name
+    try:
+        return connection.once("user", partial(_asked, connection, name)), name
+    except unreadable():
+        return None, name
+
+
+def _asked(connection: Connection, name: str) -> dict[str, Any] | None:
+    try:
+        user = _user(connection, _CURRENT_USER, "")
+    except unreadable():
+        if not name:
+            raise
+        user = None
+    return _user(connection, _USER, name) if user is None and name else user
 
 
 def _user(connection: Connection, path: str, name: str) -> dict[str, Any] | None:
     """What the server says of a user; None: it has no users."""
     more: dict[str, Any] = {"params": {"username": name}} if name else {}
-    try:
-        response = connection.request("GET", path, **more)
-    except unreadable():
-        return None
+    response = connection.request("GET", path, **more)
     if response.status_code == 403:
         return {}
     user = (json_object(response) or {}).get("user") if response.status_code == 200 else None

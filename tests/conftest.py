@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -69,9 +70,9 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
     return Databases(tmp_path_factory.mktemp("databases"))
 
 
-@pytest.fixture(scope="session")
-def _running(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("server"))
+@contextlib.contextmanager
+def _empty_server(folder: Path, databases: Databases, *, uvicorn: bool) -> Iterator[Server]:
+    running = Server(folder, uvicorn=uvicorn)
     databases.copy("empty", running.database)
     try:
         yield running.start()
@@ -79,11 +80,28 @@ def _running(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> 
         running.stop()
 
 
+@pytest.fixture(scope="session")
+def _running(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[Server]:
+    with _empty_server(tmp_path_factory.mktemp("server"), databases, uvicorn=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def _uvicorn(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[Server]:
+    with _empty_server(tmp_path_factory.mktemp("uvicorn"), databases, uvicorn=True) as running:
+        yield running
+
+
 @pytest.fixture
-def server(_running: Server, databases: Databases) -> Server:
-    """A real `mlflow server` with an empty store. One process a session; its tables are emptied before each test."""
-    databases.load("empty", _running.database)
-    return _running
+def server(request: pytest.FixtureRequest, databases: Databases) -> Server:
+    """A real `mlflow server` with an empty store. One process a session; its tables are emptied before each test.
+
+    Those with the mark `uvicorn` have one under uvicorn (`tests.support.server`).
+    """
+    name = "_uvicorn" if request.node.get_closest_marker("uvicorn") else "_running"
+    running: Server = request.getfixturevalue(name)
+    databases.load("empty", running.database)
+    return running
 
 
 @pytest.fixture

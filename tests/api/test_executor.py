@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import pickle
 import signal
@@ -25,7 +24,7 @@ from mlmeta.errors import ClusterError, MlmetaError, UsageError
 from mlmeta.stores.api import dask
 from mlmeta.stores.api.histories import BULK
 from tests.builders.stores import add_history
-from tests.support.cli import Cli, Running
+from tests.support.cli import FORKS, Cli, Running
 from tests.support.databases import Databases, load
 from tests.support.proxy import Request, proxy
 from tests.support.reading import data_files
@@ -73,7 +72,7 @@ def cluster(_cluster: LocalCluster) -> LocalCluster:
 
 def test_a_pool_of_processes_gives_the_same_bytes(busy: Server, tmp_path: Path) -> None:
     backup(busy.uri, [str(tmp_path / "threads")])
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, mp_context=FORKS) as pool:
         result = backup(busy.uri, [str(tmp_path / "processes")], executor=pool)
         assert pool.submit(os.getpid).result() != os.getpid()  # it is still open
     assert result.exit_code == 0

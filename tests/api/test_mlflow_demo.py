@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("demo")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     subprocess.run([sys.executable, "-c", MAKE, uri], cwd=folder, check=True, capture_output=True, timeout=300)
-    with server(folder) as running:
+    with server(folder, uvicorn=True) as running:
         yield running
 
 
@@ -94,7 +94,7 @@ def test_a_database_gets_all_of_it(folders: dict[str, Path], cli: Cli) -> None:
 @pytest.fixture(scope="module")
 def restored(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Another server, into which the first one's snapshot was restored through MLflow's API."""
-    with server(tmp_path_factory.mktemp("restored")) as running:
+    with server(tmp_path_factory.mktemp("restored"), uvicorn=True) as running:
         storage = ("--storage", str(folders["server"]), "--tracking-uri", running.uri)
         done = Cli(running.folder)("restore", "--timestamp", "latest", *storage, "--json").ok()
         compared = done.data["comparison"]

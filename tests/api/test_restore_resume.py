@@ -60,7 +60,7 @@ def test_stopped_at_every_write(
     That one arrived, without its reply; or, which is the state after the write before it, did not arrive.
     """
     writes, wanted = whole
-    for last in some(range(1, writes + 1), writes // (3 if loses_replies else 6)):
+    for last in some(range(1, writes + 1), writes // (6 if loses_replies else 12)):
         load(databases.path("empty"), server.database)
         with proxy(server.uri) as dying:
             dying.fault = _gone_from(last, dying.requests, loses_replies=loses_replies)

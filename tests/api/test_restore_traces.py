@@ -24,12 +24,14 @@ from tests.support.restoring import restore_as_planned
 from tests.support.server import Server
 from tests.support.server import server as running_server
 
+pytestmark = pytest.mark.uvicorn
+
 
 @pytest.fixture(scope="module")
 def _other(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("other")
     databases.copy("empty", folder / "mlflow.db")
-    with running_server(folder) as running:
+    with running_server(folder, uvicorn=True) as running:
         yield running
 
 

@@ -17,6 +17,8 @@ from tests.support.proxy import Proxy, proxy
 from tests.support.reading import data_files, raw
 from tests.support.server import Server
 
+pytestmark = pytest.mark.uvicorn
+
 
 @pytest.fixture
 def traced(server: Server) -> Server:

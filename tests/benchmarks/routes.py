@@ -90,7 +90,7 @@ class Bench:
         """A server with two workers on this machine."""
         arguments = ("--workers", "2", *more)
         options = {"arguments": arguments, "environment": _QUIET, "python": Path(PYTHON)}
-        with server(self.folder / "server", backend=backend, **options) as started:
+        with server(self.folder / "server", backend=backend, uvicorn=True, **options) as started:
             yield started
 
 

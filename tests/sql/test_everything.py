@@ -47,7 +47,7 @@ def test_every_reference_leads_somewhere(in_sqlite: str) -> None:
 
 def test_a_server_starts_on_them(tmp_path: Path) -> None:
     fill_everything(f"sqlite:///{tmp_path}/mlflow.db", servable=True)
-    with server(tmp_path) as running:
+    with server(tmp_path, uvicorn=True) as running:
         for path in ("2.0/mlflow/webhooks", "3.0/mlflow/mcp-servers", "3.0/mlflow/gateway/endpoints/list"):
             with urllib.request.urlopen(f"{running.uri}/api/{path}") as reply:
                 assert reply.status == 200

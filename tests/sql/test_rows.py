@@ -281,7 +281,7 @@ def test_a_server_shows_what_was_restored(backups: str, tmp_path: Path) -> None:
         "mcp_servers": "3.0/mlflow/mcp-servers",
     }
     counts = {}
-    with server_of(tmp_path, arguments=("--enable-workspaces",)) as running:
+    with server_of(tmp_path, uvicorn=True, arguments=("--enable-workspaces",)) as running:
         for name, path in paths.items():
             with urllib.request.urlopen(f"{running.uri}/api/{path}") as reply:
                 counts[name] = len(json.load(reply)[name])

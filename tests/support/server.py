@@ -3,6 +3,10 @@
 Its imports take four seconds of processor time, twice (the command and the process it starts), so by default it is
 forked from the process that the command line's are forked from (`tests.support.cli`), which has them already: MLflow's
 own command runs in it, with its own environment, folder, output and process group.
+
+MLflow's server runs under uvicorn (its default) or gunicorn (`--gunicorn-opts`). Two thirds of what a request costs
+under uvicorn are uvicorn's and its middlewares' own, so by default tests take the other one. It has no endpoint that
+takes spans (`/v1/traces`).
 """
 
 from __future__ import annotations
@@ -10,9 +14,11 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import runpy
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +28,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.support.cli import FORKS, redirect
+
+_GUNICORN = "--threads 8 --access-logfile - --no-control-socket"
 
 
 def free_port() -> int:
@@ -38,7 +46,8 @@ class Server:
         backend: its backend store; by default a SQLite file in the folder.
         arguments: more arguments of `mlflow server`.
         environment: more of the process's environment.
-        python: an interpreter that it is started with, of an environment that may have another MLflow.
+        python: an interpreter that it is started with, of an environment that may have another MLflow; under uvicorn.
+        uvicorn: it runs under uvicorn, and has all endpoints, such as the one that takes spans.
     """
 
     def __init__(
@@ -48,6 +57,7 @@ class Server:
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
         python: Path | None = None,
+        uvicorn: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -58,6 +68,7 @@ class Server:
         self._arguments = arguments
         self._environment = environment or {}
         self._python = python
+        self._front = () if uvicorn or python else ("--gunicorn-opts", _GUNICORN)
         self._log = folder / "server.log"
         self._process: ForkServerProcess | _Started | None = None
 
@@ -65,7 +76,7 @@ class Server:
         words = [
             *("server", "--host", "127.0.0.1", "--port", str(self.port)),
             *("--backend-store-uri", self.backend, "--workers", "1"),
-            *("--default-artifact-root", "gs://bucket/artifacts", *self._arguments),
+            *("--default-artifact-root", "gs://bucket/artifacts", *self._front, *self._arguments),
         ]
         environment = {**os.environ, "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true", **self._environment}
         if self._python is None:
@@ -138,7 +149,7 @@ class _Started:
 
 
 def _serve(words: list[str], folder: Path, log: Path, environment: dict[str, str]) -> None:
-    """What the forked process does: `mlflow server …`, whose uvicorn runs in this process, too."""
+    """What the forked process does: `mlflow server …`, whose uvicorn or gunicorn runs in this process, too."""
     os.setsid()
     log.touch()
     redirect(log, log)
@@ -152,10 +163,9 @@ def _serve(words: list[str], folder: Path, log: Path, environment: dict[str, str
     gc.set_threshold(50_000, 20, 20)  # a tenth of a server's time goes into looking for garbage, and there is little
 
     def in_this_process(command: list[str], extra_env: dict[str, str], **_: object) -> NoReturn:
-        from uvicorn.main import main
-
         os.environ.update(extra_env)
-        main(command[command.index("uvicorn") + 1 :], prog_name="uvicorn")
+        sys.argv = command[command.index("-m") + 1 :]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         raise SystemExit
 
     mlflow.server._exec_cmd = in_this_process

@@ -14,9 +14,34 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlmeta import restore
 from mlmeta.commands.restore import RestoreResult
 from mlmeta.errors import ExitCode
-from mlmeta.schema import EXPERIMENTS, RUNS
-from mlmeta.snapshot.reader import Snapshot
+from mlmeta.schema import (
+    EVALUATION_DATASETS,
+    EXPERIMENTS,
+    LOGGED_MODELS,
+    MODELS,
+    ROWS,
+    RUNS,
+    TRACES,
+    DatasetRecord,
+    EvaluationDataset,
+    Row,
+)
+from mlmeta.snapshot.reader import Snapshot, open_snapshot
+from mlmeta.storage import LocalStorage
 from mlmeta.stores.sql.restorer import SqlTarget
+from tests.builders.snapshots import (
+    T,
+    assessment,
+    experiment,
+    history,
+    logged_model,
+    model,
+    run,
+    span,
+    trace,
+    version,
+    write,
+)
 from tests.sql.helpers import ALL, QUIET, backup
 
 KINDS = ["sqlite", "postgresql", "mysql"]
@@ -24,13 +49,18 @@ NAME = "Träume/夢 🚀"
 
 
 @pytest.fixture(params=KINDS)
-def target(request: pytest.FixtureRequest, filled: Path, tmp_path: Path, emptied: Callable[[str], str]) -> str:
-    """A database with the content of the filled store."""
+def database(request: pytest.FixtureRequest, blank: Path, tmp_path: Path, emptied: Callable[[str], str]) -> str:
+    """A database with MLflow's tables, and no row."""
     if request.param == "sqlite":
-        return f"sqlite:///{shutil.copy(filled, tmp_path / 'target.db')}"
-    found = emptied(request.param)
-    SqlTarget(found).restore(backup(f"sqlite:///{filled}", tmp_path / "base"), ALL, QUIET)
-    return found
+        return f"sqlite:///{shutil.copy(blank, tmp_path / 'target.db')}"
+    return emptied(request.param)
+
+
+@pytest.fixture
+def target(database: str, filled: Path, tmp_path: Path) -> str:
+    """A database with the content of the filled store."""
+    SqlTarget(database).restore(backup(f"sqlite:///{filled}", tmp_path / "base"), ALL, QUIET)
+    return database
 
 
 @pytest.fixture
@@ -105,3 +135,90 @@ def test_a_run_of_both_sides_becomes_the_union(target: str, other: str, tmp_path
     points = [(one.step, one.value) for one in here.get_metric_history(run_id, "curve")]
     assert sorted(map(repr, points)) == ["(-3, 9.0)", "(0, 1.0)", "(1, 0.5)", "(2, 0.25)", "(2, nan)"]
     assert repr(run.data.metrics["curve"]) == "nan"
+
+
+def test_experiments_go_by_name_with_all_that_is_theirs(database: str, tmp_path: Path) -> None:
+    theirs = [experiment(1, "taken", creation_time=1), experiment(2, "churn", creation_time=2), run("b" * 32, "2")]
+    restore(database, write(tmp_path, theirs), tmp_path)
+    dataset = EvaluationDataset(dataset_id="d-1", name="qa", created_time=T, experiment_ids=("1", "2", "77"))
+    scorer = {"experiment_id": 2, "scorer_name": "judge"}
+    records = [
+        *(
+            experiment(1, "churn", tags={"k": "v"}),
+            experiment(2, "new"),
+            experiment(3, "kept"),
+            experiment("0012", "odd"),
+        ),
+        *(run("a" * 32, "1"), run("c" * 32, "2", model_outputs=[{"model_id": "m-1"}]), run("e" * 32, "0012")),
+        history("loss", (0, 1, 0.5), (1, 2, 0.25), run_id="a" * 32),
+        logged_model("m-1", "2", params={"depth": "3"}),
+        *(trace("tr-1", "2", assessments=[assessment()]), span(trace_id="tr-1")),
+        *(dataset, DatasetRecord(dataset_id="d-1", dataset_record_id="r-1", inputs={"q": 1}, created_time=T)),
+        Row(table="scorers", key={"scorer_id": "s-1"}, row=scorer),
+    ]
+    timestamp = write(tmp_path, records)
+    result = merge(database, open_snapshot(LocalStorage(tmp_path), timestamp))
+    assert result.experiment_ids == {"1": "2", "2": "4", "0012": "5"}
+    assert any("2 is 4" in warning for warning in result.warnings)
+    # Nobody knows what experiment 77 was: the dataset is not put into another one
+    assert result.issues == ()
+    assert result.comparison is not None
+    assert result.comparison.is_equal
+    found = backup(database, tmp_path / "found")
+    names = {one.name: one.experiment_id for one in found.records(EXPERIMENTS)}
+    assert names == {"taken": "1", "churn": "2", "kept": "3", "new": "4", "odd": "5"}
+    assert {one.run_id[0]: one.experiment_id for one in found.records(RUNS)} == {"a": "2", "b": "2", "c": "4", "e": "5"}
+    assert next(one.artifact_uri for one in found.records(RUNS) if one.run_id[0] == "a").endswith(
+        f"/1/{'a' * 32}/artifacts"
+    )
+    owners = [*found.records(LOGGED_MODELS), *found.records(TRACES)]
+    assert [one.experiment_id for one in owners] == ["4", "4"]
+    assert [one.experiment_ids for one in found.records(EVALUATION_DATASETS)] == [("2", "4", "77")]
+    assert [one.row["experiment_id"] for one in found.records(ROWS)] == [4]
+    created = MlflowClient(database, database).create_experiment("next")
+    assert created == "6"
+
+
+def test_what_does_not_fit_together_is_named_and_left(database: str, tmp_path: Path) -> None:
+    theirs = [
+        *(experiment(1, "both"), run("a" * 32), run("b" * 32, start_time=7)),
+        model(version(1), version(2, tags={"own": "1"}), name="m", creation_timestamp=5, aliases={"best": 2}),
+        *(trace("tr-1", state="IN_PROGRESS", duration=None), logged_model("m-1", status="PENDING", tags={"t": "1"})),
+        Row(table="webhooks", key={"webhook_id": "w-1"}, row={"name": "own", "url": "http://own", "status": "ACTIVE"}),
+    ]
+    restore(database, write(tmp_path, theirs), tmp_path)
+    ours = [
+        *(experiment(1, "both"), run("a" * 32), run("b" * 32, start_time=8, params={"p": "1"})),
+        model(
+            version(1, source="gs://other"),
+            version(2, tags={"own": "2", "new": "1"}, description="told"),
+            version(3),
+            name="m",
+            aliases={"best": 3, "first": 1, "last": 3},
+        ),
+        *(trace("tr-1", assessments=[assessment()], metadata={"k": "v"}), span(trace_id="tr-1")),
+        logged_model("m-1", tags={"t": "2"}, params={"p": "1"}),
+        Row(table="webhooks", key={"webhook_id": "w-1"}, row={"name": "our", "url": "http://own", "status": "ACTIVE"}),
+    ]
+    result = merge(database, open_snapshot(LocalStorage(tmp_path), write(tmp_path, ours)))
+    other = "source is 'gs://source/artifacts/v1' instead of 'gs://other'"
+    assert {issue.message for issue in result.issues} == {
+        f"model version m version 1: the target has another version of that number: {other}",
+        "model version m version 2: the target keeps its tags[own], which is '1' instead of '2'",
+        "registered model m: the target keeps its aliases[best], which is 2 instead of 3",
+        "registered model m: the target has no aliases[first], which is 1 in the snapshot",
+        "row webhooks w-1: the target has it with other content: name",
+        f"run {'b' * 32}: the target has another one under its id: start_time is 7 instead of 8",
+    }
+    assert result.exit_code is ExitCode.INCOMPLETE
+    found = backup(database, tmp_path / "found")
+    (registered,) = found.records(MODELS)
+    assert [one.tags for one in registered.versions] == [{}, {"own": "1", "new": "1"}, {}]
+    assert registered.aliases == {"best": 2, "last": 3}
+    assert registered.versions[1].description == "told"
+    (traced,) = found.led(TRACES)
+    assert (traced.record.state, traced.record.metadata) == ("OK", {"k": "v"})
+    assert (len(traced.record.assessments), len(traced.lines)) == (1, 1)
+    (logged,) = found.records(LOGGED_MODELS)
+    assert (logged.status, logged.tags, logged.params) == ("READY", {"t": "2"}, {"p": "1"})
+    assert [one.params for one in found.records(RUNS)] == [{}, {}]

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, ModelVersion, RegisteredModel, Run
 from mlmeta.snapshot.compare import with_followers
 from mlmeta.snapshot.reader import Led, RunLines
-from mlmeta.stores.sql.changes import INCIDENTAL, TargetChange, changes, is_deleted, is_same, others
+from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, dataset_content, experiment_number
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE
-from mlmeta.stores.sql.joining import missing_points
+from mlmeta.stores.sql.joining import Joined, join, missing_points
 from mlmeta.stores.sql.limits import Names
-from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.numbering import is_it
 from mlmeta.stores.sql.queries import sized_batches
 from mlmeta.stores.sql.runs import Leftover, Link, dataset_id, datasets_of, input_links
@@ -25,12 +24,13 @@ from mlmeta.stores.sql.tables import (
     EXPERIMENT_TABLE,
     LOGGED_MODEL_TABLE,
     MODEL_TABLE,
-    MODEL_VERSION_TABLE,
     NO_STAGE,
     RUN_TABLE,
 )
 from mlmeta.stores.sql.writer import Missing, RowWriter
 from mlmeta.stores.target import KEPT, Key, Refusal, model_key, model_keys, version_key
+
+M = TypeVar("M", RegisteredModel, ModelVersion)
 
 _NO_STAGE = {None, "", NO_STAGE}
 
@@ -439,8 +439,9 @@ class ModelStep(Step[RegisteredModel]):
         self._tally.created["model aliases"] += len(new)
         self._complete(model_key(own), added)
         left = [change for change in found if change.field not in added]
-        self._note_merged(model_key(own), added, more=bool(missing.versions))
-        self._name_kept(model_key(own), MODEL_TABLE, left)
+        if self._context.merges:
+            left, more = self._merge_rest(model_key(own), model, there, left if is_whole else [])
+            self._tally.merged["models"] += bool(added or more or missing.versions)
         self._tally.was_there("models", model_key(own), left)
         if missing != Missing():
             self._do(RowWriter.complete_model, model, missing)
@@ -488,16 +489,36 @@ class ModelStep(Step[RegisteredModel]):
         key = version_key(own, version.version)
         self._complete(key, added)
         left = [change for change in changes(version, found) if change.field not in added]
-        self._tally.merged["model versions"] += bool(added) and self._context.merges
-        self._name_kept(key, MODEL_VERSION_TABLE, left)
+        if self._context.merges:
+            left, more = self._merge_rest(key, version, found, left, *MODEL_TABLE.row(own)[: MODEL_TABLE.key])
+            self._tally.merged["model versions"] += bool(added) or more
         self._tally.was_there("model versions", key, left)
 
-    def _name_kept(self, key: Key, table: KindTable[Any], left: Sequence[TargetChange]) -> None:
-        """Where two stores are merged, name what both have and is not the same."""
-        if self._context.merges:
-            for change in left:
-                if not change.is_more and change.name not in INCIDENTAL | table.own:
-                    self._tally.kept(key, change)
+    def _merge_rest(
+        self, key: Key, stored: M, found: M, left: Sequence[TargetChange], *owner: Any
+    ) -> tuple[list[TargetChange], bool]:
+        """Fill what is empty in a model or version, and name what both have and is not the same.
+
+        Args:
+            key: of the record.
+            stored: the stored form of the snapshot's.
+            found: the target's.
+            left: what differs.
+            owner: the key of the model that a version is of.
+
+        Returns:
+            What still differs, and whether anything is written.
+        """
+        joined: Joined[M] = join(stored, found, left, {"aliases"})
+        if joined.written:
+            self._do(RowWriter.merge, found, joined.record, *owner)
+        self._complete(key, {*joined.written})
+        self._note_joined(key, joined)
+        left = [change for change in left if change.field not in joined.written]
+        for change in left:
+            if change.name == "aliases" and not change.is_more:
+                self._tally.kept(key, change)
+        return left, bool(joined.written)
 
     def _complete(self, key: Key, fields: set[str]) -> None:
         self._tally.created["model tags"] += sum(field.startswith("tags[") for field in fields)

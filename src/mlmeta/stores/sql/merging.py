@@ -42,22 +42,22 @@ class Merges:
         self._latest: list[Row] = []
         self._updates: list[sa.Update] = []
 
-    def record(self, found: R, joined: R) -> None:
+    def record(self, found: R, joined: R, *owner: Any) -> None:
         """Add what a record that is there lacks.
 
         Args:
             found: the target's.
             joined: the same, as it shall be.
+            owner: the key of the record that it is a part of.
         """
         table = table_of(found)
-        self._columns(table, table.row(found), table.row(joined))
+        before, after = table.row(found, *owner), table.row(joined, *owner)
+        self._columns(table, before, after)
         for pairs in table.pairs:
-            self._pairs(pairs, table.row(joined), getattr(found, pairs.field), getattr(joined, pairs.field))
+            self._pairs(pairs, after, getattr(found, pairs.field), getattr(joined, pairs.field))
         for links in table.links:
             kept = {*getattr(found, links.field)}
-            self._inserts.add_missing(
-                links.name, (row for row in links.rows(table.row(joined), joined) if row[1] not in kept)
-            )
+            self._inserts.add_missing(links.name, (row for row in links.rows(after, joined) if row[1] not in kept))
 
     def trace(self, found: Trace, joined: Trace) -> None:
         """The same of a trace, some of whose tags and metadata stand in columns."""

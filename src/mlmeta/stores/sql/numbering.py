@@ -74,8 +74,12 @@ class _Numbers:
             return True
         if number == DEFAULT_ID and self._default_is_free:
             return self._number_of(one, one.name) in (None, DEFAULT_ID)
-        found = self._existing.experiment(number)
-        return found is not None and is_it(found, one)
+        return self._is_same(number, one) and not self._is_same(self._number_of(one, one.name), one)
+
+    def _is_same(self, number: int | None, one: Experiment) -> bool:
+        """Whether the target's experiment of a number was made when the snapshot's was."""
+        found = self._existing.experiment(number) if number is not None else None
+        return found is not None and found.creation_time == one.creation_time is not None
 
     def _named(self, one: Experiment, taken: Set[int], own: int | None) -> int | None:
         """The number of the target's experiment of that name, else its own; None: it needs another."""

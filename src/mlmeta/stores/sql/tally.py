@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mlmeta.errors import ConflictError, RestoreError
+from mlmeta.snapshot.equality import NOTHING
 from mlmeta.stores.sql.changes import INCIDENTAL, TargetChange
 from mlmeta.stores.target import KEPT, Key, Refusal, deleted_in_target
 
@@ -86,6 +87,8 @@ class RestoreTally:
     def kept(self, key: Key, change: TargetChange) -> None:
         """Note a field that both have with other content, and that stays as the target has it."""
         reason = f"the target keeps its {change.field}, which is {change.found} instead of {change.expected}"
+        if change.found == repr(NOTHING):
+            reason = f"the target has no {change.field}, which is {change.expected} in the snapshot"
         self.left_out.append(Refusal(kind=key[0], id=key[1], reason=reason, field=change.field, code=KEPT))
 
     def leave_out(self, kind: str, record_id: str, reason: str, field: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mlmeta.schema import ASSESSMENTS, SPANS, Assessment, SpanLine, Trace
 from mlmeta.snapshot.reader import Led, TraceLines
@@ -81,7 +81,8 @@ class TraceStep(Step[Trace]):
             return
         joined = join(trace, theirs, differences)
         assessments, lines = self._missing_assessments(trace, theirs), self._missing_spans(stored, found)
-        written = {*joined.written, *(change.field for change in differences if _span_of(change) in lines)}
+        added = (change.field for change in differences if change.name == SPANS.name and _is_of(change, lines))
+        written = {*joined.written, *added}
         if written or assessments:
             self._do(RowWriter.merge_trace, theirs, joined.record, assessments, [*lines.values()])
         self._tally.created[SPANS.counted_as] += len(lines)
@@ -129,9 +130,9 @@ class TraceStep(Step[Trace]):
             self._tally.misfit(name, f"of {len(traces):,} traces", reason, field, records=tuple(keys))
 
 
-def _span_of(change: TargetChange) -> str:
-    """The id of the span that a field is, or is of; empty: of none."""
-    return (change.key or "").split(" ")[0] if change.name == SPANS.name else ""
+def _is_of(change: TargetChange, lines: Mapping[str, SpanLine]) -> bool:
+    """Whether a field is one of some spans, or all of them."""
+    return (change.key.split(" ")[0] in lines) if change.key is not None else bool(lines)
 
 
 def _assessment_keys(trace: Trace) -> list[Key]:

@@ -187,14 +187,15 @@ class RowWriter:
         missing = histories.keys.difference(record.metrics)
         return (history for history in histories if history.key in missing) if missing else iter(())
 
-    def merge(self, found: R, joined: R) -> None:
+    def merge(self, found: R, joined: R, *owner: Any) -> None:
         """Add what a record that is there lacks, but for what is looked up for it, and for its parts.
 
         Args:
             found: the target's.
             joined: the same, as it shall be.
+            owner: the key of the record that it is a part of.
         """
-        self._merges.record(found, joined)
+        self._merges.record(found, joined, *owner)
 
     def merge_trace(
         self, found: Trace, joined: Trace, assessments: Sequence[Assessment], lines: Sequence[SpanLine]

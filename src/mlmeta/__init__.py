@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlmeta.commands.list import ListResult as ListResult, list_snapshots as list_snapshots
     from mlmeta.commands.migrate import MigrateResult as MigrateResult, migrate as migrate
     from mlmeta.commands.prune import PruneResult as PruneResult, prune as prune
+    from mlmeta.commands.report import ReportResult as ReportResult, report as report
     from mlmeta.commands.restore import RestoreResult as RestoreResult, restore as restore
     from mlmeta.commands.result import Issue as Issue, Result as Result
     from mlmeta.commands.rewrite import RewriteResult as RewriteResult, rewrite as rewrite
@@ -106,6 +107,7 @@ _NAMES = {
     "commands.list": ("ListResult", "list_snapshots"),
     "commands.migrate": ("MigrateResult", "migrate"),
     "commands.prune": ("PruneResult", "prune"),
+    "commands.report": ("ReportResult", "report"),
     "commands.restore": ("RestoreResult", "restore"),
     "commands.result": ("Issue", "Result"),
     "commands.rewrite": ("RewriteResult", "rewrite"),

@@ -102,7 +102,7 @@ def test_the_three_shells(cli: Cli, backups: Path, shell: str) -> None:
 
 
 def test_the_first_word_of_config_is_a_command(cli: Cli) -> None:
-    assert asked(cli, "fish", "mlmeta", "config", "re") == ["restore", "rewrite"]
+    assert asked(cli, "fish", "mlmeta", "config", "re") == ["restore", "rewrite", "report"]
     assert asked(cli, "fish", "mlmeta", "config", "restore", "re") == []
 
 

@@ -28,6 +28,7 @@ COMMANDS = (
     "migrate",
     "rewrite",
     "browse",
+    "report",
     "guard",
     "demo",
     "config",

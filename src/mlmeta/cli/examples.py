@@ -32,6 +32,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "rewrite": ("mlmeta rewrite --artifact-prefix gs://old=gs://new --tracking-uri sqlite:///mlflow.db --dry-run",),
     "doctor": ("mlmeta doctor --storage gs://bucket/mlflow --max-age 26h",),
     "browse": ("mlmeta browse latest",),
+    "report": ("mlmeta report latest -o report.html", "mlmeta report --experiment churn --open"),
     "guard": ("mlmeta guard --storage gs://bucket/mlflow -- mlflow server --backend-store-uri sqlite:///mlflow.db",),
     "demo": ("mlmeta demo",),
     "config": ("mlmeta config", "mlmeta --profile prod config backup"),

@@ -1,0 +1,115 @@
+"""Makes one HTML file of the page's parts: it asks the network for nothing, and runs no script but its own."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import re
+from functools import cache
+from importlib.resources import files
+
+from mlmeta.report.model import Data
+
+MODULES = (
+    "dom",
+    "format",
+    "data",
+    "filter",
+    "charts",
+    "table",
+    "state",
+    "explore",
+    "curves",
+    "history",
+    "overview",
+    "experiment",
+    "run",
+    "registry",
+    "main",
+)
+"""The page's scripts, each after those that it imports from."""
+
+_IMPORT = re.compile(r"^import (\{[^}]*\}) from \"\./([a-z]+)\.js\";$", re.MULTILINE)
+_EXPORT = re.compile(r"^export ((?:async )?(?:function|const|class) ([A-Za-z]+))", re.MULTILINE)
+
+
+def page(timestamp: str, data: Data, curves: Data) -> bytes:
+    """The HTML file.
+
+    Args:
+        timestamp: of the snapshot, for the title.
+        data: all that is on it, but for the curves.
+        curves: of metric histories.
+    """
+    parts = {
+        "policy": policy(),
+        "title": re.sub(r"[^0-9A-Za-z_-]", "", timestamp),
+        "style": style(),
+        "app": app(),
+        "echarts": packed(vendored()),
+        "data": packed(data.model_dump_json().encode()),
+        "curves": packed(curves.model_dump_json().encode()),
+    }
+    return re.sub(r"{{ ([a-z]+) }}", lambda found: parts[found[1]], _text("index.html")).encode()
+
+
+def packed(content: bytes) -> str:
+    """Bytes as the page has them: gzip, in base64."""
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+
+
+def packed_size(data: Data) -> int:
+    """Bytes that something takes of the page."""
+    return len(packed(data.model_dump_json().encode()))
+
+
+@cache
+def app() -> str:
+    """The page's scripts as one: each module a function that gives what it exports, as there is no file to import."""
+    return '"use strict";\n(() => {\n' + "\n".join(map(_as_function, MODULES)) + "\n})();\n"
+
+
+def _as_function(name: str) -> str:
+    text = _text(f"{name}.js")
+    exported = ", ".join(found[2] for found in _EXPORT.finditer(text))
+    body = _EXPORT.sub(r"\1", _IMPORT.sub(r"const \1 = module_\2;", text))
+    return f"const module_{name} = (() => {{\n{body}return {{ {exported} }};\n}})();"
+
+
+@cache
+def style() -> str:
+    """The page's style sheet."""
+    return _text("style.css")
+
+
+@cache
+def vendored() -> bytes:
+    """Apache ECharts: see `vendor/build.sh`."""
+    return files("mlmeta.report").joinpath("vendor", "echarts.js").read_bytes()
+
+
+@cache
+def policy() -> str:
+    """The Content-Security-Policy: no network, no script or style but these very ones, and no HTML made of texts."""
+    scripts = f"{_hashed(app().encode())} {_hashed(vendored())}"
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {scripts}",
+            f"style-src {_hashed(style().encode())}",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types default",
+        )
+    )
+
+
+def _hashed(content: bytes) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}'"
+
+
+def _text(name: str) -> str:
+    return files("mlmeta.report").joinpath("page", name).read_text(encoding="utf-8")

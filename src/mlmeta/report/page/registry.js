@@ -1,0 +1,56 @@
+// The model registry: aliases, and what they point to.
+import { empty, h, table } from "./dom.js";
+import { amount, count, cut, time } from "./format.js";
+import { open } from "./data.js";
+
+const COLUMNS = [{ label: "Version", right: true }, { label: "Aliases" }, { label: "Stage" }, { label: "Created (UTC)" }, { label: "From run" }, { label: "Source" }];
+const SHOWN = 20;
+const MOST = 1000;
+
+export function registryPage(data) {
+  const models = data.models.filter((model) => !model.is_prompt);
+  const prompts = data.models.filter((model) => model.is_prompt);
+  return h(
+    "div",
+    null,
+    h("h1", null, "Model registry"),
+    data.models.length === 0 && empty("No registered models.", "The registry was empty when the snapshot was taken."),
+    models.slice(0, MOST).map((model) => card(data, model)),
+    prompts.length > 0 && [h("h2", null, "Prompts", h("span.count", null, count(prompts.length))), prompts.slice(0, MOST).map((model) => card(data, model))],
+  );
+}
+
+function card(data, model) {
+  const aliases = Object.entries(model.aliases);
+  const rows = model.versions.slice(0, MOST).map((version) => row(data, model, version));
+  const tags = Object.entries(model.tags).filter(([key]) => !key.startsWith("mlflow.prompt."));
+  return h(
+    "section.card",
+    null,
+    h("h3", null, cut(model.name, 120), model.workspace !== "default" && h("span.chip", null, model.workspace)),
+    h("p.muted", null, [amount(model.versions.length, "versions"), model.updated !== null && `updated ${time(model.updated)} UTC`].filter(Boolean).join(" · ")),
+    model.description && model.description.split("\n").map((line) => h("p", null, line)),
+    aliases.length > 0 && h("ul.aliases", null, aliases.map(([alias, version]) => h("li", null, h("span.alias", null, `@${alias}`), " → ", pointed(data, model, version)))),
+    tags.length > 0 && h("p.muted", null, tags.map(([key, value]) => `${key}=${cut(value, 60)}`).join(", ")),
+    rows.length === 0 ? h("p.muted", null, "No versions.") : table(`Versions of ${model.name}`, COLUMNS, rows.slice(0, SHOWN)),
+    rows.length > SHOWN && h("details", null, h("summary", null, `${amount(rows.length - SHOWN, "versions")} more`), table(`Further versions of ${model.name}`, COLUMNS, rows.slice(SHOWN))),
+  );
+}
+
+function pointed(data, model, number) {
+  const version = model.versions.find((one) => one.version === number);
+  if (!version) return `version ${number}, which is not there`;
+  return h("span", null, `version ${number}`, data.homes.has(version.run_id) && [", from ", runLink(data, version.run_id)]);
+}
+
+function runLink(data, id) {
+  const home = data.homes.get(id);
+  if (!home) return id ? h("span.mono", { title: id }, cut(id, 12)) : "–";
+  return h("a", { href: `#/run/${encodeURIComponent(id)}` }, cut(open(home[0]).runs[home[1]].name, 40));
+}
+
+function row(data, model, version) {
+  const own = Object.entries(model.aliases).filter(([, number]) => number === version.version).map(([alias]) => h("span.alias", null, `@${alias}`));
+  const state = version.status && version.status !== "READY" ? h("span.chip", null, version.status.toLowerCase()) : "";
+  return [[count(version.version), state], own, version.stage || "–", time(version.created), runLink(data, version.run_id), h("span.mono", { title: version.source }, cut(version.source, 60))];
+}

@@ -228,6 +228,19 @@ def test_credentials_do_not_follow_to_another_host(tmp_path: Path, monkeypatch: 
     assert all("Authorization" in headers for _, headers in server.asked)
 
 
+def test_a_proxy_that_the_environment_names_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with hostile_server() as server, hostile_server() as proxy:
+        first = backup(server.uri, [str(tmp_path)])
+        asked = len(server.asked)
+        monkeypatch.setenv("http_proxy", proxy.uri)
+        second = backup(server.uri, [str(tmp_path)])
+    assert first.exit_code == second.exit_code == 0
+    assert len(server.asked) == asked
+    assert proxy.asked
+
+
 def _drip(first: bytes) -> Answer:
     def answer(asked: Asked) -> None:
         asked.wfile.write(first)

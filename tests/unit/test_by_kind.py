@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from mlmeta.errors import UsageError
+from mlmeta.installing import how_to_install
 from mlmeta.schema import WITH_PARTS, Dataset, DatasetInput, LatestMetric, MetricHistory, to_records
 from mlmeta.snapshot.reader import Snapshot
 from tests.builders import legacy
@@ -170,7 +171,7 @@ def test_without_pandas_it_says_so(snapshot: Snapshot, monkeypatch: pytest.Monke
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UsageError, match="pandas is not installed") as caught:
         snapshot.to_pandas("runs")
-    assert caught.value.hint.startswith("pip install pandas")
+    assert caught.value.hint.startswith(how_to_install("pandas"))
 
 
 def test_what_the_older_script_wrote_is_read_the_same_way(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
 
 from mlmeta.errors import UsageError
+from mlmeta.installing import how_to_install
 from mlmeta.schema import METRICS, RUNS, SPANS, WITH_PARTS, Kind, LatestMetric, Record
 from mlmeta.schema.words import closest
 from mlmeta.snapshot.by_kind import ByKind, single
@@ -41,9 +42,8 @@ def frame(source: ByKind, name: str) -> DataFrame:
     try:
         import pandas  # noqa: F401
     except ImportError as error:
-        raise UsageError(
-            "pandas is not installed", hint="pip install pandas (it comes with mlflow, but not with mlflow-skinny)"
-        ) from error
+        hint = f"{how_to_install('pandas')} (it comes with mlflow, but not with mlflow-skinny)"
+        raise UsageError("pandas is not installed", hint=hint) from error
     if name == METRICS.name:
         return _points(source)
     kind = kinds[name]

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mlmeta.errors import UsageError
+from mlmeta.installing import how_to_install
 from mlmeta.redaction import secrets_in, without_secrets
 from mlmeta.schema.identity import canonical, host_and_port, is_loopback, is_vague, sqlite_path
 
@@ -103,7 +104,7 @@ def _splits_its_password(uri: str) -> bool:
 
 def _meant(scheme: str) -> str:
     if package := _NOT_INSTALLED.get(scheme):
-        return f"`pip install {package}` brings the plugin that MLflow needs for it"
+        return f"{how_to_install(package)} brings the plugin that MLflow needs for it"
     if scheme.startswith("mariadb"):
         return "write mysql+pymysql://… : MLflow speaks to MariaDB as to MySQL"
     if scheme == "jdbc":

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlmeta.errors import ClusterError, MlmetaError, UsageError
+from mlmeta.installing import how_to_install
 from mlmeta.stores.api.connection import Connection
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def dask_executor(address: str, connection: Connection) -> Iterator[Executor]:
     try:
         import distributed
     except ImportError as error:
-        raise UsageError("Dask is not installed", hint="pip install 'mlmeta[dask]'") from error
+        raise UsageError("Dask is not installed", hint=how_to_install("distributed")) from error
     if "://" not in address:
         raise UsageError(f"{address!r} is not the address of a Dask scheduler", hint="write dask:tcp://HOST:PORT")
     connection.check()  # a server that is down is not a worker's fault

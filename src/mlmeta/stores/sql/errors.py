@@ -20,6 +20,7 @@ from mlmeta.errors import (
     UnreachableError,
     UsageError,
 )
+from mlmeta.installing import how_to_install
 from mlmeta.redaction import scrubbed
 from mlmeta.stores.address import ESCAPES
 from mlmeta.stores.sql.sqlite import BUSY_SECONDS
@@ -39,6 +40,15 @@ _LOCKED = _Rule(
     UnreachableError,
     f"somebody has held a lock on it for more than {BUSY_SECONDS} seconds: end that process, or try again later",
 )
+
+_PACKAGES = {
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "pymysql": "pymysql",
+    "MySQLdb": "mysqlclient",
+    "mysqldb": "mysqlclient",
+}
+"""Which package brings a driver, by the name that SQLAlchemy has for it."""
 
 _DOWN = "check host and port, and that the database server runs; within a container, localhost is the container itself"
 
@@ -215,6 +225,6 @@ def _text(error: Exception, url: str) -> str:
 
 def missing_driver(kind: str, drivers: Sequence[str]) -> MlmetaError:
     """The error for a database whose driver is not installed."""
-    return UsageError(
-        f"no driver for {kind} is installed ({' or '.join(drivers)})", hint=f"pip install 'mlmeta[{kind}]'"
-    )
+    package = next((_PACKAGES[driver] for driver in reversed(drivers) if driver in _PACKAGES), "")
+    hint = how_to_install(package) if package else f"write {kind}://…, without +{drivers[0]}"
+    return UsageError(f"no driver for {kind} is installed ({' or '.join(drivers)})", hint=hint)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mlmeta.report import html
-from mlmeta.report.curves import Ranks, curves_of, lttb, steps_of
-from mlmeta.report.goals import goal_of, in_order, words_of
-from mlmeta.report.runs import experiment_pages, newest_runs, shortened
+from mlmeta.page import html
+from mlmeta.page.curves import Ranks, curves_of, lttb, steps_of
+from mlmeta.page.goals import goal_of, in_order, words_of
+from mlmeta.page.runs import experiment_pages, newest_runs, shortened
 from mlmeta.schema import LatestMetric
 from tests.builders import snapshots as made
 
@@ -30,9 +30,9 @@ def test_echarts_is_what_was_built() -> None:
 
 
 def test_every_script_is_on_the_page_after_those_it_imports_from() -> None:
-    assert sorted(html.MODULES) == sorted(path.stem for path in (PACKAGE / "page").glob("*.js"))
+    assert sorted(html.MODULES) == sorted(path.stem for path in (PACKAGE / "web").glob("*.js"))
     for place, name in enumerate(html.MODULES):
-        text = (PACKAGE / "page" / f"{name}.js").read_text()
+        text = (PACKAGE / "web" / f"{name}.js").read_text()
         imported = re.findall(r'from "\./([a-z]+)\.js";', text)
         assert set(imported) <= set(html.MODULES[:place]), name
         assert text.count("import ") >= len(imported)

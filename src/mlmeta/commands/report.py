@@ -14,11 +14,11 @@ from mlmeta import __version__
 from mlmeta.commands.diff import diff
 from mlmeta.commands.result import Result
 from mlmeta.errors import SnapshotError, StorageError, UsageError
+from mlmeta.page import html
+from mlmeta.page.curves import BYTES_A_POINT, Ranks, curves_of
+from mlmeta.page.model import About, Backup, Command, CurveData, Difference, PageData
+from mlmeta.page.runs import MOST_RUNS, digits_for, experiment_pages, model_pages, newest_runs
 from mlmeta.progress import Progress, Silent, counted
-from mlmeta.report import html
-from mlmeta.report.curves import BYTES_A_POINT, Ranks, curves_of
-from mlmeta.report.model import About, Backup, Command, CurveData, Difference, PageData
-from mlmeta.report.runs import MOST_RUNS, digits_for, experiment_pages, model_pages, newest_runs
 from mlmeta.schema import KINDS, Selection, Summary
 from mlmeta.schema.words import amount
 from mlmeta.snapshot import layout

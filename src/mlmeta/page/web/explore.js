@@ -34,9 +34,10 @@ function isWide(column) {
 /** Both charts, one at a time. */
 export function explorer(experiment, state) {
   const all = axes(experiment);
-  const body = h("div");
+  const title = h("h2", { id: "explore" }, "Params and metrics");
+  const body = h("section.card", { "aria-labelledby": "explore" }, title);
   if (all.length < 2) {
-    return fill(body, empty("Nothing to compare.", "A chart of params and metrics needs two that differ."));
+    return fill(body, title, empty("Nothing to compare.", "A chart of params and metrics needs two that differ."));
   }
   const views = { scatter: () => new Scatter(experiment, state, all), parallel: () => new Parallel(experiment, state, all) };
   const stage = h("div");
@@ -44,15 +45,18 @@ export function explorer(experiment, state) {
   const showView = (name) => {
     view?.chart.dispose();
     view = views[name]();
+    body.classList.toggle("whole", name === "parallel");
     fill(stage, view.element);
+    fill(bar, tabs, view.controls);
   };
   const tabs = segmented("Kind of chart", [["scatter", "Scatter"], ["parallel", "Parallel coordinates"]], "scatter", showView);
+  const bar = h("div.bar");
   showView("scatter");
   state.listen((what) => {
     if (what === "query") view.chart.draw();
     if (what === "ranges" && !view.isDrawing) view.mark();
   });
-  return fill(body, h("div.bar", null, tabs), stage);
+  return fill(body, title, bar, stage);
 }
 
 function axisChoice(label, all, column, onchange) {
@@ -75,10 +79,10 @@ class Scatter {
       this[name] = column;
       this.chart.draw();
     };
+    this.controls = [axisChoice("Across", all, this.x, change("x")), axisChoice("Up", all, this.y, change("y"))];
     this.element = h(
       "div",
       null,
-      h("div.bar", null, axisChoice("Across", all, this.x, change("x")), axisChoice("Up", all, this.y, change("y"))),
       this.chart.element,
       h("p.hint", null, "Draw a box around points to limit the runs to them; click a point to see its run."),
     );
@@ -150,16 +154,16 @@ class Parallel {
     const metrics = all.filter((one) => one.kind === "metrics").slice(0, MOST_AXES - params.length);
     this.columns = [...params, ...metrics.reverse()];
     this.chart = new Chart("Parallel coordinates", (own) => this.option(own), {
-      height: 340,
+      height: 380,
       events: { axisareaselected: (_, chart) => this.drawn(chart) },
       ready: () => this.mark(),
     });
+    this.controls = this.chooser(all);
     this.element = h(
       "div",
       null,
-      h("div.bar", null, this.chooser(all)),
       h("div.wide", { tabindex: "0", role: "region", "aria-label": "Parallel coordinates" }, this.chart.element),
-      h("p.hint", null, "Drag along an axis to limit the runs to a range; click the axis to lift it. Lines are coloured by the last axis."),
+      h("p.hint", null, "Drag along an axis to limit the runs to a range; click the axis to lift it. The stronger its colour, the better a run is on the last axis."),
     );
     this.widen();
   }
@@ -185,7 +189,9 @@ class Parallel {
     if (this.columns.length < 2) return null;
     const last = this.columns.at(-1);
     const runs = this.state.asked.filter((run) => this.columns.every((column) => this.at(column, run) !== undefined));
-    const shade = shades(last, runs, own);
+    const goal = last.kind === "metrics" ? this.state.goalOf(last) : "max";
+    const shade = shades(last, runs, own, goal);
+    if (last.isNumber) runs.sort((one, other) => (goal === "min" ? -1 : 1) * (last.values[one.place] - last.values[other.place]));
     this.chart.label(`Parallel coordinates of ${runs.length} runs: ${this.columns.map((one) => one.label).join(", ")}`);
     return {
       parallel: { left: 46, right: 60, top: 44, bottom: 22, parallelAxisDefault: { realtime: false, areaSelectStyle: { width: 18, color: own.accent, borderColor: own.accent, opacity: 0.2 } } },
@@ -194,7 +200,7 @@ class Parallel {
         dim,
         nameGap: 18,
         axisLine: { show: true, lineStyle: { color: own.muted } },
-        axisLabel: { color: own.muted, fontSize: 11, formatter: (value) => (typeof value === "number" ? short(value) : cut(visible(String(value)), 10)) },
+        axisLabel: { color: own.text, fontSize: 12, textBorderColor: own.surface, textBorderWidth: 3, formatter: (value) => (typeof value === "number" ? short(value) : cut(visible(String(value)), 10)) },
       })),
       series: [{ type: "parallel", smooth: false, inactiveOpacity: 0.04, activeOpacity: 0.8, lineStyle: { width: 1.2, opacity: runs.length > 300 ? 0.35 : 0.6 }, data: runs.map((run) => ({ value: this.columns.map((column) => this.at(column, run)), lineStyle: { color: shade(run) } })) }],
     };
@@ -230,16 +236,21 @@ class Parallel {
   }
 }
 
-/** A colour for each run, from pale to strong along a column. */
-function shades(column, runs, own) {
+/** A colour for each run along a column, the strongest for the best one; by words, one for each. */
+function shades(column, runs, own, goal) {
   if (!column.isNumber) {
     const places = new Map(words(column).map((word, place) => [word, place]));
     return (run) => own.series[places.get(column.values[run.place]) % own.series.length];
   }
-  const ranked = [...runs].sort((one, other) => column.values[one.place] - column.values[other.place]);
+  const turn = goal === "min" ? -1 : 1;
+  const ranked = [...runs].sort((one, other) => turn * (column.values[one.place] - column.values[other.place]));
   const rank = new Map(ranked.map((run, at) => [run, at / Math.max(1, ranked.length - 1)]));
-  return (run) => {
-    const share = rank.get(run);
-    return `hsl(${Math.round(215 - 185 * share)} 75% ${document.documentElement.dataset.scheme === "dark" ? 62 : 46}%)`;
-  };
+  return (run) => mixed(own.dot, own.best, rank.get(run) ** 2);
+}
+
+/** A colour between two, given as #rrggbb. */
+function mixed(one, other, share) {
+  const parts = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  const [from, to] = [parts(one), parts(other)];
+  return `rgb(${from.map((value, at) => Math.round(value + (to[at] - value) * share)).join(",")})`;
 }

@@ -26,7 +26,12 @@ export function number(value) {
   return String(Number(value.toPrecision(6)));
 }
 
-/** The same for the labels of an axis. */
+/** A value as the page has it, with all its digits. */
+export function exact(value) {
+  return Number.isFinite(value) && !Number.isInteger(value) ? String(value) : number(value);
+}
+
+/** A value for the labels of an axis. */
 export function short(value) {
   const size = Math.abs(value);
   if (size >= 1e5 || (size > 0 && size < 1e-3)) return value.toExponential(1).replace(".0e", "e").replace("e+", "e");

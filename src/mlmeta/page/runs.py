@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from mlmeta.report.goals import goal_of, in_order
-from mlmeta.report.model import ExperimentPage, MadeModel, Metric, ModelPage, Runs, Texts, UsedDataset, VersionPage
+from mlmeta.page.goals import goal_of, in_order
+from mlmeta.page.model import ExperimentPage, MadeModel, Metric, ModelPage, Runs, Texts, UsedDataset, VersionPage
 from mlmeta.schema import DEFAULT_WORKSPACE, Experiment, LoggedModel, RegisteredModel, Run
 from mlmeta.schema.runs import PARENT_RUN_ID
 from mlmeta.snapshot.by_kind import ByKind

@@ -9,7 +9,7 @@ import re
 from functools import cache
 from importlib.resources import files
 
-from mlmeta.report.model import Data
+from mlmeta.page.model import Data
 
 MODULES = (
     "dom",
@@ -86,7 +86,7 @@ def style() -> str:
 @cache
 def vendored() -> bytes:
     """Apache ECharts: see `vendor/build.sh`."""
-    return files("mlmeta.report").joinpath("vendor", "echarts.js").read_bytes()
+    return files("mlmeta.page").joinpath("vendor", "echarts.js").read_bytes()
 
 
 @cache
@@ -112,4 +112,4 @@ def _hashed(content: bytes) -> str:
 
 
 def _text(name: str) -> str:
-    return files("mlmeta.report").joinpath("page", name).read_text(encoding="utf-8")
+    return files("mlmeta.page").joinpath("web", name).read_text(encoding="utf-8")

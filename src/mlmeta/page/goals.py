@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mlmeta.report.model import Goal
+from mlmeta.page.model import Goal
 
 
 def _set(words: str) -> frozenset[str]:

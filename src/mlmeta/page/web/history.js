@@ -70,7 +70,10 @@ export function backupsPage({ backups, about, written }) {
     h("h1", null, "Backups"),
     h("p.muted", null, `Of this source in ${about.storage}, as of ${time(written)} UTC.`),
     tiles(backups, written),
-    dated.length > 1 && h("section.card", null, h("h2", null, "Size and runs over time"), sizes(dated).element, h("ul.legend", null, h("li", null, h("i.swatch.size"), "size"), h("li", null, h("i.swatch.best"), "runs"))),
+    dated.length > 1 && [
+      h("div.columns", null, overTime("Size", dated, (one) => one.size, bytes), overTime("Runs", dated, (one) => one.stats.runs ?? 0, count)),
+      dated.some((one) => one.state !== "complete") && h("ul.legend", null, h("li", null, h("i.swatch.dot.accent"), "complete"), h("li", null, h("i.swatch.dot.other"), "not complete")),
+    ],
     h("h2", null, "Snapshots", h("span.count", null, count(backups.length))),
     rows.length > 0 ? table("Snapshots", COLUMNS, rows.slice(0, SHOWN)) : empty("No snapshots."),
     rows.length > SHOWN && h("details", null, h("summary", null, `${amount(rows.length - SHOWN, "snapshots")} more`), table("Further snapshots", COLUMNS, rows.slice(SHOWN))),
@@ -96,21 +99,28 @@ function tiles(backups, written) {
   );
 }
 
-function sizes(dated) {
-  return new Chart(
-    `Size of ${dated.length} snapshots over time`,
+/** One value of each snapshot over time; those that are not complete in another colour. */
+function overTime(title, dated, of, form) {
+  const chart = new Chart(
+    `${title} of ${dated.length} snapshots: from ${form(of(dated[0]))} to ${form(of(dated.at(-1)))}`,
     (own) => ({
-      grid: { left: 8, right: 8, top: 16, bottom: 8, containLabel: true },
+      grid: { left: 8, right: 20, top: 16, bottom: 8, containLabel: true },
       xAxis: timeAxis(own),
-      yAxis: [axis(own, "value", "", { min: 0, axisLabel: { color: own.muted, fontSize: 12, formatter: (value) => bytes(value) } }), axis(own, "value", "", { min: 0, splitLine: { show: false }, minInterval: 1 })],
+      yAxis: axis(own, "value", "", { min: 0, minInterval: 1, axisLabel: { color: own.muted, fontSize: 12, formatter: (value) => form(value) } }),
       tooltip: tooltip(own, { trigger: "axis", formatter: ([point]) => backupTip(dated[point.dataIndex]) }),
       series: [
-        { type: "line", data: dated.map((one) => [one.taken, one.size]), showSymbol: dated.length < 60, symbolSize: 6, lineStyle: { color: own.accent, width: 2 }, itemStyle: { color: own.accent } },
-        { type: "line", yAxisIndex: 1, step: "end", data: dated.map((one) => [one.taken, one.stats.runs ?? 0]), showSymbol: false, lineStyle: { color: own.best, width: 2 }, itemStyle: { color: own.best } },
+        {
+          type: "line",
+          data: dated.map((one) => ({ value: [one.taken, of(one)], itemStyle: { color: one.state === "complete" ? own.accent : own.best } })),
+          symbol: "circle",
+          symbolSize: dated.length < 100 ? 6 : 3,
+          lineStyle: { color: own.accent, width: 2 },
+        },
       ],
     }),
-    { height: 260 },
+    { height: 220 },
   );
+  return h("section.card", null, h("h2", null, title), chart.element);
 }
 
 function backupTip(one) {

@@ -11,10 +11,10 @@ export class Curves {
   /**
    * @param {object} experiment of the runs.
    * @param {() => Array} runs that are meant, the most important first.
-   * @param {string} [none] what to say where there are none.
+   * @param {{none?: string, isAlone?: boolean}} [more] what to say where there are none; whether one run is meant.
    */
-  constructor(experiment, runs, none = "") {
-    Object.assign(this, { experiment, runs, none });
+  constructor(experiment, runs, { none = "", isAlone = false } = {}) {
+    Object.assign(this, { experiment, runs, none, isAlone });
     this.isLog = false;
     this.element = h("div");
     this.stage = h("div");
@@ -88,6 +88,7 @@ export class Curves {
   }
 
   legend() {
+    if (this.shown.length === 1 && this.isAlone) return null;
     const own = (at) => swatch(`var(--series-${at + 1})`);
     const entry = ({ run, curve }, at) =>
       h("li", null, own(at), h("a", { href: `#/run/${encodeURIComponent(run.id)}` }, cut(run.name, 40)), curve.odd > 0 && h("span.muted", null, ` ${amount(curve.odd, "points")} NaN or infinite`));

@@ -23,7 +23,7 @@ export function experimentPage(experiment, state) {
       ? empty("No runs.", "This experiment had none when the snapshot was taken.")
       : [
           hasMetrics
-            ? h("div.columns", null, performance(experiment, state), h("section.card", { "aria-labelledby": "explore" }, h("h2", { id: "explore" }, "Params and metrics"), explorer(experiment, state)))
+            ? h("div.columns", null, performance(experiment, state), explorer(experiment, state))
             : empty("These runs have no metrics.", "So there is nothing to draw; params, tags and times are below."),
           leaderboard(experiment, state),
           hasMetrics && curves(experiment, state),
@@ -145,7 +145,7 @@ function leaderboard(experiment, state) {
     { "aria-labelledby": "runs" },
     h("h2", { id: "runs" }, "Leaderboard"),
     h("div.bar", null, h("label.search", null, h("span.hidden", null, "Filter"), search), columnChooser(experiment, state), told),
-    h("p.hint", null, "Words are looked for in names, params and tags. Comparisons: loss<0.3, optimizer=adam, user!=ada, name~part; names with blanks in quotes. Press / to get here."),
+    h("p.hint", null, "Words that a name, param or tag has, or comparisons: loss<0.3, optimizer=adam, user!=ada, name~part. Press / to type here."),
     chips,
     chosen,
     board.element,
@@ -172,7 +172,7 @@ function curves(experiment, state) {
     if (state.chosen.size > 0) return [...state.chosen].map((place) => experiment.runs[place]);
     return sorted(state.shown, experiment.column.get(state.sort.id), state.sort.descending).slice(0, TOP);
   };
-  const drawn = new Curves(experiment, wanted, "No run passes the filter.");
+  const drawn = new Curves(experiment, wanted, { none: "No run passes the filter." });
   const note = h("p.muted");
   const draw = (what) => {
     if (what === "columns") return;

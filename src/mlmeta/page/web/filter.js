@@ -15,7 +15,7 @@ export function parsed(query) {
 
 /** The column that a word means: its whole name, its key, or its label. */
 export function columnNamed(experiment, name) {
-  const wanted = name.toLowerCase();
+  const wanted = name.toLowerCase() === "name" ? "run" : name.toLowerCase();
   return (
     experiment.column.get(name) ??
     experiment.columns.find((column) => column.key === name) ??

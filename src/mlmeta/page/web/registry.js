@@ -3,7 +3,7 @@ import { empty, h, table } from "./dom.js";
 import { amount, count, cut, time } from "./format.js";
 import { open } from "./data.js";
 
-const COLUMNS = [{ label: "Version", right: true }, { label: "Aliases" }, { label: "Stage" }, { label: "Created (UTC)" }, { label: "From run" }, { label: "Source" }];
+const COLUMNS = [{ label: "Version" }, { label: "Aliases" }, { label: "Stage" }, { label: "Created (UTC)" }, { label: "From run" }, { label: "Source" }];
 const SHOWN = 20;
 const MOST = 1000;
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from mlmeta.report.model import Curve, CurveData, ExperimentPage
+from mlmeta.page.model import Curve, CurveData, ExperimentPage
 from mlmeta.schema import METRICS, HistoryLine, MetricHistory
 from mlmeta.snapshot.by_kind import ByKind
 

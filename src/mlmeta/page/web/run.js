@@ -1,6 +1,6 @@
 // A run by itself, and several side by side.
 import { checkbox, command, empty, facts, fill, h, sparkline, table } from "./dom.js";
-import { amount, count, cut, duration, number, time } from "./format.js";
+import { amount, count, cut, duration, exact, time } from "./format.js";
 import { columnsOf, isBetter, loadCurves, open } from "./data.js";
 import { Curves } from "./curves.js";
 import { shown, status } from "./table.js";
@@ -74,12 +74,12 @@ function metrics(experiment, run) {
       const curve = curves?.of(run.id, column.key);
       return curve ? sparkline(curve.values, `${column.label} over ${count(curve.total)} steps`, 140) : "";
     };
-    const rows = found.slice(0, MOST_ROWS).map((column) => [cut(column.label, 120), number(column.values[run.place]), line(column)]);
+    const rows = found.slice(0, MOST_ROWS).map((column) => [cut(column.label, 120), exact(column.values[run.place]), line(column)]);
     const hasCurves = curves && found.some((column) => curves.of(run.id, column.key));
     fill(
       section,
       h("h2", null, "Metrics", h("span.count", null, count(found.length))),
-      found.length === 0 ? empty("This run has no metrics.") : h("div.columns", null, table("Metrics", [{ label: "Metric" }, { label: "Latest", right: true }, { label: "Over steps" }], rows), hasCurves && h("div.card", null, new Curves(experiment, () => [run]).element)),
+      found.length === 0 ? empty("This run has no metrics.") : h("div.columns", null, table("Metrics", [{ label: "Metric" }, { label: "Latest", right: true }, { label: "Over steps" }], rows), hasCurves && h("div.card", null, new Curves(experiment, () => [run], { isAlone: true }).element)),
     );
   };
   draw(null);
@@ -95,7 +95,7 @@ function values(title, columns, run) {
 
 export function comparePage(experiment, runs, others) {
   let onlyDifferences = true;
-  const stage = h("div");
+  const stage = h("div.stack");
   const draw = () => fill(stage, part("Metrics", "metrics", experiment, runs, onlyDifferences), part("Params", "params", experiment, runs, onlyDifferences));
   draw();
   const toggle = checkbox("Only what differs", true, (isOn) => {
@@ -121,11 +121,11 @@ function part(title, kind, experiment, runs, onlyDifferences) {
   const columns = [{ label: "Name" }, ...runs.map((run) => ({ label: link(run), right: kind === "metrics" }))];
   const rows = found.slice(0, MOST_ROWS).map((column) => [cut(column.label, 80), ...cells(column, runs)]);
   const same = all.length - found.length;
-  return h("section", null, h("h2", null, title, h("span.count", null, count(all.length))), rows.length > 0 ? table(title, columns, rows, ".compare") : empty(all.length > 0 ? "All are the same." : `No ${title.toLowerCase()}.`), same > 0 && rows.length > 0 && h("p.hint", null, `${count(same)} more are the same.`));
+  return h("section", null, h("h2", null, title, h("span.count", null, count(all.length))), rows.length > 0 ? table(title, columns, rows, ".compare") : empty(all.length > 0 ? "All are the same." : `No ${title.toLowerCase()}.`), same > 0 && rows.length > 0 && h("p.hint", null, `The same in all: ${count(same)} more.`));
 }
 
 function cells(column, runs) {
   const finite = runs.map((run) => column.values[run.place]).filter(Number.isFinite);
   const best = column.kind === "metrics" && finite.length > 1 ? finite.reduce((a, b) => (isBetter(column.goal, a, b) ? a : b)) : undefined;
-  return runs.map((run) => h(best !== undefined && column.values[run.place] === best ? "strong.best" : "span", null, shown(column, run.place)));
+  return runs.map((run) => h(best !== undefined && column.values[run.place] === best ? "strong.best" : "span", null, column.kind === "metrics" ? exact(column.values[run.place]) : shown(column, run.place)));
 }

@@ -154,7 +154,7 @@ export function timeAxis(own, more = {}) {
     splitLine: { show: false },
     splitNumber: 4,
     axisLine: { show: true, lineStyle: { color: own.line } },
-    axisLabel: { color: own.muted, fontSize: 12, hideOverlap: true, formatter: (value) => day(value) },
+    axisLabel: { color: own.muted, fontSize: 12, margin: 12, hideOverlap: true, formatter: (value) => day(value) },
     ...more,
   });
 }

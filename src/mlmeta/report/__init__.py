@@ -1,1 +1,0 @@
-"""The page of `mlmeta report`: what is on it (Python), and how it looks (`page/`: HTML, CSS, JavaScript)."""

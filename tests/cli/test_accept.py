@@ -13,8 +13,10 @@ import pytest
 
 from mlmeta import backup, diff, forget, list_snapshots, restore
 from mlmeta.commands.backup import BackupResult
-from mlmeta.commands.guard import Saving, _Saver, guard
+from mlmeta.commands.guard import guard
+from mlmeta.commands.others import epochs_of
 from mlmeta.commands.prune import prune
+from mlmeta.commands.saver import Saver, Saving
 from mlmeta.errors import UsageError
 from mlmeta.schema import Row, Skipped, Summary
 from mlmeta.schema.acceptance import Acceptance
@@ -99,7 +101,8 @@ def test_guard_knows_them_too(store: str, tmp_path: Path) -> None:
     saving = Saving(storages=(str(tmp_path / "backups"),), accept=("tables",))
     with pytest.raises(UsageError, match="webhoks"):
         guard(["true"], {}, replace(saving, accept=("webhoks",)), log, store_uri=store)
-    save = _Saver(Store(store), saving, SimpleNamespace(switch=str))  # type: ignore[arg-type]
+    epochs = epochs_of(Store(store), saving.storages, "", None, None)
+    save = Saver(Store(store), saving, SimpleNamespace(switch=str), epochs)  # type: ignore[arg-type]
     done = save(again=False, last=True)
     assert (done.good, done.complete, list(done.problems), said) == (True, True, [], [])
 

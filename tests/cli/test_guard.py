@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -13,12 +14,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mlmeta import list_snapshots, open_snapshot
+from mlmeta.commands.others import epochs_of
+from mlmeta.commands.saver import Saver, Saving, Wal
+from mlmeta.errors import StorageDeniedError
+from mlmeta.guard.supervisor import Outcome
 from mlmeta.schema import EXPERIMENTS
+from mlmeta.snapshot.retention import Rules
+from mlmeta.storage import LocalStorage
+from mlmeta.stores.opening import Store
 from tests.support.cli import Cli, Running
 from tests.support.databases import Databases
 from tests.support.server import Server
@@ -122,6 +132,62 @@ def test_a_change_is_saved_after_five_seconds_of_quiet(guarded: Guarded) -> None
     newest = list_snapshots(str(guarded.backups)).snapshots[0].timestamp
     assert (status["state"], status["exit_code"], status["last_snapshot"]) == ("ended", 0, newest)
     assert (status["lag"], status["failures"], status["last_error"], status["rpo"]) == (0, 0, "", 60)
+
+
+def test_old_snapshots_go_once_an_hour(guarded: Guarded, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second save on, and never at the end; where that is refused it is said once, and all is saved."""
+    databases.copy("filled", guarded.store)
+    store, folder = Store(guarded.uri), str(guarded.backups)
+    saving = Saving((folder,), keep=Rules(last=1), tags={"release": "1.4"})
+    epochs = epochs_of(store, (folder,), "", None, None)
+    hourly = Saver(store, saving, Wal(store, wanted=False), epochs)
+    always = Saver(store, replace(saving, prune_every=timedelta(0)), Wal(store, wanted=False), epochs)
+    number = itertools.count()
+
+    def saved(save: Saver, *, last: bool = False) -> Outcome:
+        tag(guarded.store, f"{next(number)}")
+        return save(again=False, last=last)
+
+    for save, last, left in ((hourly, False, 1), (hourly, False, 1), (hourly, False, 2), (always, False, 3)):
+        assert saved(save, last=last).good
+        assert guarded.saved() == left
+    assert "removed 3 older" in saved(always).text
+    assert guarded.saved() == 1
+    assert saved(always, last=True).good
+    assert open_snapshot(folder).summary.tags == {"release": "1.4"}
+    assert guarded.saved() == 2
+
+    def refused(self: LocalStorage, name: str) -> None:
+        raise StorageDeniedError(f"{name} can't be removed", hint="")
+
+    monkeypatch.setattr(LocalStorage, "remove", refused)
+    problems = [saved(always) for _ in range(2)]
+    assert ["old snapshots stay" in "".join(one.problems) for one in problems] == [True, False]
+    assert all(one.good and one.complete for one in problems)
+
+
+def test_a_registry_in_another_database_is_restored_too(guarded: Guarded, databases: Databases) -> None:
+    """Each where it is empty."""
+    databases.copy("filled", guarded.store)
+    registry = guarded.cli.folder / "registry.db"
+    uri = databases.copy("filled", registry)
+    guarded.cli("backup", "--tracking-uri", guarded.uri, "--registry-uri", uri).ok()
+
+    def count(path: Path, table: str) -> int:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+    runs, models = count(guarded.store, "runs"), count(registry, "registered_models")
+    command = ("--", *PYTHON, "pass", "--backend-store-uri", guarded.uri, "--registry-store-uri", uri)
+    for lost, said in (((guarded.store, registry), 2), ((registry,), 1)):
+        for path in lost:
+            path.unlink()
+            databases.copy("empty", path)
+        done = guarded.cli("guard", "--start-period", "0s", *command).ended(0)
+        assert done.err.count("what the store gives back is the same") == said
+        assert (count(guarded.store, "runs"), count(guarded.store, "registered_models")) == (runs, 0)
+        assert (count(registry, "runs"), count(registry, "registered_models")) == (0, models)
+    assert "is not empty" in guarded.cli("guard", "--restore", "require", *command).ended(2).err
 
 
 WATCHED = """

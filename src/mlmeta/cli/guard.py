@@ -109,6 +109,7 @@ def command(
     listen: Listen = "",
     status_file: StatusFileOption = "",
     label: backup.Label = "",
+    tag: backup.Tags = None,
     compress: backup.Compress = False,
     full_every: backup.FullEvery = "7d",
     shrink_limit: backup.ShrinkLimit = 50,
@@ -136,10 +137,13 @@ def command(
     environment = dict(os.environ)  # before ours is changed for MLflow's client
 
     def call(_: Progress) -> GuardResult:
-        from mlmeta.commands.guard import Saving, Start, Watching, guard
+        from mlmeta.commands.before import Start
+        from mlmeta.commands.guard import Watching, guard
+        from mlmeta.commands.saver import Saving
         from mlmeta.guard.schedule import Pace
         from mlmeta.guard.supervisor import Terms
         from mlmeta.schema import several
+        from mlmeta.schema.tags import tags_of
 
         rules = options.retention(
             last=keep_last,
@@ -161,6 +165,7 @@ def command(
             auth_uri=auth_uri,
             include_password_hashes=include_password_hashes,
             accept=tuple(accept or ()),
+            tags=tags_of(tag or ()),
         )
         seconds = {
             name: options.duration(name, text).total_seconds()

@@ -17,7 +17,7 @@ $(1)/bin/uv pip install --quiet --python $(1)/bin/python $(2) || \
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install ready demo check test test-all test-lowest test-compat lint format docs bench bench-peers clean
+.PHONY: help install ready demo check test test-all test-lowest test-compat test-recipes lint format docs bench bench-peers clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,10 @@ test-lowest: $(LOWEST_READY) ## unit tests and the main commands, with the lowes
 test-compat: $(READY) ## servers of other MLflow versions; the first time it makes their environments (four minutes)
 	$(BIN)/python -m tests.compat.environments
 	$(BIN)/python -m pytest -n auto --dist loadgroup tests/compat
+
+test-recipes: $(READY) ## recipes for Airflow, Prefect, …; the first time it makes their environments (five minutes)
+	$(BIN)/python -m tests.recipes.environments
+	$(BIN)/python -m pytest -n auto --dist loadgroup tests/recipes
 
 lint: $(READY) ## ruff, mypy strict, import rules
 	$(BIN)/ruff check .

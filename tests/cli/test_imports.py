@@ -26,6 +26,7 @@ def _imported(importtime: str) -> set[str]:
         ("show", "--models"),
         ("verify",),
         ("diff", "latest", "latest"),
+        ("report",),
         ("backup", "-h"),
     ],
 )

@@ -190,8 +190,8 @@ def the_charts(tab: Tab) -> None:
 def runs_and_models(tab: Tab) -> None:
     for number in range(3):
         tab.run(f"document.querySelectorAll('.runs tbody input')[{number}].click()")
-    assert text(tab, "div.chosen span") == ["3 runs chosen"]
-    tab.run("document.querySelector('.chosen a.button').click()")
+    assert text(tab, ".choice span") == ["3 runs chosen"]
+    tab.run("document.querySelector('.choice a.button').click()")
     tab.await_("document.querySelectorAll('.compare').length === 2")
     assert len(text(tab, "section:first-child > .scroll thead th")) == 4
     go(tab, f"#/run/{BEST}", "dl")

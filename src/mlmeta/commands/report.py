@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,21 +11,21 @@ from typing import BinaryIO, ClassVar
 from mlmeta import __version__
 from mlmeta.commands.diff import diff
 from mlmeta.commands.result import Result
-from mlmeta.errors import SnapshotError, StorageError, UsageError
+from mlmeta.errors import SnapshotError, StorageError
 from mlmeta.page import html
+from mlmeta.page.about import about, backup, of_same_source, restore_commands
 from mlmeta.page.curves import BYTES_A_POINT, Ranks, curves_of
-from mlmeta.page.model import About, Backup, Command, CurveData, Difference, PageData
+from mlmeta.page.file import check, write
+from mlmeta.page.model import CurveData, Difference, PageData
 from mlmeta.page.runs import MOST_RUNS, digits_for, experiment_pages, model_pages, newest_runs
 from mlmeta.progress import Progress, Silent, counted
-from mlmeta.schema import KINDS, Selection, Summary
-from mlmeta.schema.words import amount
-from mlmeta.snapshot import layout
+from mlmeta.schema import Selection
 from mlmeta.snapshot.by_kind import ByKind
-from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState, file_sets, glance
+from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.storage import Location
-from mlmeta.stores.opening import DATABASES, open_snapshot
+from mlmeta.stores.opening import open_snapshot
 
 DEFAULT_SIZE = 1_000_000
 """Bytes that a page shall have at most."""
@@ -36,7 +34,6 @@ _FEWEST_POINTS = 2_000
 _MOST_CHANGES = 300
 _MOST_BACKUPS = 500
 _TRIES = 3
-_MODE = 0o600
 
 
 class ReportResult(Result):
@@ -104,17 +101,17 @@ def report(
     progress = progress or Silent()
     path = None if hasattr(output, "write") else Path(os.fspath(output))
     if path is not None:
-        _check(path, force=force)
+        check(path, force=force)
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     with snapshot.kept_open():
         part = Selected(snapshot, Selection(experiments, workspaces=workspaces))
-        data = _page_data(snapshot, part, progress)
+        data, losses = _page_data(snapshot, part, progress)
         progress.phase("drawing curves")
         content, curves = _fitting(part, data, max_size)
     if path is None:
         output.write(content)  # type: ignore[union-attr]
     else:
-        _write(path, content, force=force)
+        write(path, content, force=force)
     return ReportResult(
         timestamp=snapshot.timestamp,
         storage=snapshot.storage.location,
@@ -126,7 +123,7 @@ def report(
         curves=len(curves.curves),
         curves_left_out=curves.left_out,
         before=data.changes.before if data.changes else "",
-        warnings=(*snapshot.notes, *data.left_out),
+        warnings=(*snapshot.notes, *losses),
     )
 
 
@@ -145,107 +142,49 @@ def _fitting(part: ByKind, data: PageData, max_size: int) -> tuple[bytes, CurveD
     return content, curves
 
 
-def _page_data(snapshot: Snapshot, part: Selected, progress: Progress) -> PageData:
+def _page_data(snapshot: Snapshot, part: Selected, progress: Progress) -> tuple[PageData, tuple[str, ...]]:
+    """All but the curves; and what it lacks."""
     progress.phase("reading runs")
     runs, totals = newest_runs(counted(part.runs(), progress, "runs"))
     digits = digits_for(runs)
     experiments = experiment_pages(part, runs, totals, digits)
     models = model_pages(part.models())
     progress.phase("comparing with the snapshot before")
-    infos = _of_same_source(snapshot)
+    infos = of_same_source(snapshot)
     own = next((info for info in infos if info.timestamp == snapshot.timestamp), None)
     changes, notes = _difference(snapshot, infos, part.selection)
-    return PageData(
+    losses = (*_losses(sum(totals.values()), len(infos)), *notes)
+    data = PageData(
         written=int(time.time() * 1000),
         by=__version__,
-        about=_about(snapshot, own),
-        restore=_commands(snapshot),
+        about=about(snapshot, own),
+        restore=restore_commands(snapshot),
         experiments=experiments,
         models=models,
         changes=changes,
-        backups=[_backup(info) for info in infos[:_MOST_BACKUPS]],
+        backups=[backup(info) for info in infos[:_MOST_BACKUPS]],
         digits=digits,
-        left_out=[*_left_out(part, sum(totals.values()), len(infos)), *notes],
+        left_out=[*losses, *_limits(part.selection, digits)],
     )
+    return data, losses
 
 
-def _left_out(part: Selected, runs: int, snapshots: int) -> Iterator[str]:
-    """What the page lacks of what was asked for."""
+def _losses(runs: int, snapshots: int) -> Iterator[str]:
+    """What the page lacks, as there is too much of it."""
     if runs > MOST_RUNS:
         yield f"the page has the newest {MOST_RUNS:,} of {runs:,} runs: choose experiments to see others"
-    if part.selection.experiments:
-        yield f"the page is limited to {', '.join(part.selection.experiments)}"
-    if part.selection.workspaces:
-        yield f"the page is limited to workspace {', '.join(part.selection.workspaces)}"
     if snapshots > _MOST_BACKUPS:
         yield f"the page has the newest {_MOST_BACKUPS:,} of {snapshots:,} snapshots"
 
 
-def _about(snapshot: Snapshot, info: SnapshotInfo | None) -> About:
-    summary = snapshot.summary
-    gaps = summary.gaps
-    return About(
-        timestamp=snapshot.timestamp,
-        taken=_milliseconds(snapshot.timestamp),
-        storage=snapshot.storage.location,
-        source=summary.mlflow_uri,
-        source_kind=summary.source_kind,
-        label=summary.label,
-        tags=summary.tags,
-        state=info.state.value if info else SnapshotState.COMPLETE.value,
-        problem=info.problem if info else "",
-        gaps=[*gaps, *snapshot.unknown],
-        accepted=[one for one in summary.skipped if one not in gaps],
-        limits=list(_limits(summary)),
-        notes=[*snapshot.notes, *summary.warnings],
-        stats=summary.stats,
-        counts=[(summary.stats[unit], unit.replace("_", " ")) for unit in _units() if summary.stats.get(unit)],
-        size=sum(entry.bytes for entry in summary.files.values()),
-        point_in_time=summary.point_in_time,
-        mlflow_version=summary.mlflow_server_version or "",
-        mlmeta_version=summary.mlmeta_version,
-    )
-
-
-def _units() -> list[str]:
-    """What a summary counts, in the order of kinds."""
-    return list(dict.fromkeys(unit for kind in KINDS.values() for unit, _ in kind.counts))
-
-
-def _limits(summary: Summary) -> Iterator[str]:
-    if summary.experiments:
-        yield f"limited to {amount(len(summary.experiments), 'experiments')}: {', '.join(summary.experiments)}"
-    if summary.workspaces:
-        yield f"limited to {amount(len(summary.workspaces), 'workspaces')}: {', '.join(summary.workspaces)}"
-    if summary.without:
-        yield f"saved without {', '.join(summary.without)}"
-
-
-def _commands(snapshot: Snapshot) -> list[Command]:
-    """What brings it back: into where it came from, and into a new file."""
-    summary, base = snapshot.summary, ["mlmeta", "restore", snapshot.timestamp]
-    where = ["--storage", _absolute(snapshot.storage.location)]
-    found = []
-    if summary.source_kind in DATABASES:
-        found.append(("Into the database it came from, under the same ids", summary.mlflow_uri))
-    found.append(("Into a new SQLite database, under the same ids", "sqlite:///mlflow.db"))
-    if summary.source_kind == "server":
-        found.append(("Into the running server it came from, under new ids", summary.mlflow_uri))
-    commands = [Command(what=what, command=shlex.join([*base, *where, "--tracking-uri", uri])) for what, uri in found]
-    browse = shlex.join(["mlmeta", "browse", snapshot.timestamp, *where])
-    return [*commands, Command(what="Look at it in MLflow's own UI, without restoring it", command=browse)]
-
-
-def _absolute(location: str) -> str:
-    return location if "://" in location else str(Path(location).resolve())
-
-
-def _of_same_source(snapshot: Snapshot) -> list[SnapshotInfo]:
-    """All snapshots of its source in its storage, the newest first."""
-    now = time.time()
-    infos = [glance(snapshot.storage, one, now) for one in file_sets(snapshot.storage)]
-    identity = snapshot.summary.identity
-    return [info for info in infos if info.identity == identity or not info.identity]
+def _limits(selection: Selection, digits: int) -> Iterator[str]:
+    """What else to know of what is on the page."""
+    if selection.experiments:
+        yield f"the page is limited to {', '.join(selection.experiments)}"
+    if selection.workspaces:
+        yield f"the page is limited to workspace {', '.join(selection.workspaces)}"
+    if digits:
+        yield f"values of metrics are rounded to {digits} digits, as they are many"
 
 
 def _difference(
@@ -281,74 +220,3 @@ def _difference(
 
 def _counts(info: SnapshotInfo) -> bool:
     return info.state.restorable and info.state is not SnapshotState.FUTURE
-
-
-def _backup(info: SnapshotInfo) -> Backup:
-    return Backup(
-        timestamp=info.timestamp,
-        taken=_milliseconds(info.timestamp),
-        state=info.state.value,
-        problem=info.problem,
-        size=info.size,
-        stats=info.stats,
-    )
-
-
-def _milliseconds(timestamp: str) -> int | None:
-    moment = layout.moment_of(timestamp)
-    return int(moment.timestamp() * 1000) if moment else None
-
-
-def _check(path: Path, *, force: bool) -> None:
-    """See that a file can be written, before there is work.
-
-    Raises:
-        UsageError: it can't.
-    """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", hint=f"name a file, such as {path / 'report.html'}")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}", hint="make it first, or choose another one")
-    if not force and os.path.lexists(path):
-        raise _taken(path)
-
-
-def _taken(path: Path) -> UsageError:
-    return UsageError(
-        f"{path} is there already", hint="choose another name with --output, or overwrite it with --force"
-    )
-
-
-def _write(path: Path, content: bytes, *, force: bool) -> None:
-    """Write a file that appears as a whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            os.fchmod(file.fileno(), _MODE)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if force:
-            temporary.replace(path)
-        else:
-            _take_name(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _take_name(temporary: Path, path: Path) -> None:
-    """Give a file a name that must be free.
-
-    Raises:
-        UsageError: somebody took it meanwhile.
-    """
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise _taken(path) from None
-    except OSError:  # no hard links here: claim the name first, then put the file over the empty one
-        try:
-            with path.open("xb"):
-                temporary.replace(path)
-        except FileExistsError:
-            raise _taken(path) from None

@@ -99,6 +99,14 @@ function textColumn(kind, column, total) {
   return { id: `${kind}.${column.key}`, label: column.key, key: column.key, kind, form: "text", values, texts, isNumber, different: column.words.length };
 }
 
+/** Of an experiment just what the overview tells: its runs, and the metric that tells most. */
+export function glimpse({ runs }) {
+  return {
+    runs: runs.id.map((_, place) => ({ place, start: runs.start[place], deleted: runs.deleted[place] })),
+    metric: metricColumn(runs.metrics[0], runs.id.length),
+  };
+}
+
 /** The columns of a kind. */
 export function columnsOf(experiment, kind) {
   return experiment.columns.filter((column) => column.kind === kind);

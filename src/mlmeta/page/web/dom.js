@@ -165,6 +165,26 @@ export function table(caption, columns, rows, kind = "") {
   );
 }
 
+const MANY = 20;
+
+/**
+ * Things of which there may be many: the first ones, and a field to find others.
+ * @param {string} label of the field. @param {Array} items all of them. @param {(item) => string} text to look in.
+ * @param {(found: Array) => Node|Array} draw some of them. @param {number} most that are drawn.
+ */
+export function searchable(label, items, text, draw, most) {
+  const stage = h("div.stack");
+  const search = h("input", { type: "search", placeholder: label, "aria-label": label, oninput: () => show() });
+  const show = () => {
+    const wanted = search.value.toLowerCase();
+    const found = items.filter((item) => text(item).toLowerCase().includes(wanted));
+    const rest = found.length - most;
+    fill(stage, found.length > 0 ? draw(found.slice(0, most)) : empty("Nothing of that name."), rest > 0 && h("p.hint", null, `${rest} more: search for them.`));
+  };
+  show();
+  return h("div", null, items.length > MANY && h("div.find", null, search), stage);
+}
+
 /** Facts: a name and a value each; without those that have none. */
 export function facts(pairs) {
   const known = pairs.filter(([, value]) => value !== "" && value !== null && value !== undefined && value !== false);

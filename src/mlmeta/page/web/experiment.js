@@ -63,7 +63,7 @@ function performance(experiment, state) {
   const refresh = () => {
     chart.draw();
     const best = bestSoFar(state.shown, column, state.goalOf(column)).at(-1);
-    fill(told, best ? ["Best: ", h("strong", null, number(best[1])), " by ", h("a", { href: `#/run/${encodeURIComponent(best[0].id)}` }, cut(best[0].name, 40)), `, ${time(best[0].start)} UTC`] : "No run that is shown has a finite value of it.");
+    fill(told, best ? [`Best ${cut(column.label, 40)}: `, h("strong", null, number(best[1])), " by ", h("a", { href: `#/run/${encodeURIComponent(best[0].id)}` }, cut(best[0].name, 40)), `, ${time(best[0].start)} UTC`] : "No run that is shown has a finite value of it.");
   };
   const choice = select(metrics.slice(0, 2000).map((one) => [one.id, cut(one.label, 60)]), column.id, (id) => {
     column = experiment.column.get(id);
@@ -119,7 +119,7 @@ function performanceOption(own, state, column, isLog, chart) {
 function leaderboard(experiment, state) {
   const told = h("p.muted", { role: "status", "aria-live": "polite" });
   const chips = h("div.chips");
-  const chosen = h("div.chosen");
+  const chosen = h("div.choice");
   const names = columnsOf(experiment, "metrics").slice(0, 1).map((one) => one.key);
   const search = h("input", {
     type: "search",

@@ -1,16 +1,16 @@
 // Which runs are shown: words, comparisons such as `loss < 0.3`, and ranges that were drawn in a chart.
 
-const TERM = /([^\s"<>=!~]+|"[^"]*")\s*(<=|>=|!=|=|<|>|~)\s*("[^"]*"|[^\s"]+)|"[^"]*"|\S+/g;
+const TERM = /([^\s"<>=!~]+|"[^"]*")\s*(<=|>=|!=|=|<|>|~)\s*("[^"]*"|[^\s"]+)?|"[^"]*"|\S+/g;
 
 function bare(text) {
   return text.startsWith('"') ? text.slice(1, -1) : text;
 }
 
-/** The terms of a query: {text} or {name, sign, value}. */
+/** The terms of a query: {text} or {name, sign, value}; without a comparison that nobody has finished yet. */
 export function parsed(query) {
-  return [...query.matchAll(TERM)].map(([all, name, sign, value]) =>
-    sign ? { name: bare(name), sign, value: bare(value) } : { text: bare(all).toLowerCase() },
-  );
+  return [...query.matchAll(TERM)]
+    .filter(([, , sign, value]) => !sign || value !== undefined)
+    .map(([all, name, sign, value]) => (sign ? { name: bare(name), sign, value: bare(value) } : { text: bare(all).toLowerCase() }));
 }
 
 /** The column that a word means: its whole name, its key, or its label. */

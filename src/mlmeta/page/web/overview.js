@@ -1,10 +1,11 @@
 // What there was, whether it is all here, and how it comes back.
-import { command, empty, facts, h, sparkline, table } from "./dom.js";
+import { command, empty, facts, h, searchable, sparkline, table } from "./dom.js";
 import { amount, bytes, count, cut, duration, number, time } from "./format.js";
-import { bestSoFar, columnsOf, open } from "./data.js";
+import { bestSoFar, glimpse } from "./data.js";
 import { changeCounts, stateOf } from "./history.js";
 
 const SHOWN = 10;
+const MOST_EXPERIMENTS = 100;
 function sentence(text) {
   return text && text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".");
 }
@@ -23,6 +24,11 @@ export function overview(data) {
   );
 }
 
+function verdict({ state, problem, gaps }, what) {
+  if (state === "partial") return `${amount(gaps.length, "things")} that the source had could not be saved: they are named below.`;
+  return sentence(problem) || what;
+}
+
 function head({ about, written }) {
   const [kind, word, what] = stateOf(about.state);
   const age = about.taken === null ? "" : `, ${duration(Math.max(0, written - about.taken))} before this page was written`;
@@ -31,7 +37,7 @@ function head({ about, written }) {
     null,
     h("p.eyebrow", null, `Snapshot ${about.timestamp}`),
     h("h1", null, cut(about.label || about.source || "An MLflow store", 120)),
-    h("p.verdict", null, h(`span.status.${kind}`, null, word), h("span", null, sentence(about.problem) || what)),
+    h("p.verdict", null, h(`span.status.${kind}`, null, word), h("span", null, verdict(about, what))),
     h("p.muted", null, about.taken === null ? "" : `Taken ${time(about.taken)} UTC${age}.`),
     h("ul.tiles", null, about.counts.map(([value, word_]) => h("li", null, h("span.big", null, count(value)), h("span", null, plural(value, word_))))),
     about.counts.length === 0 && empty("An empty snapshot.", "The store had no experiments, runs or models when it was taken."),
@@ -95,7 +101,7 @@ function experiments(data) {
     ...(hasWorkspaces ? [{ label: "Workspace" }] : []),
     { label: "Runs", right: true },
     { label: "Newest run (UTC)" },
-    { label: "Best", right: true },
+    { label: "Best" },
     { label: "Best so far" },
   ];
   const ordered = [...data.experiments].sort((one, other) => newest(other) - newest(one));
@@ -103,7 +109,9 @@ function experiments(data) {
     "section",
     { "aria-labelledby": "experiments" },
     h("h2", { id: "experiments" }, "Experiments", h("span.count", null, count(ordered.length))),
-    ordered.length > 0 ? table("Experiments", columns, ordered.map((one) => row(one, hasWorkspaces)), ".list") : empty("No experiments in this snapshot."),
+    ordered.length > 0
+      ? searchable("Find an experiment", ordered, (one) => one.name, (found) => table("Experiments", columns, found.map((one) => row(one, hasWorkspaces)), ".list"), MOST_EXPERIMENTS)
+      : empty("No experiments in this snapshot."),
   );
 }
 
@@ -125,13 +133,12 @@ function row(experiment, hasWorkspaces) {
 
 function best(experiment) {
   if (experiment.runs.metrics.length === 0) return [h("span.muted", null, "–"), ""];
-  const opened = open(experiment);
-  const [metric] = columnsOf(opened, "metrics");
-  const steps = bestSoFar(opened.runs, metric, metric.goal);
+  const { runs, metric } = glimpse(experiment);
+  const steps = bestSoFar(runs, metric, metric.goal);
   if (steps.length === 0) return [h("span.muted", null, "–"), ""];
   return [
     h("span", null, h("span.muted", null, `${cut(metric.label, 28)} `), number(steps.at(-1)[1])),
-    sparkline(everyRun(opened.runs, metric, steps), `Best ${metric.label} so far: from ${number(steps[0][1])} to ${number(steps.at(-1)[1])}`),
+    sparkline(everyRun(runs, metric, steps), `Best ${metric.label} so far: from ${number(steps[0][1])} to ${number(steps.at(-1)[1])}`),
   ];
 }
 

@@ -1,11 +1,12 @@
 // The model registry: aliases, and what they point to.
-import { empty, h, table } from "./dom.js";
+import { empty, h, searchable, table } from "./dom.js";
 import { amount, count, cut, time } from "./format.js";
 import { open } from "./data.js";
 
 const COLUMNS = [{ label: "Version" }, { label: "Aliases" }, { label: "Stage" }, { label: "Created (UTC)" }, { label: "From run" }, { label: "Source" }];
 const SHOWN = 20;
 const MOST = 1000;
+const MOST_MODELS = 50;
 
 export function registryPage(data) {
   const models = data.models.filter((model) => !model.is_prompt);
@@ -15,9 +16,13 @@ export function registryPage(data) {
     null,
     h("h1", null, "Model registry"),
     data.models.length === 0 && empty("No registered models.", "The registry was empty when the snapshot was taken."),
-    models.slice(0, MOST).map((model) => card(data, model)),
-    prompts.length > 0 && [h("h2", null, "Prompts", h("span.count", null, count(prompts.length))), prompts.slice(0, MOST).map((model) => card(data, model))],
+    models.length > 0 && cards(data, "Find a model", models),
+    prompts.length > 0 && [h("h2", null, "Prompts", h("span.count", null, count(prompts.length))), cards(data, "Find a prompt", prompts)],
   );
+}
+
+function cards(data, label, models) {
+  return searchable(label, models, (model) => model.name, (found) => found.map((model) => card(data, model)), MOST_MODELS);
 }
 
 function card(data, model) {

@@ -13,7 +13,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 
 from mlmeta import restore
 from mlmeta.commands.restore import RestoreResult
-from mlmeta.errors import ExitCode
+from mlmeta.errors import ExitCode, UsageError
 from mlmeta.schema import (
     EVALUATION_DATASETS,
     EXPERIMENTS,
@@ -222,3 +222,17 @@ def test_what_does_not_fit_together_is_named_and_left(database: str, tmp_path: P
     (logged,) = found.records(LOGGED_MODELS)
     assert (logged.status, logged.tags, logged.params) == ("READY", {"t": "2"}, {"p": "1"})
     assert [one.params for one in found.records(RUNS)] == [{}, {}]
+
+
+@pytest.mark.parametrize(
+    ("uri", "ways", "message"),
+    [
+        ("http://127.0.0.1:1", {}, "needs ids that stay"),
+        ("sqlite:////nowhere/mlflow.db", {"ids": "new"}, "needs ids that stay"),
+        ("sqlite:////nowhere/mlflow.db", {"missing": True}, "--on-conflict merge does not"),
+        ("sqlite:////nowhere/mlflow.db", {"auth_uri": "same"}, "takes no users and permissions"),
+    ],
+)
+def test_where_a_merge_makes_no_sense_it_is_refused(uri: str, ways: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        restore(uri, "latest", "nowhere", on_conflict="merge", **ways)

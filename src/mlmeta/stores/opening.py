@@ -270,10 +270,16 @@ def open_target(store: Store, options: RestoreOptions, *, only_auth: bool = Fals
 
 def _target_with_auth(store: Store, options: RestoreOptions, *, only_auth: bool) -> Target:
     from mlmeta.stores.sql.auth_target import AuthTarget
-    from mlmeta.stores.target import FAIL
+    from mlmeta.stores.target import FAIL, MERGE
     from mlmeta.stores.with_auth import TargetWithAuth
 
     uri = store.tracking_uri if _is_same(store) else store.auth_uri
+    if options.on_conflict == MERGE:
+        raise UsageError(
+            "--on-conflict merge takes no users and permissions: these go by numbers of experiments and users, which "
+            "two stores gave to different ones",
+            hint="leave out --auth-uri",
+        )
     auth = AuthTarget(uri, options.on_conflict)
     return TargetWithAuth(None if only_auth else _target(store, options), auth, stops=options.on_conflict == FAIL)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -80,9 +80,17 @@ class ExistingRows:
         connection: in a transaction; to `no_rows` for a database that holds no store yet.
         shown: the database's address, for errors.
         lanes: further connections that see the same moment; None: there is just the one.
+        settled: records that an earlier look found to have all that a snapshot has, as a comparison names them.
     """
 
-    def __init__(self, connection: Connection, shown: str, lanes: Lanes | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        shown: str,
+        lanes: Lanes | None = None,
+        settled: Set[tuple[str, str]] = frozenset(),
+    ) -> None:
+        self.settled = settled
         self._connection = connection
         self._lanes = lanes
         self._tables = tables = Tables(connection, shown)

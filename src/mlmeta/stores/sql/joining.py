@@ -21,6 +21,8 @@ from mlmeta.stores.sql.tables import table_of
 
 R = TypeVar("R", bound=Record)
 
+_NOTHING = (None, "")
+
 
 @dataclass(frozen=True)
 class Joined(Generic[R]):
@@ -78,7 +80,9 @@ class _Joining(Generic[R]):
             theirs = self._found[change.name]
             if both := {*self._stored[change.name]} - {*theirs}:
                 self._write(change, tuple(sorted({*theirs, *both}, key=experiment_order)))  # there are no others
-        elif self._found[change.name] in (None, ""):
+        elif self._stored[change.name] in _NOTHING:
+            return
+        elif self._found[change.name] in _NOTHING:
             self._write(change, self._stored[change.name])
         else:
             self._choose(change, self._stored[change.name], _fields(self.table))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, ModelVersion, RegisteredModel, Run
 from mlmeta.snapshot.compare import with_followers
-from mlmeta.snapshot.reader import Led, RunLines
+from mlmeta.snapshot.reader import Led, RunLines, bare
 from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, dataset_content, experiment_number
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE
@@ -158,6 +158,8 @@ class RunStep(Step[Run]):
 
     def take_items(self, items: Sequence[RunLines]) -> None:
         """See `Step.take`."""
+        before, items = len(items), self._unsettled(items, bare)
+        self._tally.matched_runs += before - len(items)
         ids = [item.record.run_id for item in items]
         existing = self._existing.keys(RUN_TABLE, ids) if self._existing.runs else set()
         self._tally.matched_runs += len(existing)
@@ -220,7 +222,7 @@ class RunStep(Step[Run]):
     def _take_item(self, run: Run, item: RunLines, theirs: RunLines) -> None:
         stored = Led(run, item.lines)
         if is_same(stored, theirs):
-            self._present(run)
+            self._settle(run)
             return
         self._pair = (stored, theirs)
         self._take_changed(run, theirs.record, changes(stored, theirs))

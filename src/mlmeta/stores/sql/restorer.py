@@ -30,7 +30,7 @@ from mlmeta.stores.sql.upgrade import RowUpgrades
 from mlmeta.stores.sql.walk import numbers_in, walk
 from mlmeta.stores.sql.writer import Planned, RowWriter
 from mlmeta.stores.sql.writing import NOTICES, locks_of, writing
-from mlmeta.stores.target import FAIL, Plan, Report, RestoreOptions
+from mlmeta.stores.target import FAIL, MERGE, Plan, Report, RestoreOptions
 
 _BIG = ("params", "tags", "latest_metrics", "metrics")
 """Tables with many rows a run, to which no other table refers."""
@@ -56,6 +56,7 @@ class SqlTarget:
         self._database = parse(uri)
         self._made = False
         self._upgrades = RowUpgrades()
+        self._planned: dict[tuple[str, str, Selection], RestoreTally] = {}
         Rewriter(options.rewrite)
 
     @property
@@ -80,6 +81,9 @@ class SqlTarget:
             compare = bool(existing.runs) or existing.has_inputs or existing.has_traces
             part, writer = self._upgrades.part_of(snapshot, selection, progress), Planned(existing)
             tally = walk(part, existing, writer, self._options, limits(), progress, compare=compare)
+        if self._options.on_conflict == MERGE:
+            tally.is_idle = not writer.writes
+            self._planned = {_name(part): tally}
         stops = self._options.on_conflict == FAIL
         return Plan(
             target=self._database.shown,
@@ -120,6 +124,9 @@ class SqlTarget:
     def restore(self, snapshot: Snapshot, selection: Selection, progress: Progress) -> Report:
         """Write what is missing, in one transaction.
 
+        After the plan of a merge, it only looks at what that found to lack something, if there is anything at all: a
+        lock on a database in use is held for as short as can be.
+
         A SQLite file that does not exist appears when it is complete. In one without a table, or an empty PostgreSQL
         database, MLflow's schema is made in the same transaction. MySQL can't take back what makes tables: there the
         schema comes first, and stays if the restore fails.
@@ -130,6 +137,9 @@ class SqlTarget:
             MlmetaError: the target or the snapshot can't be used; nothing was written.
         """
         part = self._upgrades.part_of(snapshot, selection, progress)
+        planned = self._planned.get(_name(part))
+        if planned is not None and planned.is_idle:
+            return _report(planned)
         if self._database.kind == SQLITE:
             remove_unfinished(self._database)
         if self._database.kind == SQLITE and not self._database.path.exists():
@@ -164,7 +174,9 @@ class SqlTarget:
 
     def _write(self, connection: Connection, part: Selected, progress: Progress) -> RestoreTally:
         with self._database.errors():
-            existing = ExistingRows(connection, self._database.shown)
+            before = self._planned.get(_name(part))
+            settled = before.settled if before is not None else frozenset()
+            existing = ExistingRows(connection, self._database.shown, settled=settled)
             writer = RowWriter(connection, existing)
             tally = walk(part, existing, writer, self._options, limits_of(connection), progress, compare=True)
             if self._options.on_conflict == FAIL:
@@ -189,6 +201,11 @@ class SqlTarget:
     def close(self) -> None:
         """Let go of what was kept between calls."""
         self._upgrades.close()
+
+
+def _name(part: Selected) -> tuple[str, str, Selection]:
+    """What tells a part of a snapshot from others."""
+    return part.snapshot.storage.location, part.timestamp, part.selection
 
 
 def _report(tally: RestoreTally) -> Report:

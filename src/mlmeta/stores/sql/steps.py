@@ -7,12 +7,13 @@ was changed since, or is in the way. Kinds of which MLflow wants more have a ste
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from mlmeta.schema import EXPERIMENTS, Kind, Record
 from mlmeta.schema.words import amount
+from mlmeta.snapshot.reader import bare
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import ExistingRows
@@ -25,6 +26,7 @@ from mlmeta.stores.sql.writer import RowWriter, Writer
 from mlmeta.stores.target import MERGE, RENAME, Key, RestoreOptions
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Step(Generic[R]):
 
     def take(self, records: Sequence[R]) -> None:
         """Decide about a batch of records."""
+        records = self._unsettled(records, bare)
         found = self._existing.records(self._table, [self._table.row_key(record) for record in records])
         for record in records:
             stored = self._context.form.of(record)
@@ -101,6 +104,18 @@ class Step(Generic[R]):
                 self._take_existing(stored, there)
             elif self._has_place(stored):
                 self._create(stored)
+
+    def _unsettled(self, items: Sequence[T], record: Callable[[T], Any]) -> Sequence[T]:
+        """What is not known to be in the target as a whole; the rest is noted as present."""
+        if not self._existing.settled:
+            return items
+        left = []
+        for item in items:
+            if self._key(record(item)) in self._existing.settled:
+                self._present(record(item))
+            else:
+                left.append(item)
+        return left
 
     def _has_place(self, stored: R) -> bool:
         """Whether a record can be written; noted, if not."""
@@ -120,9 +135,14 @@ class Step(Generic[R]):
 
     def _take_existing(self, stored: R, found: R) -> None:
         if is_same(stored, found):
-            self._present(stored)
+            self._settle(stored)
         else:
             self._take_changed(stored, found, changes(stored, found))
+
+    def _settle(self, stored: R) -> None:
+        """Note a record that the target has as a whole."""
+        self._tally.settled.add(self._key(stored))
+        self._present(stored)
 
     def _take_changed(self, stored: R, found: R, differences: Sequence[TargetChange]) -> None:
         if self._context.merges:
@@ -144,6 +164,8 @@ class Step(Generic[R]):
         self._note_merged(self._key(stored), written)
         self._note_joined(self._key(stored), joined)
         left = [change for change in differences if change.field not in written]
+        if all(change.is_more for change in differences):
+            self._tally.settled.add(self._key(stored))
         self._present(stored, left, deleted=is_deleted(stored, found))
 
     def _merge_more(self, stored: R) -> Iterable[str]:  # noqa: ARG002 - most kinds have no more

@@ -34,6 +34,8 @@ class RestoreTally:
         existing: what the target has already, as a comparison names it; see `Report`.
         completed: fields of these that are written all the same.
         workspaces: those of the snapshot's records, but for the default one.
+        settled: of what is there, what has all that the snapshot has: it need not be looked at again.
+        is_idle: whether a plan found that there is nothing to write at all.
     """
 
     undelete: bool = False
@@ -52,6 +54,8 @@ class RestoreTally:
     existing: set[Key] = field(default_factory=set)
     completed: set[tuple[str, str, str]] = field(default_factory=set)
     workspaces: set[str] = field(default_factory=set)
+    settled: set[Key] = field(default_factory=set)
+    is_idle: bool = False
 
     def was_there(self, plural: str, key: Key, found: Sequence[TargetChange] = (), *, deleted: bool = False) -> bool:
         """Note a record that the target has already. Whether it is to be made active again.

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mlmeta.schema import ASSESSMENTS, SPANS, Assessment, SpanLine, Trace
-from mlmeta.snapshot.reader import Led, TraceLines
+from mlmeta.snapshot.reader import Led, TraceLines, bare
 from mlmeta.stores.sql.changes import TargetChange, changes, is_same, others
 from mlmeta.stores.sql.joining import Joined, join
 from mlmeta.stores.sql.queries import sized_batches
@@ -29,6 +29,7 @@ class TraceStep(Step[Trace]):
 
     def take_items(self, items: Sequence[TraceLines]) -> None:
         """See `Step.take`."""
+        items = self._unsettled(items, bare)
         ids = [item.record.trace_id for item in items]
         theirs = {item.record.trace_id: item for item in self._existing.traces(ids)}
         for item in items:
@@ -74,6 +75,10 @@ class TraceStep(Step[Trace]):
 
     def _merge_item(self, stored: TraceLines, found: TraceLines) -> None:
         """Add what a trace that is there lacks, assessments and spans, too; and name what stays as it is there."""
+        if is_same(stored, found):
+            self._take_assessments(stored.record, found.record)
+            self._settle(stored.record)
+            return
         trace, theirs = stored.record, found.record
         differences = changes(stored, found)
         if reason := others([change for change in differences if change.name in self._table.identity]):

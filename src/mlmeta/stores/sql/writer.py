@@ -87,9 +87,12 @@ class Planned:
     def __init__(self, existing: ExistingRows) -> None:
         self._existing = existing
         self._runs: dict[str, int] = {}
+        self.writes = 0
+        """How often something was to be written."""
 
     def do(self, method: Callable[Concatenate[RowWriter, P], None], *given: P.args, **_: P.kwargs) -> None:
         """See `Writer`."""
+        self.writes += method not in {RowWriter.flush, RowWriter.flush_rows}
         if method == RowWriter.run:
             run: Any = given[0]
             self._runs[run.run_id] = int(run.experiment_id)

@@ -1,10 +1,10 @@
 """A real `mlflow server` under `mlmeta guard`, with somebody who trains: how old is what a lost disk would take along?
 
-`python -m tests.benchmarks.soak [--size M] [--minutes 10] [--writer bursts|steady] [--rpo 60s]`. First the same server
-without guard, for comparison (`--alone`, minutes), then the one under guard. Each commit is a request that logs ten
-metrics; its age is told by the first snapshot that has it, its time by who waits for it. *bursts*: trainings of 10 to
-30 s with 5 to 20 s between them; *steady*: one after the other, so that it is never quiet. Before and after them guard
-is idle for a while, and its own process is measured. Prints a table in Markdown.
+`python -m tests.benchmarks.soak [--size M] [--minutes 10] [--writer epochs|bursts|steady] [--rpo 60s]`. First the same
+server without guard, for comparison (`--alone`, minutes), then the one under guard. Each commit is a request that logs
+ten metrics; its age is told by the first snapshot that has it, its time by who waits for it. *epochs*: a commit every 2
+to 20 s; *bursts*: two a second, in trainings of 10 to 30 s with 5 to 20 s between them; *steady*: two a second, so that
+it is never quiet. Before that guard is idle for a while. Its own process is measured. Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -32,9 +32,29 @@ from mlmeta import list_snapshots, open_snapshot, restore
 from mlmeta.schema import RUNS
 from tests.benchmarks.generate import SIZES, write
 
-_EVERY = 0.5
-"""Seconds between two commits of a training."""
 _METRICS = 10
+
+
+@dataclass(frozen=True)
+class Habit:
+    """How somebody trains: seconds from and to.
+
+    Args:
+        between: two commits.
+        lasting: a training.
+        pausing: between two trainings.
+    """
+
+    between: tuple[float, float]
+    lasting: tuple[float, float]
+    pausing: tuple[float, float] = (0, 0)
+
+
+HABITS = {
+    "epochs": Habit((2, 20), (60, 180)),
+    "bursts": Habit((0.5, 0.5), (10, 30), (5, 20)),
+    "steady": Habit((0.5, 0.5), (10, 30)),
+}
 
 
 @dataclass(frozen=True)
@@ -119,11 +139,11 @@ class Training:
 
     Args:
         port: of the server.
-        steady: whether there is no pause between two.
+        habit: how.
     """
 
     port: int
-    steady: bool
+    habit: Habit
     commits: list[Commit] = field(default_factory=list)
     chance: random.Random = field(default_factory=lambda: random.Random(1))
 
@@ -131,12 +151,10 @@ class Training:
         """Train for some time."""
         over = time.monotonic() + seconds
         while time.monotonic() < over:
-            self._train(min(over, time.monotonic() + self.chance.uniform(10, 30)))
-            if not self.steady:
-                time.sleep(max(0.0, min(self.chance.uniform(5, 20), over - time.monotonic())))
+            self._train(min(over, time.monotonic() + self.chance.uniform(*self.habit.lasting)))
+            time.sleep(max(0.0, min(self.chance.uniform(*self.habit.pausing), over - time.monotonic())))
 
     def _train(self, until: float) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         now = int(time.time() * 1000)
         made = self._call("runs/create", {"experiment_id": "1", "start_time": now, "run_name": "soak"})
         run, step = made["run"]["info"]["run_id"], 0
@@ -150,14 +168,15 @@ class Training:
             self._call("runs/log-batch", {"run_id": run, "metrics": metrics})
             self.commits.append(Commit(run, step, time.time(), time.monotonic() - began))
             step += 1
-            time.sleep(_EVERY)
+            time.sleep(self.chance.uniform(*self.habit.between))
         self._call("runs/update", {"run_id": run, "status": "FINISHED", "end_time": int(time.time() * 1000)})
 
     def _call(self, path: str, body: dict[str, Any]) -> Any:
-        headers = {"Content-Type": "application/json"}
-        self._connection.request("POST", f"/api/2.0/mlflow/{path}", json.dumps(body), headers)
-        answer = self._connection.getresponse()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("POST", f"/api/2.0/mlflow/{path}", json.dumps(body), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
         text = answer.read()
+        connection.close()
         if answer.status != 200:
             raise RuntimeError(text)
         return json.loads(text)
@@ -218,7 +237,7 @@ def idle(server: Server, seconds: float) -> float:
 
 def soak(folder: Path, chosen: argparse.Namespace) -> dict[str, str]:
     """What came of it, in words."""
-    training = Training(0, chosen.writer == "steady")
+    training = Training(0, HABITS[chosen.writer])
     if chosen.alone:
         with Server(folder / "alone", chosen.size) as alone:
             training.port = alone.port
@@ -261,7 +280,7 @@ parser.add_argument("--size", choices=[*SIZES], default="M")
 parser.add_argument("--minutes", type=float, default=10)
 parser.add_argument("--alone", type=float, default=2, help="minutes without guard; 0: none")
 parser.add_argument("--idle", type=float, default=60, help="seconds")
-parser.add_argument("--writer", choices=["bursts", "steady"], default="bursts")
+parser.add_argument("--writer", choices=[*HABITS], default="epochs")
 parser.add_argument("--rpo", default="60s")
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from itertools import repeat
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import ColumnElement
@@ -66,12 +65,18 @@ def _query(tables: Tables) -> sa.Select[Any]:
 
 
 def _listed(column: ColumnElement[Any], in_order: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
-    return sa.func.string_agg(sa.cast(column, sa.Text), aggregate_order_by(sa.literal_column("','"), *in_order))
+    return sa.func.string_agg(sa.cast(column, sa.Text), _separated("','", in_order))
 
 
 def _packed(column: ColumnElement[Any], in_order: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
     """The bytes that PostgreSQL sends for each float, one after the other: an array of theirs has a length for each."""
-    return sa.func.string_agg(sa.func.float8send(column), aggregate_order_by(sa.literal_column("''::bytea"), *in_order))
+    return sa.func.string_agg(sa.func.float8send(column), _separated("''::bytea", in_order))
+
+
+def _separated(by: str, in_order: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    from sqlalchemy.dialects.postgresql import aggregate_order_by  # a tenth of the start of a command, SQLite's too
+
+    return aggregate_order_by(sa.literal_column(by), *in_order)
 
 
 def _floats(packed: bytes) -> list[float]:

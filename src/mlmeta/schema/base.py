@@ -11,7 +11,7 @@ _V = TypeVar("_V")
 
 def _by_key(mapping: dict[str, _V]) -> dict[str, _V]:
     "".join(mapping).encode()  # half a surrogate is an error: pydantic refuses to write such a value, but alters a key
-    return dict(sorted(mapping.items()))
+    return {key: mapping[key] for key in sorted(mapping)}
 
 
 SortedMap = Annotated[dict[str, _V], AfterValidator(_by_key)]

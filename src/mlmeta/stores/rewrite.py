@@ -53,6 +53,10 @@ class Rewriter:
         self._used: Counter[Prefix] = Counter()
         self._changed: Counter[str] = Counter()
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to rewrite."""
+        return bool(self._pairs)
+
     def again(self) -> Rewriter:
         """One that does the same, and has counted nothing."""
         return Rewriter(self._pairs, settles=self._settles)

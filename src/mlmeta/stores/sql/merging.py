@@ -64,7 +64,10 @@ class Merges:
         before, after = (TRACE_TABLE.row(trace, *analytics(trace)) for trace in (found, joined))
         self._columns(TRACE_TABLE, before, after)
         has_columns = "session_id" in self._existing.table(TRACE_TABLE.name).c
-        told = [untold(trace) if has_columns else (trace.tags, trace.metadata) for trace in (found, joined)]
+        told = [
+            untold(trace, analytics(trace)) if has_columns else (trace.tags, trace.metadata)
+            for trace in (found, joined)
+        ]
         for pairs, old, new in zip((TRACE_TAGS, TRACE_METADATA), *told, strict=True):
             self._pairs(pairs, (joined.trace_id,), old, new)
 

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -27,6 +28,17 @@ def is_undecodable(error: Exception) -> bool:
 def rows_of(connection: Connection, query: sa.Select[Any]) -> Sequence[Any]:
     """All rows of a query; text that is not UTF-8 comes as bytes."""
     return read_any(connection, lambda: connection.execute(query).all())
+
+
+def plain_rows_of(connection: Connection, query: sa.Select[Any]) -> Sequence[Any]:
+    """Like `rows_of`, for columns that have no type: SQLite's come as its driver gives them, with nothing around."""
+
+    def read() -> Sequence[Any]:
+        with closing(connection.execute(query)) as result:
+            found: Any = result
+            return found.cursor.fetchall() if connection.dialect.name == "sqlite" else found.all()  # type: ignore[no-any-return]
+
+    return read_any(connection, read)
 
 
 def read_any(connection: Connection, read: Callable[[], T]) -> T:

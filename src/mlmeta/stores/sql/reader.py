@@ -18,7 +18,7 @@ from mlmeta.schema import Record, model_title
 from mlmeta.stores.sql.database_tables import Tables, among, by_bytes, whole
 from mlmeta.stores.sql.mapping import KindTable, Links, Pairs, Table, Values
 from mlmeta.stores.sql.oddities import shown
-from mlmeta.stores.sql.queries import BATCH, any_text, batches, rows_of
+from mlmeta.stores.sql.queries import BATCH, any_text, batches, plain_rows_of, rows_of
 from mlmeta.stores.sql.tables import TABLES
 
 R = TypeVar("R", bound=Record)
@@ -230,7 +230,7 @@ class Reader(Generic[R]):
         query = sa.select(*self._tables.columns(table.name, *columns))
         owned = among(self._tables[table.name].c[columns[0]], keys, self._dialect)
         within = self._tables.within(table.name, self._within)
-        return rows_of(self._connection, query.where(owned, self._tables.shown(table), within))
+        return plain_rows_of(self._connection, query.where(owned, self._tables.shown(table), within))
 
 
 def _sizes() -> Iterator[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -165,10 +164,8 @@ def _columns(line: SpanLine, content: bytes) -> Row:
 
     Spans are shown by their content, and found by these: what no server would have written becomes what can be there.
     """
-    found: dict[str, Any] = {}
-    if content.startswith(b"{") and line.started and line.line.endswith(b"}}"):  # no columns behind it
-        with contextlib.suppress(ValidationError):
-            found = _parsed(content)
+    is_whole = content.startswith(b"{") and line.started and line.line.endswith(b"}}")  # no columns behind it
+    found = _told(content) if is_whole else {}
     if "status" not in found:
         told = line.record().columns
         times = {"status": told["status"] or "UNSET", "start": _time(told["start"]) or 0, "end": _time(told["end"])}
@@ -186,6 +183,14 @@ def _columns(line: SpanLine, content: bytes) -> Row:
         _dimension(attributes.get("mlflow.llm.model")),
         _dimension(attributes.get("mlflow.llm.provider")),
     )
+
+
+def _told(content: bytes) -> dict[str, Any]:
+    """What the columns need of a content; nothing where it is odd."""
+    try:
+        return cast("dict[str, Any]", _parsed(content))
+    except ValidationError:
+        return {}
 
 
 _NO_COST = (None,) * len(COST_COLUMNS)

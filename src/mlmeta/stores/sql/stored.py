@@ -85,7 +85,7 @@ class StoredForm:
     def of(self, record: R) -> R:
         """A record with its locations rewritten, its experiment's number there, and values as MLflow stores them."""
         table = table_of(record)
-        changes = {**self._locations(table.kind, record), **table.settled(record)}
+        changes = {**(self._locations(table.kind, record) if self._rewriter else {}), **table.settled(record)}
         if self._numbers:
             changes.update(renumbered(table.kind, record, self._numbers))
         if metrics := _METRICS.get(table.kind.name):

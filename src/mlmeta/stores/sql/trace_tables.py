@@ -72,9 +72,14 @@ def told(columns: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def untold(trace: Trace) -> tuple[dict[str, str], dict[str, str]]:
-    """The tags and metadata that don't stand in columns, or not in their own words."""
-    columns = dict(zip(ANALYTICS, analytics(trace), strict=True))
+def untold(trace: Trace, row: Row) -> tuple[dict[str, str], dict[str, str]]:
+    """The tags and metadata that don't stand in columns, or not in their own words.
+
+    Args:
+        trace: any.
+        row: its `analytics`.
+    """
+    columns = dict(zip(ANALYTICS, row, strict=True))
     known = told(columns)
     tags = {k: v for k, v in trace.tags.items() if k != NAME_TAG or columns["trace_name"] != v}
     return tags, {k: v for k, v in trace.metadata.items() if k not in PROMOTED or known.get(k) != v}

@@ -264,8 +264,9 @@ class RowWriter:
         """
         experiment, add = int(record.experiment_id), self._inserts.add
         has_columns = "session_id" in self._existing.table(TRACE_TABLE.name).c
-        tags, metadata = untold(record) if has_columns else (record.tags, record.metadata)
-        add(TRACE_TABLE.name, [TRACE_TABLE.row(record, *analytics(record))])
+        columns = analytics(record)
+        tags, metadata = untold(record, columns) if has_columns else (record.tags, record.metadata)
+        add(TRACE_TABLE.name, [TRACE_TABLE.row(record, *columns)])
         add(TRACE_TAGS.name, TRACE_TAGS.rows((record.trace_id,), tags))
         add(TRACE_METADATA.name, TRACE_METADATA.rows((record.trace_id,), metadata))
         if record.assessments:

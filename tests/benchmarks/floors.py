@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
+import os
+import shutil
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -177,20 +180,81 @@ def _write_run(uri: str, experiment: str, run: Any, content: list[list[dict[str,
     session.post(f"{uri}{_API}/runs/update", json=body).raise_for_status()
 
 
-def sqlite_read(uri: str, target: str) -> None:
-    """A `sqlite3` cursor over the ordered tables to JSON lines, histories grouped into columns."""
+def sqlite_read(uri: str, target: str, look_at: Callable[[str], object] | None = None) -> None:
+    """A `sqlite3` cursor over the ordered tables to JSON lines, histories grouped into columns.
+
+    Args:
+        uri: of the database.
+        target: the file that is written.
+        look_at: is given the content of each span; None: nobody looks at it.
+    """
     with sqlite3.connect(urlsplit(uri).path[1:]) as connection, Path(target).open("w") as out:
         for select in (*_SELECTS, *_TRACES):
             out.writelines(json.dumps(row) + "\n" for row in connection.execute(select))
+        spans: Iterable[Any] = connection.execute(_SPANS)
+        if look_at is not None:
+            spans = (row for row in spans if look_at(row[2]) is not None)
         out.writelines(
             f'{{"trace_id":"{trace_id}","span_id":"{span_id}","content":{content}}},\n'
-            for trace_id, span_id, content in connection.execute(_SPANS)
+            for trace_id, span_id, content in spans
         )
         rows = connection.execute(_HISTORIES)
         for (run, key), points in itertools.groupby(rows, key=lambda row: row[:2]):
             _, _, step, timestamp, value = zip(*points, strict=True)
             out.write(json.dumps({"run_id": run, "key": key, "step": step, "timestamp": timestamp, "value": value}))
             out.write("\n")
+
+
+def sqlite_read_safely(uri: str, target: str) -> None:
+    """The same with what a backup promises beside it, and nothing in between.
+
+    A copy as of one moment, a check of it for damage, and of contents for JSON; SHA-256, the disk, and all read again.
+    """
+    copy = Path(f"{target}.db")
+    shutil.copyfile(urlsplit(uri).path[1:], copy)
+    with ThreadPoolExecutor(1) as pool:
+        checking = pool.submit(_is_sound, copy)
+        sqlite_read(f"sqlite:///{copy}", target, _json_check())
+        _hash(target)
+        with Path(target).open("rb") as file:
+            os.fsync(file.fileno())
+        _hash(target)
+        if not checking.result():
+            raise ValueError(f"{uri} is damaged")
+    copy.unlink()
+
+
+def _is_sound(path: Path) -> bool:
+    with sqlite3.connect(path) as connection:
+        return bool(connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)])
+
+
+def _json_check() -> Callable[[str | bytes], object]:
+    """What raises where a text is no JSON object, and makes nothing of it."""
+    from pydantic_core import SchemaValidator, core_schema
+
+    return SchemaValidator(core_schema.typed_dict_schema({})).validate_json
+
+
+def _hash(path: str) -> None:
+    with Path(path).open("rb") as file:
+        hashlib.file_digest(file, "sha256")
+
+
+def sqlite_write_safely(uri: str, target: str, snapshot: str) -> None:
+    """`sqlite_write` after reading the snapshot twice: to verify all of it before anything is written, and for that."""
+    check = _json_check()
+    for path in sorted(Path(snapshot).glob("*s_*.json")):
+        _hash(str(path))
+        with path.open("rb") as file:
+            for line in file:
+                if line.startswith(b"{"):
+                    check(line.rstrip(b",\n"))
+        with path.open("rb") as file:
+            for _ in file:
+                pass
+        _hash(str(path))
+    sqlite_write(uri, target)
 
 
 def sqlite_write(uri: str, target: str) -> None:
@@ -252,14 +316,16 @@ def postgres_write(uri: str, source: str) -> None:
                     copy.write(block)
 
 
-FLOORS = {
+FLOORS: dict[str, Callable[..., None]] = {
     "search": search,
     "client-search": client_search,
     "server": server,
     "traces": traces,
     "api-write": api_write,
     "sqlite-read": sqlite_read,
+    "sqlite-read-safely": sqlite_read_safely,
     "sqlite-write": sqlite_write,
+    "sqlite-write-safely": sqlite_write_safely,
     "postgres-read": postgres_read,
     "postgres-write": postgres_write,
 }

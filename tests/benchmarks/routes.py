@@ -105,6 +105,32 @@ def sqlite_backup(bench: Bench) -> None:
     report(f"{bench.size}: backup from SQLite", ours, "bare cursor to JSON lines", bare, target)
 
 
+def sqlite_traces(bench: Bench) -> None:
+    """Traces out of SQLite and into it, beside the bare floors, and those with what mlmeta promises."""
+    if not SIZES[bench.size].traces:
+        return
+    copy, out = bench.folder / "copy.db", str(bench.folder / "floor.json")
+    found = measure(
+        bench.fresh(bench.backup(bench.uri)),
+        bench.fresh(floor("sqlite-read", bench.uri, out)),
+        bench.fresh(floor("sqlite-read-safely", bench.uri, out)),
+        bench.fresh(bench.restore(f"sqlite:///{copy}", "--no-verify"), copy),
+        bench.fresh(floor("sqlite-write", bench.uri, str(copy)), copy),
+        bench.fresh(floor("sqlite-write-safely", bench.uri, str(copy), str(bench.snapshot)), copy),
+        bench.fresh(bench.restore(f"sqlite:///{copy}"), copy),
+        bench.fresh(mlmeta("verify", "--storage", str(bench.snapshot), "--quiet")),
+        times=bench.times,
+    )
+    saved, read, read_safely, restored, written, written_safely, proven, verified = found
+    promises = "with the promises, and nothing in between"
+    report(f"{bench.size}: traces from SQLite", saved, "bare cursor to JSON lines", read, 1.3)
+    report(f"{bench.size}: traces from SQLite", saved, f"the same, {promises}", read_safely)
+    report(f"{bench.size}: exact restore of traces", restored, "bare executemany", written, 1.3)
+    report(f"{bench.size}: exact restore of traces", restored, f"the same, {promises}", written_safely)
+    report(f"{bench.size}: the same, read back and compared", proven, "bare executemany", written)
+    report(f"{bench.size}: verify", verified, "bare executemany", written)
+
+
 def _log(db: sqlite3.Connection, number: int) -> None:
     (run,) = db.execute("SELECT run_uuid FROM runs LIMIT 1").fetchone()
     row = ("live", 1, 1, run, time.time_ns(), 0)
@@ -369,6 +395,7 @@ ROUTES: dict[str, Callable[[Bench], None]] = {
     "start": start,
     "size": size,
     "sqlite-backup": sqlite_backup,
+    "sqlite-traces": sqlite_traces,
     "sqlite-live": sqlite_live,
     "sqlite-restore": sqlite_restore,
     "postgresql-backup": postgresql_backup,

@@ -6,13 +6,16 @@ import contextlib
 import json
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from mlmeta import list_snapshots, open_snapshot
+from mlmeta.commands.prune import prune
+from mlmeta.errors import SnapshotNotFoundError
 from mlmeta.schema import RUNS
+from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import open_storage
 from tests.cli.test_guard import PYTHON, SLEEPS, until
 from tests.support.cli import Cli, Running
@@ -27,6 +30,20 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"gs://{emulator.new_bucket()}/mlflow"
 
 
+@pytest.fixture
+def container(cli: Cli) -> Iterator[Make]:
+    """Makes instances, by name and storage."""
+    made: list[Instance] = []
+
+    def make(name: str, storage: str) -> Instance:
+        made.append(Instance(cli, name, storage))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
 class Instance:
     """A container: its own disk, and a guard of the store there."""
 
@@ -37,11 +54,19 @@ class Instance:
         self.folder.mkdir()
         self.storage = storage
         self.store = self.folder / "mlflow.db"
+        self.running: list[Running] = []
 
     def start(self, *more: str) -> Running:
         options = ("--store", f"sqlite:///{self.store}", "--storage", self.storage, "--label", "prod")
         pace = ("--rpo", "1s", "--start-period", "0s", "--grace", "5s", "--status-file", str(self.folder / "status"))
-        return self.cli.start("guard", *options, *pace, "--allow-none", *more, "--", *PYTHON, SLEEPS)
+        running = self.cli.start("guard", *options, *pace, "--allow-none", *more, "--", *PYTHON, SLEEPS)
+        self.running.append(running)
+        return running
+
+    def end(self) -> None:
+        """Leave nothing behind, however a test ended."""
+        for running in self.running:
+            running.send(signal.SIGKILL)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -78,8 +103,12 @@ class Instance:
 
     def saved(self, run: str) -> bool:
         """Whether the newest snapshot has it, of whatever guard."""
-        found = list_snapshots(self.storage).snapshots
-        return bool(found) and any(one.run_id == run for one in open_snapshot(self.storage).records(RUNS))
+        with contextlib.suppress(SnapshotNotFoundError):
+            return any(one.run_id == run for one in open_snapshot(self.storage).records(RUNS))
+        return False
+
+
+Make = Callable[[str, str], Instance]
 
 
 def ended(running: Running) -> str:
@@ -89,9 +118,9 @@ def ended(running: Running) -> str:
     return done.err
 
 
-def test_a_deploy(cli: Cli, databases: Databases, bucket: str) -> None:
+def test_a_deploy(container: Make, cli: Cli, databases: Databases, bucket: str) -> None:
     """The old instance goes on to log while the new one runs, and a last time when it ends."""
-    old, new = Instance(cli, "old", bucket), Instance(cli, "new", bucket)
+    old, new = container("old", bucket), container("new", bucket)
     databases.copy("empty", old.store)
     old.log("before", "removed")
     first = old.start()
@@ -126,3 +155,43 @@ def test_a_deploy(cli: Cli, databases: Databases, bucket: str) -> None:
         assert dict(db.execute(query)) == {"of new": 2, "of old": 3}
     names = {file.name for file in open_storage(bucket).files()}
     assert {name for name in names if name.startswith("guard_")} == {"guard_1.json", "guard_2.json"}
+
+
+def test_killed_at_once_and_turned_back(container: Make, cli: Cli, databases: Databases) -> None:
+    """Two start at the same moment, the last one is killed and starts again, and then the first one does."""
+    storage = str(cli.folder / "backups")
+    seed, left, right = (container(name, storage) for name in ("seed", "left", "right"))
+    databases.copy("empty", seed.store)
+    seed.log("seed")
+    seed.start("--restore", "never").wait_for("saved")
+    running = {one.name: one.start() for one in (left, right)}
+    until(lambda: {left.status["epoch"], right.status["epoch"]} == {2, 3})
+    first, last = sorted((left, right), key=lambda one: int(one.status["epoch"]))
+    last.log("of last")
+    until(lambda: last.saved("of last"))
+    first.log("of first")
+    until(lambda: "of first" in last.runs)
+    last.log("and more of last")
+    until(lambda: last.saved("and more of last"))
+
+    running[last.name].send(signal.SIGKILL)
+    first.log("meanwhile")
+    until(lambda: first.saved("meanwhile"))
+    last.log("unsaved")
+    again = last.start()
+    until(lambda: "meanwhile" in last.runs)
+    assert last.status["epoch"] == 4
+    again.wait_for("brought in")
+    ended(again)
+    assert last.runs == {"seed", "of first", "of last", "and more of last", "meanwhile", "unsaved"}
+    ended(running[first.name])
+
+    back = first.start()
+    until(lambda: first.runs == last.runs)
+    until(lambda: first.saved("unsaved"))
+    ended(back)
+    newest = open_snapshot(storage)
+    assert newest.summary.epoch == 5
+    assert {run.run_id for run in newest.records(RUNS)} == last.runs
+    prune(storage, Rules(last=1))
+    assert len(list_snapshots(storage).snapshots) == 1, "no other has what it has not"

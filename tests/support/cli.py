@@ -67,7 +67,8 @@ class Running:
 
     def send(self, number: signal.Signals) -> None:
         assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        if self._process.is_alive():  # else the number may be another's by now
+            os.kill(self._process.pid, number)
 
     def cpu(self) -> float:
         """Seconds that it has computed."""

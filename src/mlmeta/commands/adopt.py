@@ -27,8 +27,8 @@ from mlmeta.storage import LocalStorage
 from mlmeta.stores.opening import Store
 from mlmeta.stores.target import MERGE
 
-_PART = 1 << 20
-"""Characters of lines that are restored in one transaction; a single run or trace may have more."""
+_PART = 1 << 18
+"""Bytes of lines that are restored in one transaction; a single run or trace may have more. It takes 0.2 s."""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from mlmeta.errors import MlmetaError, StorageError, StorageMissingError
 from mlmeta.redaction import cut
 from mlmeta.schema import LAST_EPOCH, Lineage, Summary
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState, glance, sets_of
-from mlmeta.snapshot.epochs import Claim, claims_in, create, name_of, read_claim
+from mlmeta.snapshot.epochs import Claim, claims_in, create, heads, name_of, read_claim
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
@@ -28,6 +28,8 @@ from mlmeta.stores.opening import Store, whereabouts
 EVERYTHING = "99999999_999999"
 """After all timestamps."""
 _SHOWN = 100
+_LOOKED_AT = 20
+"""So many snapshots are looked at for one of the same store."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,10 @@ class Epochs:
         self._done: set[str] = set()
         self._known: dict[str, dict[StoredFile, SnapshotInfo]] = {}
         self._word, self._started = secrets.token_hex(16), utc_now().isoformat(timespec="seconds")
+        self.adopted = 0
+        """How often something was brought into the store."""
+        self.left_out: dict[int, str] = {}
+        """Of a store that was there before its guard: what earlier guards saved and is not brought in."""
         self.lineage = origin.includes
         """What is in the store, and this guard's number."""
         self.rival: Claim | None = None
@@ -177,12 +183,27 @@ class Epochs:
 
     def _settle(self, survey: _Survey) -> None:
         """Note what of a storage is in the store from its beginning."""
-        includes = [info for info in survey.infos.values() if self._is_of_source(info) and self._origin.has(info)]
+        infos = [info for info in survey.infos.values() if self._is_of_source(info)]
+        origin = self._origin_by(survey, infos)
         with self._lock:
-            for info in includes:
-                own = info.lineage if info.epoch == self._origin.epoch else Lineage()
+            self.lineage = self.lineage.joined(origin.includes)
+            for info in filter(origin.has, infos):
+                own = info.lineage if info.epoch == origin.epoch else Lineage()
                 self.lineage = self.lineage.joined(own).having(info.epoch, info.timestamp)
+            if origin.until == EVERYTHING:
+                left = (info for info in infos if info.timestamp in heads(infos))
+                self.left_out.update((info.epoch, info.timestamp) for info in left)
             self._unsettled.discard(survey.place.location)
+
+    def _origin_by(self, survey: _Survey, infos: Sequence[SnapshotInfo]) -> Origin:
+        """The origin of the store; where nobody kept it, as the last snapshot of the very same store says it."""
+        if self._origin.until != EVERYTHING or self._store.kind == "sqlite":  # whose file keeps it, if anybody does
+            return self._origin
+        for info in sorted(infos, key=lambda info: info.timestamp, reverse=True)[:_LOOKED_AT]:
+            summary = survey.snapshot(info.timestamp).summary
+            if summary.source_id == self._who[0]:
+                return Origin.of(summary)
+        return self._origin
 
     def _is_of_source(self, info: SnapshotInfo) -> bool:
         return info.epoch > 0 and info.identity == self._source
@@ -335,10 +356,12 @@ class Epochs:
         """What a snapshot has is in the store now."""
         with self._lock:
             self.lineage = self.lineage.having(late.info.epoch, late.info.timestamp)
+            self.adopted += not late.is_same_store
 
     def is_done(self, late: Late) -> None:
         """What a snapshot has is in the store now, but for what does not go there: it is not tried again."""
         self._done.add(late.info.timestamp)
+        self.adopted += 1
 
     @property
     def rival_told(self) -> str:

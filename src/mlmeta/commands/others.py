@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from mlmeta.schema.words import amount
 from mlmeta.storage import open_storage
 from mlmeta.stores.opening import DATABASES, Store
 
+_FIRST_RETRY = 2.0
+_LONGEST_RETRY = 3600.0
 _NAMED = 5
 """So many things that a store did not take are named."""
 
@@ -65,6 +68,7 @@ class OtherGuards:
         self._store = store
         self._epochs = epochs
         self._stop = _Stop()
+        self._failures: dict[str, tuple[int, float]] = {}
 
     @property
     def epoch(self) -> int:
@@ -83,18 +87,32 @@ class OtherGuards:
             return Attended()
         self._epochs.claim()
         late, problems = self._epochs.look()
-        problems += self._epochs.unnumbered()
+        problems += [*self._epochs.unnumbered(), *self._left_out()]
         if self._epochs.rival is not None:
             return Attended(problems=(*problems, *self._superseded()))
         texts: list[str] = []
-        for one in late:
+        for one in (one for one in late if time.monotonic() >= self._again_at(one)):
             try:
                 self._bring_in(one, texts, problems)
             except _StoppedError:
                 break
             except MlmetaError as error:
+                failures = self._failures.get(one.info.timestamp, (0, 0.0))[0] + 1
+                self._failures[one.info.timestamp] = failures, time.monotonic()
                 problems.append(f"{_named(one)} could not be brought in, and will be tried again: {_told(error)}")
         return Attended(tuple(texts), tuple(problems))
+
+    def _again_at(self, late: Late) -> float:
+        """When a snapshot may be tried; that of one that could not be brought in takes its time."""
+        failures, failed_at = self._failures.get(late.info.timestamp, (0, 0.0))
+        return failed_at + min(_FIRST_RETRY * 2.0**failures, _LONGEST_RETRY) if failures else 0.0
+
+    def _left_out(self) -> Iterator[str]:
+        for epoch, timestamp in sorted(self._epochs.left_out.items()):
+            yield (
+                f"this store was there before its guard: what only guard {epoch} saved until {timestamp} is left out; "
+                f"`mlmeta restore --timestamp {timestamp} --on-conflict merge` brings it in"
+            )
 
     def stop(self) -> None:
         """See `Others`."""

@@ -94,6 +94,7 @@ class Saver:
         self._wal = wal
         self._epochs = epochs
         self._missing: tuple[str, ...] = ()
+        self._read_along = 0
         self._told_unpruned = False
         self._prunes_at = time.monotonic()
         self._is_first = True
@@ -101,7 +102,7 @@ class Saver:
     def __call__(self, again: bool, last: bool) -> Outcome:
         """See `Save`."""
         places = self._missing if again and self._missing else self._saving.storages
-        said = self._wal.switch()
+        said, adopted = self._wal.switch(), self._epochs.adopted
         self._claim()
         prunes = not last and self._may_prune()
         done = backup(
@@ -112,7 +113,7 @@ class Saver:
             include_password_hashes=self._saving.include_password_hashes,
             compress=self._saving.compress,
             if_changed=True,
-            incremental=True,
+            incremental=self._read_along == adopted,  # what came in may be behind the latest step of an ended run
             full_every=self._saving.full_every,
             label=self._saving.label,
             tags=self._saving.tags,
@@ -123,6 +124,7 @@ class Saver:
         )
         self._missing = tuple(done.failures)
         self._epochs.saved(done.timestamp)
+        self._read_along = adopted
         self._is_first = False
         if prunes and done.timestamp:
             self._prunes_at = time.monotonic() + self._saving.prune_every.total_seconds()

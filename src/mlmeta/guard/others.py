@@ -66,30 +66,33 @@ class Attendance:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mlmeta-others")
         self._look: Future[Attended] | None = None
         self._began = self._next = time.monotonic()
+        self._pause = _LEAST
 
-    def turn(self, *, ready: bool) -> Future[Attended] | None:
-        """Have the next look begin when it is time; a look that has ended.
+    def turn(self, *, ready: bool) -> None:
+        """Have the next look begin, if it is time, and the last one has been taken.
 
         Args:
             ready: see `Others.attend`.
         """
-        now, look = time.monotonic(), self._look
-        if look is None:
-            if now >= self._next:
-                self._began = now
-                self._look = look = self._thread.submit(self._others.attend, ready=ready)
-                look.add_done_callback(self._wake)
-            return None
-        if not look.done():
+        now = time.monotonic()
+        if self._look is None and now >= self._next:
+            self._began, self._pause = now, self._every if ready else _LEAST
+            self._look = self._thread.submit(self._others.attend, ready=ready)
+            self._look.add_done_callback(self._wake)
+
+    def taken(self) -> Future[Attended] | None:
+        """A look that has ended; None: there is none."""
+        look, now = self._look, time.monotonic()
+        if look is None or not look.done():
             return None
         self._look = None
-        self._next = max(self._began + (self._every if ready else _LEAST), now + _REST * (now - self._began))
+        self._next = max(self._began + self._pause, now + _REST * (now - self._began))
         return look
 
     def stop(self) -> None:
         """Have no look begin any more, and the one that is under way end soon."""
         self._others.stop()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown(wait=False)
 
     def wait(self, seconds: float) -> None:
         """Wait for that, for some time."""

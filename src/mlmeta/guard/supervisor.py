@@ -188,6 +188,7 @@ class Supervisor:
         end = self._come_to_an_end(number)
         self._report(end.exit_code)
         self._attendance.wait(_CLOSING)
+        self._finish_attending()
         wait([self._looker.submit(self._watcher.close)], _CLOSING)
         for threads in (self._looker, self._saver):
             threads.shutdown(wait=False)
@@ -205,7 +206,8 @@ class Supervisor:
             if self._child.look():
                 return 0
             self._finish_save()
-            self._attend()
+            self._finish_attending()
+            self._attendance.turn(ready=self._may_save())
             self._report()
             if self._has_looked(_TICK, _SILENT) and self._may_save() and self._schedule.is_due(time.monotonic()):
                 self._begin_save(again=self._schedule.begin(time.monotonic()))
@@ -218,9 +220,9 @@ class Supervisor:
         if self._saving is None:
             self._child.reap()
 
-    def _attend(self) -> None:
-        """Take what came of a look at other guards, and have the next one begin when it is time."""
-        look = self._attendance.turn(ready=self._may_save())
+    def _finish_attending(self) -> None:
+        """Take what came of a look at other guards, if one has ended."""
+        look = self._attendance.taken()
         if look is None:
             return
         error = look.exception()
@@ -355,6 +357,7 @@ class Supervisor:
                 self._kill(now - deadline)
                 alive = now < deadline + _UNKILLABLE
             self._finish_save()
+            self._finish_attending()
             self._report()
             if self._is_finished(alive=alive, skipped=skipped) or now >= overtime:
                 return self._end(skipped=skipped)

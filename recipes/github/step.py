@@ -126,9 +126,16 @@ def summary(command: str, document: dict[str, Any], code: int) -> Iterator[str]:
     if name := data.get("timestamp") or data.get("unchanged_since"):
         yield f"Snapshot {plain(name)} in {plain(', '.join(data.get('storages') or ()))}"
         yield ""
+    if command == "verify":
+        found = data.get("snapshots") or ()
+        yield from bullets(f"{one['timestamp']}: {one['records']} records{_drilled(one)}" for one in found)
     yield from bullets(f"{one['code']}: {one['message']}" for one in document.get("errors", ()))
     yield from bullets(f"warning: {one}" for one in document.get("warnings", ()))
     yield from bullets(f"{one['state']}: {one['message']}" for one in data.get("checks") or ())
+
+
+def _drilled(snapshot: dict[str, Any]) -> str:
+    return ", restored on trial" if snapshot.get("drill") else ""
 
 
 def table(head: str, other: str, rows: Iterable[tuple[str, object]]) -> Iterator[str]:

@@ -51,6 +51,7 @@ def test_the_workflows_save_and_prove(tmp_path: Path, databases: Databases) -> N
     proved = use(tmp_path, drill["with"], {})
     assert proved.code == 0, proved.log
     assert json.loads(Path(proved.outputs["result"]).read_text())["data"]["snapshots"][0]["drill"]
+    assert "records&#44; restored on trial" in proved.summary
     young = use(tmp_path, age["with"], {})
     assert (young.code, young.outputs["complete"]) == (0, "true"), young.log
     assert saved.timestamp in young.summary.replace("&#95;", "_")

@@ -20,7 +20,7 @@ _STREAMS = (
     "Results go to stdout, progress and messages to stderr. Every option can be given as an environment variable, "
     "which holds one value a line where the option is repeatable, or in a configuration file."
 )
-_BEFORE = "These go before the command: `mlmeta --profile prod backup`. See [configuration.md](configuration.md)."
+_BEFORE = "These go before the command: `mlmeta --profile prod backup`. See [configuration](configuration.md)."
 _SELECTOR = (
     "A snapshot is selected by its timestamp (`20250815_232928`), the beginning of one, `latest`, `latest~1`, or an "
     "ISO 8601 time (the newest snapshot at or before it)."

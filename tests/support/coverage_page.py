@@ -132,7 +132,7 @@ def place(table: str, column: str) -> str:
 
 _INTRODUCTION = """
 Each table and column of MLflow's database, and where a snapshot of the database has it: a field of a record (see
-[snapshot-format.md](snapshot-format.md)), or `rows`, the row as it is. What is left out has a reason. Through a
+[the snapshot format](snapshot-format.md)), or `rows`, the row as it is. What is left out has a reason. Through a
 server, `rows` are not read; they are named instead.
 
 `make docs` writes this page from MLflow's own description of its tables, and a test fails where a new MLflow has a

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from tests.builders.tracking import tracking
 
-MANY = 2500
+MANY = 1100
 BIG = "x" * 3_000_000
 
 

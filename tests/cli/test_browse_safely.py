@@ -134,7 +134,7 @@ def test_nothing_of_the_machine_is_in_reach(databases: Databases, tmp_path: Path
 
 @pytest.mark.parametrize(
     "signals",
-    some([(signal.SIGHUP,), (signal.SIGINT, signal.SIGHUP, signal.SIGINT), (signal.SIGTERM, signal.SIGKILL)], 2),
+    some([(signal.SIGHUP,), (signal.SIGINT, signal.SIGHUP, signal.SIGINT), (signal.SIGTERM, signal.SIGKILL)], 1),
     ids=str,
 )
 def test_it_is_gone_however_it_ends(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:

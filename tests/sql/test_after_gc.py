@@ -123,7 +123,9 @@ def restored(uri: str, snapshot: Snapshot, **ways: Any) -> Any:
     return result
 
 
-@pytest.mark.parametrize("case", [*CASES, "all"])
+@pytest.mark.parametrize(
+    ("uri", "case"), [*(("sqlite", case) for case in CASES), *((kind, "all") for kind in KINDS)], indirect=["uri"]
+)
 def test_a_run_comes_back(uri: str, snapshot: Snapshot, tmp_path: Path, case: str) -> None:
     delete_run(uri, case)
     gc(uri)

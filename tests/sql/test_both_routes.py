@@ -54,6 +54,7 @@ def test_from_a_server_through_a_database_to_a_server(server: Server, tmp_path: 
     assert before["logged_models"].count(b"\n") == 6
 
 
+@pytest.mark.uvicorn
 def test_traces_are_the_same_on_both_routes_and_on_the_way_round(server: Server, tmp_path: Path) -> None:
     fill_with_traces(server.uri)
     backup(server.uri, [str(tmp_path / "api")])

@@ -15,6 +15,7 @@ from mlmeta.storage import open_storage
 from tests.support import attacked, hostile
 from tests.support.attacked import COMMANDS, Found
 from tests.support.databases import Databases
+from tests.support.examples import some
 from tests.support.hostile import BAD, BOMBS, CONTENT, ODD, SECRET, SUMMARIES, Change, Snapshot
 
 SECONDS = 40
@@ -105,7 +106,7 @@ def test_records_that_are_none(attack: Attack, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("name", some(BOMBS, 7))
 def test_bombs(attack: Attack, name: str) -> None:
     snapshot, found = attack({name: BOMBS[name]})[name]
     untouched(snapshot, found)

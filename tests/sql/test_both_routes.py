@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow  # starts an MLflow server
 @pytest.fixture
 def server(filled: Path, tmp_path: Path) -> Iterator[Server]:
     backend = f"sqlite:///{shutil.copy(filled, tmp_path / 'store.db')}"
-    with running(tmp_path / "server", backend=backend) as started:
+    with running(tmp_path / "server", uvicorn=True, backend=backend) as started:
         yield started
 
 
@@ -54,7 +54,6 @@ def test_from_a_server_through_a_database_to_a_server(server: Server, tmp_path: 
     assert before["logged_models"].count(b"\n") == 6
 
 
-@pytest.mark.uvicorn
 def test_traces_are_the_same_on_both_routes_and_on_the_way_round(server: Server, tmp_path: Path) -> None:
     fill_with_traces(server.uri)
     backup(server.uri, [str(tmp_path / "api")])

@@ -100,6 +100,8 @@ def test_a_file_that_is_there_stays(snapshots: Path, cli: Cli) -> None:
     assert "is a folder" in cli("report", "-o", str(cli.folder)).ended(2).err
     assert "there is no folder" in cli("report", "-o", "nowhere/report.html").ended(2).err
     assert "no experiment 'nothing'" in cli("report", "-o", "b.html", "--experiment", "nothing").ended(2).err
+    for size in ("nan", "inf"):
+        assert "--max-size" in cli("report", "-o", "b.html", "--max-size", size).ended(2).err
     assert not (cli.folder / "b.html").exists()
 
 

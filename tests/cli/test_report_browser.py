@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -18,6 +20,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)>\u202e{a|b}%{value}\x1b\n'\"& æ
 BEST, NAN = "7" * 32, "8" * 32
 READY = "document.documentElement?.dataset.ready"
 STEPS = 400
+SHELL = "$(touch x)'; y"
 
 
 def run(number: int, experiment: str = "1", **more: object) -> list[Record]:
@@ -53,7 +56,7 @@ def records() -> list[Record]:
             named.model_copy(update={"metrics": odd, "start_time": [None, (1 << 63) - 1][number % 2]}),
             made.history(HOSTILE, (0, 1, -math.inf), (1, 1, 1.5), run_id=named.run_id),
         ]
-    found.append(made.run("f" * 32, "3", status=HOSTILE))
+    found.append(made.run(SHELL, "3", status=HOSTILE))
     version = made.version(run_id=BEST, source=HOSTILE, description=HOSTILE)
     return [*found, made.model(version, name=HOSTILE, description=HOSTILE, aliases={HOSTILE: 1, "gone": 9})]
 
@@ -218,6 +221,8 @@ def whatever_its_name(tab: Tab) -> None:
     assert sum(row.startswith("metric ") for row in text(tab, "main tbody tr")) == 1000
     go(tab, "#/experiment/3", ".runs")
     assert "These runs have no metrics." in text(tab, "main .empty p.strong")
+    go(tab, "#/run/" + quote(SHELL, safe=""), "dl")
+    assert shlex.split(text(tab, ".command code")[0])[-2:] == ["--run", SHELL]
     assert tab.run("document.querySelectorAll('img, iframe, script[src]').length") == 0
 
 

@@ -102,7 +102,7 @@ def test_curves_of_the_best_and_newest_runs_fit(tmp_path: Path) -> None:
     curve = found.curves[-1]
     assert (curve.total, curve.odd) == (100, 1)
     assert all(abs(value - (123456.789 + step / 7)) < 0.01 for step, value in steps_of(curve).items())
-    assert len(html.packed(found.model_dump_json().encode())) < 640 * 6
+    assert len(html.packed(found)) < 640 * 6
 
 
 def test_long_texts_are_cut_and_say_so() -> None:

@@ -44,6 +44,7 @@ MaxSize = Annotated[
         "Megabytes that the page shall have at most: curves get fewer points, then some are left out. Nothing else is.",
         metavar="MB",
         min=0,
+        max=1000,
     ),
 ]
 Force = Annotated[bool, options.option("--force", "Overwrite a file that is there.", "-f")]

@@ -11,7 +11,7 @@ from typing import BinaryIO, ClassVar
 from mlmeta import __version__
 from mlmeta.commands.diff import diff
 from mlmeta.commands.result import Result
-from mlmeta.errors import SnapshotError, StorageError
+from mlmeta.errors import SnapshotError, StorageError, UsageError
 from mlmeta.page import html
 from mlmeta.page.about import about, backup, of_same_source, restore_commands
 from mlmeta.page.curves import BYTES_A_POINT, Ranks, curves_of
@@ -129,13 +129,13 @@ def report(
 
 def _fitting(part: ByKind, data: PageData, max_size: int) -> tuple[bytes, CurveData]:
     """The page, with as many points of curves as it has room for."""
-    ranks = Ranks(data.experiments)
-    bare = len(html.page(part.timestamp, data, CurveData(curves=[], left_out=0)))
+    ranks, packed = Ranks(data.experiments), html.packed(data)
+    bare = len(html.page(part.timestamp, packed, ""))
     room = max_size - bare
     budget = max(_FEWEST_POINTS, int(room / BYTES_A_POINT))
     for _ in range(_TRIES):
         curves = curves_of(part, ranks, budget)
-        content = html.page(part.timestamp, data, curves)
+        content = html.page(part.timestamp, packed, html.packed(curves))
         if len(content) <= max_size or budget == _FEWEST_POINTS:
             break
         budget = max(_FEWEST_POINTS, int(budget * max(room, 0) / (len(content) - bare) * 0.95))
@@ -205,7 +205,7 @@ def _difference(
             workspaces=selection.workspaces,
             without=("spans",),
         )
-    except (SnapshotError, StorageError) as error:
+    except (SnapshotError, StorageError, UsageError) as error:
         return None, (f"what changed since {before} is not on the page: {error}",)
     comparison = found.comparison
     shown = comparison.changes[:_MOST_CHANGES]

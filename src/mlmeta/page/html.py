@@ -34,34 +34,33 @@ _IMPORT = re.compile(r"^import (\{[^}]*\}) from \"\./([a-z]+)\.js\";$", re.MULTI
 _EXPORT = re.compile(r"^export ((?:async )?(?:function|const|class) ([A-Za-z]+))", re.MULTILINE)
 
 
-def page(timestamp: str, data: Data, curves: Data) -> bytes:
+def page(timestamp: str, data: str, curves: str) -> bytes:
     """The HTML file.
 
     Args:
         timestamp: of the snapshot, for the title.
-        data: all that is on it, but for the curves.
-        curves: of metric histories.
+        data: all that is on it, but for the curves; packed.
+        curves: of metric histories; packed.
     """
     parts = {
         "policy": policy(),
         "title": re.sub(r"[^0-9A-Za-z_-]", "", timestamp),
         "style": style(),
         "app": app(),
-        "echarts": packed(vendored()),
-        "data": packed(data.model_dump_json().encode()),
-        "curves": packed(curves.model_dump_json().encode()),
+        "echarts": _packed(vendored()),
+        "data": data,
+        "curves": curves,
     }
     return re.sub(r"{{ ([a-z]+) }}", lambda found: parts[found[1]], _text("index.html")).encode()
 
 
-def packed(content: bytes) -> str:
-    """Bytes as the page has them: gzip, in base64."""
+def packed(data: Data) -> str:
+    """Data as the page has it: JSON, gzip, base64."""
+    return _packed(data.model_dump_json().encode())
+
+
+def _packed(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
-
-
-def packed_size(data: Data) -> int:
-    """Bytes that something takes of the page."""
-    return len(packed(data.model_dump_json().encode()))
 
 
 @cache

@@ -2,7 +2,7 @@
 // snapshot becomes HTML there either.
 import { h, visible } from "./dom.js";
 import { library } from "./data.js";
-import { day, short } from "./format.js";
+import { day, short, time } from "./format.js";
 
 let drawing = null;
 
@@ -148,13 +148,16 @@ export function axis(own, type, name, more = {}) {
   };
 }
 
-/** The axis of time: no lines, and days as ISO writes them. */
-export function timeAxis(own, more = {}) {
+const FEW_DAYS = 3 * 86_400_000;
+
+/** The axis of time: no lines; days as ISO writes them, with the time of day where they are few. @param {number} span milliseconds */
+export function timeAxis(own, span, more = {}) {
+  const form = span > FEW_DAYS ? day : (value) => time(value).slice(5);
   return axis(own, "time", "", {
     splitLine: { show: false },
     splitNumber: 4,
     axisLine: { show: true, lineStyle: { color: own.line } },
-    axisLabel: { color: own.muted, fontSize: 12, margin: 12, hideOverlap: true, formatter: (value) => day(value) },
+    axisLabel: { color: own.muted, fontSize: 12, margin: 12, hideOverlap: true, formatter: form },
     ...more,
   });
 }

@@ -123,16 +123,22 @@ export function checkbox(label, checked, onchange) {
   return h("label.check", null, box, label);
 }
 
+/** A word as a shell takes it: an id comes from the snapshot, too. */
+export function quoted(word) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`;
+}
+
 /** A command, with a button that copies it. */
 export function command(text) {
   const code = h("code", { tabindex: "0" }, text);
-  const button = h("button.small", { type: "button", onclick: () => copy(text, code, button) }, "Copy");
+  const button = h("button.small", { type: "button", onclick: () => copy(code, button) }, "Copy");
   return h("div.command", null, h("pre", null, code), button);
 }
 
-async function copy(text, code, button) {
+/** Copy what is to be seen, not what may hide in it. */
+async function copy(code, button) {
   try {
-    await navigator.clipboard.writeText(text);
+    await navigator.clipboard.writeText(code.textContent);
     button.textContent = "Copied";
   } catch {
     getSelection().selectAllChildren(code);

@@ -97,7 +97,7 @@ function performanceOption(own, state, column, isLog, chart) {
   chart.label(`${column.label} of ${points.length} runs by their start; best ${best.length > 0 ? number(best.at(-1)[1]) : "unknown"}`);
   return {
     grid: { left: 8, right: 20, top: 16, bottom: 8, containLabel: true },
-    xAxis: timeAxis(own),
+    xAxis: timeAxis(own, points.length > 0 ? points.at(-1).start - points[0].start : 0),
     yAxis: axis(own, canLog ? "log" : "value", "", { axisLabel: { color: own.muted, fontSize: 12, formatter: (value) => short(value) } }),
     tooltip: tooltip(own, {
       trigger: "item",
@@ -120,12 +120,12 @@ function leaderboard(experiment, state) {
   const told = h("p.muted", { role: "status", "aria-live": "polite" });
   const chips = h("div.chips");
   const chosen = h("div.choice");
-  const names = columnsOf(experiment, "metrics").slice(0, 1).map((one) => one.key);
+  const [metric] = columnsOf(experiment, "metrics").filter((one) => !/[\s<>=!~"]/.test(one.key));
   const search = h("input", {
     type: "search",
     id: "filter",
     value: state.query,
-    placeholder: names.length > 0 && !/[\s<>=!~"]/.test(names[0]) ? `adam  ${names[0]}<0.5  status=finished` : "words, or param=value",
+    placeholder: metric ? `adam  ${metric.key}${metric.goal === "min" ? "<" : ">"}0.5  status=finished` : "words, or param=value",
     "aria-label": "Filter the runs",
     spellcheck: "false",
     oninput: () => state.set({ query: search.value }),

@@ -12,7 +12,8 @@ const MOST_LISTED = 300;
 /** The columns that can be an axis: numbers, and texts with few different values. */
 function axes(experiment) {
   const params = columnsOf(experiment, "params").filter((one) => one.isNumber || one.different <= MOST_WORDS);
-  return [...columnsOf(experiment, "metrics"), ...params];
+  const metrics = columnsOf(experiment, "metrics").filter((one) => one.values.some(Number.isFinite));
+  return [...metrics, ...params];
 }
 
 function named(column) {
@@ -47,7 +48,7 @@ export function explorer(experiment, state) {
     view = views[name]();
     body.classList.toggle("whole", name === "parallel");
     fill(stage, view.element);
-    fill(bar, tabs, view.controls);
+    fill(bar, view.controls);
   };
   const tabs = segmented("Kind of chart", [["scatter", "Scatter"], ["parallel", "Parallel coordinates"]], "scatter", showView);
   const bar = h("div.bar");
@@ -56,7 +57,7 @@ export function explorer(experiment, state) {
     if (what === "query") view.chart.draw();
     if (what === "ranges" && !view.isDrawing) view.mark();
   });
-  return fill(body, title, bar, stage);
+  return fill(body, h("div.bar.apart", null, title, tabs), bar, stage);
 }
 
 function axisChoice(label, all, column, onchange) {
@@ -66,8 +67,8 @@ function axisChoice(label, all, column, onchange) {
 
 class Scatter {
   constructor(experiment, state, all) {
-    Object.assign(this, { experiment, state });
-    const metric = experiment.column.get(state.metric) ?? all[0];
+    Object.assign(this, { experiment, state, hint: h("p.hint") });
+    const metric = all.find((one) => one.id === state.metric) ?? all[0];
     this.y = metric;
     this.x = all.find((one) => one.kind === "params" && one.isNumber && one.different > 1) ?? all.find((one) => one !== metric);
     this.chart = new Chart("Scatter chart", (own) => this.option(own), {
@@ -80,12 +81,7 @@ class Scatter {
       this.chart.draw();
     };
     this.controls = [axisChoice("Across", all, this.x, change("x")), axisChoice("Up", all, this.y, change("y"))];
-    this.element = h(
-      "div",
-      null,
-      this.chart.element,
-      h("p.hint", null, "Draw a box around points to limit the runs to them; click a point to see its run."),
-    );
+    this.element = h("div", null, this.chart.element, this.hint);
   }
 
   option(own) {
@@ -98,6 +94,7 @@ class Scatter {
     };
     const [x, y] = [at(this.x), at(this.y)];
     const data = this.state.asked.filter((run) => Number.isFinite(x(run)) && Number.isFinite(y(run))).map((run) => ({ value: [x(run), y(run)], run }));
+    fill(this.hint, data.length > 0 ? "Draw a box around points to limit the runs to them; click a point to see its run." : "No run that is shown has a finite value of both.");
     this.chart.label(`Scatter chart of ${data.length} runs: ${this.x.label} across, ${this.y.label} up`);
     return {
       grid: { left: 8, right: 20, top: 34, bottom: 30, containLabel: true },

@@ -105,7 +105,7 @@ function overTime(title, dated, of, form) {
     `${title} of ${dated.length} snapshots: from ${form(of(dated[0]))} to ${form(of(dated.at(-1)))}`,
     (own) => ({
       grid: { left: 8, right: 20, top: 16, bottom: 8, containLabel: true },
-      xAxis: timeAxis(own),
+      xAxis: timeAxis(own, dated.at(-1).taken - dated[0].taken),
       yAxis: axis(own, "value", "", { min: 0, minInterval: 1, axisLabel: { color: own.muted, fontSize: 12, formatter: (value) => form(value) } }),
       tooltip: tooltip(own, { trigger: "axis", formatter: ([point]) => backupTip(dated[point.dataIndex]) }),
       series: [

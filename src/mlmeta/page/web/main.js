@@ -161,7 +161,12 @@ addEventListener("keydown", (event) => {
       search.focus();
     }
   }
-  if (event.key === "Escape") for (const one of document.querySelectorAll("details.popover[open]")) one.open = false;
+  if (event.key === "Escape") {
+    for (const one of document.querySelectorAll("details.popover[open]")) {
+      one.open = false;
+      one.querySelector("summary").focus();
+    }
+  }
 });
 addEventListener("click", (event) => {
   for (const one of document.querySelectorAll("details.popover[open]")) if (!one.contains(event.target)) one.open = false;

@@ -72,7 +72,7 @@ function aboutSnapshot({ about, left_out: leftOut, by }) {
       ["Storage", about.storage],
       ["Size", bytes(about.size)],
       ["MLflow", about.mlflow_version],
-      ["Read", about.point_in_time ? "as of one moment" : "while the server went on"],
+      ["Read", about.state !== "legacy" && (about.point_in_time ? "as of one moment" : "while the server went on")],
       ["Tags", tags.join(", ")],
       ["Saved by", about.mlmeta_version && `mlmeta ${about.mlmeta_version}`],
       ["This page by", `mlmeta ${by}`],

@@ -37,8 +37,8 @@ function card(data, model) {
     model.description && model.description.split("\n").map((line) => h("p", null, line)),
     aliases.length > 0 && h("ul.aliases", null, aliases.map(([alias, version]) => h("li", null, h("span.alias", null, `@${alias}`), " → ", pointed(data, model, version)))),
     tags.length > 0 && h("p.muted", null, tags.map(([key, value]) => `${key}=${cut(value, 60)}`).join(", ")),
-    rows.length === 0 ? h("p.muted", null, "No versions.") : table(`Versions of ${model.name}`, COLUMNS, rows.slice(0, SHOWN)),
-    rows.length > SHOWN && h("details", null, h("summary", null, `${amount(rows.length - SHOWN, "versions")} more`), table(`Further versions of ${model.name}`, COLUMNS, rows.slice(SHOWN))),
+    rows.length === 0 ? h("p.muted", null, "No versions.") : table(`Versions of ${model.name}`, COLUMNS, rows.slice(0, SHOWN), ".list"),
+    rows.length > SHOWN && h("details", null, h("summary", null, `${amount(rows.length - SHOWN, "versions")} more`), table(`Further versions of ${model.name}`, COLUMNS, rows.slice(SHOWN), ".list")),
   );
 }
 

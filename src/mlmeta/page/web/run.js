@@ -1,5 +1,5 @@
 // A run by itself, and several side by side.
-import { checkbox, command, empty, facts, fill, h, sparkline, table } from "./dom.js";
+import { checkbox, command, empty, facts, fill, h, quoted, sparkline, table } from "./dom.js";
 import { amount, count, cut, duration, exact, time } from "./format.js";
 import { columnsOf, isBetter, loadCurves, open } from "./data.js";
 import { Curves } from "./curves.js";
@@ -46,7 +46,7 @@ export function runPage(data, experiment, run) {
           ["Registered as", registered(data, run)],
         ]),
       ),
-      h("section.card", null, h("h2", null, "Bring back this run"), h("p.muted", null, "With what it needs; nothing else is touched."), command(`${data.restore[0].command} --run ${run.id}`)),
+      h("section.card", null, h("h2", null, "Bring back this run"), h("p.muted", null, "With what it needs; nothing else is touched."), command(`${data.restore[0].command} --run ${quoted(run.id)}`)),
     ),
     metrics(experiment, run),
     h("div.columns", null, values("Params", columnsOf(experiment, "params"), run), values("Tags", columnsOf(experiment, "tags"), run)),

@@ -202,5 +202,5 @@ export function columnChooser(experiment, state) {
 export function usualColumns(experiment) {
   const metrics = columnsOf(experiment, "metrics").slice(0, 4);
   const params = columnsOf(experiment, "params").filter((column) => column.different > 1).slice(0, 4);
-  return ["run", ...metrics.map((one) => one.id), ...params.map((one) => one.id), "status", "start", "duration"];
+  return ["run", ...metrics.map((one) => one.id), ...params.map((one) => one.id), "status", "start"];
 }

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlmeta.commands.before import parts_of
 from mlmeta.commands.restore import RestoreResult, restore
 from mlmeta.errors import RestoreError
 from mlmeta.progress import Progress
-from mlmeta.schema import AUTH, EXPERIMENTS, ROWS, Experiment, Kind, Record, Selection, Summary, kind_of
+from mlmeta.schema import AUTH, EXPERIMENTS, MODELS, ROWS, Experiment, Kind, Record, Selection, Summary, kind_of
 from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.compare import Item, merge_join
 from mlmeta.snapshot.layout import moment_of
@@ -28,7 +29,7 @@ from mlmeta.stores.opening import Store
 from mlmeta.stores.target import MERGE
 
 _PART = 1 << 18
-"""Bytes of lines that are restored in one transaction; a single run or trace may have more. It takes 0.2 s."""
+"""Bytes of lines that are restored in one transaction; a single run or trace may have more. It takes 0.3 s."""
 
 
 @dataclass
@@ -62,19 +63,23 @@ def adopt(store: Store, snapshot: Snapshot, base: Snapshot | None, progress: Pro
     done = Adopted()
     with scratch_folder() as folder:
         for part in _parts(snapshot, base, folder):
-            result = restore(
-                store.tracking_uri,
-                snapshot.timestamp,
-                part,
-                registry_uri=store.registry_uri,
-                on_conflict=MERGE,
-                progress=progress,
-            )
-            _must_be_proved(result)
-            done.created.update(result.created)
-            done.merged.update(result.merged)
-            done.refused += [issue.message for issue in result.issues]
-    if _auth(snapshot) != (_auth(base) if base is not None else ""):
+            for where in parts_of(store):
+                result = restore(
+                    where.store.tracking_uri,
+                    snapshot.timestamp,
+                    part,
+                    selection=where.selection,
+                    registry_uri=where.store.registry_uri,
+                    on_conflict=MERGE,
+                    progress=progress,
+                )
+                _must_be_proved(result)
+                done.created.update(result.created)
+                done.merged.update(result.merged)
+                done.refused += [issue.message for issue in result.issues]
+    if store.is_split and len(parts_of(store)) == 1 and _hash(snapshot, MODELS) != _hash(base, MODELS):
+        done.refused.append("the model registry is no database, and is left alone")
+    if _hash(snapshot, AUTH) != _hash(base, AUTH):
         done.refused.append("users and permissions of basic-auth are left alone")
     return done
 
@@ -87,8 +92,9 @@ def _must_be_proved(result: RestoreResult) -> None:
         )
 
 
-def _auth(snapshot: Snapshot) -> str:
-    entry = snapshot.summary.files.get(AUTH.name)
+def _hash(snapshot: Snapshot | None, kind: Kind[Any]) -> str:
+    """What tells a snapshot's records of a kind from others; empty: it has none."""
+    entry = snapshot.summary.files.get(kind.name) if snapshot is not None else None
     return entry.content_sha256 or entry.sha256 if entry is not None else ""
 
 

@@ -38,7 +38,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class _Part:
+class StorePart:
     """What goes into one place.
 
     Args:
@@ -62,7 +62,7 @@ def restore_before(store: Store, saving: Saving, start: Start, tells: Tells) -> 
     """
     if start.restore == NEVER:
         return None
-    parts = _parts(store)
+    parts = parts_of(store)
     empty = [part for part in parts if not has_content(part.store)]
     if start.restore == REQUIRE:
         _require_empty(part.store for part in parts if part not in empty)
@@ -82,12 +82,12 @@ def restore_before(store: Store, saving: Saving, start: Start, tells: Tells) -> 
     return Origin.of(snapshot.summary) if is_new else None
 
 
-def _parts(store: Store) -> list[_Part]:
+def parts_of(store: Store) -> list[StorePart]:
     """What of a snapshot goes where. A registry that is no database is not this machine's to bring back."""
     if not store.is_split or store.kind not in DATABASES:
-        return [_Part(store, Selection())]
-    tracking = _Part(replace(store, registry_uri=None), Selection(without=MODEL_GROUP))
-    registry = _Part(Store(store.registry_uri or ""), Selection(only=MODEL_GROUP), needed=False)
+        return [StorePart(store, Selection())]
+    tracking = StorePart(replace(store, registry_uri=None), Selection(without=MODEL_GROUP))
+    registry = StorePart(Store(store.registry_uri or ""), Selection(only=MODEL_GROUP), needed=False)
     return [tracking, registry] if registry.store.kind in DATABASES else [tracking]
 
 
@@ -99,7 +99,7 @@ def _require_empty(others: Iterable[Store]) -> None:
         )
 
 
-def _restore(snapshot: Snapshot, part: _Part, saving: Saving, tells: Tells) -> None:
+def _restore(snapshot: Snapshot, part: StorePart, saving: Saving, tells: Tells) -> None:
     log, store = tells.log, part.store
     what = "" if part.needed else f" of the model registry into {without_secrets(store.tracking_uri)}"
     log.info(f"restoring snapshot {snapshot.timestamp}{what} from {snapshot.storage.location}")

@@ -118,4 +118,4 @@ def test_the_command(busy: Server, cli: Cli, tmp_path: Path) -> None:
     assert done.code == 0
     assert done.data["incremental_base"]
     assert "came from snapshot" in cli(*words).out
-    assert cli(*words, "--full-every", "soon").code == 2
+    assert "--full-every: 'soon' is not a duration" in cli(*words, "--full-every", "soon").ended(2).err

@@ -98,7 +98,7 @@ def test_what_is_too_old_or_missing(cli: Cli, store: str) -> None:
     assert "s3" not in shown.err.replace("looking at s3://x", "")
     assert "storage: s3://x" in cli("doctor", "--quiet", "--storage", "s3://x").ended(1).err
     assert "gone.db: Not a directory" in cli("doctor", "--storage", "gone.db").ended(1).out
-    assert cli("doctor", "--max-age", "soon").ended(2).err.startswith("error: 'soon' is not a duration")
+    assert cli("doctor", "--max-age", "soon").ended(2).err.startswith("error: --max-age: 'soon' is not a duration")
 
 
 def test_it_looks_at_what_a_backup_would_use(cli: Cli, store: str) -> None:

@@ -155,7 +155,6 @@ def command(
     def call(progress: Progress) -> BackupResult:
         from mlmeta.commands.backup import backup
         from mlmeta.schema.tags import tags_of
-        from mlmeta.snapshot.retention import parse_within
 
         rules = options.retention(
             last=keep_last,
@@ -182,7 +181,7 @@ def command(
             compress=compress,
             if_changed=if_changed,
             incremental=incremental,
-            full_every=parse_within(full_every),
+            full_every=options.duration("--full-every", full_every),
             label=label,
             tags=tags_of(tag or ()),
             shrink_limit=shrink_limit,

@@ -80,7 +80,6 @@ def command(
 
     def call(progress: Progress) -> DoctorResult:
         from mlmeta.commands.doctor import doctor
-        from mlmeta.snapshot.retention import parse_within
 
         configuration.check()
         backup = called(root, "backup", list(_words(context)))
@@ -97,7 +96,7 @@ def command(
             without=options.values(values["without"]),
             if_changed=values["if_changed"],
             prunes=any(value for name, value in values.items() if name.startswith("keep_")),
-            max_age=parse_within(max_age) if max_age else None,
+            max_age=options.duration("--max-age", max_age) if max_age else None,
             metrics_file=metrics_file or values["metrics_file"],
             read_only=read_only,
             progress=progress,

@@ -133,6 +133,7 @@ class Trial:
             life.reach(step, self.chance, self.rpo)
         finally:
             life.kill()
+        assert "Traceback" not in life.said(), life.said()
         now, runs, saved = life.ended, self.runs(), self.saved()
         left = [committed for run, committed in runs.items() if run not in saved]
         age, had = (max((now - max(time_, since) for time_ in left), default=0.0) for since in (0, life.began))
@@ -149,8 +150,8 @@ class Trial:
         if not number % 3:
             self.lose_disk(saved)
 
-    def finish(self) -> None:
-        """A last life, with a clean end: what was committed is there, but for what a lost disk took along."""
+    def live(self) -> None:
+        """A life with a clean end: what was committed is there, but for what a lost disk took along."""
         life = self.start()
         life.until(lambda: "saved snapshot" in life.said() or life.process.poll() is not None)
         life.process.send_signal(signal.SIGTERM)
@@ -223,11 +224,13 @@ parser.add_argument("--seed", type=int, default=1)
 
 if __name__ == "__main__":
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends as well
     with tempfile.TemporaryDirectory(prefix="mlmeta-kills-") as name:
         trial = Trial(Path(name), chosen.rpo, random.Random(chosen.seed))
+        trial.live()
         for count in range(chosen.kills):
             trial.kill(count + 1)
-        trial.finish()
+        trial.live()
     say(f"\n{chosen.kills} kills, {dict(trial.kills)}; RPO {chosen.rpo:g} s")
     say(f"unsaved at a kill: by its guard for up to {max(trial.had):.1f} s, by the clock {max(trial.ages):.1f} s old")
     say(f"older by the clock than the RPO: at {sum(age > chosen.rpo for age in trial.ages)} kills")

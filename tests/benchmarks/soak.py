@@ -285,6 +285,7 @@ parser.add_argument("--rpo", default="60s")
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends as well
     with tempfile.TemporaryDirectory(prefix="mlmeta-soak-") as name:
         told = soak(Path(name), arguments)
     head = f"size {arguments.size}, {arguments.minutes:g} minutes, {arguments.writer}, --rpo {arguments.rpo}"

@@ -101,6 +101,12 @@ class ExperimentStep(Step[Experiment]):
         may_rename = self._context.renames or self._context.merges
         return renamed if may_rename and renamed not in names else None
 
+    def finish(self) -> None:
+        """See `Step.finish`."""
+        super().finish()
+        if self._context.merges and self._tally.created[self._kind.counted_as]:
+            self._do(RowWriter.claim_numbers)
+
     def _count_new(self, stored: Experiment) -> None:
         self._context.open.add(stored.experiment_id)
         self._tally.created[self._kind.counted_as] += 1

@@ -9,6 +9,7 @@ from functools import partial
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from mlmeta.errors import ConflictError
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema import WITH_PARTS, Selection
 from mlmeta.snapshot.compare import Pair
@@ -31,6 +32,9 @@ from mlmeta.stores.sql.walk import numbers_in, walk
 from mlmeta.stores.sql.writer import Planned, RowWriter
 from mlmeta.stores.sql.writing import NOTICES, locks_of, writing
 from mlmeta.stores.target import FAIL, MERGE, Plan, Report, RestoreOptions
+
+_TRIES = 3
+"""How often a merge is tried where a server writes the very row that is to be written, such as an experiment's."""
 
 _BIG = ("params", "tags", "latest_metrics", "metrics")
 """Tables with many rows a run, to which no other table refers."""
@@ -150,6 +154,12 @@ class SqlTarget:
                     return _report(tally)
         if not makes_schema_within(self._database):
             ensure_schema(self._database, progress)
+        for _ in range(_TRIES - 1 if self._options.on_conflict == MERGE else 0):
+            with contextlib.suppress(ConflictError):
+                return self._written(part, progress)
+        return self._written(part, progress)
+
+    def _written(self, part: Selected, progress: Progress) -> Report:
         with writing(self._database, progress) as connection:
             with self._database.errors(), self._made_schema(connection, progress):
                 tally = self._write(connection, part, progress)

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import re
 import stat
 from pathlib import Path
@@ -97,6 +98,13 @@ def test_a_file_that_is_there_stays(snapshots: Path, cli: Cli) -> None:
     assert taken.read_text() == "mine"
     cli("report", "--force").ok()
     assert taken.read_text().startswith("<!doctype html>")
+    (cli.folder / "link.html").symlink_to("elsewhere.html")
+    assert "is there already" in cli("report", "-o", "link.html").ended(2).err
+    cli("report", "-o", "link.html", "--force").ok()
+    assert (cli.folder / "elsewhere.html").read_bytes() == (cli.folder / "link.html").read_bytes() != b""
+    assert (cli.folder / "link.html").is_symlink()
+    os.mkfifo(cli.folder / "pipe.html")
+    assert "is not a regular file" in cli("report", "-o", "pipe.html", "--force").ended(2).err
     assert "is a folder" in cli("report", "-o", str(cli.folder)).ended(2).err
     assert "there is no folder" in cli("report", "-o", "nowhere/report.html").ended(2).err
     assert "no experiment 'nothing'" in cli("report", "-o", "b.html", "--experiment", "nothing").ended(2).err

@@ -106,10 +106,19 @@ def place(tab: Tab, chart: int) -> dict[str, float]:
     return found
 
 
-def mouse(tab: Tab, kind: str, at: dict[str, float], across: float, down: float) -> None:
-    x, y = at["x"] + at["width"] * across, at["y"] + at["height"] * down
+def mouse(tab: Tab, kind: str, x: float, y: float) -> None:
     pressed = {"button": "left", "buttons": 1, "clickCount": 1} if kind != "mouseMoved" else {}
     tab.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **pressed)
+
+
+def drag(tab: Tab, at: dict[str, float], start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw from one place of a chart to another."""
+    (x, y), (right, bottom) = start, end
+    mouse(tab, "mouseMoved", at["x"] + x, at["y"] + y)
+    mouse(tab, "mousePressed", at["x"] + x, at["y"] + y)
+    for share in (0.2, 0.6, 1):
+        mouse(tab, "mouseMoved", at["x"] + x + share * (right - x), at["y"] + y + share * (bottom - y))
+    mouse(tab, "mouseReleased", at["x"] + right, at["y"] + bottom)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
@@ -168,11 +177,7 @@ def the_leaderboard(tab: Tab) -> None:
 
 def the_charts(tab: Tab) -> None:
     at = place(tab, 1)
-    mouse(tab, "mouseMoved", at, 0.2, 0.3)
-    mouse(tab, "mousePressed", at, 0.2, 0.3)
-    for share in (0.3, 0.5, 0.6):
-        mouse(tab, "mouseMoved", at, share, 0.3 + share)
-    mouse(tab, "mouseReleased", at, 0.6, 0.9)
+    drag(tab, at, (at["width"] * 0.2, 90), (at["width"] * 0.6, 250))
     tab.await_("document.querySelectorAll('.chips button').length === 2")
     assert [chip.partition(":")[0] for chip in text(tab, ".chips button")] == ["depth", "loss"]
     assert 0 < len(text(tab, ".runs tbody th")) < 25
@@ -181,13 +186,19 @@ def the_charts(tab: Tab) -> None:
     assert text(tab, "[role=status]") == ["30 runs"]
     last = tab.run("document.querySelectorAll('.chart').length") - 1
     at = place(tab, last)
-    mouse(tab, "mouseMoved", at, 0.5, 0.5)
+    mouse(tab, "mouseMoved", at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
     tab.await_("document.querySelector('.tip')")
     assert text(tab, ".tip .strong")[0].startswith("step ")
     tab.run("document.querySelectorAll('.segmented')[0].children[1].click()")
     assert text(tab, ".told strong") == ["1.11111"], "when more is better"
     tab.run("document.querySelectorAll('.segmented')[1].children[1].click()")
     tab.await_("document.querySelector('.wide canvas')")
+    drag(tab, place(tab, 1), (46, 90), (46, 220))
+    tab.await_("document.querySelectorAll('.chips button').length === 1")
+    assert text(tab, ".chips button")[0].startswith("depth: ")
+    assert 0 < len(text(tab, ".runs tbody th")) < 25
+    tab.run("document.querySelector('.chips button').click()")
+    assert text(tab, "[role=status]") == ["30 runs"]
 
 
 def runs_and_models(tab: Tab) -> None:

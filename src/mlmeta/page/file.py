@@ -23,6 +23,8 @@ def check(path: Path, *, force: bool) -> None:
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint=f"name a file, such as {path / 'report.html'}")
+    if path.exists() and not path.is_file():  # /dev/null would be gone
+        raise UsageError(f"{path} is not a regular file", hint="name another one, or write to stdout with --output -")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}", hint="make it first, or choose another one")
     if not force and os.path.lexists(path):
@@ -47,6 +49,8 @@ def write(path: Path, content: bytes, *, force: bool) -> None:
         UsageError: there is one, and it stays.
         OSError: it can't be written.
     """
+    if force and path.is_symlink():
+        path = path.resolve()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:

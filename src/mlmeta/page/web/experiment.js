@@ -8,6 +8,7 @@ import { explorer } from "./explore.js";
 import { Curves } from "./curves.js";
 
 const TOP = 5;
+const MOST_COMPARED = 12;
 
 export function experimentPage(experiment, state) {
   state.forget();
@@ -162,7 +163,7 @@ function choices(experiment, state) {
   const ids = [...state.chosen].map((place) => experiment.runs[place].id);
   return [
     h("span", null, `${amount(ids.length, "runs")} chosen`),
-    ids.length > 1 && h("a.button", { href: `#/compare/${ids.slice(0, 12).map(encodeURIComponent).join(",")}` }, "Compare"),
+    ids.length > 1 && h("a.button", { href: `#/compare/${ids.slice(0, MOST_COMPARED).map(encodeURIComponent).join(",")}` }, ids.length > MOST_COMPARED ? `Compare the first ${MOST_COMPARED}` : "Compare"),
     h("button.small", { type: "button", onclick: () => state.set({ chosen: new Set() }) }, "Clear"),
   ];
 }

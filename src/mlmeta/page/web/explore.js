@@ -57,7 +57,7 @@ export function explorer(experiment, state) {
     if (what === "query") view.chart.draw();
     if (what === "ranges" && !view.isDrawing) view.mark();
   });
-  return fill(body, h("div.bar.apart", null, title, tabs), bar, stage);
+  return fill(body, h("div.apart", null, title, tabs), bar, stage);
 }
 
 function axisChoice(label, all, column, onchange) {
@@ -152,7 +152,7 @@ class Parallel {
     this.columns = [...params, ...metrics.reverse()];
     this.chart = new Chart("Parallel coordinates", (own) => this.option(own), {
       height: 380,
-      events: { axisareaselected: (_, chart) => this.drawn(chart) },
+      events: { axisareaselected: (event) => this.drawn(event) },
       ready: () => this.mark(),
     });
     this.controls = this.chooser(all);
@@ -194,6 +194,7 @@ class Parallel {
       parallel: { left: 46, right: 60, top: 44, bottom: 22, parallelAxisDefault: { realtime: false, areaSelectStyle: { width: 18, color: own.accent, borderColor: own.accent, opacity: 0.2 } } },
       parallelAxis: this.columns.map((column, dim) => ({
         ...axis(own, column.isNumber ? (isWide(column) ? "log" : "value") : "category", cut(column.label, 14), column.isNumber ? {} : { data: words(column) }),
+        id: column.id,
         dim,
         nameGap: 18,
         axisLine: { show: true, lineStyle: { color: own.muted } },
@@ -218,18 +219,15 @@ class Parallel {
     this.isMarking = false;
   }
 
-  drawn(chart) {
-    if (this.isMarking) return;
-    const ranges = new Map(this.state.ranges);
-    chart.getOption().parallelAxis.forEach((one, at) => {
-      const column = this.columns[at];
-      const [interval] = one.activeIntervals ?? [];
-      if (interval) ranges.set(column.id, rangeOf(column, interval));
-      else ranges.delete(column.id);
-    });
+  /** A range was drawn on an axis, or lifted; of several the last one counts. */
+  drawn({ parallelAxisId: id, intervals }) {
+    const column = this.columns.find((one) => one.id === id);
+    if (this.isMarking || !column) return;
+    const interval = intervals.at(-1);
     this.isDrawing = true;
-    this.state.set({ ranges });
+    this.state.limit(id, interval ? rangeOf(column, interval) : null);
     this.isDrawing = false;
+    if (intervals.length > 1) this.mark();
   }
 }
 

@@ -82,6 +82,7 @@ function scheme() {
 function applyScheme(chosen, isPaper = false) {
   const isDark = chosen === "dark" || (chosen === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
   document.documentElement.dataset.scheme = isDark && !isPaper ? "dark" : "light";
+  document.documentElement.classList.toggle("paper", isPaper); // before charts measure how wide they are
   redraw();
 }
 

@@ -77,8 +77,14 @@ function aboutSnapshot({ about, left_out: leftOut, by }) {
       ["Saved by", about.mlmeta_version && `mlmeta ${about.mlmeta_version}`],
       ["This page by", `mlmeta ${by}`],
     ]),
-    [...about.limits, ...leftOut, ...about.notes].map((note) => h("p.note", null, sentence(note))),
+    notes([...about.limits, ...leftOut, ...about.notes]),
   );
+}
+
+function notes(all) {
+  const told = all.map((note) => h("p.note", null, sentence(note)));
+  const rest = told.slice(SHOWN);
+  return [told.slice(0, SHOWN), rest.length > 0 && h("details", null, h("summary", null, `${amount(rest.length, "notes")} more`), rest)];
 }
 
 function gaps(found, title, text) {

@@ -22,6 +22,8 @@ export function status(run) {
   return h(`span.status.${kind}`, null, word.toLowerCase());
 }
 
+const COLLATOR = new Intl.Collator("en", { numeric: true });
+
 /** Runs by a column; those without a value last, whatever the direction. */
 export function sorted(runs, column, isDescending) {
   const key = (run) => {
@@ -29,7 +31,7 @@ export function sorted(runs, column, isDescending) {
     return typeof value === "number" && Number.isNaN(value) ? undefined : value;
   };
   const turn = isDescending ? -1 : 1;
-  const order = column.isNumber ? (a, b) => a - b : (a, b) => String(a).localeCompare(String(b), "en", { numeric: true });
+  const order = column.isNumber ? (a, b) => a - b : (a, b) => COLLATOR.compare(a, b);
   return [...runs].sort((one, other) => {
     const [a, b] = [key(one), key(other)];
     if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlmeta.commands.before import parts_of
 from mlmeta.commands.restore import RestoreResult, restore
-from mlmeta.errors import RestoreError
+from mlmeta.errors import BaseSnapshotError, RestoreError, SnapshotError
 from mlmeta.progress import Progress
 from mlmeta.schema import AUTH, EXPERIMENTS, MODELS, ROWS, Experiment, Kind, Record, Selection, Summary, kind_of
 from mlmeta.scratch import scratch_folder
@@ -57,8 +57,9 @@ def adopt(store: Store, snapshot: Snapshot, base: Snapshot | None, progress: Pro
         progress: told how far it is; an error of it ends the work.
 
     Raises:
-        RestoreError: the store did not take it; what was written stays.
-        MlmetaError: a snapshot or the store can't be used.
+        BaseSnapshotError: the base can't be read to its end; what was written stays.
+        RestoreError: the store did not take it; likewise.
+        MlmetaError: the snapshot or the store can't be used.
     """
     done = Adopted()
     with scratch_folder() as folder:
@@ -118,10 +119,17 @@ def _summary(summary: Summary) -> Summary:
 
 def _differing(snapshot: Snapshot, base: Snapshot | None) -> Iterator[Item]:
     """The records of a snapshot that its base does not have like that."""
-    before: Iterable[Item] = Selected(base, Selection()).items() if base is not None else ()
+    before: Iterable[Item] = _of_base(base) if base is not None else ()
     for left, right in merge_join(before, Selected(snapshot, Selection()).items(), place):
         if right is not None and (left is None or not _is_same(left, right)):
             yield right
+
+
+def _of_base(base: Snapshot) -> Iterator[Item]:
+    try:
+        yield from Selected(base, Selection()).items()
+    except SnapshotError as error:
+        raise BaseSnapshotError(f"{base.timestamp}, which both stores have in them, can't be read: {error}") from error
 
 
 def _is_same(left: Item, right: Item) -> bool:

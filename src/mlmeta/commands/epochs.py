@@ -306,7 +306,7 @@ class Epochs:
             try:
                 found.append(self._late(survey, info))
             except MlmetaError as error:
-                problems.append(f"{info.timestamp}, which guard {info.epoch} saved, can't be read: {error}")
+                problems.append(f"{info.timestamp} of guard {info.epoch} can't be read: {error}")
         return [one for one in found if self._is_late(one.info)], problems
 
     def _look_for_rival(self, survey: _Survey) -> None:

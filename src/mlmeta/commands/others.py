@@ -9,7 +9,7 @@ from typing import Any
 
 from mlmeta.commands.adopt import Adopted, adopt
 from mlmeta.commands.epochs import EVERYTHING, Epochs, Late, Origin
-from mlmeta.errors import MlmetaError
+from mlmeta.errors import BaseSnapshotError, MlmetaError
 from mlmeta.guard.lock import Lock
 from mlmeta.guard.others import Attended
 from mlmeta.progress import Silent
@@ -126,11 +126,14 @@ class OtherGuards:
             self._epochs.is_in(late)
             return
         if self._store.kind not in DATABASES:
-            problems.append(
-                f"{_named(late)} can't be brought in through a server's API: name its database with --store"
-            )
+            way_out = "name the database of its server with --store"
+            problems.append(f"{_named(late)} can't be brought in, as the store is no database: {way_out}")
             return
-        done = adopt(self._store, late.snapshot, late.base, self._stop)
+        try:
+            done = adopt(self._store, late.snapshot, late.base, self._stop)
+        except BaseSnapshotError as error:
+            problems.append(f"{error}; what was deleted here since then may come back")
+            done = adopt(self._store, late.snapshot, None, self._stop)
         if done.refused:
             self._epochs.is_done(late)
             more = [f"and {len(done.refused) - _NAMED:,} more"] if len(done.refused) > _NAMED else []
@@ -158,7 +161,7 @@ class _Stop(Silent):
 
 
 def _named(late: Late) -> str:
-    return f"{late.info.timestamp}, which guard {late.info.epoch} saved"
+    return f"{late.info.timestamp} of guard {late.info.epoch}"
 
 
 def _words(done: Adopted) -> str:

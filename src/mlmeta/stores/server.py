@@ -34,8 +34,8 @@ _OWN = {
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-_PATIENCE = 90
-"""Seconds until a server that does not answer is given up."""
+_PATIENCE = 300
+"""Seconds until a server that does not answer is given up. On a busy machine, its first imports take minutes."""
 _ABOUT = re.compile(r"\(Background on|\[SQL|\[parameters|During handling")
 """What SQLAlchemy and Python say beside the error itself."""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -149,8 +149,9 @@ def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
             return
         time.sleep(0.1)
     said = [line for line in log.read_text(errors="replace").splitlines() if line and not _ABOUT.match(line)]
+    what = "did not start" if process.poll() is not None else f"did not answer in {_PATIENCE} s"
     raise UnreachableError(
-        f"`mlflow server` did not start: {said[-1][:300] if said else 'nothing in its log'}",
+        f"`mlflow server` {what}: {said[-1][:300] if said else 'nothing in its log'}",
         hint=f"check that `mlflow server` starts on this machine, and that {tempfile.gettempdir()} has room (TMPDIR)",
     )
 

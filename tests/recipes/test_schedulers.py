@@ -99,12 +99,12 @@ def test_systemd_takes_the_units(units: Path) -> None:
     checked(SYSTEMD, "calendar", calendar)
 
 
-def test_the_unit_saves(units: Path, databases: Databases) -> None:
+def test_the_unit_saves(units: Path, cli: Cli, databases: Databases) -> None:
     text = (units / "mlmeta-backup.service").read_text()
-    (command,) = re.findall(r"^ExecStart=(.*)", text, re.MULTILINE)
-    env = {"MLFLOW_TRACKING_URI": databases.uri("filled"), "PYTHONPATH": str(ROOT / "src"), "MLMETA_NO_CONFIG": "1"}
-    subprocess.run(shlex.split(command), cwd=units, env=env, check=True, capture_output=True)
-    assert newest(units / "backups"), "in the folder that WorkingDirectory= names"
+    ((program, arguments),) = re.findall(r"^ExecStart=(\S+) (.*)", text, re.MULTILINE)
+    assert Path(program) == BIN / "mlmeta"
+    cli(*shlex.split(arguments), env={"MLFLOW_TRACKING_URI": databases.uri("empty")}).ok()
+    assert newest(cli.folder / "backups"), "in the folder that WorkingDirectory= names"
 
 
 def containers() -> dict[str, dict[str, Any]]:
@@ -131,7 +131,7 @@ def test_kubernetes_takes_the_manifests() -> None:
 
 
 def test_the_cron_jobs_save_and_prove(cli: Cli, databases: Databases) -> None:
-    env: dict[str, str | None] = {"MLFLOW_TRACKING_URI": databases.uri("filled")}
+    env: dict[str, str | None] = {"MLFLOW_TRACKING_URI": databases.uri("empty")}
     for name in ("mlmeta-backup", "mlmeta-drill"):
         container = containers()[name]
         assert f"--storage={BUCKET}" in container["args"]

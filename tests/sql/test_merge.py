@@ -159,7 +159,7 @@ def test_experiments_go_by_name_with_all_that_is_theirs(database: str, tmp_path:
     timestamp = write(tmp_path, records)
     result = merge(database, open_snapshot(LocalStorage(tmp_path), timestamp))
     assert result.experiment_ids == {"1": "2", "2": "4", "0012": "5"}
-    assert any("2 is 4" in warning for warning in result.warnings)
+    assert any("'new' (2) is 4" in warning for warning in result.warnings)
     # Nobody knows what experiment 77 was: the dataset is not put into another one
     assert result.issues == ()
     assert result.comparison is not None

@@ -99,7 +99,8 @@ def walk(
         restore_rows(part, context, progress)
     tally.notes.extend(rewriter.notes())
     if tally.experiment_ids:
-        tally.notes.append(_renumbered(tally.experiment_ids))
+        names = {one.experiment_id: one.name for one in part.records(EXPERIMENTS)}
+        tally.notes.append(_renumbered(tally.experiment_ids, names))
     if tally.replaced:
         tally.notes.append(_replaced(tally.replaced))
     if tally.workspaces:
@@ -121,8 +122,8 @@ def _replaced(told: Sequence[str]) -> str:
     return f"the snapshot's are later, and took the place of what the target had: {named}{more}"
 
 
-def _renumbered(numbers: Mapping[str, str]) -> str:
-    told = [f"{own} is {there}" for own, there in islice(numbers.items(), _NAMED)]
+def _renumbered(numbers: Mapping[str, str], names: Mapping[str, str]) -> str:
+    told = [f"{names[own]!r} ({own}) is {there}" for own, there in islice(numbers.items(), _NAMED)]
     more = f", and {len(numbers) - _NAMED:,} more" if len(numbers) > _NAMED else ""
     return f"experiments have other numbers in the target than in the snapshot: {', '.join(told)}{more}"
 

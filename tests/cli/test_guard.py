@@ -24,6 +24,7 @@ from mlmeta import list_snapshots, open_snapshot
 from mlmeta.commands.others import epochs_of
 from mlmeta.commands.saver import Saver, Saving, Wal
 from mlmeta.errors import StorageDeniedError
+from mlmeta.guard.apart import apart
 from mlmeta.guard.supervisor import Outcome
 from mlmeta.schema import EXPERIMENTS
 from mlmeta.snapshot.retention import Rules
@@ -55,6 +56,14 @@ def tags(folder: Path, timestamp: str = "latest") -> set[str]:
     """The tags of the default experiment in a snapshot."""
     (first, *_) = open_snapshot(str(folder), timestamp).records(EXPERIMENTS)
     return set(first.tags)
+
+
+def is_alive(number: int) -> bool:
+    """Whether a process has not ended."""
+    try:
+        return " Z " not in Path(f"/proc/{number}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class Guarded:
@@ -316,7 +325,7 @@ def test_a_killed_guard_takes_its_child_along(guarded: Guarded) -> None:
     tag(guarded.store, "just before")
     running.send(signal.SIGKILL)
     running.wait()
-    until(lambda: not Path(f"/proc/{number}").exists() or " Z " in Path(f"/proc/{number}/stat").read_text())
+    until(lambda: not is_alive(number))
     tag(guarded.store, "in between")
     running = guarded.start(SLEEPS, "--start-period", "600s")
     until(lambda: tags(guarded.backups) == {"just before", "in between"})  # though the child never answers
@@ -334,6 +343,19 @@ def test_a_killed_guard_takes_its_child_along(guarded: Guarded) -> None:
     running.send(signal.SIGTERM)
     assert running.wait().code == 0
     assert guarded.saved() == saved
+
+
+def test_a_restore_ends_with_the_guard_that_was_killed(tmp_path: Path) -> None:
+    """Else it would go on beside that of the next one."""
+    told = tmp_path / "number"
+    guard = os.fork()
+    if not guard:
+        apart(lambda: (told.write_text(f"{os.getpid()}\n"), time.sleep(60)))
+        os._exit(0)
+    until(lambda: told.exists() and told.read_text().endswith("\n"))
+    os.kill(guard, signal.SIGKILL)
+    os.waitpid(guard, 0)
+    until(lambda: not is_alive(int(told.read_text())))
 
 
 ORPHANS = (

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
+import random
 import re
 from pathlib import Path
 
 import pytest
 
+from mlmeta import report
 from mlmeta.page import html
-from mlmeta.page.curves import Ranks, curves_of, lttb, steps_of
+from mlmeta.page.curves import FEWEST_POINTS, Ranks, curves_of, lttb, steps_of
 from mlmeta.page.goals import goal_of, in_order, words_of
 from mlmeta.page.runs import experiment_pages, newest_runs, shortened
-from mlmeta.schema import LatestMetric
+from mlmeta.schema import LatestMetric, Record
+from mlmeta.storage import LocalStorage
 from tests.builders import snapshots as made
 
 PACKAGE = Path(html.__file__).parent
@@ -37,7 +41,7 @@ def test_every_script_is_on_the_page_after_those_it_imports_from() -> None:
         assert set(imported) <= set(html.MODULES[:place]), name
         assert text.count("import ") >= len(imported)
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), name
-    assert not re.search(r"^(import|export) ", html.app(), re.MULTILINE)
+    assert not re.search(r"^(import|export) |</script|<!--", html.app(), re.MULTILINE | re.IGNORECASE)
 
 
 def test_peaks_stay() -> None:
@@ -81,7 +85,7 @@ def test_the_metric_that_tells_most_comes_first() -> None:
 
 
 def test_curves_of_the_best_and_newest_runs_fit(tmp_path: Path) -> None:
-    """40 runs with 10 metrics of 100 points each, and room for 640 points."""
+    """40 runs with 10 metrics of 100 points each, and room for a tenth of the curves."""
     records = [made.experiment()]
     for number in range(40):
         metrics = {f"m{key}": LatestMetric(value=float(number == 7), step=99, timestamp=1) for key in range(10)}
@@ -93,16 +97,38 @@ def test_curves_of_the_best_and_newest_runs_fit(tmp_path: Path) -> None:
     runs, totals = newest_runs(snapshot.runs(), most=30)
     assert (totals["1"], [run.start_time for run in runs["1"]]) == (40, [made.T + number for number in range(10, 40)])
     pages = experiment_pages(snapshot, newest_runs(snapshot.runs())[0], totals, 0)
-    found = curves_of(snapshot, Ranks(pages), 640)
+    found = curves_of(snapshot, Ranks(pages), 40 * FEWEST_POINTS)
     assert found.left_out == 360
     assert len(found.curves) == 40
-    assert sum(len(curve.step) for curve in found.curves) <= 640
+    assert sum(len(curve.step) for curve in found.curves) <= 40 * FEWEST_POINTS
     of = {run: sum(curve.run == f"{run:032x}" for curve in found.curves) for run in range(40)}
     assert (of[39], of[7]) == (max(of.values()), max(of.values()))
     curve = found.curves[-1]
     assert (curve.total, curve.odd) == (100, 1)
     assert all(abs(value - (123456.789 + step / 7)) < 0.01 for step, value in steps_of(curve).items())
-    assert len(html.packed(found)) < 640 * 6
+    assert len(html.packed(found)) < 40 * FEWEST_POINTS * 6
+
+
+def test_a_page_of_2000_runs_has_less_than_a_megabyte(tmp_path: Path) -> None:
+    """Each with 20 metrics of all digits, 8 params, and curves for whose points there is no room."""
+    chance = random.Random(7)
+    records: list[Record] = [made.experiment()]
+    for number in range(2000):
+        run_id = f"{chance.getrandbits(128):032x}"
+        metrics = {f"metric_{key}": LatestMetric(value=chance.random(), step=59, timestamp=1) for key in range(20)}
+        params = {f"param_{key}": str(chance.random()) for key in range(8)}
+        run = made.run(run_id, start_time=made.T + number * 60_000, params=params)
+        records.append(run.model_copy(update={"metrics": metrics}))
+        points = [(step, 1, chance.random()) for step in range(59)]
+        records.append(made.history("metric_0", *points, (59, 1, metrics["metric_0"].value), run_id=run_id))
+    made.commit(LocalStorage(tmp_path), records, at=made.NOW)
+    page = io.BytesIO()
+    made_page = report("latest", tmp_path, page)
+    assert made_page.size == len(page.getvalue())
+    assert 900_000 < made_page.size <= 1_000_000
+    assert made_page.runs == 2000
+    assert made_page.curves > 100
+    assert made_page.curves + made_page.curves_left_out == 2000
 
 
 def test_long_texts_are_cut_and_say_so() -> None:

@@ -13,7 +13,7 @@ from mlmeta.snapshot.by_kind import ByKind
 
 MOST_POINTS = 200
 """Of a curve: a chart is not much wider."""
-FEWEST_POINTS = 16
+FEWEST_POINTS = 24
 """Of a curve that is thinned out: before it has fewer, others are left out."""
 BYTES_A_POINT = 5.0
 """Of the page, packed: measured."""

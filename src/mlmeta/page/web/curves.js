@@ -103,7 +103,7 @@ export class Curves {
       beyond > 0 && `${amount(beyond, "curves")} more: ${MOST} are drawn at once.`,
       without > 0 && this.shown.length > 0 && `${amount(without, "runs")} without a curve of this metric here.`,
       this.curves.leftOut > 0 && `${amount(this.curves.leftOut, "curves")} of less telling runs and metrics were left out to keep this page small; mlmeta report --max-size 10 has more of them.`,
-      thinned && "Long curves have fewer points here, chosen so that they look the same.",
+      thinned && "Curves have fewer points here than in the snapshot: those that shape them most.",
     ].filter(Boolean);
     return told.length > 0 && h("p.hint", null, told.join(" "));
   }

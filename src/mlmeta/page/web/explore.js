@@ -24,12 +24,11 @@ function words(column) {
   return [...new Set(column.values.filter((value) => value !== undefined))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
 }
 
-/** Whether a number's values are better told apart by their sizes. */
+/** Whether a number's values are better told apart by their sizes: most are far below the highest one. */
 function isWide(column) {
-  const values = column.values.filter((value) => Number.isFinite(value));
-  const low = values.reduce((a, b) => Math.min(a, b), Infinity);
-  const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
-  return values.length > 2 && low > 0 && high / low >= 100;
+  const values = column.values.filter(Number.isFinite).sort((a, b) => a - b);
+  const [low, middle, high] = [values[0], values[values.length >> 1], values.at(-1)];
+  return values.length > 2 && low > 0 && high / low >= 100 && high / middle >= 8;
 }
 
 /** Both charts, one at a time. */

@@ -12,7 +12,19 @@ export function shown(column, place) {
   if (value === undefined) return "–";
   if (column.form === "time") return time(value);
   if (column.form === "duration") return duration(value);
-  return column.form === "number" ? number(value) : (column.texts ?? column.values)[place];
+  return column.form === "number" || isLong(column, place) ? number(value) : whole(column, place);
+}
+
+/** A value of a column as it was written. */
+function whole(column, place) {
+  return String((column.texts ?? column.values)[place] ?? "");
+}
+
+const LONG = 12;
+
+/** Whether a param is a number with more digits than anybody reads in a table. */
+function isLong(column, place) {
+  return column.kind === "params" && column.isNumber && whole(column, place).length > LONG;
 }
 
 /** What is said of the state of a run. */
@@ -152,7 +164,7 @@ export class Leaderboard {
     const text = shown(column, run.place);
     const isBest = best !== undefined && column.values[run.place] === best;
     const kind = column.isNumber && column.form !== "time" ? "td.right" : "td";
-    return h(isBest ? `${kind}.best` : kind, { title: text.length > 40 ? text : false }, cut(text, 40));
+    return h(isBest ? `${kind}.best` : kind, { title: text.length > 40 || isLong(column, run.place) ? whole(column, run.place) : false }, cut(text, 40));
   }
 
   pager() {

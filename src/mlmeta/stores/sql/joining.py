@@ -137,19 +137,20 @@ class MissingPoints:
         return sum(history.size for history in self.histories)
 
 
-def missing_points(stored: RunLines, found: RunLines) -> MissingPoints:
+def missing_points(stored: RunLines, found: RunLines, without: Set[str]) -> MissingPoints:
     """What the target lacks of the points of a run: a history is a set of points.
 
     Args:
         stored: of the snapshot, latest points in the form in which MLflow stores them.
         found: of the target.
+        without: metrics that are left alone.
     """
     histories: list[MetricHistory] = []
     latest: dict[str, LatestMetric] = {}
     theirs = metrics_of(found)
     for key, own in metrics_of(stored).items():
         other = theirs.get(key)
-        if other is not None and own.is_plainly(other):
+        if key in without or (other is not None and own.is_plainly(other)):
             continue
         points = dict(_points(own.lines, own.latest))
         last = max(points.values(), key=point_order) if own.latest is None else _point(own.latest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ from mlmeta.stores.sql.tables import (
     RUN_TABLE,
 )
 from mlmeta.stores.sql.writer import Missing, RowWriter
-from mlmeta.stores.target import KEPT, Key, Refusal, model_key, model_keys, version_key
+from mlmeta.stores.target import KEPT, Key, model_key, model_keys, version_key
 
 M = TypeVar("M", RegisteredModel, ModelVersion)
 
@@ -156,11 +156,13 @@ class RunStep(Step[Run]):
     """Decides about runs, with their histories, and with what `mlflow gc` left of their inputs."""
 
     BY_HAND = frozenset({"metrics", "dataset_inputs", "model_inputs", "model_outputs"})
+    MORE_KEYS = (("metrics", "latest_metrics", "key"),)
 
     def __init__(self, context: RestoreContext) -> None:
         super().__init__(RUN_TABLE, context)
         self._dataset_contents: dict[str, bytes] = {}
         self._pair: tuple[RunLines, RunLines]
+        self._pointless: set[str] = set()
 
     def take_items(self, items: Sequence[RunLines]) -> None:
         """See `Step.take`."""
@@ -192,9 +194,7 @@ class RunStep(Step[Run]):
 
     def _keep_inputs(self, run: Run, reason: str) -> None:
         """Name inputs of which the target has something else, and keeps it."""
-        self._tally.left_out.append(
-            Refusal(kind=self._kind.one, id=run.run_id, reason=reason, field="dataset_inputs", code=KEPT)
-        )
+        self._tally.leave_out(*self._key(run), reason, "dataset_inputs", KEPT)
 
     def _other_inputs(self, run: Run, left: Mapping[Link, Leftover]) -> str:
         """What is left of its inputs and is not what would be written, in words; empty: nothing."""
@@ -230,12 +230,17 @@ class RunStep(Step[Run]):
         if is_same(stored, theirs):
             self._settle(run)
             return
+        # A value of the older script, which kept no step, is no point to add to a history
+        self._pointless = {
+            key for key, m in item.record.metrics.items() if m.step is None and key in theirs.record.metrics
+        }
         self._pair = (stored, theirs)
         self._take_changed(run, theirs.record, changes(stored, theirs))
 
-    def _merge_more(self, stored: Run) -> Iterator[str]:
+    def _merge_more(self, stored: Run, without: Set[str]) -> Iterator[str]:
         """See `Step._merge_more`: points, and what it used and made."""
-        missing = missing_points(*self._pair)
+        alone = {key for key in stored.metrics if f"metrics[{key}]" in without} | self._pointless
+        missing = missing_points(*self._pair, alone)
         if missing.histories or missing.latest:
             self._tally.created["metric points"] += missing.size
             self._do(RowWriter.merge_points, stored.run_id, missing)
@@ -303,7 +308,7 @@ class LoggedModelStep(Step[LoggedModel]):
             if change.name == "metrics" and not change.is_more:
                 self._tally.kept(self._key(stored), change)
 
-    def _merge_more(self, stored: LoggedModel) -> Iterator[str]:
+    def _merge_more(self, stored: LoggedModel, without: Set[str]) -> Iterator[str]:  # noqa: ARG002
         """See `Step._merge_more`: metrics of runs that are there."""
         if self._lacking:
             self._complete(self._with_runs(stored.model_copy(update={"metrics": self._lacking})))

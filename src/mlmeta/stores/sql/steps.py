@@ -7,7 +7,7 @@ was changed since, or is in the way. Kinds of which MLflow wants more have a ste
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -23,7 +23,7 @@ from mlmeta.stores.sql.mapping import KindTable
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.sql.writer import RowWriter, Writer
-from mlmeta.stores.target import MERGE, RENAME, Key, RestoreOptions
+from mlmeta.stores.target import KEPT, MERGE, RENAME, Key, RestoreOptions
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -74,7 +74,8 @@ class Step(Generic[R]):
     """Decides about the records of a kind, a batch at a time.
 
     `WITHIN` is the kind of what they belong to, and can't be written without; `BY_HAND` are the fields that a merge
-    can't add to as their table says, see `_merge_more`.
+    can't add to as their table says, see `_merge_more`; `MORE_KEYS` are maps that the table does not tell, each with a
+    table and the column for keys.
 
     Args:
         table: of the kind.
@@ -83,6 +84,7 @@ class Step(Generic[R]):
 
     WITHIN: ClassVar[Kind[Any]] = EXPERIMENTS
     BY_HAND: ClassVar[frozenset[str]] = frozenset()
+    MORE_KEYS: ClassVar[tuple[tuple[str, str, str], ...]] = ()
 
     def __init__(self, table: KindTable[R], context: RestoreContext) -> None:
         self._table = table
@@ -157,19 +159,39 @@ class Step(Generic[R]):
         if reason := others([change for change in differences if change.name in self._table.identity]):
             self._conflict(stored, f"the target has another one under its id: {reason}")
             return
+        equal = self._leave_equal_keys(stored, found)
+        differences = [change for change in differences if change.field not in equal]
         joined = join(stored, found, differences, self.BY_HAND)
-        written = {*joined.written, *self._merge_more(stored)}
+        written = {*joined.written, *self._merge_more(stored, equal)}
         if joined.written:
             self._do(RowWriter.merge, found, joined.record)
         self._note_merged(self._key(stored), written)
         self._note_joined(self._key(stored), joined)
-        left = [change for change in differences if change.field not in written]
-        if all(change.is_more for change in differences):
+        left = [change for change in differences if change.field not in written] if not written else []
+        if not equal and all(change.is_more for change in differences):
             self._tally.settled.add(self._key(stored))
         self._present(stored, left, deleted=is_deleted(stored, found))
 
-    def _merge_more(self, stored: R) -> Iterable[str]:  # noqa: ARG002 - most kinds have no more
-        """Add what `BY_HAND` names; gives the fields that get something."""
+    def _leave_equal_keys(self, stored: R, found: R) -> set[str]:
+        """Name the keys of maps that the target's collation takes for others that it has; the fields that they are."""
+        left = set()
+        for name, table, column in (*((p.field, p.name, p.key) for p in self._table.pairs), *self.MORE_KEYS):
+            collation, there = self._context.limits.column(table, column).collation, getattr(found, name)
+            new = [key for key in getattr(stored, name) if key not in there] if collation is not None else []
+            equal = collation.equal([*there, *new]) if collation is not None and new else {}
+            for key in equal.keys() & {*new}:
+                reason = f"the target has no {name}[{key}]: its collation takes it for {equal[key]!r}, which is there"
+                self._tally.leave_out(*self._key(stored), reason, f"{name}[{key}]", KEPT)
+                left.add(f"{name}[{key}]")
+        return left
+
+    def _merge_more(self, stored: R, without: Set[str]) -> Iterable[str]:  # noqa: ARG002 - most kinds have no more
+        """Add what `BY_HAND` names; gives the fields that get something.
+
+        Args:
+            stored: the stored form of the snapshot's record.
+            without: fields that are left alone.
+        """
         return ()
 
     def _note_merged(self, key: Key, written: Collection[str], *, more: bool = False) -> None:

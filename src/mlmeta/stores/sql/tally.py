@@ -95,9 +95,9 @@ class RestoreTally:
             reason = f"the target has no {change.field}, which is {change.expected} in the snapshot"
         self.left_out.append(Refusal(kind=key[0], id=key[1], reason=reason, field=change.field, code=KEPT))
 
-    def leave_out(self, kind: str, record_id: str, reason: str, field: str) -> None:
+    def leave_out(self, kind: str, record_id: str, reason: str, field: str, code: str = "not_restored") -> None:
         """Note something that can't be written."""
-        self.left_out.append(Refusal(kind=kind, id=record_id, reason=reason, field=field))
+        self.left_out.append(Refusal(kind=kind, id=record_id, reason=reason, field=field, code=code))
 
     def leave_out_all(
         self, kind: str, record_id: str, reason: str, keys: Sequence[Key], code: str = "not_restored"

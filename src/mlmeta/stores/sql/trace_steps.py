@@ -84,6 +84,8 @@ class TraceStep(Step[Trace]):
         if reason := others([change for change in differences if change.name in self._table.identity]):
             self._conflict(trace, f"the target has another one under its id: {reason}")
             return
+        equal = self._leave_equal_keys(trace, theirs)
+        differences = [change for change in differences if change.field not in equal]
         joined = join(trace, theirs, differences)
         assessments, lines = self._missing_assessments(trace, theirs), self._missing_spans(stored, found)
         added = (change.field for change in differences if change.name == SPANS.name and _is_of(change, lines))
@@ -97,7 +99,7 @@ class TraceStep(Step[Trace]):
         for change in left:
             if change.name == SPANS.name and not change.is_more:
                 self._tally.kept(self._key(trace), change)
-        self._present(trace, left)
+        self._present(trace, [] if written else left)
 
     def _missing_spans(self, stored: TraceLines, found: TraceLines) -> dict[str, SpanLine]:
         """The spans that the target lacks, by id; none where it has put its own away."""

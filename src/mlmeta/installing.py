@@ -7,6 +7,9 @@ import shlex
 import sys
 from pathlib import Path
 
+_CACHES = ("archive-v", "environments-v")
+"""How the folders begin in which uvx keeps environments."""
+
 
 def how_to_install(package: str) -> str:
     """The command that adds a package to the environment that mlmeta runs in.
@@ -19,11 +22,11 @@ def how_to_install(package: str) -> str:
     """
     home = Path(sys.prefix)
     wanted = shlex.quote(package)
-    if "archive-v0" in home.parts:  # of uvx: not to be changed
+    if any(part.startswith(_CACHES) for part in home.parts):  # not to be changed
         return f"uvx --with {wanted} …"
     if (home / "pipx_metadata.json").exists():
         return f"pipx inject mlmeta {wanted}" if home.parent.name == "venvs" else f"pipx run --with {wanted} …"
-    python = shlex.quote(sys.executable)
+    python = shlex.quote(sys.executable or "python")  # there is none where Python is part of another program
     if importlib.util.find_spec("pip") is None:
         return f"uv pip install --python {python} {wanted}"
     return f"{python} -m pip install {wanted}"

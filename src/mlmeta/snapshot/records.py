@@ -37,7 +37,7 @@ def parse_lines(lines: Iterable[bytes], kind: Kind[R], name: str) -> Iterator[R]
         DamagedSnapshotError: the file is cut, or a line is not such a record.
     """
     for number, text in record_lines(lines, name, bounds.of(kind)):
-        yield parse_record(text, kind.record.model_validate_json, f"{name}, line {number}")
+        yield parse_record(text, kind.record.model_validate_json, name, number)
 
 
 def inspect_lines(
@@ -51,7 +51,7 @@ def inspect_lines(
     parse = kind.checked or kind.record.model_validate_json
     for number, text in record_lines(lines, name, bounds.of(kind)):
         try:
-            yield parse_record(text, parse, f"{name}, line {number}"), text
+            yield parse_record(text, parse, name, number), text
         except DamagedSnapshotError as error:
             yield error
 
@@ -111,13 +111,14 @@ def as_line(kind: Kind[Any], text: bytes) -> Any:
     return kind.as_line(text)
 
 
-def parse_record(text: bytes, parse: Callable[[bytes], R], where: str) -> R:
+def parse_record(text: bytes, parse: Callable[[bytes], R], name: str, line: int | None = None) -> R:
     """One record.
 
     Args:
         text: its line.
         parse: makes the record of it.
-        where: the line is, for errors.
+        name: of the file, or of the record, for errors.
+        line: its number in the file.
 
     Raises:
         DamagedSnapshotError: it is not JSON, or not what the schema says.
@@ -127,9 +128,9 @@ def parse_record(text: bytes, parse: Callable[[bytes], R], where: str) -> R:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise damaged(where, None, f"{field + ': ' if field else ''}{first['msg']}") from error
+        raise damaged(name, line, f"{field + ': ' if field else ''}{first['msg']}") from error
     if why := misnamed(kind_of(found), found):
-        raise damaged(where, None, why)
+        raise damaged(name, line, why)
     return found
 
 

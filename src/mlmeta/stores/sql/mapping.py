@@ -414,8 +414,9 @@ class KindTable(Table, Generic[R]):
 
     @cached_property
     def _settling(self) -> tuple[tuple[str, Convert], ...]:
-        """Fields that get another value on the way into the table, and what makes it."""
-        both = ((c, c.read or _as_is, c.write) for c in self.fields if c.limited and c.known is None)
+        """Fields that may get another value on the way into the table, and what makes it; JSON stays as it is."""
+        written = (c for c in self.fields if c.limited and c.known is None and not c.is_json)
+        both = ((c, c.read or _as_is, c.write) for c in written)
         return tuple((c.field, partial(_through, write, read)) for c, read, write in both if write is not None)
 
     def settled(self, record: R) -> Values:

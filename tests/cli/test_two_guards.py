@@ -188,10 +188,11 @@ def test_killed_at_once_and_turned_back(container: Make, cli: Cli, databases: Da
 
     back = first.start()
     until(lambda: first.runs == last.runs)
-    until(lambda: first.saved("unsaved"))
+    back.wait_for("brought in")
+    first.log("final")
     ended(back)
     newest = open_snapshot(storage)
     assert newest.summary.epoch == 5
-    assert {run.run_id for run in newest.records(RUNS)} == last.runs
+    assert {run.run_id for run in newest.records(RUNS)} == {*last.runs, "final"}
     prune(storage, Rules(last=1))
     assert len(list_snapshots(storage).snapshots) == 1, "no other has what it has not"

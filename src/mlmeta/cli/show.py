@@ -173,6 +173,8 @@ def _overview(result: Overview, **_: bool) -> list[Block]:
 
 
 def _rows(result: Overview) -> Iterator[str]:
+    if result.epoch:
+        yield f"saved by guard {result.epoch}"
     if result.tables:
         yield f"rows of {', '.join(f'{name} ({count:,})' for name, count in result.tables.items())}"
 

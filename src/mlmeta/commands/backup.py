@@ -17,7 +17,6 @@ from mlmeta.commands.previous import (
     Previous,
     fully_read,
     is_empty,
-    newest,
     previous_in,
     read_along,
     serves,
@@ -273,7 +272,7 @@ def backup(
         if tables and not info.point_in_time:
             raise UsageError(f"{info.uri} is not a database: it has no tables", hint="leave --table out")
         source_id = identity_of(store, info)
-        previous = previous_in(places, label or source_id, limit)
+        previous = previous_in(places, label or source_id, limit, lineage)
         accepted = acceptance(several(accept), (*_seen(previous), *several(tables)))
         request = _Request(
             places=places,
@@ -411,27 +410,10 @@ def _base(request: _Request) -> Snapshot | None:
     if request.full_every is None:
         return None
     for one in request.previous:
-        summary = _own(request, one)
-        if summary is not None:
-            good = serves(summary, request.started, request.full_every)
-            return Snapshot(one.place, summary) if good else None
+        if one.summary is not None:
+            good = serves(one.summary, request.started, request.full_every)
+            return Snapshot(one.place, one.summary) if good else None
     return None
-
-
-def _own(request: _Request, one: Previous) -> Summary | None:
-    """The newest snapshot of what is saved; another guard may have saved a newer one of its own store."""
-    lineage, last = request.lineage, one.summary
-    if last is None or lineage.follows(last.epoch, last.backup_timestamp):
-        return last
-    try:
-        return newest(
-            one.place,
-            request.label or request.source_id,
-            request.limit,
-            is_meant=lambda info: lineage.follows(info.epoch, info.timestamp),
-        )
-    except StorageError:
-        return None
 
 
 def _save_on(

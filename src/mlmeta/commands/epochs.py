@@ -374,7 +374,10 @@ class Epochs:
     def unnumbered(self) -> Iterator[str]:
         """Why this guard has no number."""
         if not self.lineage.epoch:
-            yield f"this guard has no number, as {name_of(LAST_EPOCH)} or each storage is in its way: it prunes nothing"
+            yield (
+                "this guard has no number, so it prunes nothing: no storage can be used, or there is "
+                f"{name_of(LAST_EPOCH)}, after which none comes"
+            )
 
 
 def _created(place: Storage, claim: Claim) -> bool | None:

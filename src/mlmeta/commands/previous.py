@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from mlmeta.errors import StorageError, StorageMissingError
 from mlmeta.progress import Progress
-from mlmeta.schema import EVALUATION_DATASETS, EXPERIMENTS, KINDS, SCHEMA_VERSION, Selection, Summary
+from mlmeta.schema import EVALUATION_DATASETS, EXPERIMENTS, KINDS, SCHEMA_VERSION, Lineage, Selection, Summary
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState, describe, file_sets
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
@@ -39,20 +39,27 @@ class Previous:
     suspect: Summary | None = None
 
 
-def previous_in(places: Sequence[Storage], identity: str, limit: Selection) -> list[Previous]:
+def previous_in(
+    places: Sequence[Storage], identity: str, limit: Selection, lineage: Lineage | None = None
+) -> list[Previous]:
     """In each storage; without those that can't be read: writing will fail there too, and be named.
 
     Args:
         places: where to look.
         identity: of the source.
         limit: what the backup is limited to.
+        lineage: of the guard that saves: what others saved of stores of their own does not count; None: no guard does.
     """
+
+    def is_meant(info: SnapshotInfo) -> bool:
+        return lineage is None or lineage.follows(info.epoch, info.timestamp)
+
     found = []
     for place in places:
         try:
-            last = newest(place, identity, limit, SOUND | {SnapshotState.SHRUNKEN})
+            last = newest(place, identity, limit, SOUND | {SnapshotState.SHRUNKEN}, is_meant)
             suspect = last if last is not None and last.shrunken else None
-            found.append(Previous(place, newest(place, identity, limit) if suspect else last, suspect))
+            found.append(Previous(place, newest(place, identity, limit, SOUND, is_meant) if suspect else last, suspect))
         except StorageError:
             continue
     return found

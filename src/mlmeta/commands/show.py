@@ -65,6 +65,7 @@ class Overview(Shown):
         workspaces: likewise of workspaces.
         without: the kinds and groups that the backup left out on request.
         tags: that a person gave the snapshot.
+        epoch: number of the guard that saved it; 0: none did.
         accepted: words for those kinds of things in `skipped` that a person accepted to be missing.
         auth: the database that users and permissions of basic-auth came from; empty: it has none.
     """
@@ -73,6 +74,7 @@ class Overview(Shown):
     source_id: str = ""
     label: str = ""
     tags: dict[str, str] = {}
+    epoch: int = 0
     source_kind: str
     date: str
     schema_version: str
@@ -144,6 +146,7 @@ def overview(
         source_id=summary.source_id,
         label=summary.label,
         tags=summary.tags,
+        epoch=summary.epoch,
         source_kind=summary.source_kind,
         date=summary.backup_date,
         schema_version=summary.schema_version,

@@ -147,6 +147,15 @@ async function copy(code, button) {
   setTimeout(() => (button.textContent = "Copy"), 1500);
 }
 
+/** What people wrote about something, line by line, and their tags; MLflow's own ones are not meant for people. */
+export function description(text, tags) {
+  const own = Object.entries(tags).filter(([key]) => !key.startsWith("mlflow."));
+  return [
+    text && text.split("\n").map((line) => h("p", null, line)),
+    own.length > 0 && h("p.muted", null, own.map(([key, value]) => `${key}=${value}`).join(", ")),
+  ];
+}
+
 /** What stands where there is nothing to show. */
 export function empty(title, ...more) {
   return h("div.empty", null, h("p.strong", null, title), more.length > 0 && h("p", null, ...more));

@@ -1,5 +1,5 @@
 // The page of an experiment: how it went over time, its leaderboard, what its params do, and its curves.
-import { checkbox, empty, field, fill, h, segmented, select } from "./dom.js";
+import { checkbox, description, empty, field, fill, h, segmented, select } from "./dom.js";
 import { amount, count, cut, number, short, time } from "./format.js";
 import { bestSoFar, columnsOf } from "./data.js";
 import { Chart, axis, timeAxis, tip, tooltip } from "./charts.js";
@@ -20,6 +20,7 @@ export function experimentPage(experiment, state) {
     h("p.crumbs", null, h("a", { href: "#/" }, "Overview"), " / ", "Experiment"),
     h("h1", null, cut(experiment.name, 160), experiment.is_deleted && h("span.chip", null, "deleted")),
     h("p.muted", null, summary(experiment)),
+    description(experiment.tags["mlflow.note.content"], experiment.tags),
     runs.length === 0
       ? empty("No runs.", "This experiment had none when the snapshot was taken.")
       : [

@@ -1,9 +1,10 @@
 // The model registry: aliases, and what they point to.
-import { empty, h, searchable, table } from "./dom.js";
+import { description, empty, h, searchable, table } from "./dom.js";
 import { amount, count, cut, time } from "./format.js";
 import { open } from "./data.js";
 
 const COLUMNS = [{ label: "Version" }, { label: "Aliases" }, { label: "Stage" }, { label: "Created (UTC)" }, { label: "From run" }, { label: "Source" }];
+const ABOUT = { label: "About" };
 const SHOWN = 20;
 const MOST = 1000;
 const MOST_MODELS = 50;
@@ -27,18 +28,18 @@ function cards(data, label, models) {
 
 function card(data, model) {
   const aliases = Object.entries(model.aliases);
-  const rows = model.versions.slice(0, MOST).map((version) => row(data, model, version));
-  const tags = Object.entries(model.tags).filter(([key]) => !key.startsWith("mlflow.prompt."));
+  const isTold = model.versions.some((version) => told(version).childNodes.length > 0);
+  const columns = isTold ? [...COLUMNS, ABOUT] : COLUMNS;
+  const rows = model.versions.slice(0, MOST).map((version) => row(data, model, version).slice(0, columns.length));
   return h(
     "section.card",
     null,
     h("h3", null, cut(model.name, 120), model.workspace !== "default" && h("span.chip", null, model.workspace)),
     h("p.muted", null, [amount(model.versions.length, "versions"), model.updated !== null && `updated ${time(model.updated)} UTC`].filter(Boolean).join(" · ")),
-    model.description && model.description.split("\n").map((line) => h("p", null, line)),
+    description(model.description, model.tags),
     aliases.length > 0 && h("ul.aliases", null, aliases.map(([alias, version]) => h("li", null, h("span.alias", null, `@${alias}`), " → ", pointed(data, model, version)))),
-    tags.length > 0 && h("p.muted", null, tags.map(([key, value]) => `${key}=${cut(value, 60)}`).join(", ")),
-    rows.length === 0 ? h("p.muted", null, "No versions.") : table(`Versions of ${model.name}`, COLUMNS, rows.slice(0, SHOWN), ".list"),
-    rows.length > SHOWN && h("details", null, h("summary", null, `${amount(rows.length - SHOWN, "versions")} more`), table(`Further versions of ${model.name}`, COLUMNS, rows.slice(SHOWN), ".list")),
+    rows.length === 0 ? h("p.muted", null, "No versions.") : table(`Versions of ${model.name}`, columns, rows.slice(0, SHOWN), ".list"),
+    rows.length > SHOWN && h("details", null, h("summary", null, `${amount(rows.length - SHOWN, "versions")} more`), table(`Further versions of ${model.name}`, columns, rows.slice(SHOWN), ".list")),
   );
 }
 
@@ -46,6 +47,11 @@ function pointed(data, model, number) {
   const version = model.versions.find((one) => one.version === number);
   if (!version) return `version ${number}, which is not there`;
   return h("span", null, `version ${number}`, data.homes.has(version.run_id) && [", from ", runLink(data, version.run_id)]);
+}
+
+/** What people wrote about a version; of a prompt its text. */
+function told(version) {
+  return h("div.prose", null, description(version.tags["mlflow.prompt.text"], {}), description(version.description, version.tags));
 }
 
 function runLink(data, id) {
@@ -57,5 +63,5 @@ function runLink(data, id) {
 function row(data, model, version) {
   const own = Object.entries(model.aliases).filter(([, number]) => number === version.version).map(([alias]) => h("span.alias", null, `@${alias}`));
   const state = version.status && version.status !== "READY" ? h("span.chip", null, version.status.toLowerCase()) : "";
-  return [[count(version.version), state], own, version.stage || "–", time(version.created), runLink(data, version.run_id), h("span.mono", { title: version.source }, cut(version.source, 60))];
+  return [[count(version.version), state], own, version.stage || "–", time(version.created), runLink(data, version.run_id), h("span.mono", { title: version.source }, cut(version.source, 60)), told(version)];
 }

@@ -26,8 +26,9 @@ from mlmeta.snapshot.reader import Led, RunLines
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, ExistingRows, experiment_number
-from mlmeta.stores.sql.kind_steps import is_other, run_batches
+from mlmeta.stores.sql.kind_steps import run_batches
 from mlmeta.stores.sql.mapping import KindTable
+from mlmeta.stores.sql.model_steps import is_other
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.row_target import RowTarget, kept_form, key_of
 from mlmeta.stores.sql.rows import RowTable

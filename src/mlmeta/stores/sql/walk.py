@@ -28,8 +28,9 @@ from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.dataset_steps import DatasetRecordStep, EvaluationDatasetStep
 from mlmeta.stores.sql.existing import ExistingRows
 from mlmeta.stores.sql.fitting import Fitting
-from mlmeta.stores.sql.kind_steps import ExperimentStep, LoggedModelStep, ModelStep, RunStep, run_batches
+from mlmeta.stores.sql.kind_steps import ExperimentStep, LoggedModelStep, RunStep, run_batches
 from mlmeta.stores.sql.limits import Limits
+from mlmeta.stores.sql.model_steps import ModelStep
 from mlmeta.stores.sql.numbering import renumbered
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.row_step import restore_rows

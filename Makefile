@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SITE_READY := $(VENV)/.ready-site
 LOWEST := .venv-lowest
 LOWEST_READY := $(LOWEST)/.ready
 
@@ -24,7 +23,7 @@ help: ## show this list
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(call install,$(VENV),--editable . --group dev)
+	$(call install,$(VENV),--editable . --group dev --group docs)
 	@touch $@
 
 install: $(READY) ## make the local virtual environment with mlmeta and all tools
@@ -69,14 +68,10 @@ format: $(READY) ## let ruff format and mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(SITE_READY): $(READY)
-	$(call install,$(VENV),--group docs)
-	@touch $@
-
-docs: $(SITE_READY) ## write the generated pages of docs/reference/, and build the site: build/site/index.html
+docs: $(READY) ## write the generated pages of docs/reference/, and build the site: build/site/index.html
 	$(BIN)/python -m tests.support.cli_reference
 	$(BIN)/python -m tests.support.coverage_page
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .mkdocs.yml
 
 bench: $(READY) ## mlmeta beside the floor of each route, sizes S and M (a quarter of an hour)
 	$(BIN)/python -m tests.benchmarks.run

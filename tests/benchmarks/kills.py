@@ -4,7 +4,7 @@
 is guarded; each guard is killed at a random moment of a step: while it starts, restores, saves, waits, or ends. Each
 third time the disk is lost as well, so that the next one restores. Prints what each life was like, and at the end how
 many guards had had a run for longer than the RPO that was in no snapshot when they were killed: there shall be none.
-What the guards before one have left, it has since its own start; how old that is by the clock is told, too.
+What the guards before one have left, it has since it started its server; how old that is by the clock is told, too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from mlmeta import open_snapshot, restore
@@ -136,7 +137,7 @@ class Trial:
         assert "Traceback" not in life.said(), life.said()
         now, runs, saved = life.ended, self.runs(), self.saved()
         left = [committed for run, committed in runs.items() if run not in saved]
-        age, had = (max((now - max(time_, since) for time_ in left), default=0.0) for since in (0, life.began))
+        age, had = (max((now - max(time_, since) for time_ in left), default=0.0) for since in (0, life.able))
         held = max(self.rpo, self.held())
         self.ages.append(age)
         self.had.append(had)
@@ -171,6 +172,12 @@ class Life:
 
     def said(self) -> str:
         return self.log.read_text()
+
+    @property
+    def able(self) -> float:
+        """When it had started its server, to the second; if it came to that."""
+        line = next((line for line in self.said().splitlines() if "runs as process" in line), "")
+        return datetime.fromisoformat(line[:19] + "+00:00").timestamp() if line else self.ended
 
     @property
     def lasted(self) -> float:

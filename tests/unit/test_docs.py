@@ -134,6 +134,14 @@ def test_named_files_exist(page: Path) -> None:
     assert not [path for path in named if not (ROOT / path).exists() and not (PACKAGE / path).exists()]
 
 
+def test_pages_that_the_code_names_exist() -> None:
+    """In messages, help texts and docstrings."""
+    texts = {path: path.read_text() for path in PACKAGE.rglob("*.py")}
+    named = [(path.name, page) for path, text in texts.items() for page in re.findall(r"docs/[\w/.-]+\.md", text)]
+    assert named
+    assert not [(name, page) for name, page in named if not (ROOT / page).exists()]
+
+
 def tree(text: str) -> Iterator[str]:
     """The paths that a drawing of folders names: one a line, indented by two blanks a folder."""
     folders: list[str] = []

@@ -171,19 +171,21 @@ def _show(output: Output, move: Move, *, yes: bool) -> None:
     Raises:
         UsageError: the answer is no, or there is no terminal to ask on.
     """
-    lost = len(move.lost)
-    if yes or move.plan.conflicts or not move.adds or not (lost or move.plan.target_runs):
+    lost, is_merged = len(move.lost), any(move.plan.merged.values())
+    in_use = move.plan.target_runs or is_merged
+    if yes or move.plan.conflicts or not move.adds or not (lost or in_use):
         output.plan(move, _plan)
         return
     losing = f"{text.plural(lost, 'thing')} would not arrive"
     runs = f"{move.plan.target} already has runs"
-    reasons = [reason for reason, holds in ((losing, lost), (runs, move.plan.target_runs)) if holds]
+    reasons = [reason for reason, holds in ((losing, lost), (runs, in_use)) if holds]
     output.confirm(
         move,
         _plan,
         question=f"{' and '.join(reasons)}. Go ahead?",
         unasked=f"{' and '.join(reasons)}, and there is no terminal to ask on; nothing was written there",
-        hint="look at the plan above; to go ahead add --yes (nothing in TO is overwritten or deleted)",
+        hint="look at the plan above; to go ahead add --yes (nothing in TO is "
+        f"{'deleted' if is_merged else 'overwritten or deleted'})",
     )
 
 

@@ -241,20 +241,23 @@ def _meant(context: typer.Context, selector: str | None, timestamp: str) -> str:
 
 
 def _confirm(output: Output, plan: Plan) -> None:
-    """Ask, where the target has runs of others and something would be added.
+    """Ask, where the target has runs of others and something would be added, or what it has would be added to.
 
     Raises:
         UsageError: the answer is no, or there is no terminal to ask on.
     """
-    if not plan.target_runs or not any((*plan.create.values(), *plan.undelete.values(), *plan.merged.values())):
+    is_merged = any(plan.merged.values())
+    if not is_merged and not (plan.target_runs and any((*plan.create.values(), *plan.undelete.values()))):
         return
-    stay = "are only added to" if any(plan.merged.values()) else "stay unchanged"
+    stay, kept = "stay unchanged", "overwritten or deleted"
+    if is_merged:
+        stay, kept = "are added to", "deleted"
     output.confirm(
         plan,
         plan_view,
         question=f"It already has runs, which {stay}. Go ahead?",
         unasked=f"{plan.target} already has runs, and there is no terminal to ask on",
-        hint="look at the plan above; to go ahead add --yes (nothing there is overwritten or deleted)",
+        hint=f"look at the plan above; to go ahead add --yes (nothing there is {kept})",
     )
 
 

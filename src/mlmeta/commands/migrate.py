@@ -56,7 +56,7 @@ class Move(BaseModel):
     @property
     def adds(self) -> bool:
         """Whether anything would be written at all."""
-        return any((*self.plan.create.values(), *self.plan.undelete.values()))
+        return any((*self.plan.create.values(), *self.plan.undelete.values(), *self.plan.merged.values()))
 
 
 Confirm = Callable[[Move], None]

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -68,7 +69,7 @@ def test_the_image_saves(image: Path, databases: Databases, tmp_path: Path) -> N
 
 
 @contextlib.contextmanager
-def pod(image: Path, folder: Path, storage: Path) -> Iterator[tuple[str, str]]:
+def pod(folder: Path, storage: Path) -> Iterator[tuple[str, str]]:
     """The guarded server of the recipe for Kubernetes, with its addresses; its disk is new, and goes with it."""
     deployment = next(yaml.safe_load_all((ROOT / "recipes" / "kubernetes" / "server.yaml").read_text()))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -79,11 +80,12 @@ def pod(image: Path, folder: Path, storage: Path) -> Iterator[tuple[str, str]]:
     for old, new in here.items():
         assert any(old in one for one in arguments), old
         arguments = [one.replace(old, new) for one in arguments]
-    env = environment(image) | {one["name"]: one["value"] for one in container["env"]}
+    env = environment(Path(sys.prefix)) | {one["name"]: one["value"] for one in container["env"]}
     folder.mkdir()
+    env |= {"HOME": str(folder), "PYTHONPATH": str(ROOT / "src")}
     process = subprocess.Popen(["mlmeta", *arguments], env=env, cwd=folder)
     try:
-        yield f"http://127.0.0.1:{http}", f"http://127.0.0.1:{guard}"
+        yield f"http://localhost:{http}", f"http://localhost:{guard}"
         process.terminate()
         assert process.wait(90) in {0, 143}
     finally:
@@ -104,9 +106,9 @@ def answered(url: str, host: str = "") -> int:
         return 0
 
 
-def test_the_guarded_server_loses_its_disk_and_nothing_else(image: Path, tmp_path: Path) -> None:
+def test_the_guarded_server_loses_its_disk_and_nothing_else(tmp_path: Path) -> None:
     for turn in (1, 2):
-        with pod(image, tmp_path / "data", tmp_path / "backups") as (server, guard):
+        with pod(tmp_path / "data", tmp_path / "backups") as (server, guard):
             deadline = time.monotonic() + 200
             while answered(f"{guard}/readyz") != 200:
                 assert time.monotonic() < deadline

@@ -73,7 +73,7 @@ def test_a_summary_that_is_not_to_be_believed(attack: Attack, name: str) -> None
     the_others_are_usable(found)
     assert found["list"]["state"] == "damaged"
     assert f"backup_summary_{BAD}.json" in found["list"]["problem"]
-    reading = ("show", "models", "verify", "quick", "restore", "browse", "copy", "diff")
+    reading = ("show", "models", "verify", "quick", "restore", "browse", "copy", "diff", "page")
     assert codes(found, *reading, "missing", "prune") == {**dict.fromkeys(reading, 4), "missing": 3, "prune": 0}
     assert BAD in found["missing"]["message"]
     assert found["backup"]["base"] == hostile.GOOD
@@ -89,7 +89,7 @@ def test_a_file_that_is_none(attack: Attack, name: str) -> None:
     untouched(snapshot, found)
     the_others_are_usable(found)
     assert (found["list"]["state"], f"runs_{BAD}.json" in found["list"]["problem"]) == ("damaged", True)
-    reading = ("show", "verify", "quick", "restore", "browse", "copy", "diff")
+    reading = ("show", "verify", "quick", "restore", "browse", "copy", "diff", "page")
     assert codes(found, *reading, "missing", "prune") == {**dict.fromkeys(reading, 4), "missing": 3, "prune": 0}
     assert found["backup"]["base"] == hostile.GOOD
     assert list((snapshot.folder.parent / "copy").glob("backup_summary_*")) == []

@@ -4,6 +4,7 @@ little memory, and with an eye on what it opens.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -33,6 +34,7 @@ COMMANDS = (
     "copy",
     "missing",
     "diff",
+    "page",
     "prune",
     "backup",
 )
@@ -172,6 +174,12 @@ def _diff(ground: Path, _: str) -> Found:
     return _result(diff(GOOD, BAD, str(ground / "backups")))
 
 
+def _page(ground: Path, _: str) -> Found:
+    from mlmeta.commands.report import report
+
+    return _result(report(BAD, str(ground / "backups"), io.BytesIO()))
+
+
 def _prune(ground: Path, _: str) -> Found:
     from mlmeta.commands.prune import prune
     from mlmeta.snapshot.retention import Rules
@@ -205,6 +213,7 @@ _CALLS: dict[str, Callable[[Path, str], Found]] = {
     "copy": _copy,
     "missing": _missing,
     "diff": _diff,
+    "page": _page,
     "prune": _prune,
     "backup": _backup,
 }

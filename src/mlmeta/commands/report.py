@@ -17,7 +17,7 @@ from mlmeta.page.about import about, backup, of_same_source, restore_commands
 from mlmeta.page.curves import BYTES_A_POINT, Ranks, curves_of
 from mlmeta.page.file import check, write
 from mlmeta.page.model import CurveData, Difference, PageData
-from mlmeta.page.runs import MOST_RUNS, digits_for, experiment_pages, model_pages, newest_runs
+from mlmeta.page.runs import digits_for, experiment_pages, model_pages, newest_runs
 from mlmeta.progress import Progress, Silent, counted
 from mlmeta.schema import Selection
 from mlmeta.snapshot.by_kind import ByKind
@@ -153,7 +153,7 @@ def _page_data(snapshot: Snapshot, part: Selected, progress: Progress) -> tuple[
     infos = of_same_source(snapshot)
     own = next((info for info in infos if info.timestamp == snapshot.timestamp), None)
     changes, notes = _difference(snapshot, infos, part.selection)
-    losses = (*_losses(sum(totals.values()), len(infos)), *notes)
+    losses = (*_losses(sum(map(len, runs.values())), sum(totals.values()), len(infos)), *notes)
     data = PageData(
         written=int(time.time() * 1000),
         by=__version__,
@@ -169,10 +169,10 @@ def _page_data(snapshot: Snapshot, part: Selected, progress: Progress) -> tuple[
     return data, losses
 
 
-def _losses(runs: int, snapshots: int) -> Iterator[str]:
+def _losses(shown: int, runs: int, snapshots: int) -> Iterator[str]:
     """What the page lacks, as there is too much of it."""
-    if runs > MOST_RUNS:
-        yield f"the page has the newest {MOST_RUNS:,} of {runs:,} runs: choose experiments to see others"
+    if shown < runs:
+        yield f"the page has the newest {shown:,} of {runs:,} runs: choose experiments to see others"
     if snapshots > _MOST_BACKUPS:
         yield f"the page has the newest {_MOST_BACKUPS:,} of {snapshots:,} snapshots"
 

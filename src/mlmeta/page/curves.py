@@ -10,6 +10,7 @@ from itertools import pairwise
 from mlmeta.page.model import Curve, CurveData, ExperimentPage
 from mlmeta.schema import METRICS, HistoryLine, MetricHistory
 from mlmeta.snapshot.by_kind import ByKind
+from mlmeta.snapshot.records import taken_apart
 
 MOST_POINTS = 200
 """Of a curve: a chart is not much wider."""
@@ -128,7 +129,7 @@ def _histories(snapshot: ByKind, wanted: set[Key]) -> Iterator[tuple[Key, list[M
                 yield before, pieces
             before, pieces = key, []
         if key in wanted:
-            pieces.append(line.record())
+            pieces.append(taken_apart(line))
     if before is not None and pieces:
         yield before, pieces
 

@@ -17,13 +17,15 @@ from mlmeta.snapshot.by_kind import ByKind
 
 MOST_RUNS = 20_000
 """On a page: a browser has to hold them."""
+MOST_VALUES = 2_000_000
+"""Of params, tags and metrics of these runs."""
 EXACT_VALUES = 20_000
 """So many values are on a page as they are; more are rounded."""
 DIGITS = 7
 LONGEST = 500
 """Characters of a text, such as a param; the rest of it is left out."""
 
-_SHOWN_ELSEWHERE = {"mlflow.runName", "mlflow.user", PARENT_RUN_ID, "mlflow.log-model.history"}
+_HIDDEN = {"mlflow.runName", "mlflow.user", "mlflow.log-model.history"}
 _PROMPT = "mlflow.prompt.is_prompt"
 
 
@@ -34,19 +36,35 @@ def newest_runs(runs: Iterable[Run], most: int = MOST_RUNS) -> tuple[dict[str, l
         runs: in a snapshot's order.
         most: runs that are kept.
     """
-    numbers, totals = count(), Counter[str]()
+    numbers, totals, values = count(), Counter[str](), 0
     kept: list[tuple[int, int, Run]] = []
     for run in runs:
         totals[run.experiment_id] += 1
-        item = (run.start_time or 0, next(numbers), run)
-        if len(kept) < most:
-            heapq.heappush(kept, item)
-        else:
-            heapq.heappushpop(kept, item)
+        heapq.heappush(kept, (run.start_time or 0, next(numbers), _slim(run)))
+        values += _values(run)
+        while len(kept) > most or (values > MOST_VALUES and len(kept) > 1):
+            values -= _values(heapq.heappop(kept)[2])
     found: defaultdict[str, list[Run]] = defaultdict(list)
     for _, _, run in sorted(kept, key=lambda item: item[1]):
         found[run.experiment_id].append(run)
     return found, totals
+
+
+def _values(run: Run) -> int:
+    return len(run.params) + len(run.tags) + len(run.metrics) + len(run.dataset_inputs)
+
+
+def _slim(run: Run) -> Run:
+    """A run with what is shown of it: texts are cut, and profiles of datasets, which can have megabytes, are gone."""
+    used = tuple(
+        one.model_copy(
+            update={"dataset": one.dataset.model_copy(update={"schema_": None, "profile": None, "source": None})}
+        )
+        for one in run.dataset_inputs
+    )
+    tags = {key: text for key, text in run.tags.items() if key not in _HIDDEN}
+    texts = {"params": _short_map(run.params), "tags": _short_map(tags)}
+    return run.model_copy(update={**texts, "dataset_inputs": used})
 
 
 def digits_for(runs: Mapping[str, Sequence[Run]]) -> int:
@@ -100,7 +118,7 @@ def _experiment_page(
 
 
 def _columns(runs: Sequence[Run], digits: int, models: _Models) -> Runs:
-    tags = [{key: text for key, text in run.tags.items() if key not in _SHOWN_ELSEWHERE} for run in runs]
+    tags = [{key: text for key, text in run.tags.items() if key != PARENT_RUN_ID} for run in runs]
     return Runs(
         id=[run.run_id for run in runs],
         name=[shortened(run.run_name or "") for run in runs],
@@ -137,8 +155,8 @@ def _texts(maps: Sequence[Mapping[str, str]]) -> Iterator[Texts]:
 
     columns = []
     for key, (places, values) in _by_key(maps).items():
-        words = {text: place for place, text in enumerate(dict.fromkeys(map(shortened, values)))}
-        of = [words[shortened(text)] for text in values]
+        words = {text: place for place, text in enumerate(dict.fromkeys(values))}
+        of = [words[text] for text in values]
         columns.append(Texts(key=key, at=_all_or(places, len(maps)), words=list(words), of=of))
     yield from sorted(columns, key=order)
 

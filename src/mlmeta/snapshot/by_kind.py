@@ -32,6 +32,7 @@ from mlmeta.schema import (
 )
 from mlmeta.schema.kind import R
 from mlmeta.schema.words import closest
+from mlmeta.snapshot.records import taken_apart
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -136,7 +137,7 @@ class ByKind(ABC):
         if key not in found.metrics:
             raise UsageError(f"run {found.run_id} has no metric {key!r}", hint=f"it has: {closest(key, found.metrics)}")
         lines: Iterator[HistoryLine] = self.lines(METRICS)
-        pieces = [line.record() for line in lines if (line.run_id, line.key) == (found.run_id, key)]
+        pieces = [taken_apart(line) for line in lines if (line.run_id, line.key) == (found.run_id, key)]
         return _joined(pieces) if pieces else single(found, key)
 
     def to_pandas(self, kind: str) -> DataFrame:

@@ -6,8 +6,10 @@ meanwhile stays removed. It comes in small parts, a transaction each, so that no
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,7 @@ def adopt(store: Store, snapshot: Snapshot, base: Snapshot | None, progress: Pro
         MlmetaError: the snapshot or the store can't be used.
     """
     done = Adopted()
-    with scratch_folder() as folder:
+    with scratch_folder() as folder, snapshot.kept_open(), base.kept_open() if base is not None else nullcontext():
         for part in _parts(snapshot, base, folder):
             for where in parts_of(store):
                 result = restore(
@@ -109,6 +111,7 @@ def _parts(snapshot: Snapshot, base: Snapshot | None, folder: Path) -> Iterator[
             list(writer.add_all(_lines(sorted([*needed, *items], key=place))))
             writer.commit(_summary(snapshot.summary))
         yield part
+        shutil.rmtree(part)  # the disk may be memory
 
 
 def _summary(summary: Summary) -> Summary:

@@ -80,6 +80,11 @@ class Attendance:
             self._look = self._thread.submit(self._others.attend, ready=ready)
             self._look.add_done_callback(self._wake)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a look is under way."""
+        return self._look is not None and not self._look.done()
+
     def taken(self) -> Future[Attended] | None:
         """A look that has ended; None: there is none."""
         look, now = self._look, time.monotonic()

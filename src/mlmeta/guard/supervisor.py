@@ -189,6 +189,7 @@ class Supervisor:
         self._report(end.exit_code)
         self._attendance.wait(_CLOSING)
         self._finish_attending()
+        self._reap()
         wait([self._looker.submit(self._watcher.close)], _CLOSING)
         for threads in (self._looker, self._saver):
             threads.shutdown(wait=False)
@@ -217,7 +218,7 @@ class Supervisor:
         return _TICK if self._looking is not None else self._looked_at + _TICK - time.monotonic()
 
     def _reap(self) -> None:
-        if self._saving is None:
+        if self._saving is None and not self._attendance.is_busy:
             self._child.reap()
 
     def _finish_attending(self) -> None:

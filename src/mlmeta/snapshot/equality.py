@@ -138,8 +138,10 @@ def is_more(field: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -
         expected: the fields of a record.
         found: likewise.
     """
-    name, _, key = field.partition("[")
+    name, bracket, key = field.partition("[")
     wanted, actual = expected[name], found[name]
+    if isinstance(wanted, dict) and not bracket:  # the target has something else than a map
+        return not wanted
     if isinstance(wanted, dict):
         return key[:-1] not in wanted or _is_later(wanted[key[:-1]], actual.get(key[:-1]))
     if isinstance(wanted, tuple):

@@ -188,6 +188,9 @@ def test_what_does_not_fit_together_is_named_and_left(database: str, tmp_path: P
         *(trace("tr-1", state="IN_PROGRESS", duration=None), logged_model("m-1", status="PENDING", tags={"t": "1"})),
         Row(table="webhooks", key={"webhook_id": "w-1"}, row={"name": "own", "url": "http://own", "status": "ACTIVE"}),
     ]
+    dataset = EvaluationDataset(dataset_id="d-1", name="qa", created_time=T)
+    asked = {"dataset_id": "d-1", "dataset_record_id": "r-1", "inputs": {"q": 1}, "created_time": T}
+    theirs += [dataset, DatasetRecord(**asked, tags={"k": "1"})]
     restore(database, write(tmp_path, theirs), tmp_path)
     ours = [
         *(experiment(1, "both"), run("a" * 32), run("b" * 32, start_time=8, params={"p": "1"})),
@@ -201,6 +204,8 @@ def test_what_does_not_fit_together_is_named_and_left(database: str, tmp_path: P
         *(trace("tr-1", assessments=[assessment()], metadata={"k": "v"}), span(trace_id="tr-1")),
         logged_model("m-1", tags={"t": "2"}, params={"p": "1"}),
         Row(table="webhooks", key={"webhook_id": "w-1"}, row={"name": "our", "url": "http://own", "status": "ACTIVE"}),
+        dataset.model_copy(update={"tags": {"k": "v"}}),
+        DatasetRecord(**asked, tags={"k": "2", "l": "3"}, expectations={"e": 1}),
     ]
     result = merge(database, open_snapshot(LocalStorage(tmp_path), write(tmp_path, ours)))
     other = "source is 'gs://source/artifacts/v1' instead of 'gs://other'"
@@ -209,6 +214,9 @@ def test_what_does_not_fit_together_is_named_and_left(database: str, tmp_path: P
         "model version m version 2: the target keeps its tags[own], which is '1' instead of '2'",
         "registered model m: the target keeps its aliases[best], which is 2 instead of 3",
         "registered model m: the target has no aliases[first], which is 1 in the snapshot",
+        "dataset record r-1: the target keeps its expectations, which is None instead of {'e': 1}",
+        "dataset record r-1: the target keeps its tags[k], which is '1' instead of '2'",
+        "dataset record r-1: the target has no tags[l], which is '3' in the snapshot",
         "row webhooks w-1: the target has it with other content: name",
         f"run {'b' * 32}: the target has another one under its id: start_time is 7 instead of 8",
     }

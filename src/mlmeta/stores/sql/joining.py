@@ -63,6 +63,7 @@ class _Joining(Generic[R]):
         self.table = table
         self._stored, self._found = dict(stored), dict(found)
         self._record = found
+        self._whole = {column.field for column in table.fields if column.is_json}
         rank = table.ending.rank if table.ending is not None else None
         self._order = (rank(stored) > rank(found)) - (rank(stored) < rank(found)) if rank is not None else 0
         self._update: dict[str, Any] = {}
@@ -74,7 +75,9 @@ class _Joining(Generic[R]):
         """Decide about a field that differs, or about a key of a map."""
         if change.name not in self._stored:
             return  # a history, or something else that follows the record
-        if change.key is not None:
+        if change.name in self._whole:
+            self._kept.append(change)
+        elif change.key is not None:
             self._take_key(change, change.key)
         elif isinstance(self._stored[change.name], tuple):
             theirs = self._found[change.name]

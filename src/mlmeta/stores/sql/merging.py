@@ -72,16 +72,18 @@ class Merges:
             self._pairs(pairs, (joined.trace_id,), old, new)
 
     def _columns(self, table: KindTable[Any], before: Row, after: Row) -> None:
-        """Have columns of a record's own row say something else."""
+        """Have columns of a record's own row say something else; those that are made of others by themselves."""
         there = self._existing.table(table.name).c
-        changed = {
-            name: (old, new)
-            for name, old, new in zip(table.names, before, after, strict=True)
-            if old != new and name in there
-        }
-        if changed:
-            key = zip(table.names[: table.key], before, strict=False)
-            self._change(table.name, [there[name] == value for name, value in key if name in there], changed)
+        both = {n: pair for n, *pair in zip(table.names, before, after, strict=True) if n in there}
+        key = [there[name] == both[name][0] for name in table.names[: table.key] if name in both]
+        for made in (False, True):
+            changed = {
+                name: (old, new)
+                for name, (old, new) in both.items()
+                if old != new and (name in table.looked_up) is made
+            }
+            if changed:
+                self._change(table.name, key, changed)
 
     def _pairs(self, pairs: Pairs, owner: Row, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Add keys to a map, and have others say something else."""

@@ -47,12 +47,13 @@ class _Numbers:
     def given(self) -> dict[str, str]:
         """The number of each experiment in the target. Those that have theirs there go first."""
         own = {one.experiment_id: self._own(one) for one in self._wanted}
-        taken = {number for one in self._wanted if (number := own[one.experiment_id]) is not None and self._has(one)}
+        there = {one.experiment_id for one in self._wanted if self._has(one)}
+        taken = {number for one in there if (number := own[one]) is not None}
         free = self._free({*own.values()})
         found = {}
         for one in self._wanted:
             number = own[one.experiment_id]
-            if number is None or number not in taken or not self._has(one):
+            if one.experiment_id not in there:
                 number = self._named(one, taken, number)
                 number = next(free) if number is None else number
                 taken.add(number)

@@ -245,3 +245,11 @@ def test_the_notebook_is_as_it_should_be(databases: Databases, tmp_path: Path, m
                 exec("".join(cell["source"]), names)
     assert names["runs"]["metrics.loss"].tolist() == [0.05]
     assert len(names["loss"].step) == 20
+
+
+def test_the_index_names_all_recipes() -> None:
+    index = (ROOT / "docs" / "how-to" / "recipes.md").read_text()
+    helpers = {"step.py", "Dockerfile.dockerignore", "mlmeta-backup.timer"}
+    tracked = [path for path in RECIPES.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    missing = [path for path in tracked if path.name not in helpers and f"`{path.relative_to(ROOT)}`" not in index]
+    assert not missing

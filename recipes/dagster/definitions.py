@@ -4,6 +4,9 @@ Tried with Dagster 1.13.29, `dagster dev` and `dagster-daemon run`, which look a
 installed where the code runs. The environment has `MLFLOW_TRACKING_URI`, `MLMETA_STORAGE` (a folder or
 gs://bucket/prefix) and MLflow's credentials.
 
+The sensors see the runs of this code location that the daemon or the web server launches, by hand, schedule or sensor;
+not those of `dagster job execute`, which belong to none.
+
 The backup is a run of its own: what comes of it changes nothing about the run before it. It fails if the backup fails
 or lacks something (what the command calls exit code 3).
 """

@@ -1,8 +1,8 @@
 """A backup of MLflow's metadata after every run of any Dagster job, whether it went well or not.
 
-Tried with Dagster 1.13.29, `dagster dev` and `dagster-daemon run`, which look at the sensors. mlmeta has to be
-installed where the code runs. The environment has `MLFLOW_TRACKING_URI`, `MLMETA_STORAGE` (a folder or
-gs://bucket/prefix) and MLflow's credentials.
+Tried with Dagster 1.13.29: a test runs the jobs and calls the sensors as the daemon does (`dagster dev`, or
+`dagster-daemon run`), without the daemon itself. mlmeta has to be installed where the code runs. The environment has
+`MLFLOW_TRACKING_URI`, `MLMETA_STORAGE` (a folder or gs://bucket/prefix) and MLflow's credentials.
 
 The sensors see the runs of this code location that the daemon or the web server launches, by hand, schedule or sensor;
 not those of `dagster job execute`, which belong to none.

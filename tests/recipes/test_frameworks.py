@@ -30,8 +30,8 @@ DELAY = re.compile(r"((?:retry_delay_seconds|timedelta\(seconds|max_retries=2, d
 FAILURE = "the training failed"
 NO_PLACE = "Not a directory"
 """What the storage says of which a file is a part."""
-ONE_ENDING = {"kedro", "prefect", "zenml"}
-"""Those whose pipeline ends with one error; the others show the state of each task, or run."""
+ONE_ENDING = {"kedro", "prefect"}
+"""Those whose pipeline ends with the error itself; the others show the state of each step, or run."""
 KEDRO = {
     "pyproject.toml": '[tool.kedro]\npackage_name = "demo"\nproject_name = "demo"\nkedro_init_version = "VERSION"\n',
     "conf/base/catalog.yml": "",

@@ -88,6 +88,27 @@ def test_only_what_is_new_since_the_fork_comes_in(uri: str, tmp_path: Path) -> N
     assert not epochs.may_prune()
 
 
+def test_what_was_deleted_here_stays_deleted_though_snapshots_go(uri: str, tmp_path: Path) -> None:
+    """A guard that has been replaced may be quiet for hours, and then save something."""
+    folder = tmp_path / "backups"
+    base = saved(folder, run(A), run(B))
+    _, others = guards(uri, folder, Origin.of(base.summary))
+    for _ in range(2):
+        saved(folder, run(A), epoch=2, includes={1: base.timestamp})
+    reasons = {one.timestamp: one.reason for one in prune(folder, Rules(last=1)).snapshots if one.keep}
+    assert reasons[base.timestamp] == "the last guard goes on from it"
+    assert len(reasons) == 2
+    saved(folder, run(A), run(B), run(C))
+    told = others.attend(ready=True)
+    assert "1 run created" in told.texts[0], "B was deleted here"
+    assert told.problems == ()
+
+    _, others = guards(uri, folder, Origin.of(base.summary))
+    for file in folder.glob(f"*_{base.timestamp}.json"):
+        file.unlink()
+    assert f"{base.timestamp}, which both stores have in them, is gone" in others.attend(ready=True).problems[0]
+
+
 def test_damage_is_told_and_tried_again(uri: str, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     base = saved(folder, run(A))

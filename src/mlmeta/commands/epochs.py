@@ -68,6 +68,7 @@ class Late:
         info: what is known of it.
         snapshot: itself.
         base: one that both stores have in them; None: there is none any more.
+        fork: the timestamp of the newest such one, be it there or not; empty: they have nothing in common.
         is_same_store: whether both guard the very same store, so that there is nothing to bring in.
     """
 
@@ -75,6 +76,7 @@ class Late:
     info: SnapshotInfo
     snapshot: Snapshot
     base: Snapshot | None
+    fork: str
     is_same_store: bool
 
 
@@ -335,7 +337,8 @@ class Epochs:
         told = info.model_copy(update={"epoch": summary.epoch, "identity": summary.identity})  # not what a listing says
         source_id, is_everywhere = self._who
         same = is_everywhere and summary.source_id == source_id
-        return Late(survey.place, told, snapshot, self._base(survey, snapshot), same)
+        fork = self.lineage.fork(summary.lineage)
+        return Late(survey.place, told, snapshot, self._base(survey, snapshot), fork, same)
 
     def _base(self, survey: _Survey, snapshot: Snapshot) -> Snapshot | None:
         """The newest snapshot that both stores have in them."""

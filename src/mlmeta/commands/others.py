@@ -23,6 +23,7 @@ _FIRST_RETRY = 2.0
 _LONGEST_RETRY = 3600.0
 _NAMED = 5
 """So many things that a store did not take are named."""
+_MAY_COME_BACK = "what was deleted here since then may come back"
 
 
 def epochs_of(store: Store, storages: Sequence[str], label: str, restored: Origin | None, lock: Lock | None) -> Epochs:
@@ -129,10 +130,12 @@ class OtherGuards:
             way_out = "name the database of its server with --store"
             problems.append(f"{_named(late)} can't be brought in, as the store is no database: {way_out}")
             return
+        if late.fork and (late.base is None or late.base.timestamp != late.fork):
+            problems.append(f"{late.fork}, which both stores have in them, is gone; {_MAY_COME_BACK}")
         try:
             done = adopt(self._store, late.snapshot, late.base, self._stop)
         except BaseSnapshotError as error:
-            problems.append(f"{error}; what was deleted here since then may come back")
+            problems.append(f"{error}; {_MAY_COME_BACK}")
             done = adopt(self._store, late.snapshot, None, self._stop)
         if done.refused:
             self._epochs.is_done(late)

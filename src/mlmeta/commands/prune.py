@@ -16,7 +16,7 @@ from mlmeta.notebook import Row
 from mlmeta.schema import Names, Selection, several
 from mlmeta.schema.tags import has_tag
 from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, sets_of
-from mlmeta.snapshot.epochs import claims_in, heads, outlived, read_claim
+from mlmeta.snapshot.epochs import claims_in, forks, heads, outlived, read_claim
 from mlmeta.snapshot.layout import FileSet, moment_of, next_timestamp
 from mlmeta.snapshot.retention import Rules, kept, leftovers, remove
 from mlmeta.storage import Location, Storage, StoredFile, open_storage
@@ -118,7 +118,8 @@ def prune(
 ) -> PruneResult:
     """Remove the snapshots that no rule keeps, and day-old leftovers of interrupted backups.
 
-    What only the newest snapshot of a guard has, as no later guard's includes it, stays as well.
+    What only the newest snapshot of a guard has, as no later guard's includes it, stays as well; and for a day that
+    from which the last guard goes on.
 
     Rules count for each source by itself, for limited backups (`--experiment`) apart from whole ones, and for empty and
     shrunken ones apart from sound ones. The newest of each always stays, the newest that lacks nothing, and the newest
@@ -246,11 +247,18 @@ def _reasons(infos: Sequence[SnapshotInfo], misdated: set[str], rules: Rules) ->
             if not suspect:
                 _keep_newest(set(group) & whole, found, why, misdated)
     known = [info for info in infos if info.timestamp in found]
-    for head in heads(info for info in known if not is_empty(info.stats)):
-        found[head] = found[head] or ["in no later guard's"]
+    _keep_for_guards(known, found)
     for info in known:
         found[info.timestamp] += [f"tag {tag}" for tag in rules.tags if has_tag(info.tags, tag)]
     return found
+
+
+def _keep_for_guards(known: Sequence[SnapshotInfo], reasons: dict[str, list[str]]) -> None:
+    """See that guards can still bring in what others saved: what only one has, and what that is compared with."""
+    only_there = heads(info for info in known if not is_empty(info.stats))
+    for found, why in ((only_there, "in no later guard's"), (forks(known), "the last guard goes on from it")):
+        for timestamp in found:
+            reasons[timestamp] = reasons[timestamp] or [why]
 
 
 def _keep_newest(whole: set[str], reasons: dict[str, list[str]], why: str, misdated: set[str]) -> None:

@@ -56,3 +56,14 @@ class Lineage:
         for epoch, timestamp in other.includes.items():
             found = found.having(epoch, timestamp)
         return found
+
+    def fork(self, other: Lineage) -> str:
+        """The timestamp of the newest snapshot that is in both, by its guard's number; empty: none is.
+
+        Args:
+            other: of an earlier guard's snapshot.
+        """
+        if other.epoch in self.includes:
+            return self.includes[other.epoch]
+        last = max(self.includes.keys() & other.includes.keys(), default=0)
+        return min(self.includes[last], other.includes[last]) if last else ""

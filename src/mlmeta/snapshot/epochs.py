@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlmeta.errors import ObjectExistsError, ObjectMissingError, ObjectRefusedError
 from mlmeta.schema import LAST_EPOCH, Selection
 from mlmeta.snapshot.catalog import SnapshotInfo
+from mlmeta.snapshot.layout import moment_of
 from mlmeta.storage import Storage, StoredFile, small
 
 _NAME = re.compile(r"guard_([1-9][0-9]{0,8})\.json", re.ASCII)
 _MOST = 16 << 10
 """Bytes of an object that are read."""
+_BESIDE = timedelta(days=1)
+"""How long a guard is expected to go on beside a later one."""
 
 
 class Claim(BaseModel):
@@ -131,3 +135,28 @@ def heads(infos: Iterable[SnapshotInfo]) -> set[str]:
             if not any(lineage.has(epoch, info.timestamp) for lineage in after):
                 found.add(info.timestamp)
     return found
+
+
+def forks(infos: Iterable[SnapshotInfo]) -> set[str]:
+    """Timestamps of the snapshots up to which the last guard has what earlier ones saved, for a day.
+
+    What an earlier one saves late is compared with such a one: what was in it, and is gone from the last guard's store
+    since, stays gone.
+
+    Args:
+        infos: of a storage, those that count.
+    """
+    last: dict[tuple[str, Selection], SnapshotInfo] = {}
+    known = sorted(infos, key=lambda info: (info.epoch, info.timestamp))
+    for info in known:
+        last[info.series] = info
+    return {
+        info.timestamp
+        for info in known
+        if last[info.series].includes.get(info.epoch) == info.timestamp and _is_beside(info, last[info.series])
+    }
+
+
+def _is_beside(info: SnapshotInfo, last: SnapshotInfo) -> bool:
+    made, latest = moment_of(info.timestamp), moment_of(last.timestamp)
+    return made is not None and latest is not None and latest - made <= _BESIDE

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -14,13 +16,13 @@ from mlmeta.commands.epochs import Epochs, Origin
 from mlmeta.commands.others import OtherGuards
 from mlmeta.commands.prune import prune
 from mlmeta.progress import Silent
-from mlmeta.schema import Lineage, Record
+from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Lineage, Record
 from mlmeta.snapshot.epochs import create
 from mlmeta.snapshot.reader import Snapshot, open_snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import LocalStorage
 from mlmeta.stores.opening import Store
-from tests.builders.snapshots import commit, experiment, history, in_order, run, utc_now
+from tests.builders.snapshots import commit, experiment, history, in_order, model, run, utc_now, version
 from tests.storage.test_epochs import claim
 
 A, B, C = ("a" * 32, "b" * 32, "c" * 32)
@@ -107,6 +109,34 @@ def test_what_was_deleted_here_stays_deleted_though_snapshots_go(uri: str, tmp_p
     for file in folder.glob(f"*_{base.timestamp}.json"):
         file.unlink()
     assert f"{base.timestamp}, which both stores have in them, is gone" in others.attend(ready=True).problems[0]
+
+
+def test_what_was_renamed_or_deleted_here_is_no_difference(uri: str, tmp_path: Path) -> None:
+    """An experiment that another guard's new run is in; a run that it goes on with; a version of a model."""
+    folder = tmp_path / "backups"
+    first, second, third = (version(number) for number in (1, 2, 3))
+    base = saved(folder, run(A), model(first, second, name="m", aliases={"best": 1}))
+    adopt(Store(uri), base, None, Silent())
+    with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as db, db:
+        db.execute("UPDATE experiments SET name = 'renamed' WHERE experiment_id = 1")
+        db.execute("UPDATE runs SET lifecycle_stage = 'deleted'")
+        db.execute("DELETE FROM registered_model_aliases")
+        db.execute("DELETE FROM model_versions WHERE version = 1")
+    epochs, others = guards(uri, folder, Origin.of(base.summary))
+    more = model(first, second, third, name="m", aliases={"best": 1, "last": 3})
+    late = saved(folder, run(A, params={"new": "1"}), run(B), more)
+    told = others.attend(ready=True)
+    assert told.problems == ()
+    assert "1 run, 1 model version, 1 model alias created" in told.texts[0]
+    assert epochs.lineage.includes == {1: late.timestamp}
+    found = open_snapshot(LocalStorage(tmp_path / "found"), backup(uri, tmp_path / "found").timestamp)
+    assert [one.name for one in found.records(EXPERIMENTS) if one.experiment_id == "1"] == ["renamed"]
+    assert [(one.lifecycle_stage, one.params) for one in found.records(RUNS)] == [
+        ("deleted", {"new": "1"}),
+        ("active", {}),
+    ]
+    (registered,) = found.records(MODELS)
+    assert ([one.version for one in registered.versions], registered.aliases) == ([2, 3], {"last": 3})
 
 
 def test_damage_is_told_and_tried_again(uri: str, tmp_path: Path) -> None:

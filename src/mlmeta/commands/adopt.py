@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,19 @@ from mlmeta.commands.before import parts_of
 from mlmeta.commands.restore import RestoreResult, restore
 from mlmeta.errors import BaseSnapshotError, RestoreError, SnapshotError
 from mlmeta.progress import Progress
-from mlmeta.schema import AUTH, EXPERIMENTS, MODELS, ROWS, Experiment, Kind, Record, Selection, Summary, kind_of
+from mlmeta.schema import (
+    AUTH,
+    EXPERIMENTS,
+    MODELS,
+    ROWS,
+    Experiment,
+    Kind,
+    Record,
+    RegisteredModel,
+    Selection,
+    Summary,
+    kind_of,
+)
 from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.compare import Item, merge_join
 from mlmeta.snapshot.layout import moment_of
@@ -28,7 +40,7 @@ from mlmeta.snapshot.selected import Selected
 from mlmeta.snapshot.writer import SnapshotWriter, utc_now
 from mlmeta.storage import LocalStorage
 from mlmeta.stores.opening import Store
-from mlmeta.stores.target import MERGE
+from mlmeta.stores.target import DELETED, KEPT, MERGE, Key, Refusal
 
 _PART = 1 << 18
 """Bytes of lines that are restored in one transaction; a single run or trace may have more. It takes 0.3 s."""
@@ -65,7 +77,7 @@ def adopt(store: Store, snapshot: Snapshot, base: Snapshot | None, progress: Pro
     """
     done = Adopted()
     with scratch_folder() as folder, snapshot.kept_open(), base.kept_open() if base is not None else nullcontext():
-        for part in _parts(snapshot, base, folder):
+        for part, carriers in _parts(snapshot, base, folder):
             for where in parts_of(store):
                 result = restore(
                     where.store.tracking_uri,
@@ -79,12 +91,17 @@ def adopt(store: Store, snapshot: Snapshot, base: Snapshot | None, progress: Pro
                 _must_be_proved(result)
                 done.created.update(result.created)
                 done.merged.update(result.merged)
-                done.refused += [issue.message for issue in result.issues]
+                done.refused += [f"{one.kind} {one.id}: {one.reason}" for one in result.gaps if _counts(one, carriers)]
     if store.is_split and len(parts_of(store)) == 1 and _hash(snapshot, MODELS) != _hash(base, MODELS):
         done.refused.append("the model registry is no database, and is left alone")
     if _hash(snapshot, AUTH) != _hash(base, AUTH):
         done.refused.append("users and permissions of basic-auth are left alone")
     return done
+
+
+def _counts(gap: Refusal, carriers: Set[Key]) -> bool:
+    """Whether a person has to look at it: not at what was deleted here, nor at what only something else belongs to."""
+    return gap.code != DELETED and not (gap.code == KEPT and {*gap.concerned} <= carriers)
 
 
 def _must_be_proved(result: RestoreResult) -> None:
@@ -101,16 +118,19 @@ def _hash(snapshot: Snapshot | None, kind: Kind[Any]) -> str:
     return entry.content_sha256 or entry.sha256 if entry is not None else ""
 
 
-def _parts(snapshot: Snapshot, base: Snapshot | None, folder: Path) -> Iterator[Path]:
-    """Snapshots that have, one after the other, what a snapshot has and its base has not, and what that needs."""
+def _parts(snapshot: Snapshot, base: Snapshot | None, folder: Path) -> Iterator[tuple[Path, set[Key]]]:
+    """Snapshots that have, one after the other, what a snapshot has and its base has not, and what that needs.
+
+    With the keys of what is only needed.
+    """
     experiments = {one.experiment_id: one for one in snapshot.records(EXPERIMENTS)}
     for number, items in enumerate(_chunks(_differing(snapshot, base))):
         part = folder / str(number)
-        needed = _needed(snapshot, items, experiments)
+        needed = [*_needed(snapshot, items, experiments)]
         with SnapshotWriter([LocalStorage(part)], moment_of(snapshot.timestamp) or utc_now()) as writer:
             list(writer.add_all(_lines(sorted([*needed, *items], key=place))))
             writer.commit(_summary(snapshot.summary))
-        yield part
+        yield part, {(kind_of(record).one, kind_of(record).found_as(record)) for record in needed}
         shutil.rmtree(part)  # the disk may be memory
 
 
@@ -125,7 +145,16 @@ def _differing(snapshot: Snapshot, base: Snapshot | None) -> Iterator[Item]:
     before: Iterable[Item] = _of_base(base) if base is not None else ()
     for left, right in merge_join(before, Selected(snapshot, Selection()).items(), place):
         if right is not None and (left is None or not _is_same(left, right)):
-            yield right
+            yield _without(left, right)
+
+
+def _without(left: Item | None, right: Item) -> Item:
+    """A record without those of its parts that its base has just like that: versions and aliases of a model."""
+    if not isinstance(left, RegisteredModel) or not isinstance(right, RegisteredModel):
+        return right
+    versions = tuple(one for one in right.versions if one not in left.versions)
+    aliases = dict(right.aliases.items() - left.aliases.items())
+    return right.model_copy(update={"versions": versions, "aliases": aliases})
 
 
 def _of_base(base: Snapshot) -> Iterator[Item]:

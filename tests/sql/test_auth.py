@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from mlflow import MlflowClient
 
 import mlmeta
 from mlmeta import backup, restore
@@ -91,6 +92,29 @@ def test_users_and_permissions_move_with_their_store(
     ):
         with pytest.raises(UsageError, match=says):
             mlmeta.migrate("sqlite:///none.db", "sqlite:///no.db", **options)
+
+
+def test_nobody_is_let_into_another_experiment_that_has_the_id(
+    databases: Databases, target: str, tmp_path: Path
+) -> None:
+    """The experiment is left out as its id is taken; so are permissions for it and its scorers."""
+    source, theirs = (databases.copy(kind, tmp_path / f"{kind}.db") for kind in ("filled", "empty"))
+    fill_auth(f"sqlite:///{tmp_path}/from.db", ["0", "1"])
+    scorer = "'scorer', '1/judge', 'EDIT' FROM role_permissions WHERE resource_pattern = '1'"
+    columns = "role_permissions (role_id, resource_type, resource_pattern, permission)"
+    change(f"sqlite:///{tmp_path}/from.db", f"INSERT INTO {columns} SELECT role_id, {scorer}")
+    backup(source, str(tmp_path / "b"), auth_uri=f"sqlite:///{tmp_path}/from.db")
+    assert MlflowClient(theirs).create_experiment("secret plans") == "1"
+    words = {"storage": str(tmp_path / "b"), "auth_uri": target, "on_conflict": "skip"}
+    planned, done = restore(theirs, dry_run=True, **words), restore(theirs, **words)
+    assert planned.plan is not None
+    assert planned.plan.create == done.created
+    assert done.exit_code == ExitCode.INCOMPLETE
+    kept_out = [text for text in told(done) if text.endswith("experiment 1 of the snapshot is not restored")]
+    assert len(kept_out) == 4, told(done)
+    with sa.create_engine(target, poolclass=sa.NullPool).connect() as connection:
+        given = connection.exec_driver_sql("SELECT resource_pattern FROM role_permissions").scalars().all()
+    assert sorted(given) == ["*", "0", "0", "churn"]
 
 
 def made_by_hand(uri: str) -> str:

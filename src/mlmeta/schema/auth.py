@@ -33,6 +33,19 @@ def auth_table_order(table: str) -> tuple[int, str]:
     return _RANKS.get(table, len(_RANKS)), table
 
 
+def experiment_of(row: AuthRow) -> str | None:
+    """The id of the experiment that a permission is about; None: it is about something else.
+
+    Some tables have a column for it; roles name an experiment, or a scorer as ``experiment/name``
+    (`mlflow/server/auth/sqlalchemy_store.py`).
+    """
+    values = row.values
+    if "experiment_id" in values:
+        return str(values["experiment_id"])
+    is_inside = values.get("resource_type") in {"experiment", "scorer"}
+    return str(values.get("resource_pattern")).partition("/")[0] if is_inside else None
+
+
 def _order(row: AuthRow) -> tuple[tuple[int, str], Any]:
     return auth_table_order(row.table), row_order(row)[1]
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Protocol
 
 from mlmeta.errors import ConflictError, MlmetaError, RestoreError, UsageError
 from mlmeta.progress import Progress
-from mlmeta.schema import AUTH, AUTH_GROUP, Selection, Skipped
+from mlmeta.schema import AUTH, AUTH_GROUP, EXPERIMENTS, Selection, Skipped
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import AuthInfo, Source, SourceItem
-from mlmeta.stores.target import Plan, Report, Target
+from mlmeta.stores.target import Plan, Refusal, Report, Target
 
 
 class AuthReader(Protocol):
@@ -34,11 +34,16 @@ class AuthReader(Protocol):
 class AuthWriter(Protocol):
     """A database of basic-auth to write into; see `Target`."""
 
-    def plan(self, snapshot: Snapshot) -> Plan:
-        """Look at it and say what a restore would do."""
+    def plan(self, snapshot: Snapshot, without: Set[str] = frozenset()) -> Plan:
+        """Look at it and say what a restore would do.
 
-    def restore(self, snapshot: Snapshot, progress: Progress) -> Report:
-        """Write what is missing; never overwrite, never delete what was there."""
+        Args:
+            snapshot: what to restore.
+            without: ids of experiments of the snapshot that are not restored: nobody is let into what has their ids.
+        """
+
+    def restore(self, snapshot: Snapshot, progress: Progress, without: Set[str] = frozenset()) -> Report:
+        """Write what is missing; never overwrite, never delete what was there. `without`: see `plan`."""
 
     def read_back(self, snapshot: Snapshot) -> Iterator[Pair]:
         """Each row that was to be restored beside what is there of it now."""
@@ -115,7 +120,7 @@ class TargetWithAuth:
                 hint="restore into the server's database, which keeps ids, or leave out --auth-uri; "
                 f"`--only {AUTH_GROUP}` restores users and permissions beside experiments that have their old ids",
             )
-        second = self._auth.plan(snapshot)
+        second = self._auth.plan(snapshot, _left_out(snapshot, (*first.conflicts, *first.refused)))
         return first.model_copy(
             update={
                 "target": f"{first.target} and {second.target}",
@@ -146,7 +151,7 @@ class TargetWithAuth:
             )
         first = self._store.restore(snapshot, selection, progress)
         try:
-            second = self._auth.restore(snapshot, progress)
+            second = self._auth.restore(snapshot, progress, _left_out(snapshot, first.refused))
         except MlmetaError as error:
             raise RestoreError(
                 f"all but users and permissions was restored; these were not: {error}",
@@ -173,6 +178,13 @@ class TargetWithAuth:
         """See `Target.close`."""
         if self._store is not None:
             self._store.close()
+
+
+def _left_out(snapshot: Snapshot, refused: Iterable[Refusal]) -> set[str]:
+    """Ids of experiments that are not restored at all, such as those whose id belongs to another one in the target."""
+    keys = {key for one in refused if not one.field for key in one.concerned}
+    found = snapshot.records(EXPERIMENTS) if any(kind == EXPERIMENTS.one for kind, _ in keys) else ()
+    return {one.experiment_id for one in found if (EXPERIMENTS.one, EXPERIMENTS.found_as(one)) in keys}
 
 
 def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 from mlmeta.schema import AUTH, AuthRow, Row
+from mlmeta.schema.auth import experiment_of
 from mlmeta.stores.sql.queries import BATCH, batches
 from mlmeta.stores.sql.row_inserts import RowInserts
 from mlmeta.stores.sql.row_target import RowTarget, UnfitError, Values, differing, key_of, stored_value
@@ -35,13 +36,22 @@ class AuthStep:
         names: of the tables of basic-auth there: no row of any other is written.
         tally: what becomes of each row.
         inserts: takes what is missing; None: a plan.
+        without: ids of experiments that are not restored.
     """
 
-    def __init__(self, target: RowTarget, names: Set[str], tally: RestoreTally, inserts: RowInserts | None) -> None:
+    def __init__(
+        self,
+        target: RowTarget,
+        names: Set[str],
+        tally: RestoreTally,
+        inserts: RowInserts | None,
+        without: Set[str] = frozenset(),
+    ) -> None:
         self._target = target
         self._names = names
         self._tally = tally
         self._inserts = inserts
+        self._without = without
         self._have: defaultdict[Place, set[Values]] = defaultdict(set)
         self._foreign: defaultdict[Place, set[Values]] = defaultdict(set)
         self._needed: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
@@ -114,7 +124,7 @@ class AuthStep:
             if reason := taken.get(_key(row)):
                 self._remember(self._foreign, row)
                 self._conflict(row, reason)
-            elif reason := lacking.get(_key(row)):
+            elif reason := lacking.get(_key(row)) or self._of_another(row):
                 self._tally.leave_out_all(AUTH.one, AUTH.key(row), reason, [_key(row)])
             else:
                 self._create(table, row)
@@ -143,6 +153,11 @@ class AuthStep:
                 elif values not in there:
                     found[key] = f"it refers to {reference.parent} that are missing in the target"
         return found
+
+    def _of_another(self, row: AuthRow) -> str:
+        """Why a permission for an experiment would let somebody into another one; empty: it would not."""
+        found = experiment_of(row)
+        return f"experiment {found} of the snapshot is not restored" if found in self._without else ""
 
     def _create(self, table: RowTable, row: AuthRow) -> None:
         names = tuple(column for column in row.values if column in table.types)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -26,7 +26,7 @@ from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.sql.writing import locks_of, writing
 from mlmeta.stores.target import FAIL, Plan, Refusal, Report
 
-_ALL: frozenset[str] = frozenset()
+_NONE: frozenset[str] = frozenset()
 
 
 class AuthTarget:
@@ -41,8 +41,12 @@ class AuthTarget:
         self._database = parse(uri)
         self._stops = on_conflict == FAIL
 
-    def plan(self, snapshot: Snapshot) -> Plan:
+    def plan(self, snapshot: Snapshot, without: Set[str] = _NONE) -> Plan:
         """Look at the target and say what a restore would do. Nothing is created, not even a file.
+
+        Args:
+            snapshot: what to restore.
+            without: ids of its experiments that are not restored: nobody is let into what has their ids.
 
         Raises:
             IncompatibleStoreError: its schema or the snapshot's is not the installed MLflow's.
@@ -50,7 +54,7 @@ class AuthTarget:
         """
         rows, lost = _rows(snapshot)
         with self._reading() as connection:
-            tally = _decided(connection, self._tables(connection), rows, None)
+            tally = _decided(connection, self._tables(connection), rows, None, without)
         return Plan(
             target=self._database.shown,
             keeps_ids=True,
@@ -60,8 +64,13 @@ class AuthTarget:
             refused=(*lost, *(tally.left_out if self._stops else tally.refused)),
         )
 
-    def restore(self, snapshot: Snapshot, progress: Progress) -> Report:
+    def restore(self, snapshot: Snapshot, progress: Progress, without: Set[str] = _NONE) -> Report:
         """Write what is missing, in one transaction.
+
+        Args:
+            snapshot: what to restore.
+            progress: told how far it is.
+            without: see `plan`.
 
         Raises:
             ConflictError: something stands in the way and `on_conflict` is ``fail``; nothing was written.
@@ -73,14 +82,14 @@ class AuthTarget:
             remove_unfinished(self._database)
         if self._database.kind == SQLITE and not self._database.path.exists():
             with NewFile(self._database, begin_auth) as file:
-                tally = self._write(file.connection(), rows)
+                tally = self._write(file.connection(), rows, without)
                 if file.publish():
                     return _report(tally, lost)
         with writing(self._database, progress) as connection, self._database.errors():
             if self._ensure(connection):
                 there = sa.inspect(connection).get_table_names()
                 locks_of(connection, self._database, progress).tables([one for one in AUTH_TABLES if one in there])
-            return _report(self._write(connection, rows), lost)
+            return _report(self._write(connection, rows, without), lost)
 
     def _ensure(self, connection: Connection) -> bool:
         """Have the tables made where there are none. Whether they were there."""
@@ -114,12 +123,12 @@ class AuthTarget:
             yield blank
 
     def _tables(self, connection: Connection) -> Tables:
-        return Tables(connection, self._database.shown, required=_ALL)
+        return Tables(connection, self._database.shown, required=_NONE)
 
-    def _write(self, connection: Connection, rows: Sequence[AuthRow]) -> RestoreTally:
+    def _write(self, connection: Connection, rows: Sequence[AuthRow], without: Set[str]) -> RestoreTally:
         hide_parameters(connection)
         with self._database.errors():
-            tally = _decided(connection, self._tables(connection), rows, RowInserts(connection))
+            tally = _decided(connection, self._tables(connection), rows, RowInserts(connection), without)
             if self._stops:
                 tally.require_fit(self._database.shown)
                 tally.require_no_conflict(self._database.shown)
@@ -127,11 +136,15 @@ class AuthTarget:
 
 
 def _decided(
-    connection: Connection, tables: Tables, rows: Sequence[AuthRow], inserts: RowInserts | None
+    connection: Connection,
+    tables: Tables,
+    rows: Sequence[AuthRow],
+    inserts: RowInserts | None,
+    without: Set[str] = _NONE,
 ) -> RestoreTally:
     tally = RestoreTally()
     target = RowTarget(connection, tables, withhold=False)
-    AuthStep(target, auth_tables(connection, tables), tally, inserts).take(rows)
+    AuthStep(target, auth_tables(connection, tables), tally, inserts, without).take(rows)
     return tally
 
 
@@ -182,12 +195,12 @@ def _rows(snapshot: Snapshot) -> tuple[list[AuthRow], list[Refusal]]:
     with blank_auth(revision) as connection:
         lost = _fill(connection, rows)
         migrate(connection)
-        return list(read_auth(connection, Tables(connection, "", required=_ALL), Silent())), lost
+        return list(read_auth(connection, Tables(connection, "", required=_NONE), Silent())), lost
 
 
 def _fill(connection: Connection, rows: Sequence[AuthRow]) -> list[Refusal]:
     """Write rows into tables of their own schema; gives those that refer to something that is gone."""
-    tally = _decided(connection, Tables(connection, "", required=_ALL), rows, RowInserts(connection))
+    tally = _decided(connection, Tables(connection, "", required=_NONE), rows, RowInserts(connection))
     tally.require_fit("a database of basic-auth")
     tally.require_no_conflict("a database of basic-auth")
     return tally.left_out

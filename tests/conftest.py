@@ -135,9 +135,11 @@ def with_workspaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
+def cli(tmp_path: Path) -> Iterator[Cli]:
     """The command line, as processes that run in `tmp_path`."""
-    return Cli(tmp_path)
+    made = Cli(tmp_path)
+    yield made
+    made.end()
 
 
 @pytest.fixture(scope="session")

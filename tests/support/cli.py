@@ -98,6 +98,7 @@ class Cli:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._count = 0
+        self._started: list[ForkServerProcess] = []
 
     def start(self, *arguments: str, env: dict[str, str | None] | None = None, before: Any = None) -> Running:
         """Start a command.
@@ -115,7 +116,13 @@ class Cli:
             target=_command, args=(arguments, self.folder, out, err, dict(os.environ), env or {}, before)
         )
         process.start()
+        self._started.append(process)
         return Running(process, out, err)
+
+    def end(self) -> None:
+        """Kill what still runs, as the test has failed: the run of all tests would wait for it."""
+        for process in self._started:
+            process.kill()
 
     def __call__(self, *arguments: str, env: dict[str, str | None] | None = None, before: Any = None) -> Finished:
         return self.start(*arguments, env=env, before=before).wait()

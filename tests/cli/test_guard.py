@@ -193,8 +193,9 @@ def test_a_registry_in_another_database_is_restored_too(guarded: Guarded, databa
         for path in lost:
             path.unlink()
             databases.copy("empty", path)
-        done = guarded.cli("guard", "--start-period", "0s", *command).ended(0)
+        done = guarded.cli("guard", "--start-period", "0s", "--label", "new", *command).ended(0)
         assert done.err.count("what the store gives back is the same") == said
+        assert ("alone, none of new" in done.err) == (said == 2), "those of another label, where there are no others"
         assert (count(guarded.store, "runs"), count(guarded.store, "registered_models")) == (runs, 0)
         assert (count(registry, "runs"), count(registry, "registered_models")) == (0, models)
     assert "is not empty" in guarded.cli("guard", "--restore", "require", *command).ended(2).err

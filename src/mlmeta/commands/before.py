@@ -74,6 +74,9 @@ def restore_before(store: Store, saving: Saving, start: Start, tells: Tells) -> 
     if snapshot is None:
         tells.log.info("there is no snapshot yet: the store begins empty")
         return Origin() if is_new else None
+    if saving.label not in {"", snapshot.summary.label} and not start.of_source:
+        whose = snapshot.summary.label or snapshot.summary.mlflow_uri
+        tells.log.warning(f"{snapshot.storage.location} has snapshots of {whose} alone, none of {saving.label}")
     wanted = [part for part in empty if part.needed or snapshot.summary.stats.get(MODELS.unit)]
     if wanted and (why := tells.board.tell(replace(tells.board.status, state="restoring"))):
         tells.log.warning(why)

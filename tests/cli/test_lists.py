@@ -76,7 +76,7 @@ def test_wrong_words_are_refused(snapshot_folder: Path, tmp_path: Path) -> None:
     target = f"sqlite:///{tmp_path / 'new.db'}"
     for wrong, said in (
         ({"ids": "kept"}, "'kept' is not a valid way to treat ids"),
-        ({"on_conflict": "merge"}, "'merge' is not a valid way to handle conflicts"),
+        ({"on_conflict": "join"}, "'join' is not a valid way to handle conflicts"),
         ({"rewrite": ("gs://old", "gs://new")}, "rewrite is not pairs of prefixes"),
         ({"rewrite": "gs://old"}, "rewrite is not pairs of prefixes"),
         ({"jobs": 0}, "0 is not a number of jobs"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -168,3 +169,10 @@ def snapshot_folder(tmp_path_factory: pytest.TempPathFactory, databases: Databas
 def snapshots(snapshot_folder: Path, tmp_path: Path) -> Path:
     """A folder of the test's own, with a snapshot of the filled store."""
     return Path(shutil.copytree(snapshot_folder, tmp_path / "backups"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is imported by now stays: no search for garbage has to look through a million objects of it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

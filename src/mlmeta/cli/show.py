@@ -180,14 +180,11 @@ def _rows(result: Overview) -> Iterator[str]:
 
 
 def _limits(result: Overview) -> Iterator[str]:
+    from mlmeta.schema.words import limits
+
     if result.tags:
         yield f"tags: {text.tags(result.tags)}"
-    if result.limited_to:
-        yield f"limited to {text.plural(len(result.limited_to), 'experiment')}: {', '.join(result.limited_to)}"
-    if result.workspaces:
-        yield f"limited to {text.plural(len(result.workspaces), 'workspace')}: {', '.join(result.workspaces)}"
-    if result.without:
-        yield f"saved without {', '.join(result.without)}"
+    yield from limits(result.limited_to, result.workspaces, result.without)
     if result.auth:
         yield f"with users, password hashes and permissions from {result.auth}"
 

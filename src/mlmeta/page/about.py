@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from mlmeta.page.model import About, Backup, Command
-from mlmeta.schema import KINDS, Summary
-from mlmeta.schema.words import amount
+from mlmeta.schema import KINDS
+from mlmeta.schema.words import limits
 from mlmeta.snapshot import layout
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState, file_sets, glance
 from mlmeta.snapshot.reader import Snapshot
@@ -37,7 +36,7 @@ def about(snapshot: Snapshot, info: SnapshotInfo | None) -> About:
         problem=info.problem if info else "",
         gaps=[*gaps, *snapshot.unknown],
         accepted=[one for one in summary.skipped if one not in gaps],
-        limits=list(_limits(summary)),
+        limits=list(limits(summary.experiments, summary.workspaces, summary.without)),
         notes=[*snapshot.notes, *summary.warnings],
         stats=summary.stats,
         counts=[(summary.stats[unit], unit.replace("_", " ")) for unit in _units() if summary.stats.get(unit)],
@@ -51,15 +50,6 @@ def about(snapshot: Snapshot, info: SnapshotInfo | None) -> About:
 def _units() -> list[str]:
     """What a summary counts, in the order of kinds."""
     return list(dict.fromkeys(unit for kind in KINDS.values() for unit, _ in kind.counts))
-
-
-def _limits(summary: Summary) -> Iterator[str]:
-    if summary.experiments:
-        yield f"limited to {amount(len(summary.experiments), 'experiments')}: {', '.join(summary.experiments)}"
-    if summary.workspaces:
-        yield f"limited to {amount(len(summary.workspaces), 'workspaces')}: {', '.join(summary.workspaces)}"
-    if summary.without:
-        yield f"saved without {', '.join(summary.without)}"
 
 
 def restore_commands(snapshot: Snapshot) -> list[Command]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 
 from mlmeta.schema.kinds import KINDS
@@ -45,3 +45,18 @@ def closest(wanted: str, names: Iterable[str]) -> str:
 
     found = sorted(set(names), key=unlikeness)
     return ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "") if found else "none"
+
+
+def limits(experiments: Sequence[str], workspaces: Sequence[str], without: Sequence[str]) -> Iterator[str]:
+    """What a snapshot is limited to, in words.
+
+    Args:
+        experiments: names of those that it is limited to; none: it is not.
+        workspaces: likewise.
+        without: the kinds and groups that were left out on request.
+    """
+    for names, many in ((experiments, "experiments"), (workspaces, "workspaces")):
+        if names:
+            yield f"limited to {amount(len(names), many)}: {', '.join(names)}"
+    if without:
+        yield f"saved without {', '.join(without)}"

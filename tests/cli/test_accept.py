@@ -19,7 +19,7 @@ from mlmeta.commands.prune import prune
 from mlmeta.commands.saver import Saver, Saving
 from mlmeta.errors import UsageError
 from mlmeta.schema import Row, Skipped, Summary
-from mlmeta.schema.acceptance import Acceptance
+from mlmeta.schema.summary import Acceptance
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.summaries import fitting
 from mlmeta.storage import LocalStorage

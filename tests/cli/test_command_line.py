@@ -11,7 +11,7 @@ from mlmeta import backup, copy, list_snapshots, verify
 from mlmeta.cli.backup import view
 from mlmeta.commands.prune import prune
 from mlmeta.errors import UsageError
-from mlmeta.schema.tags import tags_of
+from mlmeta.schema.summary import tags_of
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import LocalStorage
 from tests.builders import snapshots as made

@@ -154,7 +154,7 @@ def command(
 
     def call(progress: Progress) -> BackupResult:
         from mlmeta.commands.backup import backup
-        from mlmeta.schema.tags import tags_of
+        from mlmeta.schema.summary import tags_of
 
         rules = options.retention(
             last=keep_last,

@@ -143,7 +143,7 @@ def command(
         from mlmeta.guard.schedule import Pace
         from mlmeta.guard.supervisor import Terms
         from mlmeta.schema import several
-        from mlmeta.schema.tags import tags_of
+        from mlmeta.schema.summary import tags_of
 
         rules = options.retention(
             last=keep_last,

@@ -223,7 +223,7 @@ def accepted(words: Sequence[str], found: Sequence[Skipped | Refusal], *, most: 
     """
     if not words:
         return []
-    from mlmeta.schema.acceptance import Acceptance
+    from mlmeta.schema.summary import Acceptance
 
     known = Acceptance(tuple(words))
     told = [f"accepted: {one.kind} {one.id}: {one.reason}" for one in found if known.covers(one.kind, one.id)]

@@ -39,8 +39,7 @@ from mlmeta.metrics import LAST_DRILL, LAST_SAVED, PRUNED, SNAPSHOT_BYTES, SNAPS
 from mlmeta.notebook import Row
 from mlmeta.progress import CONNECTING, Progress, Silent
 from mlmeta.schema import KINDS, FileEntry, Lineage, Names, Selection, Skipped, Summary, several
-from mlmeta.schema.acceptance import Acceptance
-from mlmeta.schema.tags import checked
+from mlmeta.schema.summary import Acceptance, checked_tags
 from mlmeta.schema.words import counts
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.retention import Rules
@@ -254,7 +253,7 @@ def backup(
     """
     progress = progress or Silent()
     require_text(label, "--label")
-    given = checked(tags or {})
+    given = checked_tags(tags or {})
     require_text("".join((*given, *given.values())), "--tag")
     locations = several(storages)
     if auth_uri and not include_password_hashes:

@@ -16,8 +16,8 @@ from mlmeta.errors import ExitCode, UsageError
 from mlmeta.notebook import Row
 from mlmeta.progress import CONNECTING, Progress, Silent
 from mlmeta.schema import EXPERIMENTS, KINDS, Kind, Names, Record, Selection, Skipped, kind_of, several
-from mlmeta.schema.acceptance import Acceptance
 from mlmeta.schema.identity import canonical, is_vague
+from mlmeta.schema.summary import Acceptance
 from mlmeta.schema.words import amount
 from mlmeta.snapshot.compare import Changes, ComparisonRules, Item, changes, with_followers
 from mlmeta.snapshot.reader import Snapshot, bare

@@ -9,7 +9,7 @@ from typing import ClassVar
 from mlmeta.commands.result import Result
 from mlmeta.notebook import Cell, Row
 from mlmeta.schema import several
-from mlmeta.schema.tags import has_tag
+from mlmeta.schema.summary import has_tag
 from mlmeta.schema.words import amount, counts
 from mlmeta.snapshot.catalog import SnapshotInfo, glance, ignored
 from mlmeta.snapshot.find import of_source as those_of

@@ -14,7 +14,7 @@ from mlmeta.errors import UsageError
 from mlmeta.metrics import PRUNED, PRUNED_BYTES, SNAPSHOTS, Sample
 from mlmeta.notebook import Row
 from mlmeta.schema import Names, Selection, several
-from mlmeta.schema.tags import has_tag
+from mlmeta.schema.summary import has_tag
 from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, sets_of
 from mlmeta.snapshot.epochs import claims_in, forks, heads, outlived, read_claim
 from mlmeta.snapshot.layout import FileSet, moment_of, next_timestamp

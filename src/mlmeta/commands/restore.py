@@ -22,7 +22,7 @@ from mlmeta.notebook import Row
 from mlmeta.progress import CONNECTING, Progress, Silent, counted
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import AUTH, AUTH_GROUP, Names, Selection, leading_kinds, several
-from mlmeta.schema.acceptance import Acceptance
+from mlmeta.schema.summary import Acceptance
 from mlmeta.schema.words import amount
 from mlmeta.snapshot.catalog import describe, file_sets
 from mlmeta.snapshot.picked import Chosen, pick

@@ -23,7 +23,7 @@ from mlmeta.schema import (
     Skipped,
     several,
 )
-from mlmeta.schema.acceptance import Acceptance
+from mlmeta.schema.summary import Acceptance
 from mlmeta.schema.words import closest
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected

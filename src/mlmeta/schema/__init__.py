@@ -31,7 +31,6 @@ from mlmeta.schema.kinds import (
     kind_of,
     leading_kinds,
 )
-from mlmeta.schema.lineage import LAST_EPOCH, Lineage
 from mlmeta.schema.logged_models import LOGGED_MODELS, LoggedModel, LoggedModelMetric, logged_model_order
 from mlmeta.schema.metrics import (
     History,
@@ -58,7 +57,7 @@ from mlmeta.schema.runs import (
 )
 from mlmeta.schema.selection import Names, Selection, several
 from mlmeta.schema.spans import Span, SpanLine
-from mlmeta.schema.summary import COUNTED, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
+from mlmeta.schema.summary import COUNTED, LAST_EPOCH, UNNAMED, FileEntry, Lineage, Skipped, Summary, summary_is_intact
 from mlmeta.schema.traces import ASSESSMENTS, SPANS, TRACES, Assessment, AssessmentError, Trace
 
 __all__ = [

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.schema.acceptance import Acceptance
+from mlmeta.errors import UsageError
 from mlmeta.schema.auth import AUTH
 from mlmeta.schema.base import Record
 from mlmeta.schema.identity import canonical, is_vague
 from mlmeta.schema.kind import Kind
 from mlmeta.schema.kinds import KINDS, SCHEMA_VERSION, WITH_PARTS
-from mlmeta.schema.lineage import Lineage
 from mlmeta.schema.selection import Selection
 
 COUNTED = ("experiments", "runs", "models", "model_versions", "metric_points")
@@ -193,3 +196,182 @@ def summary_is_intact(text: bytes) -> bool:
 
 def _with_checksum(text: bytes, checksum: bytes) -> bytes:
     return _CHECKSUM.sub(rb"\g<1>" + checksum + rb"\g<3>", text)
+
+
+LAST_EPOCH = 999_999_999
+_EARLIER_GUARDS = 64
+"""Earlier guards that are told apart; those before count as brought in."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What is in a guard's snapshot, or in the store that it guards.
+
+    Args:
+        epoch: of the guard; 0: there is none.
+        includes: of earlier guards, by their epochs, the timestamp of the newest snapshot whose content is in it.
+    """
+
+    epoch: int = 0
+    includes: Mapping[int, str] = field(default_factory=dict)
+
+    def has(self, epoch: int, timestamp: str) -> bool:
+        """Whether the content of an earlier guard's snapshot is in it.
+
+        Args:
+            epoch: of that guard.
+            timestamp: of the snapshot.
+        """
+        last = self.includes.get(epoch)
+        if last is not None:
+            return timestamp <= last
+        return len(self.includes) >= _EARLIER_GUARDS and epoch < min(self.includes)
+
+    def follows(self, epoch: int, timestamp: str) -> bool:
+        """Whether it goes on from a snapshot, as far as that can be known: its guard's own, or one that is in it."""
+        return not self.epoch or epoch in {0, self.epoch} or self.has(epoch, timestamp)
+
+    def having(self, epoch: int, timestamp: str) -> Lineage:
+        """The same, with the content of an earlier guard's snapshot; 0 is none's."""
+        if not epoch or self.has(epoch, timestamp):
+            return self
+        newest = sorted({**self.includes, epoch: timestamp}.items())[-_EARLIER_GUARDS:]
+        return replace(self, includes=dict(newest))
+
+    def joined(self, other: Lineage) -> Lineage:
+        """The same, with all that is in another one."""
+        found = self
+        for epoch, timestamp in other.includes.items():
+            found = found.having(epoch, timestamp)
+        return found
+
+    def fork(self, other: Lineage) -> str:
+        """The timestamp of the newest snapshot that is in both, by its guard's number; empty: none is.
+
+        Args:
+            other: of an earlier guard's snapshot.
+        """
+        if other.epoch in self.includes:
+            return self.includes[other.epoch]
+        last = max(self.includes.keys() & other.includes.keys(), default=0)
+        return min(self.includes[last], other.includes[last]) if last else ""
+
+
+_BY_TABLE = {"table", "row", "rows"}
+"""Kinds whose id is the name of a table, which is a word for what is missing as well."""
+
+
+def forms(word: str) -> frozenset[str]:
+    """A word as others may write it: in the singular or plural, with blanks, dashes or underscores."""
+    plain = " ".join(word.casefold().replace("_", " ").replace("-", " ").split())
+    several = f"{plain[:-1]}ies" if plain.endswith("y") else f"{plain}s"
+    return frozenset({plain, several, f"{plain}es"})
+
+
+class Gap(Protocol):
+    """Something that is missing: see `Skipped`."""
+
+    @property
+    def kind(self) -> str:
+        """Of what is missing."""
+
+    @property
+    def id(self) -> str:
+        """Of it."""
+
+
+G = TypeVar("G", bound=Gap)
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """What is accepted.
+
+    Args:
+        words: for kinds of things that may be missing, such as ``webhooks``; none: nothing may.
+    """
+
+    words: tuple[str, ...] = ()
+
+    @cached_property
+    def _forms(self) -> dict[str, str]:
+        return {form: word for word in self.words for form in forms(word)}
+
+    def word_for(self, kind: str, identifier: str = "") -> str:
+        """The word that accepts a gap; empty: none does.
+
+        Args:
+            kind: of what is missing, as a `Skipped` or a refusal names it.
+            identifier: its id.
+        """
+        names = (kind, identifier.removeprefix("of ")) if kind in _BY_TABLE else (kind,)
+        return next((self._forms[form] for name in names for form in forms(name) if form in self._forms), "")
+
+    def gaps(self, found: Iterable[G]) -> tuple[G, ...]:
+        """Those that are not accepted."""
+        return tuple(one for one in found if not self.covers(one.kind, one.id))
+
+    def used(self, found: Iterable[Gap]) -> tuple[str, ...]:
+        """The words that some of these need to be accepted."""
+        return tuple(sorted({self.word_for(one.kind, one.id) for one in found}.difference({""})))
+
+    def covers(self, kind: str, identifier: str = "") -> bool:
+        """Whether a gap is accepted."""
+        return bool(self._forms) and bool(self.word_for(kind, identifier))
+
+
+def is_among(word: str, known: Iterable[str]) -> bool:
+    """Whether a word, in whatever form, is one of some."""
+    wanted = forms(word)
+    return any(not wanted.isdisjoint(forms(one)) for one in known)
+
+
+LONGEST_TAG_KEY = 250
+LONGEST_TAG_VALUE = 5000
+MOST_TAGS = 100
+_TAG_HINT = "such as --tag release=1.4"
+
+
+def tags_of(words: Iterable[str]) -> dict[str, str]:
+    """The tags that words such as ``release=1.4`` give.
+
+    Raises:
+        UsageError: a word is not KEY=VALUE, or two give a key different values.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"{word!r} is not KEY=VALUE", hint=_TAG_HINT)
+        if found.setdefault(key, value) != value:
+            raise UsageError(
+                f"the tag {key} has two values, {found[key]!r} and {value!r}", hint="leave one of them out"
+            )
+    return checked_tags(found)
+
+
+def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags as a summary can have them, in one order.
+
+    Raises:
+        UsageError: a key is empty or has an ``=``, or there is more than a summary shall hold.
+    """
+    if len(tags) > MOST_TAGS:
+        raise UsageError(
+            f"{len(tags):,} tags are more than the {MOST_TAGS} that a snapshot can have", hint="leave some out"
+        )
+    for key, value in tags.items():
+        if not key or "=" in key:
+            raise UsageError(f"{key!r} is not the key of a tag", hint=_TAG_HINT)
+        if len(key) > LONGEST_TAG_KEY or len(value) > LONGEST_TAG_VALUE:
+            raise UsageError(
+                f"the tag {key[:40]!r} is too long",
+                hint=f"a key has at most {LONGEST_TAG_KEY} characters, a value {LONGEST_TAG_VALUE:,}",
+            )
+    return dict(sorted(tags.items()))
+
+
+def has_tag(tags: Mapping[str, str], wanted: str) -> bool:
+    """Whether a snapshot has a tag: ``KEY`` with whatever value, or ``KEY=VALUE``."""
+    key, equals, value = wanted.partition("=")
+    return key in tags and (not equals or tags[key] == value)

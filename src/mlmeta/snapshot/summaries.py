@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from mlmeta.errors import ObjectRefusedError, StorageError, UnsupportedSchemaError
 from mlmeta.redaction import cut
 from mlmeta.schema import KINDS, LAST_EPOCH, SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
-from mlmeta.schema.acceptance import Acceptance
+from mlmeta.schema.summary import Acceptance
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.records import damaged
 from mlmeta.storage import Storage

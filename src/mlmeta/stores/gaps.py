@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from mlmeta.errors import UsageError
 from mlmeta.schema import ROWS, UNNAMED, WITH_PARTS
-from mlmeta.schema.acceptance import Acceptance, is_among
+from mlmeta.schema.summary import Acceptance, is_among
 from mlmeta.schema.words import closest
 
 _NEVER = ("database", UNNAMED)

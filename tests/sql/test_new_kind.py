@@ -12,7 +12,7 @@ import pytest
 import mlmeta
 from mlmeta.errors import ConflictError, ExitCode, RestoreError
 from mlmeta.schema import KINDS, Kind, Record, experiment_order, kinds
-from mlmeta.schema.base import Int64, SortedMap
+from mlmeta.schema.kind import Int64, SortedMap
 from mlmeta.snapshot import order
 from mlmeta.stores.sql import tables
 from mlmeta.stores.sql.mapping import KindTable, Pairs, optional, plain

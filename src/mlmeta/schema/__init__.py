@@ -1,7 +1,6 @@
 """The records of a snapshot, as Pydantic models. Of mlmeta, imports nothing but its errors."""
 
 from mlmeta.schema.auth import AUTH, AUTH_TABLES, AuthRow, auth_table_order
-from mlmeta.schema.base import DEFAULT_WORKSPACE, Record
 from mlmeta.schema.evaluation import (
     DATASET_RECORDS,
     EVALUATION_DATASETS,
@@ -13,12 +12,14 @@ from mlmeta.schema.experiments import EXPERIMENTS, Experiment, experiment_order,
 from mlmeta.schema.kind import (
     AUTH_GROUP,
     DATASET_GROUP,
+    DEFAULT_WORKSPACE,
     GROUPS,
     MODEL_GROUP,
     RUN_GROUP,
     SETTING_GROUP,
     TRACE_GROUP,
     Kind,
+    Record,
 )
 from mlmeta.schema.kinds import (
     FOLLOWERS,

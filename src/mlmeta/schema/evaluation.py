@@ -11,9 +11,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from mlmeta.schema.base import Int64, Record, SortedMap, Workspace
 from mlmeta.schema.experiments import experiment_order
-from mlmeta.schema.kind import DATASET_GROUP, Kind
+from mlmeta.schema.kind import DATASET_GROUP, Int64, Kind, Record, SortedMap, Workspace
 
 DEEPEST = 100
 """Lists and objects within each other: a reader of JSON takes 200, and a line has some around."""

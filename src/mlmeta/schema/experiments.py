@@ -6,8 +6,18 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, ClassVar
 
-from mlmeta.schema.base import Int64, Record, SortedMap, Workspace
-from mlmeta.schema.kind import DATASET_GROUP, RUN_GROUP, SETTING_GROUP, TRACE_GROUP, Kind, R
+from mlmeta.schema.kind import (
+    DATASET_GROUP,
+    RUN_GROUP,
+    SETTING_GROUP,
+    TRACE_GROUP,
+    Int64,
+    Kind,
+    R,
+    Record,
+    SortedMap,
+    Workspace,
+)
 
 
 class Experiment(Record):

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlmeta.schema.auth import AUTH
-from mlmeta.schema.base import Record
 from mlmeta.schema.evaluation import DATASET_RECORDS, EVALUATION_DATASETS
 from mlmeta.schema.experiments import EXPERIMENTS
-from mlmeta.schema.kind import Kind
+from mlmeta.schema.kind import Kind, Record
 from mlmeta.schema.logged_models import LOGGED_MODELS
 from mlmeta.schema.metrics import HistoryLine
 from mlmeta.schema.models import MODELS

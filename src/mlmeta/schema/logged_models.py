@@ -7,9 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from mlmeta.schema.base import Int64, Record, SortedMap
 from mlmeta.schema.experiments import experiment_order
-from mlmeta.schema.kind import Kind
+from mlmeta.schema.kind import Int64, Kind, Record, SortedMap
 
 
 class LoggedModelMetric(Record):

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pydantic import model_validator
 from pydantic_core import to_json
 
-from mlmeta.schema.base import Int64, Record
+from mlmeta.schema.kind import Int64, Record
 
 Point = tuple[int, int, float]
 """Step, timestamp (milliseconds since the epoch), value."""

@@ -9,8 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
 
-from mlmeta.schema.base import Int64, Record, SortedMap, Workspace
-from mlmeta.schema.kind import MODEL_GROUP, Kind
+from mlmeta.schema.kind import MODEL_GROUP, Int64, Kind, Record, SortedMap, Workspace
 
 _OF_LOGGED_MODEL = re.compile(r"models:/(m-[^/]+)")
 

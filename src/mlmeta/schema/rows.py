@@ -12,8 +12,7 @@ from typing import Any
 
 from pydantic import ValidationInfo, field_validator
 
-from mlmeta.schema.base import Record
-from mlmeta.schema.kind import SETTING_GROUP, Kind
+from mlmeta.schema.kind import SETTING_GROUP, Kind, Record
 
 ORDER = (
     *("workspaces", "secrets", "model_definitions"),

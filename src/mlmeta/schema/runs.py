@@ -8,9 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mlmeta.schema.base import Int64, Record, SortedMap
 from mlmeta.schema.experiments import experiment_order
-from mlmeta.schema.kind import Kind
+from mlmeta.schema.kind import Int64, Kind, Record, SortedMap
 from mlmeta.schema.metrics import HistoryLine, MetricHistory, point_order
 
 PARENT_RUN_ID = "mlflow.parentRunId"

@@ -8,8 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from mlmeta.errors import UsageError
-from mlmeta.schema.base import DEFAULT_WORKSPACE
-from mlmeta.schema.kind import GROUPS, Kind
+from mlmeta.schema.kind import DEFAULT_WORKSPACE, GROUPS, Kind
 
 Names = str | Iterable[str]
 """A name, or several."""

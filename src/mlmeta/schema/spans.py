@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import SchemaValidator, core_schema, from_json, to_json
 
-from mlmeta.schema.base import Int64, Record
+from mlmeta.schema.kind import Int64, Record
 
 
 class _Content(BaseModel):

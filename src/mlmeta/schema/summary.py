@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from mlmeta.errors import UsageError
 from mlmeta.schema.auth import AUTH
-from mlmeta.schema.base import Record
 from mlmeta.schema.identity import canonical, is_vague
-from mlmeta.schema.kind import Kind
+from mlmeta.schema.kind import Kind, Record
 from mlmeta.schema.kinds import KINDS, SCHEMA_VERSION, WITH_PARTS
 from mlmeta.schema.selection import Selection
 

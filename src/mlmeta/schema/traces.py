@@ -7,10 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, JsonValue, ValidationInfo, field_validator
 
-from mlmeta.schema.base import Int64, Record, SortedMap
 from mlmeta.schema.evaluation import as_json
 from mlmeta.schema.experiments import experiment_order
-from mlmeta.schema.kind import TRACE_GROUP, Kind
+from mlmeta.schema.kind import TRACE_GROUP, Int64, Kind, Record, SortedMap
 from mlmeta.schema.spans import Span, SpanLine
 
 NAME_TAG = "mlflow.traceName"

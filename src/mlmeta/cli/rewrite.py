@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlmeta.cli.text import Block
     from mlmeta.commands.rewrite import RewriteResult
     from mlmeta.progress import Progress
-    from mlmeta.stores.locations import Survey
+    from mlmeta.stores.rewrite import Survey
 
 _OTHERS = 8
 """So many other beginnings are named."""

@@ -12,9 +12,8 @@ from mlmeta.notebook import Row
 from mlmeta.progress import Progress, Silent
 from mlmeta.schema.words import amount
 from mlmeta.storage import Location
-from mlmeta.stores.locations import Located, Survey
 from mlmeta.stores.opening import Store, open_locations
-from mlmeta.stores.rewrite import Prefixes, Rewriter, pairs_of, shown_location
+from mlmeta.stores.rewrite import Located, Prefixes, Rewriter, Survey, pairs_of, shown_location
 
 Confirm = Callable[[Survey], None]
 """Asked before anything is written; raises to stop."""

@@ -20,7 +20,7 @@ from mlmeta.stores.address import identify, kind_of, require_usable
 from mlmeta.stores.tokens import Several, Unwatched, Watcher
 
 if TYPE_CHECKING:
-    from mlmeta.stores.locations import Locations
+    from mlmeta.stores.rewrite import Locations
     from mlmeta.stores.source import Source, SourceInfo
     from mlmeta.stores.target import RestoreOptions, Target
 

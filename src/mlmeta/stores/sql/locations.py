@@ -14,8 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from mlmeta.progress import Progress
 from mlmeta.redaction import cut
 from mlmeta.schema import ROWS
-from mlmeta.stores.locations import Example, Located, Pairs, Survey
-from mlmeta.stores.rewrite import Rewriter, is_nested, root_of, shown_location
+from mlmeta.stores.rewrite import Example, Located, Pairs, Rewriter, Survey, is_nested, root_of, shown_location
 from mlmeta.stores.sql.database import MYSQL, POSTGRESQL, SQLITE, parse, reading_still
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.limits import ColumnLimit, limits_of

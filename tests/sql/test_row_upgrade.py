@@ -16,7 +16,7 @@ from mlmeta.errors import ExitCode
 from mlmeta.schema import ROWS, Row, Selection
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
-from mlmeta.stores.sql.migrations import begin_store_at
+from mlmeta.stores.sql.schema import begin_store_at
 from mlmeta.stores.sql.upgrade import RowUpgrades
 from tests.sql.helpers import ALL, QUIET, records_of
 

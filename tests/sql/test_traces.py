@@ -27,8 +27,8 @@ from mlmeta.schema import TRACES, Selection, Skipped, SpanLine, Trace
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.sql import spans
 from mlmeta.stores.sql.exporter import SqlSource
-from mlmeta.stores.sql.migrations import begin_store_at
 from mlmeta.stores.sql.restorer import SqlTarget
+from mlmeta.stores.sql.schema import begin_store_at
 from mlmeta.stores.sql.trace_tables import COST_COLUMNS, SESSION, TOKEN_COLUMNS, aggregate, analytics, told
 from mlmeta.stores.target import RestoreOptions
 from tests.builders import snapshots

@@ -72,8 +72,7 @@ def _version(info: SourceInfo, *, known: bool) -> str:
 
 
 def _doubt_of_schema(info: SourceInfo) -> tuple[str, str]:
-    from mlmeta.stores.sql.migrations import is_known
-    from mlmeta.stores.sql.schema import newest_revision
+    from mlmeta.stores.sql.schema import is_known, newest_revision
 
     revision = (info.server_version or "").removeprefix("schema ")
     if not revision or revision == newest_revision() or is_known(revision):

@@ -34,10 +34,10 @@ from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.inserts import TableInsert
 from mlmeta.stores.sql.left_tables import LeftTables, why_no_rows
-from mlmeta.stores.sql.migrations import begin_store_at, is_older, migration_errors, upgrade_store
 from mlmeta.stores.sql.queries import BATCH, batches
 from mlmeta.stores.sql.row_target import RowTarget, UnfitError, stored_value
 from mlmeta.stores.sql.rows import RowReader, RowTable, row_tables
+from mlmeta.stores.sql.schema import begin_store_at, is_older, migration_errors, upgrade_store
 from mlmeta.stores.sql.sqlite import scratch_engine
 
 _REVISION = "schema "

@@ -227,7 +227,7 @@ def has_content(store: Store) -> bool:
         ConnectionFailedError: it can't be read.
     """
     if store.kind in DATABASES:
-        from mlmeta.stores.sql.content import has_content as database_has_content
+        from mlmeta.stores.sql.schema import has_content as database_has_content
 
         return database_has_content(store.tracking_uri)
     from mlmeta.stores.target import RestoreOptions

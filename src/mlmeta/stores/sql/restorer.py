@@ -16,7 +16,6 @@ from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
-from mlmeta.stores.sql.content import holds_content
 from mlmeta.stores.sql.database import SQLITE, parse, reading_still
 from mlmeta.stores.sql.existing import ExistingRows, no_rows
 from mlmeta.stores.sql.limits import Limits, limits_of, limits_of_new
@@ -24,7 +23,7 @@ from mlmeta.stores.sql.new_store import NewFile, remove_unfinished, without_inde
 from mlmeta.stores.sql.parallel_reads import export_moment, lanes_at
 from mlmeta.stores.sql.queries import BATCH
 from mlmeta.stores.sql.read_back import read_back
-from mlmeta.stores.sql.schema import ensure_schema, holds_store, make_schema, makes_schema_within
+from mlmeta.stores.sql.schema import ensure_schema, holds_content, holds_store, make_schema, makes_schema_within
 from mlmeta.stores.sql.tables import COLUMNS
 from mlmeta.stores.sql.tally import RestoreTally
 from mlmeta.stores.sql.upgrade import RowUpgrades

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from mlmeta.errors import IncompatibleStoreError, InternalError
 from mlmeta.progress import Progress
-from mlmeta.stores.sql.database import POSTGRESQL, SQLITE, Database
+from mlmeta.stores.sql.database import POSTGRESQL, SQLITE, Database, parse
 from mlmeta.stores.sql.schema_cache import (
     CACHE,
     blank_store,
@@ -367,3 +367,27 @@ def migration_errors() -> tuple[type[Exception], ...]:
 
     others = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
     return CommandError, MlflowException, SQLAlchemyError, *others
+
+
+_BY_PEOPLE = ("runs", "trace_info", "logged_models", "registered_models", "evaluation_datasets")
+
+
+def has_content(uri: str) -> bool:
+    """Whether there is any run, trace, model or dataset. A database that does not exist has none.
+
+    Raises:
+        UsageError: it is not a URI of a database, or its driver is not installed.
+        ConnectionFailedError: it can't be read.
+    """
+    database = parse(uri)
+    if database.kind == SQLITE and not database.path.exists():
+        return False
+    with database.reading() as connection:
+        return holds_content(connection)
+
+
+def holds_content(connection: sa.Connection) -> bool:
+    """`has_content` of the database that is connected to."""
+    names = set(sa.inspect(connection).get_table_names())
+    queries = [sa.select(sa.literal(1)).select_from(sa.table(name)).limit(1) for name in _BY_PEOPLE if name in names]
+    return any(connection.execute(query).first() is not None for query in queries)

@@ -16,7 +16,7 @@ import mlmeta
 from mlmeta import backup, restore
 from mlmeta.errors import ConflictError, ConnectionFailedError, ExitCode, IncompatibleStoreError, UsageError
 from mlmeta.schema import AUTH, AUTH_TABLES, AuthRow, Selection
-from mlmeta.stores.sql.auth_schema import blank_auth, newest
+from mlmeta.stores.sql.auth import blank_auth, newest_revision
 from tests.builders.auth import PASSWORDS, add_user, fill_auth, upgrade
 from tests.sql.helpers import digests
 from tests.support import hostile
@@ -67,7 +67,7 @@ def test_a_database_goes_into_a_snapshot_and_back(backups: str, target: str) -> 
     rows = list(snapshot.records(AUTH))
     assert [row.row["username"] for row in rows if row.table == "users"] == list(PASSWORDS)
     assert snapshot.summary.stats["users"] == len(PASSWORDS)
-    assert snapshot.summary.auth_revision == newest()
+    assert snapshot.summary.auth_revision == newest_revision()
     done = restore("", "latest", backups, selection=ONLY, auth_uri=target)
     assert (done.exit_code, done.created) == (ExitCode.DONE, {"auth rows": len(rows)})
     assert done.comparison is not None
@@ -126,7 +126,7 @@ def made_by_hand(uri: str) -> str:
         for key in table.foreign_key_constraints:
             key.name = None
     metadata.create_all(sa.create_engine(uri, poolclass=sa.NullPool))
-    change(uri, f"INSERT INTO alembic_version_auth VALUES ('{newest()}')")
+    change(uri, f"INSERT INTO alembic_version_auth VALUES ('{newest_revision()}')")
     return uri
 
 

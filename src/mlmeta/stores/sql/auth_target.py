@@ -13,8 +13,19 @@ from mlmeta.progress import Progress, Silent
 from mlmeta.schema import AUTH, AUTH_TABLES, AuthRow
 from mlmeta.snapshot.compare import Pair
 from mlmeta.snapshot.reader import Snapshot
-from mlmeta.stores.sql.auth import auth_row, auth_tables, hide_parameters, read_auth
-from mlmeta.stores.sql.auth_schema import FIRST, begin_auth, blank_auth, holds_auth, is_known, migrate, newest
+from mlmeta.stores.sql.auth import (
+    FIRST,
+    auth_row,
+    auth_tables,
+    begin_auth,
+    blank_auth,
+    hide_parameters,
+    holds_auth,
+    is_known,
+    migrate,
+    newest_revision,
+    read_auth,
+)
 from mlmeta.stores.sql.auth_step import AuthStep
 from mlmeta.stores.sql.database import SQLITE, parse
 from mlmeta.stores.sql.database_tables import Tables
@@ -184,7 +195,7 @@ def _rows(snapshot: Snapshot) -> tuple[list[AuthRow], list[Refusal]]:
     """
     rows = list(snapshot.records(AUTH))
     revision = snapshot.summary.auth_revision or FIRST
-    if revision == newest():
+    if revision == newest_revision():
         return rows, []
     if not is_known(revision):
         raise IncompatibleStoreError(

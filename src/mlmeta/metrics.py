@@ -11,7 +11,6 @@ import fcntl
 import math
 import os
 import re
-import secrets
 import stat
 import time
 from collections import defaultdict
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from mlmeta.errors import UsageError
 from mlmeta.visible import visible
+from mlmeta.whole import remove_half_made, write_whole
 
 SUFFIX = ".prom"
 """The collector reads files that end so, and a file that doesn't may be something else than metrics."""
@@ -32,8 +32,6 @@ _MODE = 0o644
 """The collector runs as another user."""
 _PATIENCE = 5.0
 """Seconds to wait for another command that writes the same file."""
-_STALE = 3600
-"""Seconds after which the temporary file of a killed command goes."""
 
 
 @dataclass(frozen=True)
@@ -237,17 +235,8 @@ def update_file(path: Path, job: Mapping[str, str], fresh: Sequence[Sample]) -> 
     """
     with _locked(path.parent):
         text = text_of(updated(read_file(path), job, fresh))
-        _remove_stale(path)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("x", encoding="utf-8", newline="\n") as file:
-                os.fchmod(file.fileno(), _MODE)
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        remove_half_made(path)
+        write_whole(path, text.encode(), mode=_MODE)
 
 
 @contextlib.contextmanager
@@ -272,11 +261,3 @@ def _lock(descriptor: int) -> bool:
     except OSError:  # the file system has no locks
         return True
     return True
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove what killed commands left of their writing."""
-    for left in path.parent.glob(f".{path.name}.????????.tmp"):
-        with contextlib.suppress(OSError):
-            if left.stat().st_mtime < time.time() - _STALE:
-                left.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mlmeta.errors import UsageError
 from mlmeta.metrics import (
     GUARD_EFFECTIVE_RPO,
     GUARD_EPOCH,
@@ -20,9 +22,12 @@ from mlmeta.metrics import (
     GUARD_SUPERSEDED,
     Sample,
 )
+from mlmeta.whole import remove_half_made, write_whole
 
 _EVERY = 10.0
 """Seconds after which the file is written although nothing but time has passed."""
+_MOST = 64 << 10
+"""Bytes of a file that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +90,17 @@ class StatusFile:
 
     Args:
         path: where it is.
+
+    Raises:
+        UsageError: what is there is something else.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._last: Status | None = None
         self._written = 0.0
+        _must_be_ours(path)
+        remove_half_made(path)
 
     def write(self, status: Status) -> None:
         """Write it, unless only time has passed, and little of that.
@@ -100,9 +110,29 @@ class StatusFile:
         """
         now = time.time()
         same = self._last is not None and dataclasses.replace(status, lag=self._last.lag) == self._last
-        if same and now - self._written < _EVERY:
+        if same and 0 <= now - self._written < _EVERY:
             return
         self._last, self._written = status, now
-        new = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        new.write_text(json.dumps(document(status), indent=2) + "\n")
-        new.replace(self.path)
+        text = json.dumps(document(status), indent=2) + "\n"
+        write_whole(self.path, text.encode(), flushed=False)  # nobody asks after a crash how the guard was doing
+
+
+def _must_be_ours(path: Path) -> None:
+    """See that no file is replaced that somebody named by mistake, such as the database, or `/dev/null`."""
+    with contextlib.suppress(OSError):  # writing it will tell that better
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is not a regular file", hint="name another file with --status-file")
+        with path.open("rb") as file:
+            there = file.read(_MOST)
+        if there and not _is_status(there):
+            raise UsageError(
+                f"{path} is not a guard's status file", hint="name another file with --status-file, or remove this one"
+            )
+
+
+def _is_status(content: bytes) -> bool:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"schema", "guard", "state"} <= found.keys()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 from mlmeta.errors import UsageError
+from mlmeta.whole import write_whole
 
 _MODE = 0o600
 
@@ -51,34 +51,5 @@ def write(path: Path, content: bytes, *, force: bool) -> None:
     """
     if force and path.is_symlink():
         path = path.resolve()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            os.fchmod(file.fileno(), _MODE)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if force:
-            temporary.replace(path)
-        else:
-            _take_name(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _take_name(temporary: Path, path: Path) -> None:
-    """Give a file a name that must be free.
-
-    Raises:
-        UsageError: somebody took it meanwhile.
-    """
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise _taken(path) from None
-    except OSError:  # no hard links here: claim the name first, then put the file over the empty one
-        try:
-            with path.open("xb"):
-                temporary.replace(path)
-        except FileExistsError:
-            raise _taken(path) from None
+    if not write_whole(path, content, mode=_MODE, replaces=force):
+        raise _taken(path)

@@ -18,6 +18,7 @@ from mlmeta.scratch import remove_leftovers, scratch_folder
 from mlmeta.stores.sql.database import Database
 from mlmeta.stores.sql.schema import begin_store
 from mlmeta.stores.sql.sqlite import hasty_engine
+from mlmeta.whole import take_name
 
 _KEYS = """
 SELECT conname, pg_get_constraintdef(oid), contype = 'f' FROM pg_constraint
@@ -77,7 +78,7 @@ class NewFile:
                 self._open.commit()
         self._close()
         _sync(self._path)
-        if not _take_name(self._path, self._final):
+        if not take_name(self._path, self._final):
             return False
         _sync(self._final.parent)
         return True
@@ -97,20 +98,6 @@ def remove_unfinished(database: Database) -> None:
 
 def _prefix(path: Path) -> str:
     return f".{path.name}."
-
-
-def _take_name(temporary: Path, path: Path) -> bool:
-    """Move a file to a name that must be free."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError:  # no hard links here: claim the name first, then put the file over the empty one
-        with contextlib.suppress(FileExistsError), path.open("xb"):
-            temporary.replace(path)
-            return True
-        return False
-    return True
 
 
 def _sync(path: Path) -> None:

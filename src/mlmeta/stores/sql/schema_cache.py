@@ -14,7 +14,6 @@ import importlib.util
 import shutil
 import sqlite3
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mlmeta.errors import InternalError
 from mlmeta.scratch import scratch_folder
+from mlmeta.whole import made_beside
 
 CACHE = Path("~/.cache/mlmeta")
 """Where they are kept. It may be removed at any time; where it can't be written, each use makes its own."""
@@ -84,15 +84,12 @@ def keep(name: str, make: Callable[[Path], object], cache: Path = CACHE) -> Path
         folder = cache.expanduser()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _tidy(folder)
-        temporary = folder / f".{uuid.uuid4().hex}.tmp"
-        try:
+        with made_beside(folder / name) as temporary:
             make(temporary)
             temporary.chmod(0o600)
             path = folder / f"{name}-{_checksum(temporary)}"
             temporary.replace(path)
             return path
-        finally:
-            temporary.unlink(missing_ok=True)
     except (OSError, RuntimeError, SQLAlchemyError):  # read-only, full, or a user without a home
         return None
 

@@ -118,11 +118,18 @@ def test_a_run_of_both_sides_becomes_the_union(target: str, other: str, tmp_path
         [RunTag("there", "1"), RunTag("differs", "there")],
     )
     there.log_inputs(run_id, [DatasetInput(Dataset("d", "abc", "local", "{}", '{"a": 1}'), [InputTag("k", "v")])])
+    for client, context in ((here, "train"), (there, "test")):
+        used = DatasetInput(Dataset("both", "def", "local", "{}"), [InputTag("mlflow.data.context", context)])
+        client.log_inputs(run_id, [used])
     there.set_terminated(run_id, "FINISHED", 5_000)
     result = merge(target, backup(other, tmp_path / "snapshot"))
     assert result.exit_code is ExitCode.INCOMPLETE
     assert [(issue.code, issue.message) for issue in result.issues] == [
-        ("kept", f"run {run_id}: the target keeps its params[differs], which is 'here' instead of 'there'")
+        (
+            "kept",
+            f"run {run_id}: the target has its dataset 'both' (def) with mlflow.data.context 'train' instead of 'test'",
+        ),
+        ("kept", f"run {run_id}: the target keeps its params[differs], which is 'here' instead of 'there'"),
     ]
     assert (result.created, result.merged) == ({"metric points": 3}, {"runs": 1})
     assert result.comparison is not None
@@ -133,7 +140,7 @@ def test_a_run_of_both_sides_becomes_the_union(target: str, other: str, tmp_path
     assert run.data.tags.items() >= {"here": "1", "there": "1", "differs": "there"}.items()
     assert (run.info.status, run.info.end_time) == ("FINISHED", 5_000)
     assert any("tags[differs] was 'here'" in warning for warning in result.warnings)
-    assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["d"]
+    assert sorted(one.dataset.name for one in run.inputs.dataset_inputs) == ["both", "d"]
     points = [(one.step, one.value) for one in here.get_metric_history(run_id, "curve")]
     assert sorted(map(repr, points)) == ["(-3, 9.0)", "(0, 1.0)", "(1, 0.5)", "(2, 0.25)", "(2, nan)"]
     assert repr(run.data.metrics["curve"]) == "nan"

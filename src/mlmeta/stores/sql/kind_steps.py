@@ -189,15 +189,24 @@ class RunStep(Step[Run]):
         self._tally.leave_out(*self._key(run), reason, "dataset_inputs", KEPT)
 
     def _other_inputs(self, run: Run, left: Mapping[Link, Leftover]) -> str:
-        """What is left of its inputs and is not what would be written, in words; empty: nothing."""
+        """What the target has of its inputs and is not what would be written, in words; empty: nothing.
+
+        It has them of the same run, or of one with its id that `mlflow gc` has removed.
+        """
         for link, step, tags in input_links(run, self._datasets(run)) if left else ():
             there = left.get(link)
-            if there is None:
-                continue
-            if there.step != step or any(there.tags.get(key, value) != value for key, value in tags.items()):
-                what = "a dataset" if link[0] == "DATASET" else "a model"
-                return f"the target still has {what} that a run with its id used or made, with other content"
+            if there is not None and (differs := _other_link(there, step, tags)):
+                return f"the target has {self._words(run, link)} {differs}"
         return ""
+
+    def _words(self, run: Run, link: Link) -> str:
+        if link[0] != "DATASET":
+            return f"its model {link[3]}"
+        known = self._datasets(run)
+        name, digest = next(
+            key for key in datasets_of(run) if link[1] == known.get(key, dataset_id(run.experiment_id, *key))
+        )
+        return f"its dataset {name!r} ({digest})"
 
     def _other_dataset(self, run: Run) -> str:
         """Which of its datasets its experiment has with other content, in words; empty: none. MLflow keeps each once.
@@ -249,6 +258,14 @@ class RunStep(Step[Run]):
         if any(link not in left for link, _, _ in input_links(stored, self._datasets(stored))):
             self._do(RowWriter.merge_inputs, stored, left)
             yield from ("dataset_inputs", "model_inputs", "model_outputs")
+
+
+def _other_link(there: Leftover, step: int, tags: Mapping[str, str]) -> str:
+    """How what ties a run to a dataset or a model is not what would be written, in words; empty: it is."""
+    for key, value in sorted(tags.items()):
+        if (other := there.tags.get(key, value)) != value:
+            return f"with {key} {other!r} instead of {value!r}"
+    return f"at step {there.step} instead of {step}" if there.step != step else ""
 
 
 def has_models(run: Run) -> bool:

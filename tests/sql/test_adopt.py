@@ -100,10 +100,12 @@ def test_what_was_deleted_here_stays_deleted_though_snapshots_go(uri: str, tmp_p
     reasons = {one.timestamp: one.reason for one in prune(folder, Rules(last=1)).snapshots if one.keep}
     assert reasons[base.timestamp] == "the last guard goes on from it"
     assert len(reasons) == 2
-    saved(folder, run(A), run(B), run(C))
+    late = saved(folder, run(A), run(B), run(C))
     told = others.attend(ready=True)
     assert "1 run created" in told.texts[0], "B was deleted here"
     assert told.problems == ()
+    saved(folder, run(A), run(C), epoch=2, includes={1: late.timestamp})
+    assert base.timestamp not in prune(folder, Rules(last=1)).going, "a third guard may have begun before that"
 
     _, others = guards(uri, folder, Origin.of(base.summary))
     for file in folder.glob(f"*_{base.timestamp}.json"):

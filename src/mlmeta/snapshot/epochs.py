@@ -138,23 +138,24 @@ def heads(infos: Iterable[SnapshotInfo]) -> set[str]:
 
 
 def forks(infos: Iterable[SnapshotInfo]) -> set[str]:
-    """Timestamps of the snapshots up to which the last guard has what earlier ones saved, for a day.
+    """Timestamps of the snapshots up to which others of the last day have what earlier guards saved.
 
-    What an earlier one saves late is compared with such a one: what was in it, and is gone from the last guard's store
-    since, stays gone.
+    What an earlier one saves late is compared with such a one: what was in it, and is gone from a later guard's store
+    since, stays gone. Not only the newest counts: another guard may just have been started from an older one.
 
     Args:
         infos: of a storage, those that count.
     """
-    last: dict[tuple[str, Selection], SnapshotInfo] = {}
-    known = sorted(infos, key=lambda info: (info.epoch, info.timestamp))
-    for info in known:
-        last[info.series] = info
-    return {
-        info.timestamp
-        for info in known
-        if last[info.series].includes.get(info.epoch) == info.timestamp and _is_beside(info, last[info.series])
-    }
+    series: dict[tuple[str, Selection], list[SnapshotInfo]] = {}
+    for info in infos:
+        series.setdefault(info.series, []).append(info)
+    found = set()
+    for known in series.values():
+        last = max(known, key=lambda info: info.timestamp)
+        recent = [info for info in known if _is_beside(info, last)]
+        needed = {one for info in recent for one in info.includes.items()}
+        found |= {info.timestamp for info in recent if (info.epoch, info.timestamp) in needed}
+    return found
 
 
 def _is_beside(info: SnapshotInfo, last: SnapshotInfo) -> bool:

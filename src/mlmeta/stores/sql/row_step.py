@@ -16,7 +16,7 @@ from mlmeta.stores.sql.changes import INCIDENTAL
 from mlmeta.stores.sql.known_tables import ACTING
 from mlmeta.stores.sql.left_tables import why_no_rows
 from mlmeta.stores.sql.queries import batches
-from mlmeta.stores.sql.row_shape import Candidate, NoPlaceError, RowShape
+from mlmeta.stores.sql.row_inserts import Candidate, NoPlaceError, RowShape
 from mlmeta.stores.sql.row_target import Reference, RowTarget, UnfitError, Values, differing, key_of, withheld
 from mlmeta.stores.sql.rows import RowTable
 from mlmeta.stores.sql.steps import RestoreContext

@@ -32,8 +32,7 @@ from mlmeta.stores.sql.mapping import KindTable, Row
 from mlmeta.stores.sql.merging import Merges
 from mlmeta.stores.sql.metric_rows import history_rows, latest_points, latest_rows, single_point_rows
 from mlmeta.stores.sql.rollups import Rollups
-from mlmeta.stores.sql.row_inserts import Failed, RowInserts
-from mlmeta.stores.sql.row_shape import Candidate
+from mlmeta.stores.sql.row_inserts import Candidate, Failed, RowInserts
 from mlmeta.stores.sql.runs import Leftover, Link, dataset_id, datasets_of, input_links, input_row
 from mlmeta.stores.sql.spans import span_row
 from mlmeta.stores.sql.stored import StoredHistories

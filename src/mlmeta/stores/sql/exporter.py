@@ -48,6 +48,7 @@ from mlmeta.stores.sql.reader import Reader
 from mlmeta.stores.sql.rows import RowReader, row_tables
 from mlmeta.stores.sql.runs import RunReader
 from mlmeta.stores.sql.skipped import hidden_orphans, skipped
+from mlmeta.stores.sql.spans import TraceReader
 from mlmeta.stores.sql.tables import (
     EXPERIMENT_TABLE,
     MODEL_TABLE,
@@ -58,7 +59,6 @@ from mlmeta.stores.sql.tables import (
     workspace_of,
 )
 from mlmeta.stores.sql.trace_tables import TRACE_TABLE
-from mlmeta.stores.sql.traces import TraceReader
 
 ModelPlace = tuple[str | None, str]
 """Workspace, as a record has it, and name of a registered model."""

@@ -1,4 +1,4 @@
-"""Spans in MLflow's tables: its JSON, and beside it columns that say parts of it again, to be searched."""
+"""Traces with their spans in MLflow's tables. Of a span: its JSON, and columns that say parts of it again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from mlmeta.stores.sql.database_tables import Tables, among
 from mlmeta.stores.sql.mapping import Row, from_json
 from mlmeta.stores.sql.oddities import decoded, is_text, shown
 from mlmeta.stores.sql.queries import BATCH, read_any
-from mlmeta.stores.sql.trace_tables import COST_COLUMNS, SPAN_CONTENT, finite, json_object
+from mlmeta.stores.sql.reader import Reader
+from mlmeta.stores.sql.trace_tables import COST_COLUMNS, SPAN_CONTENT, TRACE_TABLE, finite, json_object
 
 BYTES_AT_ONCE = 8 << 20
 """Of the spans of several traces; those of a single trace are read at once whatever they take."""
@@ -124,6 +125,30 @@ class SpanReader:
     def _lost(self, trace_id: Any, span_id: Any, what: str) -> SpanLine | None:
         self._tables.oddities.lost(SPANS.one, f"{trace_id}/{decoded(span_id)}", f"{what}, and it was not saved")
         return None
+
+
+class TraceReader(Reader[Trace]):
+    """Reads traces. As there are many, their own rows are read in order, not looked up by their ids."""
+
+    def __init__(self, connection: Connection, tables: Tables) -> None:
+        super().__init__(connection, tables, TRACE_TABLE)
+        self._spans = SpanReader(connection, tables)
+
+    def stream(self, experiments: Sequence[int] | None) -> Iterator[list[Trace]]:
+        """See `Reader.stream`."""
+        for rows in self._in_order(TRACE_TABLE.read_names, experiments):
+            sound = set(self._sound(row[0] for row in rows))
+            yield list(self._records([row for row in rows if row[0] in sound]))
+
+    def read(self, experiments: Sequence[int] | None, *, spans: bool) -> Iterator[tuple[Trace, Sequence[SpanLine]]]:
+        """All traces, each with its spans where these are wanted.
+
+        Args:
+            experiments: ids of the experiments that are meant; None: all that are there.
+            spans: whether these are wanted.
+        """
+        for traces in self.stream(experiments):
+            yield from self._spans.of(traces) if spans else ((trace, ()) for trace in traces)
 
 
 def span_row(line: SpanLine, experiment_id: int, *, as_bytes: bool = False) -> Row:

@@ -11,9 +11,8 @@ from mlmeta.snapshot.reader import Led, RunLines, bare
 from mlmeta.stores.sql.changes import TargetChange, changes, is_deleted, is_same, others
 from mlmeta.stores.sql.existing import DEFAULT_ID, DEFAULT_NAME, dataset_content, experiment_number
 from mlmeta.stores.sql.histories import POINTS_AT_ONCE
-from mlmeta.stores.sql.joining import missing_points
+from mlmeta.stores.sql.joining import missing_points, same_experiment
 from mlmeta.stores.sql.limits import Names
-from mlmeta.stores.sql.numbering import is_it
 from mlmeta.stores.sql.queries import sized_batches
 from mlmeta.stores.sql.runs import Leftover, Link, dataset_id, datasets_of, input_links
 from mlmeta.stores.sql.steps import RestoreContext, Step
@@ -119,7 +118,7 @@ class ExperimentStep(Step[Experiment]):
             self._open(stored)
             self._present(stored, deleted=is_deleted(stored, found))
             self._tally.notes.append("the Default experiment is in use in the target: it keeps its own attributes")
-        elif is_it(found, stored) or self._has_name(found, stored):
+        elif same_experiment(found, stored) or self._has_name(found, stored):
             self._open(stored)  # whatever differs, its runs belong into it
             self._take_changed(stored, found, changes(stored, found))
         else:

@@ -28,10 +28,10 @@ from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.sql.dataset_steps import DatasetRecordStep, EvaluationDatasetStep
 from mlmeta.stores.sql.existing import ExistingRows
 from mlmeta.stores.sql.fitting import Fitting
+from mlmeta.stores.sql.joining import renumbered
 from mlmeta.stores.sql.kind_steps import ExperimentStep, LoggedModelStep, RunStep, run_batches
 from mlmeta.stores.sql.limits import Limits
 from mlmeta.stores.sql.model_steps import ModelStep
-from mlmeta.stores.sql.numbering import renumbered
 from mlmeta.stores.sql.queries import batches
 from mlmeta.stores.sql.row_step import restore_rows
 from mlmeta.stores.sql.steps import RestoreContext, Step
@@ -132,7 +132,7 @@ def _renumbered(numbers: Mapping[str, str], names: Mapping[str, str]) -> str:
 def numbers_in(
     part: Selected, existing: ExistingRows, limits: Callable[[], Limits], options: RestoreOptions
 ) -> dict[str, str]:
-    """The ids of the snapshot's experiments that have another one in the target, or get one: see `numbering`.
+    """The ids of the snapshot's experiments that have another one in the target, or get one: see `renumbered`.
 
     Only a merge gives any.
     """

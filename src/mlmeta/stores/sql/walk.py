@@ -25,7 +25,6 @@ from mlmeta.schema import (
 from mlmeta.snapshot.reader import Led
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.rewrite import Rewriter
-from mlmeta.stores.sql.dataset_steps import DatasetRecordStep, EvaluationDatasetStep
 from mlmeta.stores.sql.existing import ExistingRows
 from mlmeta.stores.sql.fitting import Fitting
 from mlmeta.stores.sql.joining import renumbered
@@ -38,7 +37,7 @@ from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.stored import StoredForm
 from mlmeta.stores.sql.tables import TABLES
 from mlmeta.stores.sql.tally import RestoreTally
-from mlmeta.stores.sql.trace_steps import TraceStep, trace_batches
+from mlmeta.stores.sql.trace_steps import DatasetRecordStep, EvaluationDatasetStep, TraceStep, trace_batches
 from mlmeta.stores.sql.writer import RowWriter, Writer
 from mlmeta.stores.target import MERGE, RestoreOptions
 

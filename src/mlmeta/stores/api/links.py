@@ -1,20 +1,39 @@
-"""Links of traces to runs and to versions of prompts: rows of a database, for which a server has calls of its own."""
+"""What a restore links in a server: traces to runs and prompts, prompts to experiments. Other rows of tables stay out.
+
+A prompt is a registered model: its text and all else are tags of the model and its versions. They name experiments and
+traces, which get or find new ids and links in another server.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from mlmeta.errors import UnknownCallError
 from mlmeta.progress import Progress
 from mlmeta.schema import ROWS, TRACES
+from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import RestoreContext
+from mlmeta.stores.api.workspaces import TABLE as WORKSPACES
+from mlmeta.stores.target import Refusal
 
 TABLE = "entity_associations"
 _TO_RUN = "/api/2.0/mlflow/traces/link-to-run"
 _TO_PROMPTS = "/api/2.0/mlflow/traces/link-prompts"
 _AT_ONCE = 100
 """Traces that a server links to a run at once, at most."""
+
+EXPERIMENT_IDS = "_mlflow_experiment_ids"
+"""On a prompt: the experiments that it was registered or used in, such as ``,1,7,`` (MLflow 3.5 on)."""
+LINKED_PROMPTS = "mlflow.linkedPrompts"
+"""On runs, traces and logged models: the versions of prompts that were used."""
+
+_NO_WAY = "MLflow's API has no way to restore them as they were"
+_MADE = frozenset({WORKSPACES, "trace_metrics", "span_metrics"})
+"""Workspaces are restored by themselves; the others, of MLflow before 3.17, a server makes of its traces."""
+_INSTEAD = "restore into the server's database instead: `--tracking-uri postgresql://…`"
 
 Link = tuple[str, str, str, str]
 """Type and id of what is linked, and of what it is linked to."""
@@ -72,3 +91,59 @@ def _link(endpoint: str, body: dict[str, object], count: int, context: RestoreCo
         except UnknownCallError:  # a server that has no links: they are named with the rows that stay out
             return
         context.linked += count
+
+
+def name_others(context: RestoreContext, _: Progress) -> None:
+    """Name the tables whose rows stay out."""
+    selected = context.selected
+    if selected.selection.means(ROWS):
+        tables: Mapping[str, int] = selected.snapshot.summary.tables
+        if selected.selection.is_limited and tables:
+            tables = Counter(row.table for row in selected.records(ROWS))
+        for table, total in ((name, tables[name]) for name in tables if name not in _MADE):
+            count = total - context.linked if table == TABLE else total
+            if count <= 0:
+                continue
+            refusal = Refusal(
+                kind=ROWS.many, id=f"of {table}", reason=f"{count:,}: {_NO_WAY}", code="not_through_api", hint=_INSTEAD
+            )
+            context.refused.append(refusal)
+
+
+def tags_in_target(tags: Mapping[str, str], context: RestoreContext) -> tuple[dict[str, str], list[str]]:
+    """The tags of a registered model with the target's ids of experiments, and the ids that the target has none for."""
+    if EXPERIMENT_IDS not in tags:
+        return dict(tags), []
+    ids, lost = [], []
+    for own in filter(None, (part.strip() for part in tags[EXPERIMENT_IDS].split(","))):
+        experiment = context.referred(own)
+        if experiment is None:
+            lost.append(own)
+        else:
+            ids.append(experiment.target_id)
+    rest = {key: value for key, value in tags.items() if key != EXPERIMENT_IDS}
+    return ({**rest, EXPERIMENT_IDS: f",{','.join(ids)},"} if ids else rest), lost
+
+
+def link_to_trace(connection: Connection, trace_id: str, tags: Mapping[str, str]) -> None:
+    """Have a trace found by the prompts that its tag names. Servers before MLflow 3.5 have the tag alone.
+
+    Raises:
+        MlflowException: the server refuses.
+    """
+    if prompts := list(_prompts_in(tags.get(LINKED_PROMPTS, ""))):
+        try:
+            connection.call("POST", _TO_PROMPTS, json={"trace_id": trace_id, "prompt_versions": prompts})
+        except UnknownCallError:
+            return
+
+
+def _prompts_in(text: str) -> Iterator[dict[str, str]]:
+    """The versions of prompts in a tag; none in one that MLflow did not write."""
+    try:
+        found: Any = json.loads(text or "[]")
+    except (ValueError, RecursionError):
+        return
+    for one in found if isinstance(found, list) else ():
+        if isinstance(one, dict) and {"name", "version"} <= one.keys() and str(one["version"]).isdecimal():
+            yield {"name": str(one["name"]), "version": str(one["version"])}

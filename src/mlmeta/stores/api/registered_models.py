@@ -25,10 +25,10 @@ from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import RestoreContext
 from mlmeta.stores.api.file_store import FileStore
+from mlmeta.stores.api.links import EXPERIMENT_IDS, tags_in_target
 from mlmeta.stores.api.model_sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
 from mlmeta.stores.api.name_rules import accepted, alias_obstacle
 from mlmeta.stores.api.paging import PAGE, Search, entities_of, name_filter
-from mlmeta.stores.api.prompts import EXPERIMENT_IDS, tags_in_target
 from mlmeta.stores.api.workspaces import named
 from mlmeta.stores.target import model_key, model_keys, version_key
 

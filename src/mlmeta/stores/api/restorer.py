@@ -36,7 +36,6 @@ from mlmeta.stores.api import (
     logged_models,
     model_sources,
     registered_models,
-    rows,
     runs,
     trace_restore,
 )
@@ -63,7 +62,7 @@ _STEPS: tuple[tuple[Kind[Any], Callable[[RestoreContext, Progress], None]], ...]
     (EVALUATION_DATASETS, dataset_restore.restore),
     (MODELS, registered_models.restore),
     (ROWS, links.restore),
-    (ROWS, rows.restore),
+    (ROWS, links.name_others),
 )
 """What restores each kind, or plans it. A kind comes after those that it refers to."""
 

@@ -19,7 +19,7 @@ from mlmeta.progress import Progress
 from mlmeta.schema import ASSESSMENTS, TRACES, Trace
 from mlmeta.schema.traces import ARTIFACT_LOCATION_TAG
 from mlmeta.snapshot.reader import TraceLines
-from mlmeta.stores.api import prompts, restore_tags, trace_writing
+from mlmeta.stores.api import links, restore_tags, trace_writing
 from mlmeta.stores.api.connection import release
 from mlmeta.stores.api.context import Refusing, RestoreContext, TargetTrace
 from mlmeta.stores.api.otlp import TRACE_ID, Sendable, UnsendableError
@@ -302,7 +302,7 @@ class _TraceRestorer:
         if location := trace.tags.get(ARTIFACT_LOCATION_TAG):
             name = ARTIFACT_LOCATION_TAG if self._sets_locations else restore_tags.SOURCE_ARTIFACT_LOCATION
             trace_writing.set_tag(connection, trace.trace_id, name, location)
-        prompts.link_to_trace(connection, trace.trace_id, trace.tags)
+        links.link_to_trace(connection, trace.trace_id, trace.tags)
         trace_writing.set_tag(connection, trace.trace_id, restore_tags.SNAPSHOT, self._context.timestamp)
 
 

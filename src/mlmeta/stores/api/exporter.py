@@ -26,8 +26,7 @@ from mlmeta.stores.api.connection import Connection, client_version
 from mlmeta.stores.api.histories import BulkEndpoint, HistoryReader
 from mlmeta.stores.api.pace import Pace
 from mlmeta.stores.api.traces import TraceReader
-from mlmeta.stores.api.unsupported import read_unsupported
-from mlmeta.stores.api.users import hidden_from_user
+from mlmeta.stores.api.unsupported import hidden_from_user, read_unsupported
 from mlmeta.stores.api.workspaces import Workspaces, by_workspace
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceInfo, SourceItem, report, selected, spans_elsewhere

@@ -44,7 +44,7 @@ from mlmeta.stores.api.context import RestoreContext
 from mlmeta.stores.api.existing import all_runs, has_foreign_runs
 from mlmeta.stores.api.read_back import ReadBack
 from mlmeta.stores.api.restore_parts import Destination, Destinations
-from mlmeta.stores.api.users import has_users
+from mlmeta.stores.api.unsupported import has_users
 from mlmeta.stores.api.workspaces import Workspaces
 from mlmeta.stores.rewrite import Rewriter
 from mlmeta.stores.source import Source

@@ -6,18 +6,20 @@ A restore creates them again under new ids. Their files stay where they are, whi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from functools import partial
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
 
+from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.schema import LOGGED_MODELS, RUNS, LoggedModel, LoggedModelMetric, Run, Skipped
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags
-from mlmeta.stores.api.connection import Connection, unreadable
+from mlmeta.stores.api.connection import Connection, release, unreadable
 from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment
 from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.log_batch import ITEMS
@@ -35,6 +37,13 @@ _FINAL = {"READY", "FAILED"}
 _TOO_OLD = "upgrade the server to MLflow 3 and restore again, or restore into a database"
 _DEFAULT = "0"
 """The experiment that every server has."""
+_OF_RUN = "run's logged models"
+_RUNS_AHEAD = 16
+"""Runs that are asked for at once."""
+_FIRST, _LATER = (3, 0), (3, 10)
+"""The first versions of MLflow with logged models, and those that surely show them in a search."""
+
+Completing = Callable[[Iterable[Run | Skipped]], Iterator[Run | Skipped]]
 
 
 def read(connection: Connection, experiment_ids: list[str]) -> Iterator[LoggedModel | Skipped]:
@@ -100,6 +109,46 @@ def _ask(connection: Connection, experiment_id: str, token: str | None, size: in
     return connection.client.search_logged_models(
         experiment_ids=[experiment_id], max_results=size, order_by=_ORDER, page_token=token
     )
+
+
+def completing(connection: Connection, threads: Executor, experiment_ids: list[str]) -> Completing:
+    """What makes the runs of a search whole; nothing is asked where the search shows all there is.
+
+    Servers of MLflow 3.0 to 3.9 leave the logged models that runs made and used out of a search for runs
+    (`_get_model_outputs_bulk` of MLflow's SQLAlchemy store came later), and show them where one is asked for by its id.
+
+    Args:
+        connection: to the store.
+        threads: ask for several runs at once.
+        experiment_ids: of the experiments that are read.
+    """
+    if _hides_models(connection) and are_there(connection, experiment_ids):
+        return partial(_completed, connection, threads)
+    return iter
+
+
+def _hides_models(connection: Connection) -> bool:
+    version = release(connection.server_version())
+    return version is not None and _FIRST <= version < _LATER
+
+
+def _completed(connection: Connection, threads: Executor, items: Iterable[Run | Skipped]) -> Iterator[Run | Skipped]:
+    for found in ordered_map(threads, partial(_with_models, connection), items, _RUNS_AHEAD):
+        yield from found
+
+
+def _with_models(connection: Connection, item: Run | Skipped) -> tuple[Run | Skipped, ...]:
+    """A run with its logged models, or as it is and why they can't be read."""
+    if isinstance(item, Skipped):
+        return (item,)
+    ask: Callable[[], dict[str, Any]] = partial(_models_of_run, connection, item.run_id)
+    models = connection.read_or_skip(_OF_RUN, item.run_id, ask, asks=True)
+    return (item, models) if isinstance(models, Skipped) else (item.model_copy(update=models),)
+
+
+def _models_of_run(connection: Connection, run_id: str) -> dict[str, Any]:
+    entity = connection.tracking.get_run(run_id)
+    return {"model_inputs": convert.model_inputs(entity), "model_outputs": convert.model_outputs(entity)}
 
 
 def survey(context: RestoreContext) -> None:

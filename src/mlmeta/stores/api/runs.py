@@ -28,9 +28,9 @@ from mlmeta.stores.api.context import Extent, Refusing, RestoreContext, SourceId
 from mlmeta.stores.api.file_store import FileStore
 from mlmeta.stores.api.histories import BULK_RUNS, Asked, HistoryReader, RunToRead
 from mlmeta.stores.api.log_batch import LogBatch, log, may_be_refused, refused_part, sift
+from mlmeta.stores.api.logged_models import Completing, completing
 from mlmeta.stores.api.name_rules import dataset_obstacle
 from mlmeta.stores.api.paging import PAGE, Search, Sieve, runs_page
-from mlmeta.stores.api.run_models import Completing, completing
 from mlmeta.stores.source import SourceItem
 from mlmeta.stores.target import Refusal, deleted_in_target
 

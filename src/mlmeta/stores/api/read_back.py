@@ -42,7 +42,7 @@ from mlmeta.stores.api import (
     trace_read_back,
 )
 from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment
-from mlmeta.stores.api.trace_search import NOT_SHOWN
+from mlmeta.stores.api.trace_json import NOT_SHOWN
 from mlmeta.stores.source import Source, SourceItem
 
 _IN_OWN_IDS: dict[str, Callable[[Any, TargetExperiment, SourceIds], Record]] = {

@@ -16,6 +16,10 @@ from mlmeta.schema.traces import SOURCE_RUN_ID
 _TYPES = ("feedback", "expectation", "issue")
 MODEL = "mlflow.modelId"
 """In a trace's metadata: the logged model that it is of."""
+SHOWN = {"metadata": 250, "tags": 4096}
+"""Characters of a value that MLflow's API shows; its columns hold 8,000."""
+NOT_SHOWN = frozenset(f"trace {part}" for part in SHOWN)
+"""Words for what of a trace is not shown to its end."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _STATES = {"UNSPECIFIED": "STATE_UNSPECIFIED"}
 """Older names of states: those of MLflow 2."""

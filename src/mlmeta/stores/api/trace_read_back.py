@@ -12,8 +12,7 @@ from mlmeta.snapshot.reader import Led, TraceLines
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment
 from mlmeta.stores.api.otlp import Sender, UnsendableError
-from mlmeta.stores.api.trace_json import MODEL
-from mlmeta.stores.api.trace_search import SHOWN
+from mlmeta.stores.api.trace_json import MODEL, SHOWN
 
 _STACK_TRACE_END = 500
 """Characters of a stack trace's end that MLflow's API shows in any case: it cuts the beginning of a long one."""

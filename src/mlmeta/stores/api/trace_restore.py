@@ -23,7 +23,7 @@ from mlmeta.stores.api import links, restore_tags, trace_writing
 from mlmeta.stores.api.connection import release
 from mlmeta.stores.api.context import Refusing, RestoreContext, TargetTrace
 from mlmeta.stores.api.otlp import TRACE_ID, Sendable, UnsendableError
-from mlmeta.stores.api.trace_read_back import with_ids
+from mlmeta.stores.api.trace_records import with_ids
 from mlmeta.stores.target import Key, Refusal, assessment_key
 
 _KIND = TRACES.one

@@ -18,7 +18,7 @@ from mlmeta.schema import Assessment, Trace
 from mlmeta.schema.traces import ARTIFACT_LOCATION_TAG
 from mlmeta.stores.api import otlp, restore_tags
 from mlmeta.stores.api.connection import Connection
-from mlmeta.stores.api.trace_json import moment, span_of_time
+from mlmeta.stores.api.trace_records import moment, span_of_time
 
 OTLP = "/v1/traces"
 TRACES = "/api/3.0/mlflow/traces"

@@ -17,12 +17,12 @@ from typing import Any
 
 from mlmeta.errors import UnknownCallError
 from mlmeta.schema import SPANS, TRACES, Skipped, SpanLine, Trace
-from mlmeta.stores.api import trace_json
+from mlmeta.stores.api import trace_records
 from mlmeta.stores.api.connection import Connection, release, unreadable
 from mlmeta.stores.api.pace import Pace
 from mlmeta.stores.api.paging import Search, Sieve
 from mlmeta.stores.api.spans import Spans, read_alone, read_batch, shows_spans
-from mlmeta.stores.api.trace_json import SHOWN
+from mlmeta.stores.api.trace_records import SHOWN
 from mlmeta.stores.base import Base
 from mlmeta.stores.source import SourceItem
 
@@ -93,7 +93,7 @@ class TraceSearch:
         Raises:
             ValueError, LookupError, TypeError, AttributeError: what the server says is not one.
         """
-        return trace_json.old_trace(found.told) if self._is_old else trace_json.trace(found.told)
+        return trace_records.old_trace(found.told) if self._is_old else trace_records.trace(found.told)
 
     def _page(self, experiment_ids: list[str], token: str | None, size: int) -> Any:
         if self._is_old:

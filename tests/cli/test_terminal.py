@@ -38,6 +38,13 @@ def test_without_a_terminal_it_wants_yes(target: Path, cli: Cli, route: tuple[st
     cli(*ARGUMENTS, *route).ok()  # nothing to add: nothing to ask
 
 
+def test_what_a_merge_would_do_otherwise_is_said_before_it_is_asked(target: Path, cli: Cli) -> None:
+    made.write(cli.folder / "backups", [made.experiment("1", "new"), made.run(experiment_id="1")])
+    done = cli(*ARGUMENTS, "--on-conflict", "merge").ended(2)
+    assert "there is no terminal to ask on" in done.err
+    assert "  note: experiments hav" in done.err
+
+
 @pytest.mark.parametrize("answer", ["n", "\x04"], ids=["no", "Ctrl-D"])
 def test_no_changes_nothing(target: Path, cli: Cli, answer: str) -> None:
     before = rows(target)

@@ -196,9 +196,9 @@ def _plan(move: Move) -> list[Block]:
     lost = [f"not read: {issue.message}" for issue in saved.issues]
     lines += [Styled(f"  {line}", "yellow") for line in restore.first(lost)]
     lines += _accepted(saved, verbose=False)
+    notes = [f"  note: {line}" for line in saved.warnings if line not in move.plan.notes]
+    lines += [Styled(line, "yellow") for line in restore.first(notes)]
     lines += restore.plan_view(move.plan)
-    notes = dict.fromkeys((*saved.warnings, *move.plan.notes))
-    lines += [Styled(f"  note: {line}", "yellow") for line in restore.first(list(notes))]
     kept = f"{timestamp} stays in {', '.join(move.storages)}"
     lines.append(f"The snapshot {kept if move.storages else 'is thrown away at the end (--storage keeps it)'}.")
     return lines

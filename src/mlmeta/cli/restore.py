@@ -295,7 +295,7 @@ def plan_view(plan: Plan, *, named: bool = True) -> list[Block]:
 
     Args:
         plan: says it.
-        named: whether conflicts are named; if not, something else does it.
+        named: whether conflicts and notes are named; if not, something else does it.
     """
     ids = "ids and times are kept" if plan.keeps_ids else "new ids; the original ones go into tags"
     lines: list[Block] = [f"Restore into {plan.target} ({ids}):"]
@@ -313,7 +313,8 @@ def plan_view(plan: Plan, *, named: bool = True) -> list[Block]:
     if named:
         told = [f"conflict: {c.kind} {c.id}: {c.reason}" for c in plan.conflicts]
         told += [f"{r.code.replace('_', ' ')}: {r.kind} {r.id}: {r.reason}" for r in plan.refused]
-        lines += [Styled(f"  {line}", "yellow") for line in first(told)]
+        notes = [f"note: {note}" for note in plan.notes]
+        lines += [Styled(f"  {line}", "yellow") for line in (*first(told), *first(notes))]
     return lines
 
 

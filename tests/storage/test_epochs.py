@@ -16,6 +16,7 @@ from mlmeta.commands.prune import prune
 from mlmeta.commands.verify import verify
 from mlmeta.schema import LAST_EPOCH, Lineage, Summary
 from mlmeta.snapshot.epochs import Claim, claims_in, create, name_of, read_claim
+from mlmeta.snapshot.layout import timestamp_of
 from mlmeta.snapshot.retention import Rules
 from mlmeta.storage import LocalStorage, Storage
 from mlmeta.stores.opening import Store
@@ -103,6 +104,22 @@ def test_a_storage_that_was_away_gets_a_higher_number(tmp_path: Path) -> None:
     guard.claim()
     assert guard.lineage == Lineage(6, {1: own.backup_timestamp})
     assert read_claim(here, 6) == read_claim(away, 6)
+    assert guard.may_prune()
+
+
+def test_a_clock_that_was_set_back(storage: Storage) -> None:
+    """What is saved after that comes after what was saved before, though its timestamp does not."""
+    guard = epochs(storage)
+    guard.claim()
+    ahead = timestamp_of(datetime.now(timezone.utc) + timedelta(seconds=30))
+    guard.saved(ahead)
+    guard.claim()
+    assert guard.lineage == Lineage(1), "as after a burst"
+    ahead = timestamp_of(datetime.now(timezone.utc) + timedelta(hours=1))
+    guard.saved(ahead)
+    for _ in range(2):
+        guard.claim()
+        assert guard.lineage == Lineage(2, {1: ahead})
     assert guard.may_prune()
 
 

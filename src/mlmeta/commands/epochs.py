@@ -18,10 +18,10 @@ from mlmeta.redaction import cut
 from mlmeta.schema import LAST_EPOCH, Lineage, Summary
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState, glance, sets_of
 from mlmeta.snapshot.epochs import Claim, claims_in, create, heads, name_of, read_claim
-from mlmeta.snapshot.layout import FileSet
+from mlmeta.snapshot.layout import FileSet, timestamp_of
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
-from mlmeta.snapshot.writer import utc_now
+from mlmeta.snapshot.writer import MOMENT, utc_now
 from mlmeta.storage import Storage, StoredFile, open_storage
 from mlmeta.stores.opening import Store, whereabouts
 
@@ -221,20 +221,24 @@ class Epochs:
     def claim(self) -> None:
         """Take a number in every storage where this guard has none yet, as far as they can be used.
 
+        It takes another one when its clock was set back: what it saves from then on comes after what it has saved, and
+        only numbers still tell that.
+
         Raises:
             MlmetaError: the store can't be read.
         """
         with self._lock:
-            if self.lineage.epoch and len(self._claimed) == len(self._places):
+            is_back = self._last_saved > timestamp_of(utc_now() + MOMENT)
+            if self.lineage.epoch and len(self._claimed) == len(self._places) and not is_back:
                 return
-            lacking = [one for one in self._surveys()[0] if one.place.location not in self._claimed]
+            lacking = [one for one in self._surveys()[0] if is_back or one.place.location not in self._claimed]
             if not lacking:
                 return
             number, highest = self.lineage.epoch, max(survey.highest for survey in lacking)
-            if number > highest:
+            if number > highest and not is_back:
                 self._take(number, {one.place.location for one in lacking})
             else:
-                self._take(highest + 1, {one.place.location for one in lacking} | self._claimed)
+                self._take(max(number, highest) + 1, {one.place.location for one in lacking} | self._claimed)
 
     def _take(self, number: int, locations: set[str]) -> None:
         """Have this number in some storages, or the next one that is free in all of them."""
@@ -268,6 +272,7 @@ class Epochs:
         self._claimed, self._earlier = locations, {*self._earlier, before} - {0}
         before = before if self._last_saved else 0
         self.lineage = replace(self.lineage.having(before, self._last_saved), epoch=number)
+        self._last_saved = ""
         self._remember(self.lineage)
 
     def saved(self, timestamp: str) -> None:

@@ -41,7 +41,7 @@ from mlmeta.snapshot.staging import DataFile, StagedStorage
 from mlmeta.snapshot.summaries import fitting
 from mlmeta.storage import Digest, Storage
 
-_MOMENT = timedelta(minutes=1)
+MOMENT = timedelta(minutes=1)
 """How far ahead a burst of backups, or another machine's clock, may be."""
 _TOGETHER = {SpanLine}
 """The classes of lines that are added together: each is there once, and counts for one."""
@@ -308,7 +308,7 @@ class SnapshotWriter:
         taken: set[str] = set()
         self._each(lambda staged: taken.update(_timestamps(staged.storage)))
         timestamp = layout.timestamp_of(self._started)
-        latest = layout.timestamp_of(self._started + _MOMENT)
+        latest = layout.timestamp_of(self._started + MOMENT)
         if same := [found for found in taken if timestamp <= found <= latest]:
             timestamp = layout.next_timestamp(max(same))
         while True:

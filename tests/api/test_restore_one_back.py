@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelInput, LoggedModelOutput
 
-from mlmeta import Selection, restore
+from mlmeta import Selection, backup, restore
 from mlmeta.commands.restore import RestoreResult
 from mlmeta.schema import EvaluationDataset
 from tests.builders.snapshots import experiment, logged_model, model, run, trace, version, write
+from tests.builders.stores import add_logged_models
 from tests.support.databases import Databases, change
 from tests.support.plain import plain, rows
+from tests.support.proxy import proxy
 from tests.support.restoring import restore_as_planned
 from tests.support.server import Server
 
@@ -94,6 +97,40 @@ def test_versions_before_one_come_along(filled: Server, databases: Databases, sn
     rest = back(filled, snapshots, models="churn-model")
     assert (rest.exit_code, rest.created) == (0, {"model versions": 1, "model aliases": 2})
     assert plain(filled.backend) == plain(databases.uri("filled"))
+
+
+def test_a_run_comes_back_to_the_logged_models_that_outlived_it(server: Server, tmp_path: Path) -> None:
+    """`mlflow gc` leaves them, without the metrics that came from the run. One that was deleted comes back so."""
+    client = MlflowClient(server.uri)
+    forest = add_logged_models(server.uri, deleted=False)["forest"]
+    (maker,), (user,) = ([run.info.run_id for run in client.search_runs([number])] for number in ("1", "2"))
+    client.delete_run(user)
+    before = plain_model(client, forest)
+    assert backup(f"sqlite:///{server.database}", tmp_path).exit_code == 0
+    for table in ("metrics", "latest_metrics", "tags", "runs"):
+        change(server.database, f"DELETE FROM {table} WHERE run_uuid IN (?, ?)", maker, user)
+    change(server.database, "DELETE FROM logged_model_metrics WHERE run_id = ?", maker)
+    assert not plain_model(client, forest)
+    with proxy(server.uri, lambda request: 400 if "outputs" in request.path else None) as through:
+        torn = restore(through.uri, storage=tmp_path)
+    assert (torn.exit_code, [(one.kind, one.field) for one in torn.refused]) == (3, [("run", "model_outputs")])
+    assert torn.created == {"runs": 2, "logged model metrics": 3}
+    whole = restore_as_planned(server, tmp_path)
+    assert (whole.exit_code, whole.created) == (0, {})
+    (made,), (used,) = (client.search_runs([number], run_view_type=3) for number in ("1", "2"))
+    assert made.outputs.model_outputs == [LoggedModelOutput(forest, 2)]
+    assert client.get_run(used.info.run_id).inputs.model_inputs == [LoggedModelInput(forest)]
+    assert used.info.lifecycle_stage == "deleted"
+    assert plain_model(client, forest) == {(*point[:-1], made.info.run_id) for point in before}
+    change(server.database, "DELETE FROM logged_model_metrics WHERE metric_name = 'auc'")  # as after a restore in parts
+    named = back(server, tmp_path, runs=maker)
+    assert (named.exit_code, named.created) == (0, {"logged model metrics": 2})
+
+
+def plain_model(client: MlflowClient, model_id: str) -> set[tuple[object, ...]]:
+    """The metrics of a logged model, each with its run."""
+    found = client.get_logged_model(model_id).metrics or ()
+    return {(one.key, one.value, one.timestamp, one.step, one.dataset_name, one.run_id) for one in found}
 
 
 def test_a_model_in_another_workspace_than_its_runs_is_named(server: Server, tmp_path: Path) -> None:

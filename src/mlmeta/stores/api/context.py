@@ -209,11 +209,15 @@ class RestoreContext:
         extents: how far the target's runs have come that are not of this snapshot's restore, by id.
         to_undelete: the target's ids of the runs that `undelete` concerns.
         coming_runs: ids of the snapshot's runs that a plan would have created.
+        to_delete: the target's ids of the runs that the snapshot has deleted and that this restore filled, by the
+            snapshot's ids.
         active_in_deleted: target ids of runs that are active in an experiment that will be deleted.
         knows_models: whether the target knows logged models.
         logged_models: the target's logged models that a restore made, by their id in the snapshot; and whether they are
             complete.
         native_models: the artifact locations of all logged models in the target's experiments, by id.
+        model_metrics: how many metrics the target's logged models have from which of its runs, by model.
+        used_models: the target's ids of the logged models that its runs used or made, by run, as a search shows them.
         deleted_models: ids of the snapshot's logged models that are deleted in the target.
         coming_models: ids of the snapshot's logged models that will be in the target.
         knows_traces: whether the target knows traces.
@@ -254,10 +258,13 @@ class RestoreContext:
     extents: dict[str, Extent] = field(default_factory=dict)
     to_undelete: set[str] = field(default_factory=set)
     coming_runs: set[str] = field(default_factory=set)
+    to_delete: dict[str, str] = field(default_factory=dict)
     active_in_deleted: list[str] = field(default_factory=list)
     knows_models: bool = True
     logged_models: dict[str, tuple[str, bool]] = field(default_factory=dict)
     native_models: dict[str, str] = field(default_factory=dict)
+    model_metrics: dict[str, Counter[str]] = field(default_factory=dict)
+    used_models: dict[str, frozenset[str]] = field(default_factory=dict)
     deleted_models: set[str] = field(default_factory=set)
     coming_models: set[str] = field(default_factory=set)
     knows_traces: bool = True
@@ -334,6 +341,12 @@ class RestoreContext:
         """The target's id of a run of the snapshot; None where it was not restored."""
         found = self.target_run(run_id)
         return found.run_id if found else None
+
+    def target_model_id(self, model_id: str) -> str | None:
+        """The target's id of a logged model of the snapshot, deleted there or not; None where it is not there."""
+        if model_id in self.native_models or model_id in self.deleted_models:
+            return model_id
+        return self.logged_models.get(model_id, (None, False))[0]
 
     def referred(self, experiment_id: str) -> TargetExperiment | None:
         """Where a reference to an experiment of the snapshot leads to, deleted or not; None: nowhere."""

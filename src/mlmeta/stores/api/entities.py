@@ -69,6 +69,12 @@ def model_inputs(entity: Any) -> tuple[ModelInput, ...]:
     return tuple(ModelInput(model_id=one.model_id) for one in found)
 
 
+def models_of_run(entity: Any) -> frozenset[str]:
+    """The ids of the logged models that a run used or made."""
+    inputs, outputs = model_inputs(entity), model_outputs(entity)
+    return frozenset((*(one.model_id for one in inputs), *(one.model_id for one in outputs)))
+
+
 def model_output(entity: Any) -> ModelOutput:
     """From `mlflow.entities.LoggedModelOutput`."""
     return ModelOutput(model_id=entity.model_id, step=entity.step)

@@ -33,20 +33,27 @@ from mlmeta.schema import (
 from mlmeta.snapshot.compare import Item, Pair, merge_join, with_followers
 from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import bare
-from mlmeta.stores.api import dataset_restore, experiments, logged_models, registered_models, runs, trace_records
+from mlmeta.stores.api import (
+    dataset_restore,
+    experiments,
+    logged_model_restore,
+    registered_models,
+    runs,
+    trace_records,
+)
 from mlmeta.stores.api.context import RestoreContext, SourceIds, TargetExperiment
 from mlmeta.stores.api.trace_records import NOT_SHOWN
 from mlmeta.stores.source import Source, SourceItem
 
 _IN_OWN_IDS: dict[str, Callable[[Any, TargetExperiment, SourceIds], Record]] = {
     RUNS.name: runs.in_own_ids,
-    LOGGED_MODELS.name: logged_models.in_own_ids,
+    LOGGED_MODELS.name: logged_model_restore.in_own_ids,
     TRACES.name: trace_records.in_own_ids,
 }
 _EXPECTED: dict[str, Callable[[Any, Any, RestoreContext], Item]] = {
     EXPERIMENTS.name: experiments.expected,
     RUNS.name: runs.expected,
-    LOGGED_MODELS.name: logged_models.expected,
+    LOGGED_MODELS.name: logged_model_restore.expected,
     TRACES.name: trace_records.expected,
     MODELS.name: registered_models.expected,
 }

@@ -33,7 +33,7 @@ from mlmeta.stores.api import (
     existing,
     experiments,
     links,
-    logged_models,
+    logged_model_restore,
     model_sources,
     registered_models,
     runs,
@@ -57,7 +57,8 @@ within a session), and SQLAlchemy's pool has 15: with more, they wait for each o
 _STEPS: tuple[tuple[Kind[Any], Callable[[RestoreContext, Progress], None]], ...] = (
     (EXPERIMENTS, experiments.restore),
     (RUNS, runs.restore),
-    (LOGGED_MODELS, logged_models.restore),
+    (LOGGED_MODELS, logged_model_restore.restore),
+    (LOGGED_MODELS, logged_model_restore.link_runs),
     (TRACES, trace_restore.restore),
     (EVALUATION_DATASETS, dataset_restore.restore),
     (MODELS, registered_models.restore),
@@ -166,6 +167,7 @@ class ApiTarget:
         for one in where.all:
             context = self._survey(one, rewriter, writes=True)
             self._go_through(context, progress)
+            runs.delete_last(context)
             experiments.delete_last(context)
             context.notes.extend(runs.new_ids(context))
             self._contexts.append(context)
@@ -190,7 +192,7 @@ class ApiTarget:
             rewriter=rewriter,
             writes=writes,
         )
-        for survey in (existing.survey, logged_models.survey, dataset_restore.survey, model_sources.survey):
+        for survey in (existing.survey, logged_model_restore.survey, dataset_restore.survey, model_sources.survey):
             survey(context)
         context.known_experiments.update(context.experiments)
         if not context.selected.selection.means(EXPERIMENTS):

@@ -246,6 +246,8 @@ class _RunRestorer:
                 _refuse(run, fate, self._context)
             return
         _count(run, fate, self._context)
+        if run.lifecycle_stage == "deleted" and not found.deleted and self._is_ours(found):
+            self._context.to_delete[run.run_id] = found.run_id
         experiment = self._context.experiments[run.experiment_id]
         cut_short = experiment.was_deleted_last and found.deleted  # a restore was killed before its last requests
         if run.lifecycle_stage == "active" and (experiment.delete_last or cut_short):
@@ -255,16 +257,18 @@ class _RunRestorer:
         run = item.run
         found, fate = self._context.target_run(run.run_id), _fate(run, self._context)
         refused: list[Refusal] = []
-        if found is None or (found.snapshot not in {"", self._context.timestamp} and fate is not Fate.UNDELETE):
+        if found is None or not (self._is_ours(found) or fate is Fate.UNDELETE):
             return item, refused
         with self._refusing(run, refused):
             if fate is Fate.UNDELETE:
                 self._connection.client.restore_run(found.run_id)
             if not found.snapshot and (fate is Fate.UNDELETE or not found.deleted):
                 refused += self._complete(item, found.run_id)
-            if run.lifecycle_stage == "deleted" and not found.deleted:
-                self._connection.client.delete_run(found.run_id)
         return item, refused
+
+    def _is_ours(self, found: TargetRun) -> bool:
+        """Whether a restore of this snapshot made a run, or is making it."""
+        return found.snapshot in {"", self._context.timestamp}
 
     def _complete(self, item: RunHistories, run_id: str) -> list[Refusal]:
         run = item.run
@@ -285,6 +289,13 @@ class _RunRestorer:
         if parent is not None:
             tags[PARENT_RUN_ID] = self._context.target_run_id(parent) or parent
         return LogBatch.of(item, tags, {restore_tags.SNAPSHOT: self._context.timestamp})
+
+
+def delete_last(context: RestoreContext) -> None:
+    """Delete the runs that the snapshot has deleted: only an active one takes links and metrics of logged models."""
+    for source, run_id in context.to_delete.items():
+        with context.refusing(_KIND, source, "lifecycle_stage"):
+            context.connection.client.delete_run(run_id)
 
 
 def new_ids(context: RestoreContext) -> Iterator[str]:

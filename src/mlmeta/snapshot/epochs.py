@@ -15,7 +15,7 @@ from mlmeta.errors import ObjectExistsError, ObjectMissingError, ObjectRefusedEr
 from mlmeta.schema import LAST_EPOCH, Selection
 from mlmeta.snapshot.catalog import SnapshotInfo
 from mlmeta.snapshot.layout import moment_of
-from mlmeta.storage import Storage, StoredFile, small
+from mlmeta.storage import Storage, StoredFile, base
 
 _NAME = re.compile(r"guard_([1-9][0-9]{0,8})\.json", re.ASCII)
 _MOST = 16 << 10
@@ -68,7 +68,7 @@ def create(storage: Storage, claim: Claim) -> bool:
     if claim.epoch > LAST_EPOCH:
         raise ValueError(f"{claim.epoch} is no number of a guard")
     try:
-        small.create(storage, name_of(claim.epoch), f"{claim.model_dump_json()}\n".encode())
+        base.create(storage, name_of(claim.epoch), f"{claim.model_dump_json()}\n".encode())
     except ObjectExistsError:
         there = read_claim(storage, claim.epoch)
         return there is not None and there.guard == claim.guard  # an earlier try, whose reply was lost
@@ -82,7 +82,7 @@ def read_claim(storage: Storage, epoch: int) -> Claim | None:
         StorageError: it can't be read.
     """
     try:
-        claim = Claim.model_validate_json(small.read(storage, name_of(epoch), _MOST))
+        claim = Claim.model_validate_json(base.read(storage, name_of(epoch), _MOST))
     except (ValidationError, ObjectMissingError, ObjectRefusedError):
         return None
     return claim if claim.epoch == epoch else None

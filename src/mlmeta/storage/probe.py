@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mlmeta.errors import ObjectExistsError, StorageDeniedError, StorageError
-from mlmeta.storage import small
+from mlmeta.storage import base
 from mlmeta.storage.base import Storage, StoredFile
 
 _NAME = re.compile(r"mlmeta-doctor-[0-9a-f]{16}\.json")
@@ -109,7 +109,7 @@ def _content(name: str) -> bytes:
 
 def _error_of_creating(storage: Storage, name: str, content: bytes) -> StorageError | None:
     try:
-        small.create(storage, name, content)
+        base.create(storage, name, content)
     except StorageError as error:
         return error
     return None
@@ -137,7 +137,7 @@ def _created_once(storage: Storage, name: str) -> Finding:
 
 def _read(storage: Storage, name: str) -> Finding:
     try:
-        content = small.read(storage, name, _MOST)
+        content = base.read(storage, name, _MOST)
     except StorageError as error:
         return Finding(Use.READ, error)
     if content == _content(name):

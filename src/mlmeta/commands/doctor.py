@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from mlmeta import __version__
-from mlmeta.commands.checks import Check, State, ago
+from mlmeta.commands.checks import Check, Expected, Newest, Search, State, ago
 from mlmeta.commands.config import Setting
-from mlmeta.commands.newest import Expected, Newest, Search
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import ExitCode, MlmetaError, StorageDeniedError, StorageMissingError
 from mlmeta.metrics import LAST_DRILL, Sample, read_file

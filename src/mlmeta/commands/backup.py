@@ -22,8 +22,8 @@ from mlmeta.commands.previous import (
     serves,
     shrunken,
 )
+from mlmeta.commands.prune import could_be, retain
 from mlmeta.commands.result import Issue, Result
-from mlmeta.commands.retain import could_be, retain
 from mlmeta.commands.told import Told
 from mlmeta.commands.verify import drill
 from mlmeta.errors import (

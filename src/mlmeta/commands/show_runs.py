@@ -10,8 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.commands.nested import nested
-from mlmeta.commands.show import Shown, experiment_names, experiment_of, where
+from mlmeta.commands.show import Shown, experiment_names, experiment_of, nested, where
 from mlmeta.errors import UsageError
 from mlmeta.schema import LOGGED_MODELS, METRICS, MODELS, RUNS, Experiment, LatestMetric, Run, model_title, several
 from mlmeta.schema.words import closest

@@ -8,8 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.commands.nested import nested
-from mlmeta.commands.show import Shown, experiment_names, experiment_of, where, within_workspaces
+from mlmeta.commands.show import Shown, experiment_names, experiment_of, nested, where, within_workspaces
 from mlmeta.schema import EXPERIMENTS, SPANS, TRACES, Span, Trace
 from mlmeta.snapshot.by_kind import one_of
 from mlmeta.stores.opening import open_snapshot

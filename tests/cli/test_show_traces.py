@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlmeta.commands.show_traces import tree
+from mlmeta.commands.show_genai import tree
 from mlmeta.errors import ExitCode
 from mlmeta.schema import Span, Trace
 from tests.builders.snapshots import experiment, write

@@ -15,9 +15,8 @@ from mlmeta.errors import UsageError
 if TYPE_CHECKING:
     from mlmeta.cli.text import Block, Cell
     from mlmeta.commands.show import ExperimentRow, ModelList, Overview
-    from mlmeta.commands.show_datasets import DatasetDetail, DatasetList
+    from mlmeta.commands.show_genai import DatasetDetail, DatasetList, TraceDetail, TraceList
     from mlmeta.commands.show_runs import MetricOverRuns, MetricOverSteps, RunDetail, RunTable
-    from mlmeta.commands.show_traces import TraceDetail, TraceList
     from mlmeta.progress import Progress
 
     OfRuns = RunTable | RunDetail | MetricOverRuns | MetricOverSteps
@@ -100,17 +99,16 @@ def command(
 
     def call(_: Progress) -> Shown:
         from mlmeta.commands import show
-        from mlmeta.commands import show_datasets as of_datasets
+        from mlmeta.commands import show_genai as of_genai
         from mlmeta.commands import show_runs as of_runs
-        from mlmeta.commands import show_traces as of_traces
 
         _require_one({"--traces": traces or trace, "--datasets": datasets or dataset, "--models": models, "--run": run})
         most = None if json else limit
         asked: tuple[tuple[object, Callable[[], Shown]], ...] = (
-            (trace, lambda: of_traces.trace_detail(*where, trace or "", of_source=source)),
-            (traces, lambda: of_traces.trace_list(*where, experiment, limit=most, **inside)),
-            (dataset, lambda: of_datasets.dataset_detail(*where, dataset or "", limit=most, of_source=source)),
-            (datasets, lambda: of_datasets.dataset_list(*where, experiment, limit=most, **inside)),
+            (trace, lambda: of_genai.trace_detail(*where, trace or "", of_source=source)),
+            (traces, lambda: of_genai.trace_list(*where, experiment, limit=most, **inside)),
+            (dataset, lambda: of_genai.dataset_detail(*where, dataset or "", limit=most, of_source=source)),
+            (datasets, lambda: of_genai.dataset_list(*where, experiment, limit=most, **inside)),
             (models, lambda: show.models(*where, **inside)),
             (metric, lambda: _metric_of(where, run, experiment, metric or "", inside)),
             (run, lambda: of_runs.run_detail(*where, run or "", of_source=source)),

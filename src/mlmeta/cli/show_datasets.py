@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlmeta.cli.text import Block, Cell
-    from mlmeta.commands.show_datasets import DatasetDetail, DatasetList, DatasetRow
+    from mlmeta.commands.show_genai import DatasetDetail, DatasetList, DatasetRow
     from mlmeta.schema import DatasetRecord
 
 _NOTHING: tuple[Any, ...] = (None, {}, [], "")

@@ -11,7 +11,7 @@ from mlmeta.cli.text import Elastic, Pairs, Styled, Table
 
 if TYPE_CHECKING:
     from mlmeta.cli.text import Block, Cell, Piece
-    from mlmeta.commands.show_traces import SpanNode, TraceDetail, TraceList
+    from mlmeta.commands.show_genai import SpanNode, TraceDetail, TraceList
     from mlmeta.schema import Assessment, Trace
 
 _TOKENS = "mlflow.trace.tokenUsage"

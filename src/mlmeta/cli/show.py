@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from mlmeta.cli import completion, options, show_datasets, show_metrics, show_models, show_runs, show_traces, text
+from mlmeta.cli import completion, options, show_genai, show_metrics, show_models, show_runs, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
 from mlmeta.cli.text import Styled, Table
@@ -203,9 +203,9 @@ _VIEWS: dict[str, Callable[..., list[Block]]] = {
     "MetricOverRuns": show_metrics.over_runs,
     "MetricOverSteps": show_metrics.over_steps,
     "ModelList": show_models.models,
-    "TraceList": show_traces.traces,
-    "TraceDetail": show_traces.detail,
-    "DatasetList": show_datasets.datasets,
-    "DatasetDetail": show_datasets.detail,
+    "TraceList": show_genai.trace_list,
+    "TraceDetail": show_genai.trace_detail,
+    "DatasetList": show_genai.dataset_list,
+    "DatasetDetail": show_genai.dataset_detail,
 }
 """By the class of the result, which is imported only when there is one."""

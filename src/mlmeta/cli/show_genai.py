@@ -1,4 +1,4 @@
-"""`mlmeta show --traces`: what there is to see of traces."""
+"""What there is to see of `mlmeta show --traces` and `--datasets`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from mlmeta.cli.text import Elastic, Pairs, Styled, Table
 
 if TYPE_CHECKING:
     from mlmeta.cli.text import Block, Cell, Piece
-    from mlmeta.commands.show_genai import SpanNode, TraceDetail, TraceList
-    from mlmeta.schema import Assessment, Trace
+    from mlmeta.commands.show_genai import DatasetDetail, DatasetList, DatasetRow, SpanNode, TraceDetail, TraceList
+    from mlmeta.schema import Assessment, DatasetRecord, Trace
 
 _TOKENS = "mlflow.trace.tokenUsage"
 _COST = "mlflow.trace.cost"
 _SHOWN = {"session": "mlflow.trace.session", "user": "mlflow.trace.user", "run": "mlflow.sourceRun"}
 _NAME = "mlflow.traceName"
 _MOST_SPANS = 200
+_EMPTY: tuple[Any, ...] = (None, {}, [], "")
 
 
-def traces(result: TraceList, **_: bool) -> list[Block]:
+def trace_list(result: TraceList, **_: bool) -> list[Block]:
     """A row for each trace."""
     if not result.total:
         return ["No traces."]
     columns = ("TRACE", "EXPERIMENT", "NAME", "STATE", "STARTED (UTC)", "DURATION", "TOKENS", "ASSESSED")
     most = text.shortest([_bare(trace) for trace in result.traces])
-    rows = [_row(trace, result.experiments, most) for trace in result.traces]
+    rows = [_trace_row(trace, result.experiments, most) for trace in result.traces]
     return [
         Table(
             columns,
@@ -44,7 +45,7 @@ def _bare(trace: Trace) -> str:
     return trace.trace_id.removeprefix("tr-")
 
 
-def _row(trace: Trace, experiments: Mapping[str, str], most: int) -> tuple[Cell, ...]:
+def _trace_row(trace: Trace, experiments: Mapping[str, str], most: int) -> tuple[Cell, ...]:
     total = _numbers(trace, _TOKENS).get("total_tokens")
     return (
         Elastic(trace.trace_id, _bare(trace)[:most]),
@@ -58,7 +59,7 @@ def _row(trace: Trace, experiments: Mapping[str, str], most: int) -> tuple[Cell,
     )
 
 
-def detail(result: TraceDetail, *, verbose: bool) -> list[Block]:
+def trace_detail(result: TraceDetail, *, verbose: bool) -> list[Block]:
     """Everything of a trace: what it is, its spans, what people and judges think of it."""
     trace = result.trace
     told = {
@@ -138,3 +139,63 @@ def _numbers(trace: Trace, key: str) -> dict[str, Any]:
 
 def _listed(numbers: Mapping[str, Any], suffix: str) -> str:
     return ", ".join(f"{value:,} {name.removesuffix(suffix).replace('_', ' ')}" for name, value in numbers.items())
+
+
+def dataset_list(result: DatasetList, **_: bool) -> list[Block]:
+    """A row for each dataset."""
+    if not result.total:
+        return ["No evaluation datasets."]
+    columns = ("DATASET", "NAME", "RECORDS", "EXPERIMENTS", "UPDATED (UTC)")
+    most = text.shortest([row.dataset.dataset_id.removeprefix("d-") for row in result.datasets])
+    rows = [_dataset_row(row, result.experiments, most) for row in result.datasets]
+    return [
+        Table(columns, rows, right=("RECORDS",), whole=("DATASET", "UPDATED (UTC)")),
+        *text.more(result.total, len(result.datasets)),
+    ]
+
+
+def _dataset_row(row: DatasetRow, names: Mapping[str, str], most: int) -> tuple[Cell, ...]:
+    dataset = row.dataset
+    return (
+        Elastic(dataset.dataset_id, dataset.dataset_id.removeprefix("d-")[:most]),
+        dataset.name,
+        f"{row.records:,}",
+        ", ".join(names.get(number, number) for number in dataset.experiment_ids) or "-",
+        text.when(dataset.last_update_time),
+    )
+
+
+def dataset_detail(result: DatasetDetail, **_: bool) -> list[Block]:
+    """What a dataset is, and its records, a line for each."""
+    dataset = result.dataset
+    told = {
+        "dataset id": dataset.dataset_id,
+        "name": dataset.name,
+        "experiments": ", ".join(f"{name or '-'} ({number})" for number, name in result.experiments.items()) or "-",
+        "records": f"{result.total:,}",
+        "created": f"{text.moment(dataset.created_time)} {_by(dataset.created_by)}".strip(),
+        "updated": f"{text.moment(dataset.last_update_time)} {_by(dataset.last_updated_by)}".strip(),
+        "digest": dataset.digest or "-",
+    }
+    blocks: list[Block] = [Pairs("", told)]
+    if dataset.tags:
+        blocks.append(Pairs("tags", dataset.tags))
+    if result.records:
+        columns = ("INPUTS", "OUTPUTS", "EXPECTATIONS", "TAGS", "SOURCE")
+        rows = [_record(record) for record in result.records]
+        used = [i for i in range(len(columns)) if i == 0 or any(row[i] != "-" for row in rows)]
+        blocks += ["", Table([columns[i] for i in used], [[row[i] for i in used] for row in rows])]
+    return [*blocks, *text.more(result.total, len(result.records))]
+
+
+def _by(user: str | None) -> str:
+    return f"by {user}" if user else ""
+
+
+def _record(record: DatasetRecord) -> tuple[str, ...]:
+    parts = (record.inputs, record.outputs, record.expectations, record.tags)
+    return (*("-" if part in _EMPTY else _plain(part) for part in parts), record.source_type or "-")
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -13,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from mlmeta.cli import show_metrics
+from mlmeta.cli import show_runs
 from mlmeta.cli.list import table
 from mlmeta.cli.progress import progress
 from mlmeta.cli.screen import drawn
@@ -141,7 +141,7 @@ def test_what_is_said_of_a_history(values: list[float], said: list[str]) -> None
     result = MetricOverSteps(
         timestamp="t", storage="s", run_id="r", key="train_loss", step=steps, timestamp_ms=steps, value=tuple(values)
     )
-    lines = shown(show_metrics.over_steps(result, verbose=False))
+    lines = shown(show_runs.over_steps(result, verbose=False))
     assert [text for text in said if text not in "\n".join(lines)] == []
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from mlmeta.cli import completion, options, show_genai, show_metrics, show_models, show_runs, text
+from mlmeta.cli import completion, options, show_genai, show_runs, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
-from mlmeta.cli.text import Styled, Table
+from mlmeta.cli.text import Elastic, Styled, Table
 from mlmeta.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlmeta.commands.show_genai import DatasetDetail, DatasetList, TraceDetail, TraceList
     from mlmeta.commands.show_runs import MetricOverRuns, MetricOverSteps, RunDetail, RunTable
     from mlmeta.progress import Progress
+    from mlmeta.schema import ModelVersion, RegisteredModel
 
     OfRuns = RunTable | RunDetail | MetricOverRuns | MetricOverSteps
     Shown = Overview | OfRuns | ModelList | TraceList | TraceDetail | DatasetList | DatasetDetail
@@ -196,13 +197,49 @@ def _experiment(row: ExperimentRow, *, has_workspaces: bool) -> list[Cell]:
     ]
 
 
+def _models(result: ModelList, **_: bool) -> list[Block]:
+    """A row for each version."""
+    if not result.models:
+        return ["No registered models."]
+    most = text.shortest([v.run_id for model in result.models for v in model.versions if v.run_id])
+    rows: list[tuple[Cell, ...]] = []
+    for model in result.models:
+        if not model.versions:
+            rows.append((_model_title(model), "-", "-", "-", "-", "-", text.when(model.creation_timestamp), "-"))
+        rows += [_model_version(model, version, most) for version in model.versions]
+    return [
+        Table(
+            ("MODEL", "VERSION", "STAGE", "ALIASES", "STATUS", "RUN", "CREATED (UTC)", "SOURCE"),
+            rows,
+            right=("VERSION",),
+            whole=("STAGE", "STATUS", "RUN", "CREATED (UTC)"),
+            spare=("STATUS", "SOURCE", "CREATED (UTC)", "STAGE"),
+        )
+    ]
+
+
+def _model_title(model: RegisteredModel) -> str:
+    from mlmeta.schema import model_title  # not at the top: `--help` does without
+
+    return model_title(model.name, model.workspace)
+
+
+def _model_version(model: RegisteredModel, version: ModelVersion, most: int) -> tuple[Cell, ...]:
+    aliases = ", ".join(alias for alias, number in model.aliases.items() if number == version.version)
+    run = Elastic(version.run_id, version.run_id[:most]) if version.run_id else "-"
+    return (
+        *(_model_title(model), f"{version.version}", version.current_stage or "-", aliases or "-"),
+        *(version.status or "-", run, text.when(version.creation_timestamp), version.source or "-"),
+    )
+
+
 _VIEWS: dict[str, Callable[..., list[Block]]] = {
     "Overview": _overview,
     "RunTable": show_runs.table,
     "RunDetail": show_runs.detail,
-    "MetricOverRuns": show_metrics.over_runs,
-    "MetricOverSteps": show_metrics.over_steps,
-    "ModelList": show_models.models,
+    "MetricOverRuns": show_runs.over_runs,
+    "MetricOverSteps": show_runs.over_steps,
+    "ModelList": _models,
     "TraceList": show_genai.trace_list,
     "TraceDetail": show_genai.trace_detail,
     "DatasetList": show_genai.dataset_list,

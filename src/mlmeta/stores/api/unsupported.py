@@ -22,7 +22,6 @@ from mlmeta.stores.api.file_store import FileStore
 if TYPE_CHECKING:
     from requests import Response
 
-
 _EXPERIMENTS_PER_CALL = 100
 _REASON = "the store has some, and only a backup of its database saves them"
 _API = "/api/3.0/mlflow"

@@ -31,7 +31,6 @@ from mlmeta.stores.sql.sqlite import hasty_engine, in_memory
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
-
 FIRST = "8606fa83a998"
 """The revision of an auth database of MLflow before 3.6, which does not say it."""
 _COLUMNS = {"id", "username", "password_hash", "is_admin"}

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import mlmeta.commands.adopt
-from mlmeta import backup, diff
+from mlmeta import backup, diff, restore
 from mlmeta.commands.adopt import adopt
 from mlmeta.commands.epochs import Epochs, Origin
 from mlmeta.commands.others import OtherGuards
 from mlmeta.commands.prune import prune
 from mlmeta.progress import Silent
-from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Lineage, Record
+from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Lineage, Record, Skipped
 from mlmeta.snapshot.epochs import create
 from mlmeta.snapshot.reader import Snapshot, open_snapshot
 from mlmeta.snapshot.retention import Rules
@@ -164,6 +164,50 @@ def test_damage_is_told_and_tried_again(uri: str, tmp_path: Path) -> None:
     saved(folder, run(A), run(B), run(C))
     assert others.attend(ready=True).texts == ()
     assert epochs.lineage.includes == {1: base.timestamp}
+
+
+def test_older_ones_have_what_the_newest_lacks(uri: str, tmp_path: Path) -> None:
+    """Where it is damaged, or its store had lost something; else the newest alone tells what there is."""
+    folder = tmp_path / "backups"
+    base = saved(folder, run(A))
+    lost = Skipped(kind="run", id=B, reason="it could not be read")
+    good = saved(folder, run(A), run(B, params={"p": "1"}))
+    partial = saved(folder, run(A, tags={"late": "1"}), skipped=(lost,))
+    shrunken = saved(folder, run(C), shrunken="1 run where there were 2")
+    stamps = [one.timestamp for one in (good, partial, shrunken)]
+    kept = {one.timestamp for one in prune(folder, Rules(last=1)).snapshots if one.keep}
+    assert kept == {*stamps}
+    third = saved(folder, run(A), epoch=2, includes={1: good.timestamp})
+    assert {*stamps[1:]} <= {one.timestamp for one in prune(folder, Rules(last=1)).snapshots if one.keep}
+    for file in (*folder.glob(f"*_{third.timestamp}.json"), *folder.glob(f"*_{base.timestamp}.json")):
+        file.unlink()
+
+    _, others = guards(uri, folder)
+    told = [others.attend(ready=True) for _ in range(2)]
+    assert [len(one.texts) for one in told] == [3, 0], told
+    assert "2 runs created" in told[0].texts[0]
+    assert "1 run completed" in told[0].texts[1]
+    assert "1 run created" in told[0].texts[2]
+
+    saved(folder, run(A), run("d" * 32))
+    damaged = folder / f"runs_{saved(folder, run(A), run('e' * 32)).timestamp}.json"
+    damaged.write_bytes(damaged.read_bytes().replace(b"ada", b"eve"))
+    told = [others.attend(ready=True) for _ in range(3)]
+    assert [len(one.texts) for one in told] == [0, 1, 0], told
+    assert "will be tried again" in told[0].problems[-1]
+    assert "1 run created" in told[1].texts[0]
+
+
+def test_what_was_refused_is_not_tried_with_older_ones(uri: str, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    commit(LocalStorage(folder), in_order([experiment(), run(A, params={"p": "here"})]), at=utc_now())
+    restore(uri, "latest", folder)
+    for number in range(3):
+        saved(folder, run(A, params={"p": "there"}), *[run(B)] * (number == 1))
+    _, others = guards(uri, folder)
+    told = [others.attend(ready=True) for _ in range(3)]
+    assert [len(one.texts) for one in told] == [1, 0, 0]
+    assert "is not all in this store" in told[0].problems[-1]
 
 
 def test_what_is_no_database_is_not_merged_into(tmp_path: Path) -> None:

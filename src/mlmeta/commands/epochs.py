@@ -13,11 +13,11 @@ from functools import cached_property
 
 from mlmeta import __version__
 from mlmeta.commands.previous import SOUND
-from mlmeta.errors import MlmetaError, StorageError, StorageMissingError
+from mlmeta.errors import MlmetaError, SnapshotError, StorageError, StorageMissingError
 from mlmeta.redaction import cut
 from mlmeta.schema import LAST_EPOCH, Lineage, Summary
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState, glance, sets_of
-from mlmeta.snapshot.epochs import Claim, claims_in, create, heads, name_of, read_claim
+from mlmeta.snapshot.epochs import Claim, claims_in, create, heads, lacks, least_lacking, name_of, read_claim
 from mlmeta.snapshot.layout import FileSet, timestamp_of
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
@@ -28,6 +28,8 @@ from mlmeta.stores.opening import Store, whereabouts
 EVERYTHING = "99999999_999999"
 """After all timestamps."""
 _SHOWN = 100
+_DAMAGED = 10
+"""More than anything that a snapshot lacks."""
 _LOOKED_AT = 20
 """So many snapshots are looked at for one of the same store."""
 
@@ -130,7 +132,8 @@ class Epochs:
         self._claimed: set[str] = set()
         self._earlier: set[int] = set()
         self._last_saved = ""
-        self._done: set[str] = set()
+        self._done: dict[int, str] = {}
+        self._damaged: set[tuple[str, str]] = set()
         self._known: dict[str, dict[StoredFile, SnapshotInfo]] = {}
         self._word, self._started = secrets.token_hex(16), utc_now().isoformat(timespec="seconds")
         self.adopted = 0
@@ -290,8 +293,9 @@ class Epochs:
         return self.lineage.epoch > 0 and self.rival is None and not problems
 
     def look(self) -> tuple[list[Late], list[str]]:
-        """What earlier guards saved of their own stores, a newest one of each; and why some of it is not known.
+        """What earlier guards saved of their own stores; and why some of it is not known.
 
+        Of each the newest, which has all that older ones have, and before it those that may have what it lacks.
         Later guards are noted in `rival`.
 
         Raises:
@@ -303,18 +307,33 @@ class Epochs:
                 self._look_for_rival(survey)
             except StorageError as error:
                 problems.append(f"{survey.place.location} can't be looked at: {error}")
-        late: dict[int, tuple[_Survey, SnapshotInfo]] = {}
+        late: dict[int, list[tuple[_Survey, SnapshotInfo]]] = {}
         for survey in surveys:
             for info in filter(self._is_late, survey.infos.values()):
-                if info.epoch not in late or late[info.epoch][1].timestamp < info.timestamp:
-                    late[info.epoch] = survey, info
+                late.setdefault(info.epoch, []).append((survey, info))
         found = []
-        for _, (survey, info) in sorted(late.items()):
-            try:
-                found.append(self._late(survey, info))
-            except MlmetaError as error:
-                problems.append(f"{info.timestamp} of guard {info.epoch} can't be read: {error}")
+        for _, own in sorted(late.items()):
+            for survey, info in least_lacking(own, self._doubted):
+                try:
+                    found.append(self._late(survey, info))
+                except MlmetaError as error:
+                    problems.append(f"{info.timestamp} of guard {info.epoch} can't be read: {error}")
+                    self._note_damage(survey.place, info.timestamp, error)
         return [one for one in found if self._is_late(one.info)], problems
+
+    def _doubted(self, found: tuple[_Survey, SnapshotInfo]) -> tuple[str, int]:
+        """The timestamp of a snapshot, and how much it is to be doubted: see `least_lacking`."""
+        survey, info = found
+        is_damaged = (survey.place.location, info.timestamp) in self._damaged
+        return info.timestamp, lacks(info) + (_DAMAGED if is_damaged else 0)
+
+    def could_not_use(self, late: Late, error: MlmetaError) -> None:
+        """A snapshot could not be brought in: if that is its own fault, an older one, or a copy, will do for now."""
+        self._note_damage(late.place, late.info.timestamp, error)
+
+    def _note_damage(self, place: Storage, timestamp: str, error: MlmetaError) -> None:
+        if isinstance(error, SnapshotError):
+            self._damaged.add((place.location, timestamp))
 
     def _look_for_rival(self, survey: _Survey) -> None:
         known = max(self.lineage.epoch, self.rival.epoch if self.rival is not None else 0)
@@ -330,7 +349,7 @@ class Epochs:
             self._is_of_source(info)
             and info.epoch < self.lineage.epoch
             and info.epoch not in self._earlier
-            and info.timestamp not in self._done
+            and info.timestamp > self._done.get(info.epoch, "")
             and info.state.restorable
             and info.state is not SnapshotState.FUTURE
             and not self.lineage.has(info.epoch, info.timestamp)
@@ -368,7 +387,7 @@ class Epochs:
 
     def is_done(self, late: Late) -> None:
         """What a snapshot has is in the store now, but for what does not go there: it is not tried again."""
-        self._done.add(late.info.timestamp)
+        self._done[late.info.epoch] = max(late.info.timestamp, self._done.get(late.info.epoch, ""))
         self.adopted += 1
 
     @property

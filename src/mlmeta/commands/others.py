@@ -69,7 +69,7 @@ class OtherGuards:
         self._store = store
         self._epochs = epochs
         self._stop = _Stop()
-        self._failures: dict[str, tuple[int, float]] = {}
+        self._failures: dict[tuple[str, str], tuple[int, float]] = {}
 
     @property
     def epoch(self) -> int:
@@ -92,20 +92,26 @@ class OtherGuards:
         if self._epochs.rival is not None:
             return Attended(problems=(*problems, *self._superseded()))
         texts: list[str] = []
-        for one in (one for one in late if time.monotonic() >= self._again_at(one)):
+        waiting: set[int] = set()
+        for one in late:
+            if one.info.epoch in waiting or time.monotonic() < self._again_at(one):
+                waiting.add(one.info.epoch)  # a newer one of the same guard would count as having all of this
+                continue
             try:
                 self._bring_in(one, texts, problems)
             except _StoppedError:
                 break
             except MlmetaError as error:
-                failures = self._failures.get(one.info.timestamp, (0, 0.0))[0] + 1
-                self._failures[one.info.timestamp] = failures, time.monotonic()
+                waiting.add(one.info.epoch)
+                self._epochs.could_not_use(one, error)
+                failures = self._failures.get(_place_of(one), (0, 0.0))[0] + 1
+                self._failures[_place_of(one)] = failures, time.monotonic()
                 problems.append(f"{_named(one)} could not be brought in, and will be tried again: {_told(error)}")
         return Attended(tuple(texts), tuple(problems))
 
     def _again_at(self, late: Late) -> float:
         """When a snapshot may be tried; that of one that could not be brought in takes its time."""
-        failures, failed_at = self._failures.get(late.info.timestamp, (0, 0.0))
+        failures, failed_at = self._failures.get(_place_of(late), (0, 0.0))
         return failed_at + min(_FIRST_RETRY * 2.0**failures, _LONGEST_RETRY) if failures else 0.0
 
     def _left_out(self) -> Iterator[str]:
@@ -161,6 +167,10 @@ class _Stop(Silent):
             raise _StoppedError
 
     phase = expect = advance = _check
+
+
+def _place_of(late: Late) -> tuple[str, str]:
+    return late.place.location, late.info.timestamp
 
 
 def _named(late: Late) -> str:

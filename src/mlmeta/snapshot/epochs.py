@@ -6,16 +6,19 @@ The objects are no part of a snapshot, and numbers are given out for a storage a
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlmeta.errors import ObjectExistsError, ObjectMissingError, ObjectRefusedError
 from mlmeta.schema import LAST_EPOCH, Selection
-from mlmeta.snapshot.catalog import SnapshotInfo
+from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState
 from mlmeta.snapshot.layout import moment_of
 from mlmeta.storage import Storage, StoredFile, base
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"guard_([1-9][0-9]{0,8})\.json", re.ASCII)
 _MOST = 16 << 10
@@ -118,23 +121,44 @@ def preferred(infos: Iterable[SnapshotInfo]) -> SnapshotInfo | None:
 
 
 def heads(infos: Iterable[SnapshotInfo]) -> set[str]:
-    """Timestamps of the newest snapshots of guards that are in no later guard's: they have what nothing else has.
+    """Timestamps of snapshots of guards that are in no later guard's: they have what nothing else has.
+
+    They are the newest of each guard, and older ones that may have what newer ones lack.
 
     Args:
         infos: of a storage, those that count.
     """
-    newest: dict[tuple[str, Selection], dict[int, SnapshotInfo]] = {}
-    for info in sorted(infos, key=lambda info: info.timestamp):
+    series: dict[tuple[str, Selection], dict[int, list[SnapshotInfo]]] = {}
+    for info in infos:
         if info.epoch:
-            newest.setdefault(info.series, {})[info.epoch] = info
+            series.setdefault(info.series, {}).setdefault(info.epoch, []).append(info)
     found = set()
-    for by_epoch in newest.values():
-        later = sorted(by_epoch)
-        for epoch, info in by_epoch.items():
-            after = (by_epoch[other].lineage for other in later if other > epoch)
-            if not any(lineage.has(epoch, info.timestamp) for lineage in after):
-                found.add(info.timestamp)
+    for by_epoch in series.values():
+        newest = {epoch: max(own, key=lambda info: info.timestamp) for epoch, own in by_epoch.items()}
+        for epoch, own in by_epoch.items():
+            after = [info.lineage for other, info in newest.items() if other > epoch]
+            late = (info for info in own if not any(lineage.has(epoch, info.timestamp) for lineage in after))
+            found |= {info.timestamp for info in least_lacking(late, lambda info: (info.timestamp, lacks(info)))}
     return found
+
+
+def least_lacking(found: Iterable[T], told: Callable[[T], tuple[str, int]]) -> list[T]:
+    """The newest, and before it each older one that lacks less than all newer ones.
+
+    Args:
+        found: snapshots of one guard, in any order.
+        told: the timestamp of one, and how much it is to be doubted.
+    """
+    chosen: list[T] = []
+    for one in sorted(found, key=lambda one: (told(one)[0], -told(one)[1]), reverse=True):
+        if not chosen or told(one)[1] < told(chosen[-1])[1]:
+            chosen.append(one)
+    return chosen[::-1]
+
+
+def lacks(info: SnapshotInfo) -> int:
+    """How much a snapshot is to be doubted: whether its store may have lost something, or not all of that was saved."""
+    return info.gap_level + (3 if info.state is SnapshotState.SHRUNKEN else 0)
 
 
 def forks(infos: Iterable[SnapshotInfo]) -> set[str]:

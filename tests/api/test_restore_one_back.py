@@ -70,6 +70,9 @@ def test_no_number_is_used_up(filled: Server, databases: Databases, snapshots: P
     assert alias.plan is not None
     assert {chosen.state for chosen in alias.plan.chosen} == {"there"}
     assert plain(filled.backend) == plain(databases.uri("filled"))
+    client.set_registered_model_alias("churn-model", "champion", "1")
+    moved = back(filled, snapshots, models="churn-model@champion")
+    assert (moved.exit_code, [(one.id, one.code) for one in moved.refused]) == (3, [("churn-model@champion", "kept")])
     for number in ("3", "5"):
         client.delete_model_version("churn-model", number)
         before = rows(filled.database)

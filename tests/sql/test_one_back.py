@@ -138,6 +138,12 @@ def test_versions_and_aliases_come_back_and_no_number_is_used_up(store: Store) -
     client, whole = store.client, store.shown()
     client.delete_registered_model_alias("churn-model", "champion")
     client.set_registered_model_alias("churn-model", "other", "5")
+    client.set_registered_model_alias("churn-model", "challenger", "4")
+    moved = store.back(models="churn-model@challenger")
+    assert (moved.exit_code, [(one.id, one.code) for one in moved.refused]) == (3, [("churn-model@challenger", "kept")])
+    assert "names version 4 in the target" in moved.issues[0].message
+    assert store.back(models="churn-model/5").exit_code == 0  # not asked for
+    client.set_registered_model_alias("churn-model", "challenger", "5")
     client.delete_registered_model_tag("churn-model", "owner")
     alias = store.back(models="churn-model@champion")
     assert (alias.exit_code, alias.issues, alias.created) == (0, (), {"model aliases": 1})

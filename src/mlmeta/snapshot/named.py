@@ -112,16 +112,19 @@ class _Part:
         model: as the snapshot has it.
         versions: their numbers; None: all.
         aliases: None: all.
+        asked: those that were named by themselves, as ``NAME@ALIAS``.
     """
 
     model: RegisteredModel
     versions: frozenset[int] | None = None
     aliases: frozenset[str] | None = None
+    asked: frozenset[str] = frozenset()
 
     def and_also(self, other: _Part) -> _Part:
         if self.versions is None or self.aliases is None or other.versions is None or other.aliases is None:
-            return _Part(self.model)
-        return _Part(self.model, self.versions | other.versions, self.aliases | other.aliases)
+            return _Part(self.model, asked=self.asked | other.asked)
+        asked = self.asked | other.asked
+        return _Part(self.model, self.versions | other.versions, self.aliases | other.aliases, asked)
 
     def of(self, model: RegisteredModel) -> RegisteredModel:
         if self.versions is None or self.aliases is None:
@@ -159,6 +162,10 @@ class ModelParts:
         """What is meant of a model, which may be another store's."""
         part = self._parts.get(MODELS.key(model))
         return model if part is None else part.of(model)
+
+    def asked_aliases(self, model: RegisteredModel) -> frozenset[str]:
+        """The aliases of a model that were named by themselves."""
+        return self._parts[MODELS.key(model)].asked
 
     def versions(self) -> Iterator[ModelVersion]:
         """The versions that are meant."""
@@ -215,7 +222,8 @@ def _part(text: str, known: Sequence[RegisteredModel], timestamp: str, wanted: s
     name, at, alias = text.rpartition("@")
     if at and (model := _model(name, known)):
         if alias in model.aliases:
-            return _Part(model, frozenset({model.aliases[alias]}), frozenset({alias}))
+            only = frozenset({alias})
+            return _Part(model, frozenset({model.aliases[alias]}), only, asked=only)
         raise UnknownRecordError(
             f"model {name!r} of snapshot {timestamp} has no alias {alias!r}",
             hint=f"it has: {closest(alias, model.aliases)}",

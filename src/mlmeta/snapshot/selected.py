@@ -138,6 +138,10 @@ class Selected(ByKind):
         """Whether a registered model is meant as a whole, and not just some of its versions."""
         return self.picked is None or self.picked.models.is_whole(model)
 
+    def asked_aliases(self, model: RegisteredModel) -> frozenset[str]:
+        """The aliases of a registered model that is meant which somebody named: these are to be as in the snapshot."""
+        return self.picked.models.asked_aliases(model) if self.picked is not None else frozenset()
+
     def limited(self, kind: Kind[R], record: R) -> R:
         """A record, of the snapshot or of another store, without what of it is not meant."""
         if self.picked is not None:

@@ -22,7 +22,7 @@ Key = tuple[str, str]
 DELETED = "deleted_in_target"
 """Code of a refusal: the snapshot has something active, and the target has it deleted."""
 KEPT = "kept"
-"""Code of a refusal: a merge found other content in the target, and left it."""
+"""Code of a refusal: something in the target that was to be added to, or was named, has other content and keeps it."""
 NO_PLACE = "no_place"
 """Code of a refusal: the target's MLflow has no table or column for something."""
 
@@ -112,6 +112,26 @@ def deleted_in_target(kind: str, record_id: str) -> Refusal:
         field="lifecycle_stage",
         code=DELETED,
         hint="--undelete makes what is deleted in the target active again",
+    )
+
+
+def moved_alias(model: RegisteredModel, alias: str, number: int | str) -> Refusal:
+    """What a restore says of an alias that was asked for by name, and that the target has at another version.
+
+    Args:
+        model: of the snapshot.
+        alias: of it.
+        number: of the version that it names in the target.
+    """
+    own = model.aliases[alias]
+    return Refusal(
+        kind="alias",
+        id=f"{MODELS.key(model)}@{alias}",
+        reason=f"it names version {number} in the target, which stays so, and version {own} in the snapshot",
+        field=f"aliases[{alias}]",
+        code=KEPT,
+        hint="a restore moves no alias: set it in MLflow's UI, or with `MlflowClient.set_registered_model_alias`",
+        records=(model_key(model),),
     )
 
 

@@ -30,7 +30,7 @@ from mlmeta.stores.api.model_sources import DATABASE_HINT, Repointed, is_same_ru
 from mlmeta.stores.api.name_rules import accepted, alias_obstacle
 from mlmeta.stores.api.paging import PAGE, Search, entities_of, name_filter
 from mlmeta.stores.api.workspaces import named
-from mlmeta.stores.target import model_key, model_keys, version_key
+from mlmeta.stores.target import model_key, model_keys, moved_alias, version_key
 
 PROMPTS = "tag.`mlflow.prompt.is_prompt` = 'true'"
 PROMPT_VERSIONS = "tags.`mlflow.prompt.is_prompt` = 'true'"
@@ -339,6 +339,8 @@ class _ModelRestorer:
         there = dict(self._entity.aliases) if self._entity is not None else {}
         for alias, number in self._model.aliases.items():
             if alias in there:
+                if int(there[alias]) != number and alias in context.selected.asked_aliases(self._model):
+                    context.refused.append(moved_alias(self._model, alias, there[alias]))
                 continue
             what, field = ("alias", f"{key[1]}@{alias}"), f"aliases[{alias}]"
             reason = alias_obstacle(alias)

@@ -14,7 +14,7 @@ from mlmeta.stores.sql.limits import Names
 from mlmeta.stores.sql.steps import RestoreContext, Step
 from mlmeta.stores.sql.tables import MODEL_TABLE, NO_STAGE
 from mlmeta.stores.sql.writer import Missing, RowWriter
-from mlmeta.stores.target import Key, model_key, model_keys, version_key
+from mlmeta.stores.target import Key, model_key, model_keys, moved_alias, version_key
 
 M = TypeVar("M", RegisteredModel, ModelVersion)
 
@@ -136,10 +136,17 @@ class ModelStep(Step[RegisteredModel]):
         if self._context.merges:
             left, more = self._merge_rest(model_key(own), model, there, left if is_whole else [])
             self._tally.merged["models"] += bool(added or more or missing.versions)
+        self._moved_aliases(own, there)
         self._tally.was_there("models", model_key(own), left)
         if missing != Missing():
             self._do(RowWriter.complete_model, model, missing)
             self._keep_numbers(model, own)
+
+    def _moved_aliases(self, own: RegisteredModel, there: RegisteredModel) -> None:
+        """Name the aliases that somebody asked for, and that name other versions in the target."""
+        for alias in sorted(self._context.part.asked_aliases(own)):
+            if (number := there.aliases.get(alias, own.aliases[alias])) != own.aliases[alias]:
+                self._tally.left_out.append(moved_alias(own, alias, number))
 
     def _versions(
         self, model: RegisteredModel, there: RegisteredModel, own: RegisteredModel, missing: Missing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -35,12 +35,16 @@ class Silent:
     phase = expect = advance = _ignore
 
 
-def counted(items: Iterable[T], progress: Progress, unit: str) -> Iterator[T]:
-    """Items while they go by, each of them one of a unit."""
+def _one(_: object) -> int:
+    return 1
+
+
+def counted(items: Iterable[T], progress: Progress, unit: str, size: Callable[[T], int] = _one) -> Iterator[T]:
+    """Items while they go by, each of them one of a unit, or as many as `size` says."""
     number = 0
     for item in items:
-        number += 1
-        if number == _OFTEN:
+        number += size(item)
+        if number >= _OFTEN:
             progress.advance(unit, number)
             number = 0
         yield item

@@ -94,7 +94,7 @@ def test_what_is_too_old_or_missing(cli: Cli, store: str) -> None:
     elsewhere = cli("doctor", "--storage", "backups", "--storage", "s3://x", "--json").ended(1)
     assert (check(elsewhere, "store")["state"], check(elsewhere, "storage")["state"]) == ("warning", "failed")
     shown = cli("doctor", "--storage", "s3://x").ended(1)
-    assert "failed  s3://x is not a storage that mlmeta knows\n        name a folder" in shown.out
+    assert "failed   s3://x is not a storage that mlmeta knows\n         name a folder" in shown.out
     assert "s3" not in shown.err.replace("looking at s3://x", "")
     assert "storage: s3://x" in cli("doctor", "--quiet", "--storage", "s3://x").ended(1).err
     assert "gone.db: Not a directory" in cli("doctor", "--storage", "gone.db").ended(1).out

@@ -26,7 +26,7 @@ def test_each_command_has_help_that_fits_and_examples_that_it_takes(name: str, m
     examples = [line[2:] for line in lines if line.startswith("  mlmeta ")]
     assert [line for line in lines if line.startswith(f"Usage: mlmeta {name} [OPTIONS]")]
     assert tuple(examples) == EXAMPLES[name]
-    assert [line for line in lines if cell_len(line) > 80 and line[2:] not in examples] == []
+    assert [line for line in lines if cell_len(line) > 80] == []
     for example in examples:
         words = shlex.split(example)
         assert words[0] == "mlmeta"
@@ -42,7 +42,7 @@ def test_help_names_what_an_option_takes(cli: Cli) -> None:
         "--storage LOCATION A folder, or gs://bucket/prefix. (default: backups)",
         "-y, --yes Don't ask for confirmation.",
         "--ids keep|new Keep ids",
-        "--verify/--no-verify Read the target back",
+        "--verify/--no-verify Read the target back afterwards, and compare. (default: --verify)",
     ):
         assert text in said
     assert "\x1b" not in done.out

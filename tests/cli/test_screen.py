@@ -14,14 +14,28 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from mlmeta.cli import show_runs
+from mlmeta.cli.diff import _line
 from mlmeta.cli.list import table
 from mlmeta.cli.progress import progress
 from mlmeta.cli.screen import drawn
-from mlmeta.cli.text import Block, Curve, Elastic, Pairs, Styled, Table, Verbatim, number
+from mlmeta.cli.text import (
+    Block,
+    Curve,
+    Elastic,
+    Pairs,
+    Styled,
+    Table,
+    Verbatim,
+    duration,
+    iso_moment,
+    moment,
+    number,
+)
 from mlmeta.commands.show_runs import MetricOverSteps
 from mlmeta.schema import Run
 from mlmeta.schema.words import amount
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState
+from mlmeta.snapshot.compare import Change
 from tests.builders.snapshots import T, experiment, history, logged_model, model, run, trace, version, write
 from tests.support.cli import Cli
 from tests.support.databases import Databases
@@ -152,6 +166,31 @@ def test_lines_of_changes_hang_below_their_signs() -> None:
     assert wide_lines(lines, 40) == []
 
 
+def test_times_are_for_people() -> None:
+    """In UTC, which they name; where two are compared, with the milliseconds. What is no time stays as it is."""
+    made = [
+        Change(kind="run", id="r", what="changed", field=field, before=before, after=T + 5, words=(str(before), "x"))
+        for field, before in (("end_time", T + 4), ("end_time", None), ("params[end_time]", T))
+    ]
+    lines = shown([_line(change) for change in made], 120)
+    now = "2023-11-14 22:13:20.005 UTC"
+    assert lines == [
+        f"~ run r: end_time: 2023-11-14 22:13:20.004 UTC → {now}",
+        f"~ run r: end_time: None → {now}",
+        f"~ run r: params[end_time]: {T} → x",
+    ]
+    assert [moment(None), moment(T), moment(10**17)] == ["-", "2023-11-14 22:13:20 UTC", str(10**17)]
+    assert iso_moment("2026-11-27T06:10:18.500000+00:00") == "2026-11-27 06:10:18 UTC"
+    assert iso_moment("2025-08-15T23:29:28") == "2025-08-15T23:29:28"
+    assert [*map(duration, (3, 1250, 59_970, 125_000, 6_555_000))] == [
+        "3 ms",
+        "1.25 s",
+        "1 min 0 s",
+        "2 min 5 s",
+        "1 h 49 min",
+    ]
+
+
 def test_one_of_many() -> None:
     assert [amount(1, many) for many in ("metric histories", "model aliases", "traces", "runs")] == [
         "1 metric history",
@@ -213,13 +252,17 @@ def test_runs_are_nested_and_further_columns_named(swept: Cli) -> None:
         line[34:].index(name) for line, name in zip(lines[3:7], ("run-d", "parent", "run-b", "run-c"), strict=True)
     ] == [0, 0, 2, 4]
     assert lines[7] == (
-        "further params: param_02, param_03, param_04, param_05, param_06, param_07 and 12 more (--column params.KEY)"
+        "further params: param_02, param_03, param_04, param_05, param_06, param_07 and 12 more "
+        "(`--column params.KEY`; --verbose names all)"
     )
     data = swept("show", "--experiment", "sweep", "--json").ok().data
     assert (data["run_ids"], data["depths"]) == ([OTHER, PARENT, CHILD, GRANDCHILD], [0, 0, 1, 2])
     assert len(data["further"]) == 18
     data = swept("show", "--experiment", "sweep", "--sort", "params.zeta", "--json").ok().data
     assert data["run_ids"][:2] == [GRANDCHILD, CHILD]  # 9, 10
+    by_param = swept("show", "--experiment", "sweep", "--sort", "params.param_19 DESC", "--limit", "2", "--json")
+    assert by_param.ok().data["columns"][3] == by_param.data["sorted_by"] == "params.param_19"
+    assert len(by_param.data["rows"]) == 2
     data = swept("show", "--experiment", "sweep", "--sort", "run_id DESC", "--json").ok().data
     assert (data["run_ids"], data["depths"]) == ([OTHER, GRANDCHILD, CHILD, PARENT], [0, 0, 0, 0])
 
@@ -244,6 +287,11 @@ def test_a_metric_over_runs_is_a_curve_and_a_row_for_each(cli: Cli) -> None:
     rows = [line.split("  ") for line in lines[-3:]]
     assert [row[1] for row in rows] == ["0" * 32, "1" * 32, "2" * 32]
     assert [row[-1] for row in rows] == ["0.5", "◆ best (lowest)", "● last"]
+    lines = cli("show", "--experiment", "sweep", "--metric", "loss", "--limit", "1").ok().out.splitlines()
+    assert f"◆ best (lowest): 0.2 of run {'1' * 32} (run-1), 2023-11-14 22:13:20 UTC" in lines
+    assert [line.split()[2] for line in lines[-2:]] == ["2" * 32, "2"]
+    data = cli("show", "--experiment", "sweep", "--metric", "loss", "--limit", "1", "--json").ok().data
+    assert [one["run_id"] for one in data["runs"]] == ["2" * 32]
 
 
 def test_ids_may_be_cut_short_with_and_without_their_prefix(swept: Cli) -> None:
@@ -258,7 +306,10 @@ def test_on_a_terminal_of_80_columns(swept: Cli) -> None:
     assert code == 0
     lines = seen.splitlines()
     assert any(line.startswith("aaaaaaaa  parent long") for line in lines)
-    assert "no room for" in seen
+    escapes = re.compile(r"\x1b\[[0-9;]*m")
+    assert "no room for params.zeta, params.param_00, params.param_01: --wide shows all" in " ".join(
+        escapes.sub("", seen).split()
+    )
     code, seen = on_terminal(swept.folder, "show", "--experiment", "sweep", "--wide", columns=80)
     assert ("long " * 20).strip() in seen
 
@@ -310,3 +361,10 @@ def test_progress_counts_what_the_result_counts(cli: Cli, databases: Databases) 
     assert told in done.out
     restored = cli("restore", "latest", "--tracking-uri", "sqlite:///target.db").ok()
     assert f"restoring runs: {told}, " in restored.err
+    checked, read_back = (
+        re.search(rf"{phase}: ([\d,]+ records), ", restored.err)
+        for phase in ("verifying the snapshot and looking at the target", "reading the target back")
+    )
+    assert checked is not None
+    assert read_back is not None
+    assert read_back[1] == checked[1]

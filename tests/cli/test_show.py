@@ -95,6 +95,20 @@ def test_wrong_words_are_usage_errors_with_a_hint(
     assert named in done.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sort", "metrics.loss"), "--sort is for the runs of an experiment"),
+        (("--run", "a", "--column", "x", "--sort", "y"), "--column and --sort are for the runs of an experiment"),
+        (("--models", "--experiment", "churn"), "--models shows the models of all experiments"),
+    ],
+)
+def test_an_option_is_not_passed_over(snapshots: Path, cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+    assert message in cli("show", *arguments, "--storage", str(snapshots)).ended(2).err
+    env: dict[str, str | None] = {"MLMETA_COLUMN": "params.lr", "MLMETA_SORT": "params.lr"}  # for all calls
+    assert cli("show", "--storage", str(snapshots), env=env).ok()
+
+
 def test_an_experiment_without_runs_has_any_column(snapshots: Path, cli: Cli) -> None:
     done = cli("show", "--experiment", "Default", "--column", "metrics.loss", "--sort", "params.lr")
     assert done.ok().out.startswith("Default: 0 runs")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mlmeta.snapshot.compare import Change
 
 _SHOWN = 50
+_TIMES = ("_time", "timestamp", "timestamp_ms")
+"""How the names of fields end that hold milliseconds since the epoch."""
 _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
 
 Before = Annotated[
@@ -124,5 +126,13 @@ def _counts(result: DiffResult) -> Table:
 def _line(change: Change) -> Line:
     sign, style = _SIGNS[change.what]
     name = f" ({change.name})" if change.name else ""
-    field = f": {change.field}: {' → '.join(change.words)}" if change.field else ""
+    field = f": {change.field}: {' → '.join(_values(change))}" if change.field else ""
     return [Styled(f"{sign} ", style), f"{change.kind} {change.id}{name}{field}"]
+
+
+def _values(change: Change) -> tuple[str, ...]:
+    """What it was and what it is; a time as people read it."""
+    if not change.field.endswith(_TIMES):
+        return change.words
+    values = zip((change.before, change.after), change.words, strict=True)
+    return tuple(text.moment(value, exactly=True) if isinstance(value, int) else word for value, word in values)

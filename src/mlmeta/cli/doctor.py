@@ -136,6 +136,6 @@ def _settings(settings: tuple[Setting, ...], file: str) -> list[Block]:
 def _checks(result: DoctorResult) -> Iterator[Block]:
     for check in result.checks:
         state = check.state.value
-        yield [Styled(f"{state:<8}", _STYLES[state]), check.text]
+        yield [Styled(f"{state:<9}", _STYLES[state]), check.text]
         if check.hint:
-            yield f"{'':8}{check.hint}"
+            yield f"{'':9}{check.hint}"

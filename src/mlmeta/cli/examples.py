@@ -29,11 +29,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "forget": ("mlmeta forget 20260815_232928",),
     "copy": ("mlmeta copy --missing --from backups --to gs://bucket/mlflow",),
     "migrate": ("mlmeta migrate sqlite:///mlflow.db postgresql://user@host/mlflow --dry-run",),
-    "rewrite": ("mlmeta rewrite --artifact-prefix gs://old=gs://new --tracking-uri sqlite:///mlflow.db --dry-run",),
+    "rewrite": ("mlmeta rewrite --artifact-prefix gs://old=gs://new --dry-run",),
     "doctor": ("mlmeta doctor --storage gs://bucket/mlflow --max-age 26h",),
     "browse": ("mlmeta browse latest",),
     "report": ("mlmeta report latest -o report.html", "mlmeta report --experiment churn --open"),
-    "guard": ("mlmeta guard --storage gs://bucket/mlflow -- mlflow server --backend-store-uri sqlite:///mlflow.db",),
+    "guard": ("mlmeta guard -- mlflow server --backend-store-uri sqlite:///mlflow.db",),
     "demo": ("mlmeta demo",),
     "config": ("mlmeta config", "mlmeta --profile prod config backup"),
 }

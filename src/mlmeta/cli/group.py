@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import sys
@@ -17,11 +18,20 @@ from mlmeta.visible import visible
 
 _GLOBAL = {"--config", "--no-config", "--profile"}
 _USAGE = 2
+_JSON = "--json"
+_PARSERS = re.compile(r", unable to parse string as an? \w+")
 _VARIABLE = re.compile(r" \(env var: '[^']*'\)")
 
 
 class Commands(TyperGroup):
     """The commands. What is wrong with a call's words is said without control characters that they may have."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As Click does; a version is told as JSON, too."""
+        before = list(itertools.takewhile(lambda word: word.startswith("-"), args))
+        if {"--version", _JSON} <= {*before}:
+            args = [word for word in before if word != _JSON]
+        return super().parse_args(ctx, args)
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
         """As Click does, with what the configuration file says for each command."""
@@ -165,7 +175,7 @@ def _plainly(error: Exception, message: str) -> str:
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     if context is None or parameter is None or _source(context, parameter.name) != "ENVIRONMENT":
         message = _VARIABLE.sub("", message, count=1)
-    message = message.replace("Value error, ", "").replace("Input should", "it should").rstrip(".")
+    message = _PARSERS.sub("", message.replace("Value error, ", "").replace("Input should", "it should")).rstrip(".")
     return message[:1].lower() + message[1:]
 
 
@@ -191,7 +201,7 @@ def wants_json(refused: BaseException | None = None) -> bool:
         refused: Click's error about them: it knows the command, for which the configuration file may ask for it.
     """
     words = sys.argv[1:]
-    if "--json" in (words[: words.index("--")] if "--" in words else words):
+    if _JSON in (words[: words.index("--")] if "--" in words else words):
         return True
     if variable := os.environ.get("MLMETA_JSON", ""):
         return variable.lower() in {"1", "true", "t", "yes", "y", "on"}

@@ -60,7 +60,8 @@ def _argument(parameter: Any) -> str:
     """Such as ``FROM``, ``[SELECTOR]`` or ``[SELECTOR]...``."""
     name = _metavar(parameter).rstrip(".")
     name = name[1:-1] if name.startswith("[") and name.endswith("]") else name
-    return (name if parameter.required else f"[{name}]") + ("..." if parameter.nargs == -1 else "")
+    is_open = parameter.nargs == -1 and not name.endswith("...")
+    return (name if parameter.required else f"[{name}]") + ("..." if is_open else "")
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -68,9 +69,9 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def _parameters(parameters: Iterable[Any]) -> Iterator[Block]:
-    """Arguments and options, by their panels, in the order in which these come up."""
+    """Arguments, then options by their panels, in the order in which these come up."""
     panels: dict[str, dict[str, str]] = {}
-    for parameter in parameters:
+    for parameter in sorted(parameters, key=lambda one: one.param_type_name == "option"):
         if not getattr(parameter, "hidden", False):
             is_option = parameter.param_type_name == "option"
             panel = getattr(parameter, "rich_help_panel", None) or ("Options" if is_option else "Arguments")
@@ -103,6 +104,8 @@ def _told(parameter: Any) -> str:
 
 def _default(parameter: Any) -> str:
     default = parameter.default
+    if isinstance(default, bool) and parameter.secondary_opts:
+        return str((parameter.opts if default else parameter.secondary_opts)[0])
     if callable(default) or isinstance(default, bool) or default in (None, "", 0, [], ()):
         return ""
     value = default[0] if isinstance(default, list | tuple) else default

@@ -22,8 +22,8 @@ _TERMS = 25
 """Characters that names have beside texts; those about longer ones begin on the next line."""
 _LEAST = 10
 """Characters that a value keeps in any case."""
-_INDENT = re.compile(r" *(?:[~+-] )?")
-"""How a line begins below whose text its other lines begin, too: blanks, or the sign of a change."""
+_INDENT = re.compile(r"\w+ {2,}| *(?:[~+-] )?")
+"""How a line begins below whose text its other lines begin, too: blanks, the sign of a change, a word in a column."""
 _WORD = re.compile(r"\s*(?:`[^`]*`|[^\s`]|`)+\s*")
 
 
@@ -85,7 +85,10 @@ class _Fitted:
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         width = sys.maxsize if self._wide else options.max_width
         if isinstance(self._block, Table):
-            yield laid_out(self._block, width)
+            table, left_out = laid_out(self._block, width)
+            yield table
+            if left_out:
+                yield _Prose(Text(left_out, style="dim"))
         elif isinstance(self._block, Pairs):
             yield _pairs(self._block, width)
         elif isinstance(self._block, Terms):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from mlmeta.cli import completion, options, show_genai, show_runs, text
 from mlmeta.cli.output import Output
 from mlmeta.cli.run import execute
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     Shown = Overview | OfRuns | ModelList | TraceList | TraceDetail | DatasetList | DatasetDetail
 
 _COUNTS = ("STAGE", "RUNS", "DELETED", "LATEST RUN (UTC)")
+_LIMIT = 100
 _DEFAULT = "default"
 """What MLflow calls the workspace that every store has."""
 
@@ -64,11 +67,18 @@ Columns = Annotated[
 ]
 Sort = Annotated[str, options.option("--sort", 'Such as "metrics.loss DESC".', metavar="COLUMN [DESC]")]
 Limit = Annotated[
-    int, options.option("--limit", "The most runs, traces, datasets or records to show.", metavar="N", min=1)
+    int | None,
+    options.option(
+        "--limit",
+        f"The most runs, traces, datasets or records to show. Default: {_LIMIT}, and all with --json.",
+        metavar="N",
+        min=1,
+    ),
 ]
 
 
 def command(
+    context: typer.Context,
     selector: options.Selector = "latest",
     experiment: Experiment = None,
     run: Run = None,
@@ -81,7 +91,7 @@ def command(
     workspace: options.Workspaces = None,
     column: Columns = None,
     sort: Sort = "",
-    limit: Limit = 100,
+    limit: Limit = None,
     storage: options.Storage = options.DEFAULT_STORAGE,
     source: options.Source = "",
     gcs_project: options.GcsProject = None,
@@ -104,14 +114,16 @@ def command(
         from mlmeta.commands import show_runs as of_runs
 
         _require_one({"--traces": traces or trace, "--datasets": datasets or dataset, "--models": models, "--run": run})
-        most = None if json else limit
+        is_table = experiment and not (traces or trace or datasets or dataset or models or run or metric)
+        _require_table(context, is_table=bool(is_table), has_models=models)
+        most = limit if limit or json else _LIMIT
         asked: tuple[tuple[object, Callable[[], Shown]], ...] = (
             (trace, lambda: of_genai.trace_detail(*where, trace or "", of_source=source)),
             (traces, lambda: of_genai.trace_list(*where, experiment, limit=most, **inside)),
             (dataset, lambda: of_genai.dataset_detail(*where, dataset or "", limit=most, of_source=source)),
             (datasets, lambda: of_genai.dataset_list(*where, experiment, limit=most, **inside)),
             (models, lambda: show.models(*where, **inside)),
-            (metric, lambda: _metric_of(where, run, experiment, metric or "", inside)),
+            (metric, lambda: _metric_of(where, run, experiment, metric or "", on_curve)),
             (run, lambda: of_runs.run_detail(*where, run or "", of_source=source)),
             (
                 experiment,
@@ -125,7 +137,9 @@ def command(
 
     where = (selector, storage)
     inside: dict[str, Any] = {"workspaces": workspace or (), "of_source": source}
-    execute(Output("show", json, quiet, verbose, not no_progress, wide), call, partial(view, verbose=verbose))
+    on_curve = {**inside, "limit": limit if json else None}  # a curve is of all runs
+    output = Output("show", json, quiet, verbose, not no_progress, wide)
+    execute(output, call, partial(view, verbose=verbose, limit=limit or _LIMIT))
 
 
 def _require_one(views: Mapping[str, object]) -> None:
@@ -133,6 +147,22 @@ def _require_one(views: Mapping[str, object]) -> None:
     chosen = [name for name, is_wanted in views.items() if is_wanted]
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} are shown one at a time", hint="leave out all but one of them")
+
+
+def _require_table(context: typer.Context, *, is_table: bool, has_models: bool) -> None:
+    """See that options are not passed over that were given in this very call."""
+    given = [
+        f"--{name}"
+        for name in ("column", "sort", "experiment")
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if not is_table and (words := [name for name in given if name != "--experiment"]):
+        raise UsageError(
+            f"{' and '.join(words)} {'is' if len(words) == 1 else 'are'} for the runs of an experiment",
+            hint="add --experiment NAME, and nothing else that is to be shown",
+        )
+    if has_models and "--experiment" in given:
+        raise UsageError("--models shows the models of all experiments", hint="leave out --experiment")
 
 
 def _metric_of(
@@ -147,12 +177,18 @@ def _metric_of(
     raise UsageError("--metric needs an experiment or a run", hint="add --experiment NAME, or --run ID")
 
 
-def view(result: Shown, *, verbose: bool) -> list[Block]:
-    """What there is to see of a part of a snapshot."""
-    return _VIEWS[type(result).__name__](result, verbose=verbose)
+def view(result: Shown, *, verbose: bool, limit: int) -> list[Block]:
+    """What there is to see of a part of a snapshot.
+
+    Args:
+        result: that part.
+        verbose: in more detail.
+        limit: the most runs that are listed below a curve.
+    """
+    return _VIEWS[type(result).__name__](result, verbose=verbose, limit=limit)
 
 
-def _overview(result: Overview, **_: bool) -> list[Block]:
+def _overview(result: Overview, **_: object) -> list[Block]:
     """Where it is from, and its experiments."""
     server = f" {result.mlflow_server_version}" if result.mlflow_server_version else ""
     has_workspaces = any(row.experiment.workspace for row in result.experiments)
@@ -161,7 +197,7 @@ def _overview(result: Overview, **_: bool) -> list[Block]:
     return [
         ["Snapshot ", Styled(result.timestamp, "bold"), f" of {result.source or 'an unknown source'}"],
         f"{text.counts(result.stats)}; {text.size(result.size)}",
-        Styled(f"taken {result.date} from {result.source_kind or 'MLflow'}{server}", "dim"),
+        Styled(f"taken {text.iso_moment(result.date)} from {result.source_kind or 'MLflow'}{server}", "dim"),
         *(Styled(line, "dim") for line in _rows(result)),
         *(Styled(line, "yellow") for line in _limits(result)),
         "",
@@ -197,7 +233,7 @@ def _experiment(row: ExperimentRow, *, has_workspaces: bool) -> list[Cell]:
     ]
 
 
-def _models(result: ModelList, **_: bool) -> list[Block]:
+def _models(result: ModelList, **_: object) -> list[Block]:
     """A row for each version."""
     if not result.models:
         return ["No registered models."]

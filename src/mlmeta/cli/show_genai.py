@@ -22,7 +22,7 @@ _MOST_SPANS = 200
 _EMPTY: tuple[Any, ...] = (None, {}, [], "")
 
 
-def trace_list(result: TraceList, **_: bool) -> list[Block]:
+def trace_list(result: TraceList, **_: object) -> list[Block]:
     """A row for each trace."""
     if not result.total:
         return ["No traces."]
@@ -59,7 +59,7 @@ def _trace_row(trace: Trace, experiments: Mapping[str, str], most: int) -> tuple
     )
 
 
-def trace_detail(result: TraceDetail, *, verbose: bool) -> list[Block]:
+def trace_detail(result: TraceDetail, *, verbose: bool, **_: object) -> list[Block]:
     """Everything of a trace: what it is, its spans, what people and judges think of it."""
     trace = result.trace
     told = {
@@ -141,7 +141,7 @@ def _listed(numbers: Mapping[str, Any], suffix: str) -> str:
     return ", ".join(f"{value:,} {name.removesuffix(suffix).replace('_', ' ')}" for name, value in numbers.items())
 
 
-def dataset_list(result: DatasetList, **_: bool) -> list[Block]:
+def dataset_list(result: DatasetList, **_: object) -> list[Block]:
     """A row for each dataset."""
     if not result.total:
         return ["No evaluation datasets."]
@@ -165,7 +165,7 @@ def _dataset_row(row: DatasetRow, names: Mapping[str, str], most: int) -> tuple[
     )
 
 
-def dataset_detail(result: DatasetDetail, **_: bool) -> list[Block]:
+def dataset_detail(result: DatasetDetail, **_: object) -> list[Block]:
     """What a dataset is, and its records, a line for each."""
     dataset = result.dataset
     told = {

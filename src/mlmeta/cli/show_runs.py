@@ -11,7 +11,7 @@ from mlmeta.cli import text
 from mlmeta.cli.text import Curve, Elastic, Pairs, Styled, Table
 
 if TYPE_CHECKING:
-    from mlmeta.cli.text import Block, Cell
+    from mlmeta.cli.text import Block, Cell, Line
     from mlmeta.commands.show_runs import MetricOverRuns, MetricOverSteps, ModelOfRun, RunDetail, RunTable, VersionOfRun
     from mlmeta.schema import LatestMetric, Run
 
@@ -22,7 +22,7 @@ _NAMED = 6
 """Further params and metrics that are named."""
 
 
-def table(result: RunTable, *, verbose: bool) -> list[Block]:
+def table(result: RunTable, *, verbose: bool, **_: object) -> list[Block]:
     """Runs with chosen columns, and what other columns there are."""
     names = [column.removeprefix("attributes.") for column in result.columns]
     numeric = tuple(n for n, c in zip(names, result.columns, strict=True) if c.startswith("metrics."))
@@ -33,7 +33,7 @@ def table(result: RunTable, *, verbose: bool) -> list[Block]:
     ]
     return [
         Styled(f"{result.experiment.name}: {text.plural(result.total, 'run')}", "bold"),
-        Table(("run_id", *names), rows, right=numeric, whole=_FIXED, spare=_spare(result.columns)),
+        Table(("run_id", *names), rows, right=numeric, whole=_FIXED, spare=_spare(result.columns, result.sorted_by)),
         *text.more(result.total, len(result.rows)),
         *(Styled(line, "dim") for line in _further(result.further, None if verbose else _NAMED)),
     ]
@@ -48,15 +48,20 @@ def _cell(column: str, value: str | float | int | None, depth: int) -> Cell:
     return text.number(value) if isinstance(value, float) else f"{indent}{value}"
 
 
-def _spare(columns: Sequence[str]) -> tuple[str, ...]:
-    """Params and metrics, by turns from the last ones on; a metric goes after its param."""
+def _spare(columns: Sequence[str], sorted_by: str) -> tuple[str, ...]:
+    """Params and metrics, by turns from the last ones on; a metric goes after its param.
+
+    Args:
+        columns: all of them.
+        sorted_by: the one that stays.
+    """
     params = [name for name in columns if name.startswith("params.")]
     metrics = [name for name in columns if name.startswith("metrics.")]
     others = [name for name in columns if name.startswith("tags.")]
     ranks = {
         name: (place, kind) for kind, found in enumerate((metrics, params, others)) for place, name in enumerate(found)
     }
-    return tuple(sorted(ranks, key=lambda name: ranks[name], reverse=True))
+    return tuple(name for name in sorted(ranks, key=lambda name: ranks[name], reverse=True) if name != sorted_by)
 
 
 def _further(names: Sequence[str], most: int | None) -> Iterator[str]:
@@ -65,10 +70,11 @@ def _further(names: Sequence[str], most: int | None) -> Iterator[str]:
         if found:
             keys = [name.removeprefix(f"{word}.") for name in found[:most]]
             left = f" and {len(found) - len(keys):,} more" if len(found) > len(keys) else ""
-            yield f"further {word}: {', '.join(keys)}{left} (--column {word}.KEY)"
+            all_named = "; --verbose names all" if left else ""
+            yield f"further {word}: {', '.join(keys)}{left} (`--column {word}.KEY`{all_named})"
 
 
-def detail(result: RunDetail, **_: bool) -> list[Block]:
+def detail(result: RunDetail, **_: object) -> list[Block]:
     """Everything of a run."""
     run = result.run
     metrics = {key: _metric(metric, result.points[key]) for key, metric in run.metrics.items()}
@@ -131,7 +137,6 @@ def _registered(version: VersionOfRun) -> str:
 Mark = tuple[Styled, str]
 """A sign that stands in a curve, and what it says."""
 
-_MOST_ROWS = 60
 _FEW = 20
 """So many points are listed below their curve."""
 _BEST, _LAST = Styled("◆", "bold green"), Styled("●", "bold yellow")
@@ -157,15 +162,17 @@ _LOWER = {
 """Words in the names of metrics that are best where they are lowest."""
 
 
-def over_runs(result: MetricOverRuns, **_: bool) -> list[Block]:
+def over_runs(result: MetricOverRuns, *, limit: int, **_: object) -> list[Block]:
     """The curve, oldest run first, and a row for each run; of many, for the newest."""
     count, marks = len(result.runs), _marks(result.key, result.values)
-    first, most = max(count - _MOST_ROWS, 0), text.shortest([run.run_id for run in result.runs])
+    first, most = max(count - limit, 0), text.shortest([run.run_id for run in result.runs])
     rows = [_run(result.runs[i], result.values[i], marks.get(i), most) for i in range(first, count)]
     blocks: list[Block] = [Styled(f"{result.key} over the runs of {result.experiment}", "bold")]
     if count > 1:
         ends = (text.moment(result.runs[0].start_time), text.moment(result.runs[-1].start_time))
-        blocks += [_curve(range(count), result.values, marks, *ends), ""]
+        blocks.append(_curve(range(count), result.values, marks, *ends))
+        blocks += [_marked(result.runs[i], result.values[i], mark) for i, mark in marks.items() if i < first]
+        blocks.append("")
     blocks.append(
         Table(
             ("STARTED (UTC)", "run_id", "run_name", result.key, ""),
@@ -175,8 +182,15 @@ def over_runs(result: MetricOverRuns, **_: bool) -> list[Block]:
         )
     )
     if first:
-        blocks.append(Styled(f"the latest {count - first}; {first:,} older ones: --json", "dim"))
+        blocks.append(Styled(f"… and {text.plural(first, 'older run')}: --limit shows more", "dim"))
     return blocks
+
+
+def _marked(run: Run, value: float, mark: Mark) -> Line:
+    """A run that is marked in the curve, and has no row."""
+    sign, word = mark
+    name = f" ({run.run_name})" if run.run_name else ""
+    return [sign, f" {word}: {text.number(value)} of run {run.run_id}{name}, {text.moment(run.start_time)}"]
 
 
 def _run(run: Run, value: float, mark: Mark | None, most: int) -> tuple[Cell, ...]:
@@ -189,7 +203,7 @@ def _curve(x: Sequence[float], y: Sequence[float], marks: Mapping[int, Mark], fi
     return Curve(x, y, {i: sign for i, (sign, _) in marks.items()}, first, last)
 
 
-def over_steps(result: MetricOverSteps, *, verbose: bool) -> list[Block]:
+def over_steps(result: MetricOverSteps, *, verbose: bool, **_: object) -> list[Block]:
     """The curve, its best and its last value; below, the points, if they are few."""
     count, marks = len(result.value), _marks(result.key, result.value)
     has_steps = len(set(result.step)) == count or len({*result.step}) > 1
@@ -206,7 +220,7 @@ def over_steps(result: MetricOverSteps, *, verbose: bool) -> list[Block]:
     blocks.append(Styled(f"{text.plural(count, 'point')}{gaps}", "dim"))
     if verbose or count <= _FEW:
         rows = [
-            (_step(step), text.moment(moment), text.number(value))
+            (_step(step), text.when(moment).full, text.number(value))
             for step, moment, value in zip(result.step, result.timestamp_ms, result.value, strict=True)
         ]
         blocks += ["", Table(("STEP", "TIME (UTC)", result.key), rows, right=("STEP", result.key))]

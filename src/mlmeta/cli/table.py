@@ -44,8 +44,8 @@ class _Column:
         return min(self.width, most)
 
 
-def laid_out(table: Table, width: int) -> Text:
-    """A table as one text, in lines that are not to be folded.
+def laid_out(table: Table, width: int) -> tuple[Text, str]:
+    """A table as one text, in lines that are not to be folded, and what there is to say of columns that it leaves out.
 
     Args:
         table: what is shown.
@@ -58,7 +58,7 @@ def laid_out(table: Table, width: int) -> Text:
     columns = [column for column in columns if column.name not in gone]
     for most in (_LEAST, _SHORTEST):
         _shrink(columns, most, width)
-    return _drawn(columns, _missing(gone, width))
+    return _drawn(columns), f"no room for {', '.join(gone)}: --wide shows all" if gone else ""
 
 
 def fitted(text: str, width: int) -> str:
@@ -113,22 +113,12 @@ def _shrink(columns: Sequence[_Column], most: int, width: int) -> None:
             column.width = max(floor, column.least(most))
 
 
-def _missing(gone: Sequence[str], width: int) -> str:
-    """What is said of columns that are left out."""
-    if not gone:
-        return ""
-    named = f"no room for {', '.join(gone)}: --wide shows all"
-    count = f"no room for {len(gone)} more column{'s' if len(gone) > 1 else ''}: --wide shows all"
-    return named if cell_len(named) <= width else count
-
-
-def _drawn(columns: Sequence[_Column], missing: str) -> Text:
+def _drawn(columns: Sequence[_Column]) -> Text:
     parts: list[tuple[str, str]] = []
     for cells in _rows(columns):
         parts += cells
         parts.append(("\n", ""))
-    parts[-1:] = [("\n", ""), (missing, "dim")] if missing else []
-    return Text.assemble(*parts, no_wrap=True, overflow="ignore")
+    return Text.assemble(*parts[:-1], no_wrap=True, overflow="ignore")
 
 
 def _rows(columns: Sequence[_Column]) -> Iterator[list[tuple[str, str]]]:

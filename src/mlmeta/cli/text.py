@@ -170,7 +170,7 @@ def many(one: str) -> str:
 def seconds(count: float) -> str:
     """How long a command or a phase took: ``0.4 s``, ``2 min 5 s``, ``1 h 12 min``."""
     minutes, rest = divmod(round(count), 60)
-    if count < 60:
+    if round(count, 1) < 60:
         return f"{count:.1f} s"
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
 
@@ -186,31 +186,50 @@ def shortest(ids: Sequence[str]) -> int:
 
 
 def when(milliseconds: int | None) -> Elastic:
-    """A time of MLflow's for a table, with seconds where there is room."""
-    full = moment(milliseconds)
+    """A time of MLflow's for a table, in UTC, with seconds where there is room."""
+    full = _calendar(milliseconds)
     return Elastic(full, full.rpartition(":")[0] or full)
 
 
-def moment(milliseconds: int | None) -> str:
-    """A time of MLflow's (milliseconds since the epoch), in UTC."""
+def moment(milliseconds: int | None, *, exactly: bool = False) -> str:
+    """A time of MLflow's (milliseconds since the epoch), in UTC, which it names.
+
+    Args:
+        milliseconds: since the epoch.
+        exactly: with the milliseconds, which may be all that tells two times apart.
+    """
+    found = _calendar(milliseconds)
+    if milliseconds is None or ":" not in found:
+        return found
+    return f"{found}.{milliseconds % 1000:03} UTC" if exactly else f"{found} UTC"
+
+
+def _calendar(milliseconds: int | None) -> str:
     if milliseconds is None:
         return "-"
     try:
-        return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(milliseconds // 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):  # outside the calendar, but MLflow takes it
         return str(milliseconds)
 
 
+def iso_moment(text: str) -> str:
+    """A time of a summary (ISO 8601) as people write it, in UTC; what is none stays as it is."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return moment(int(found.timestamp() * 1000)) if found.tzinfo else text
+
+
 def duration(milliseconds: float | None) -> str:
-    """How long something took: ``3 ms``, ``1.25 s``, ``2 min 5 s``."""
+    """How long something took: ``3 ms``, ``1.25 s``, ``2 min 5 s``, ``1 h 12 min``."""
     if milliseconds is None:
         return "-"
     if abs(milliseconds) < 1000:
         return f"{milliseconds:.3g} ms"
-    seconds = milliseconds / 1000
-    if abs(seconds) < 60:
-        return f"{seconds:.3g} s"
-    return f"{int(seconds // 60):,} min {int(seconds % 60)} s"
+    count = milliseconds / 1000
+    return f"{count:.3g} s" if round(count, 1) < 60 else seconds(count)
 
 
 def accepted(words: Sequence[str], found: Sequence[Skipped | Refusal], *, most: int | None) -> list[Line]:

@@ -31,7 +31,7 @@ from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.storage import Location
 from mlmeta.stores.gaps import acceptance
 from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
-from mlmeta.stores.proof import Comparison, Difference, prove
+from mlmeta.stores.proof import Comparison, Difference, prove, records_of
 from mlmeta.stores.rewrite import Prefixes, pairs_of
 from mlmeta.stores.target import MERGE, RENAME, SKIP, Ids, OnConflict, Plan, Refusal, Report, RestoreOptions, Target
 
@@ -228,7 +228,9 @@ def restore(
             comparison = None
             if verify and not dry_run:
                 progress.phase("reading the target back")
-                pairs = counted(target.read_back(snapshot, selection), progress, "records")
+                is_whole = replace(selection, auth=False) == Selection()
+                progress.expect("records", snapshot.record_count if is_whole else 0)
+                pairs = counted(target.read_back(snapshot, selection), progress, "records", records_of)
                 comparison = prove(pairs, target.unkept, report)
     return RestoreResult(
         timestamp=snapshot.timestamp,

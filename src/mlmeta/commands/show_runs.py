@@ -34,6 +34,7 @@ class RunTable(Shown):
         rows: a value for each column, None where the run has none.
         total: number of runs before the limit.
         further: the params and metrics of these runs that are no column, those of most runs first.
+        sorted_by: the column that they are sorted by; empty: by none.
     """
 
     experiment: Experiment
@@ -43,6 +44,7 @@ class RunTable(Shown):
     rows: tuple[tuple[str | float | int | None, ...], ...]
     total: int
     further: tuple[str, ...]
+    sorted_by: str = ""
 
 
 class ModelOfRun(BaseModel):
@@ -130,7 +132,8 @@ def run_table(
         selector: which snapshot.
         storage: where it is.
         experiment: name or id.
-        columns: in MLflow's names, such as ``params.lr`` and ``metrics.loss``; none: a few that most runs have.
+        columns: in MLflow's names, such as ``params.lr`` and ``metrics.loss``; none: a few that most runs have, and the
+            one that they are sorted by.
         sort: a column, and ``ASC`` or ``DESC``; runs without a value come last. Empty: the newest run first, each
             followed by those within it.
         limit: most rows; None: all.
@@ -143,8 +146,9 @@ def run_table(
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     found = experiment_of(snapshot, experiment, workspaces)
     runs = [run for run in snapshot.records(RUNS) if run.experiment_id == found.experiment_id]
-    shown = tuple(_column(c, runs) for c in several(columns)) or _usual(runs)
-    placed = _in_order(runs, sort) if sort else _as_nested(runs)
+    by = _sort_column(sort, runs)
+    shown = tuple(_column(c, runs) for c in several(columns)) or _usual(runs, by)
+    placed = _in_order(runs, by, descending=_is_descending(sort)) if by else _as_nested(runs)
     return RunTable(
         **where(snapshot),
         experiment=found,
@@ -154,6 +158,7 @@ def run_table(
         rows=tuple(tuple(_value(run, c) for c in shown) for _, run in placed[:limit]),
         total=len(runs),
         further=tuple(name for name in _counted(runs) if name not in shown),
+        sorted_by=by,
     )
 
 
@@ -231,10 +236,20 @@ def metric_over_runs(
     experiment: str,
     key: str,
     *,
+    limit: int | None = None,
     workspaces: str | Sequence[str] = (),
     of_source: str = "",
 ) -> MetricOverRuns:
     """The performance history of an experiment: a metric's latest value, run after run.
+
+    Args:
+        selector: which snapshot.
+        storage: where it is.
+        experiment: name or id.
+        key: of the metric.
+        limit: only so many runs, the newest; None: all.
+        workspaces: where to look for the experiment; none: in all.
+        of_source: label or tracking URI of the source that is meant, where the storage has several.
 
     Raises:
         UsageError: no such experiment, or none of its runs has the metric.
@@ -246,7 +261,7 @@ def metric_over_runs(
     if not runs:
         known = {k for r in all_runs for k in r.metrics}
         raise UsageError(f"no run of {found.name!r} has a metric {key!r}", hint=f"they have: {closest(key, known)}")
-    return MetricOverRuns(**where(snapshot), experiment=found.name, key=key, runs=runs)
+    return MetricOverRuns(**where(snapshot), experiment=found.name, key=key, runs=runs[-limit:] if limit else runs)
 
 
 def metric_over_steps(selector: str, storage: str, run_id: str, key: str, *, of_source: str = "") -> MetricOverSteps:
@@ -311,16 +326,18 @@ def _value(run: Run, name: str) -> str | float | int | None:
     return (run.params if kind == "params" else run.tags).get(key)
 
 
-def _usual(runs: Sequence[Run]) -> tuple[str, ...]:
-    """A few columns that most of the runs have."""
+def _usual(runs: Sequence[Run], first: str) -> tuple[str, ...]:
+    """A few columns that most of the runs have; of params or metrics, `first` goes before the others."""
     counted = _counted(runs)
-    params = [name for name in counted if name.startswith("params.")]
-    metrics = [name for name in counted if name.startswith("metrics.")]
-    return (
+    params = [name for name in counted if name.startswith("params.") and name != first]
+    metrics = [name for name in counted if name.startswith("metrics.") and name != first]
+    usual = (
         *("attributes.run_name", "attributes.status", "attributes.start_time"),
+        *[first] * bool(first and first != "attributes.run_id"),
         *params[:_SHOWN_PARAMS],
         *metrics[:_SHOWN_METRICS],
     )
+    return tuple(dict.fromkeys(usual))
 
 
 def _counted(runs: Sequence[Run]) -> tuple[str, ...]:
@@ -343,17 +360,26 @@ def _as_nested(runs: Sequence[Run]) -> list[tuple[int, Run]]:
     return list(nested([*reversed(tops), *below], attrgetter("run_id"), lambda run: run.tags.get(_PARENT)))
 
 
-def _in_order(runs: Sequence[Run], sort: str) -> list[tuple[int, Run]]:
-    """Runs by a column (``metrics.loss DESC``), all of depth 0; those without a value last.
-
-    Params are sorted as numbers where all of them are.
+def _sort_column(sort: str, runs: Sequence[Run]) -> str:
+    """The full name of the column that runs are sorted by (``metrics.loss DESC``); empty: by none.
 
     Raises:
-        UsageError: no run has such a column.
+        UsageError: no run has it.
     """
     match = _SORT.fullmatch(sort.strip())
-    name = _column(match[1] if match else sort, runs)
-    descending = bool(match and match[2] and match[2].lower() == "desc")
+    return _column(match[1] if match else sort, runs) if sort else ""
+
+
+def _is_descending(sort: str) -> bool:
+    match = _SORT.fullmatch(sort.strip())
+    return bool(match and match[2] and match[2].lower() == "desc")
+
+
+def _in_order(runs: Sequence[Run], name: str, *, descending: bool) -> list[tuple[int, Run]]:
+    """Runs by a column, all of depth 0; those without a value last.
+
+    Params are sorted as numbers where all of them are.
+    """
     values = [(run, value) for run in runs if _is_value(value := _value(run, name))]
     without = [run for run in runs if not _is_value(_value(run, name))]
     as_numbers = [_number(value) for _, value in values]

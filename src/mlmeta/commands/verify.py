@@ -22,7 +22,7 @@ from mlmeta.snapshot.reader import Snapshot, open_snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot, Problem, strangers
 from mlmeta.storage import Location, Storage, open_storage
 from mlmeta.stores.opening import Store, open_target, which
-from mlmeta.stores.proof import Comparison, prove
+from mlmeta.stores.proof import Comparison, prove, records_of
 from mlmeta.stores.target import NO_PLACE, Report, RestoreOptions
 
 
@@ -210,5 +210,5 @@ def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
             placeless = tuple(refusal for refusal in refused if refusal.code == NO_PLACE)
             unkept = (*target.unkept, *(f"{refusal.kind} {refusal.id}" for refusal in placeless))
             progress.phase("reading it back")
-            pairs = counted(target.read_back(snapshot, selection), progress, "records")
+            pairs = counted(target.read_back(snapshot, selection), progress, "records", records_of)
             return prove(pairs, unkept, Report(refused=placeless) if placeless else None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from mlmeta.schema import RUNS, TRACES, Kind, Span, SpanLine
+from mlmeta.schema.words import amount
 from mlmeta.snapshot.equality import NOTHING, MetricPoints, metrics_of, parts, same, short
 from mlmeta.snapshot.reader import RunLines, TraceLines
 from mlmeta.snapshot.records import taken_apart
@@ -80,7 +81,10 @@ def _histories(left: RunLines, right: RunLines, *, is_same: bool) -> Found:
                     f"history of {key}",
                     {"points": len(points)},
                     {"points": len(there), "new": new_ones, "gone": gone},
-                    words=(f"{len(points):,} points", f"{len(there):,} points: {new_ones:,} new, {gone:,} gone"),
+                    words=(
+                        amount(len(points), "points"),
+                        f"{amount(len(there), 'points')}: {new_ones:,} new, {gone:,} gone",
+                    ),
                     is_more=points <= there,
                     points=(len(points), len(there), len(points & there)),
                     metric=f"metrics[{key}]",

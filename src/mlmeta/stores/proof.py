@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mlmeta.schema import FOLLOWERS, WITH_PARTS, Skipped
 from mlmeta.snapshot.compare import MOST_NAMED, Compared, ComparisonRules, Pair, compare
 from mlmeta.snapshot.followers import FieldDifference
+from mlmeta.snapshot.reader import Led
 from mlmeta.stores.target import Key, Report
 
 
@@ -69,6 +70,13 @@ class Comparison(BaseModel):
     def is_equal(self) -> bool:
         """Whether all came back that was written."""
         return self.total == 0
+
+
+def records_of(pair: Pair | Skipped) -> int:
+    """How many records of a snapshot's files a pair is about: a run comes with the lines of its histories."""
+    if isinstance(pair, Skipped):
+        return 1
+    return 0 if pair.left is None else 1 + (len(pair.left.lines) if isinstance(pair.left, Led) else 0)
 
 
 def prove(pairs: Iterable[Pair | Skipped], unkept: tuple[str, ...], report: Report | None = None) -> Comparison:

@@ -51,6 +51,7 @@ def test_list(cli: Cli, snapshots: Path) -> None:
 def test_show(cli: Cli, snapshots: Path, databases: Databases) -> None:
     data = _document(cli, "show")["data"]
     assert set(data) >= {"timestamp", "storage", "source", "source_kind", "date", "schema_version", "stats", "size"}
+    assert data["size"] == sum(file.stat().st_size for file in snapshots.glob(f"*_{data['timestamp']}.json*"))
     assert set(data["experiments"][0]) >= {"experiment", "runs", "deleted_runs", "latest"}
     data = _document(cli, "show", "--experiment", "churn")["data"]
     assert set(data) >= {"experiment", "columns", "run_ids", "rows", "total"}

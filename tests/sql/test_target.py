@@ -169,6 +169,7 @@ def test_names_that_are_taken_can_be_changed(snapshot: Snapshot, empty: str) -> 
     assert proof_of(empty, snapshot, RestoreOptions(on_conflict="rename"), report).is_equal
     found_again = proof_of(empty, snapshot, RestoreOptions(on_conflict="rename"), again)
     assert found_again.is_equal
+    assert found_again.unkept == (), "no version has what the database has no place for"
     assert (found_again.matching["experiment"], found_again.matching["registered model"]) == (3, 4)
 
 

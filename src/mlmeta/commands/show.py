@@ -60,6 +60,7 @@ class Overview(Shown):
 
     Args:
         tables: how many rows of each table that no other kind models.
+        size: bytes of all its files.
         experiments: of the snapshot, with what it has of them.
         limited_to: the names of experiments that the backup was limited to; empty: none.
         workspaces: likewise of workspaces.
@@ -158,7 +159,7 @@ def overview(
         workspaces=summary.workspaces,
         without=summary.without,
         auth=summary.auth_uri,
-        size=sum(entry.bytes for entry in summary.files.values()),
+        size=snapshot.size,
         experiments=rows,
         skipped=summary.skipped,
         accepted=summary.accepted,

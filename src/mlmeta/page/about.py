@@ -40,7 +40,7 @@ def about(snapshot: Snapshot, info: SnapshotInfo | None) -> About:
         notes=[*snapshot.notes, *summary.warnings],
         stats=summary.stats,
         counts=[(summary.stats[unit], unit.replace("_", " ")) for unit in _units() if summary.stats.get(unit)],
-        size=sum(entry.bytes for entry in summary.files.values()),
+        size=snapshot.size,
         point_in_time=summary.point_in_time,
         mlflow_version=summary.mlflow_server_version or "",
         mlmeta_version=summary.mlmeta_version,

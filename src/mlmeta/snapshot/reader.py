@@ -100,13 +100,15 @@ class Snapshot(ByKind):
         storage: where it is.
         summary: its table of contents.
         notes: what a person should know of why it was chosen.
+        size: bytes of all its files; 0: not looked up.
     """
 
-    def __init__(self, storage: Storage, summary: Summary, notes: tuple[str, ...] = ()) -> None:
+    def __init__(self, storage: Storage, summary: Summary, notes: tuple[str, ...] = (), size: int = 0) -> None:
         self.storage = storage
         self.summary = summary
         self.timestamp = summary.backup_timestamp
         self.notes = notes
+        self.size = size
         self.picked: dict[Selection, Any] = {}
         """What selections of single records mean, once it was looked up: see `snapshot.picked`."""
         self._kept: dict[str, _KeptFile] | None = None
@@ -430,4 +432,4 @@ def open_snapshot(storage: Storage, selector: str = "latest", which: Which | Non
     found = find(storage, selector, which)
     if isinstance(found.summary, MlmetaError):
         raise found.summary
-    return Snapshot(storage, found.summary or read_summary(storage, found.files), found.notes)
+    return Snapshot(storage, found.summary or read_summary(storage, found.files), found.notes, found.files.size)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mlmeta.schema import FOLLOWERS, WITH_PARTS, Skipped
+from mlmeta.schema import FOLLOWERS, WITH_PARTS, Kind, Skipped
 from mlmeta.snapshot.compare import MOST_NAMED, Compared, ComparisonRules, Pair, compare
 from mlmeta.snapshot.followers import FieldDifference
 from mlmeta.snapshot.reader import Led
@@ -132,6 +133,7 @@ class _Proof:
     def __init__(self, unkept: tuple[str, ...], report: Report | None) -> None:
         self._told = Told(report) if report is not None else None
         self._unkept = unkept
+        self._blank = {kind.one: _fields_among(unkept, kind) for kind in WITH_PARTS}
         self._rules = ComparisonRules(frozenset(unkept))
         self._last = ("", "")
         self._compared: Counter[str] = Counter()
@@ -153,9 +155,9 @@ class _Proof:
         )
 
     def _concerns(self, field: str) -> bool:
-        """Whether there was a record that a field could be of."""
+        """Whether there was a record that a field could be of, and one of them had something there."""
         kind = _KINDS.get(field.partition(".")[0])
-        return kind is None or bool(self._compared[kind])
+        return kind is None or (bool(self._compared[kind]) and field not in self._blank[kind].values())
 
     def take(self, pair: Pair) -> None:
         """The next record. What only the target has does not count, unless it is there for the second time."""
@@ -171,6 +173,9 @@ class _Proof:
         """Whether the target has a record of the snapshot, and as it should be; what differs is noted."""
         kind = found.kind.one
         self._compared[kind] += 1
+        blank = self._blank[kind]
+        for name in [name for name in blank if getattr(found.pair.record, name)]:
+            del blank[name]
         if found.what == "removed":
             self._matching[kind] += 0
             self.differ(Difference(kind=kind, id=identifier, found="it is not there"))
@@ -208,6 +213,11 @@ class _Proof:
             noted = self._differences
         if len(noted) < MOST_NAMED:
             noted.append(difference)
+
+
+def _fields_among(fields: tuple[str, ...], kind: Kind[Any]) -> dict[str, str]:
+    """Those fields of a kind that are named, by their names in a record."""
+    return {name: kind.field(name) for name in kind.record.model_fields if kind.field(name) in fields}
 
 
 def _is_new(one: FieldDifference) -> bool:

@@ -13,7 +13,6 @@ from mlmeta.commands.others import OtherGuards, epochs_of
 from mlmeta.commands.result import Issue, Result
 from mlmeta.commands.saver import Saver, Saving, Wal
 from mlmeta.errors import ExitCode, UsageError
-from mlmeta.guard.board import Board
 from mlmeta.guard.child import ENDING, PASSED_ON, Child
 from mlmeta.guard.command_line import health_of, registry_of, store_of
 from mlmeta.guard.health import answers
@@ -21,7 +20,7 @@ from mlmeta.guard.listener import Listener
 from mlmeta.guard.lock import Lock, only_guard_of
 from mlmeta.guard.processes import adopt_orphans
 from mlmeta.guard.signals import listening
-from mlmeta.guard.status import Status
+from mlmeta.guard.status import Board, Status
 from mlmeta.guard.supervisor import Log, Supervisor, Tells, Terms
 from mlmeta.redaction import without_secrets
 from mlmeta.schema.identity import sqlite_path

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mlmeta.errors import ExitCode, MlmetaError
-from mlmeta.guard.board import Board
 from mlmeta.guard.child import ENDING, Child
 from mlmeta.guard.others import Attendance, Attended, Others
 from mlmeta.guard.schedule import Pace, Schedule
 from mlmeta.guard.signals import News
-from mlmeta.guard.status import Status
+from mlmeta.guard.status import Board, Status
 from mlmeta.metrics import DURATION, EXIT_CODE, LAST_RUN, Sample
 from mlmeta.redaction import without_any_secrets
 from mlmeta.stores.tokens import Token, Watcher

@@ -14,8 +14,7 @@ from mlmeta.commands.result import Issue, Result
 from mlmeta.commands.saver import Saver, Saving, Wal
 from mlmeta.errors import ExitCode, UsageError
 from mlmeta.guard.child import ENDING, PASSED_ON, Child
-from mlmeta.guard.command_line import health_of, registry_of, store_of
-from mlmeta.guard.health import answers
+from mlmeta.guard.command_line import answers, health_of, registry_of, store_of
 from mlmeta.guard.listener import Listener
 from mlmeta.guard.lock import Lock, only_guard_of
 from mlmeta.guard.processes import adopt_orphans

@@ -24,7 +24,7 @@ from mlmeta import list_snapshots, open_snapshot
 from mlmeta.commands.others import epochs_of
 from mlmeta.commands.saver import Saver, Saving, Wal
 from mlmeta.errors import StorageDeniedError
-from mlmeta.guard.apart import apart
+from mlmeta.guard.processes import apart
 from mlmeta.guard.supervisor import Outcome
 from mlmeta.schema import EXPERIMENTS
 from mlmeta.snapshot.retention import Rules

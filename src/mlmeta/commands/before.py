@@ -10,7 +10,7 @@ from mlmeta.commands.epochs import Origin
 from mlmeta.commands.restore import restore
 from mlmeta.commands.saver import Saving
 from mlmeta.errors import ExitCode, RestoreError, SnapshotNotFoundError, StorageMissingError, UsageError
-from mlmeta.guard.apart import apart
+from mlmeta.guard.processes import apart
 from mlmeta.guard.supervisor import Tells
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import MODEL_GROUP, MODELS, Selection

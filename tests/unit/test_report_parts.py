@@ -13,8 +13,7 @@ import pytest
 
 from mlmeta import report
 from mlmeta.page import html
-from mlmeta.page.curves import FEWEST_POINTS, Ranks, curves_of, lttb, steps_of
-from mlmeta.page.goals import goal_of, in_order, words_of
+from mlmeta.page.metrics import FEWEST_POINTS, Ranks, curves_of, goal_of, in_order, lttb, steps_of, words_of
 from mlmeta.page.runs import experiment_pages, newest_runs, shortened
 from mlmeta.schema import LatestMetric, Record
 from mlmeta.storage import LocalStorage

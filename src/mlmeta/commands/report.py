@@ -14,8 +14,8 @@ from mlmeta.commands.result import Result
 from mlmeta.errors import SnapshotError, StorageError, UsageError
 from mlmeta.page import html
 from mlmeta.page.about import about, backup, of_same_source, restore_commands
-from mlmeta.page.curves import BYTES_A_POINT, Ranks, curves_of
 from mlmeta.page.file import check, write
+from mlmeta.page.metrics import BYTES_A_POINT, Ranks, curves_of
 from mlmeta.page.model import CurveData, Difference, PageData
 from mlmeta.page.runs import digits_for, experiment_pages, model_pages, newest_runs
 from mlmeta.progress import Progress, Silent, counted

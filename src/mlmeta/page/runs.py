@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from mlmeta.page.goals import goal_of, in_order
+from mlmeta.page.metrics import goal_of, in_order
 from mlmeta.page.model import ExperimentPage, MadeModel, Metric, ModelPage, Runs, Texts, UsedDataset, VersionPage
 from mlmeta.schema import DEFAULT_WORKSPACE, Experiment, LoggedModel, RegisteredModel, Run
 from mlmeta.schema.runs import PARENT_RUN_ID

@@ -14,7 +14,7 @@ from mlmeta.commands.result import Result
 from mlmeta.errors import SnapshotError, StorageError, UsageError
 from mlmeta.page import html
 from mlmeta.page.about import about, backup, of_same_source, restore_commands
-from mlmeta.page.file import check, write
+from mlmeta.page.html import check_file, write_file
 from mlmeta.page.metrics import BYTES_A_POINT, Ranks, curves_of
 from mlmeta.page.model import CurveData, Difference, PageData
 from mlmeta.page.runs import digits_for, experiment_pages, model_pages, newest_runs
@@ -101,7 +101,7 @@ def report(
     progress = progress or Silent()
     path = None if hasattr(output, "write") else Path(os.fspath(output))
     if path is not None:
-        check(path, force=force)
+        check_file(path, force=force)
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     with snapshot.kept_open():
         part = Selected(snapshot, Selection(experiments, workspaces=workspaces))
@@ -111,7 +111,7 @@ def report(
     if path is None:
         output.write(content)  # type: ignore[union-attr]
     else:
-        write(path, content, force=force)
+        write_file(path, content, force=force)
     return ReportResult(
         timestamp=snapshot.timestamp,
         storage=snapshot.storage.location,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import os
 import re
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
+from mlmeta.errors import UsageError
 from mlmeta.page.model import Data
+from mlmeta.whole import write_whole
 
 MODULES = (
     "dom",
@@ -29,6 +33,7 @@ MODULES = (
     "main",
 )
 """The page's scripts, each after those that it imports from."""
+_FILE_MODE = 0o600
 
 _IMPORT = re.compile(r"^import (\{[^}]*\}) from \"\./([a-z]+)\.js\";$", re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?(?:function|const|class) ([A-Za-z]+))", re.MULTILINE)
@@ -112,3 +117,47 @@ def _hashed(content: bytes) -> str:
 
 def _text(name: str) -> str:
     return files("mlmeta.page").joinpath("web", name).read_text(encoding="utf-8")
+
+
+def check_file(path: Path, *, force: bool) -> None:
+    """See that a file can be written, before there is work.
+
+    Args:
+        path: of the file.
+        force: whether it may take the place of one that is there.
+
+    Raises:
+        UsageError: it can't.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint=f"name a file, such as {path / 'report.html'}")
+    if path.exists() and not path.is_file():  # /dev/null would be gone
+        raise UsageError(f"{path} is not a regular file", hint="name another one, or write to stdout with --output -")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}", hint="make it first, or choose another one")
+    if not force and os.path.lexists(path):
+        raise _taken(path)
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} is there already", hint="choose another name with --output, or overwrite it with --force"
+    )
+
+
+def write_file(path: Path, content: bytes, *, force: bool) -> None:
+    """Write a file that appears as a whole, or not at all; readable by its owner only.
+
+    Args:
+        path: of the file; its folder exists.
+        content: of the file.
+        force: take the place of one that is there.
+
+    Raises:
+        UsageError: there is one, and it stays.
+        OSError: it can't be written.
+    """
+    if force and path.is_symlink():
+        path = path.resolve()
+    if not write_whole(path, content, mode=_FILE_MODE, replaces=force):
+        raise _taken(path)

@@ -104,7 +104,7 @@ def test_a_store_is_rewritten_as_a_restore_would_do_it(
         ),
     }
     assert planned.survey.others["gs://bucketless"] == planned.survey.others["GS://Bucket"] == 1
-    assert any("1 datasets" in warning for warning in done.warnings)
+    assert any(warning.startswith("1 dataset that runs used has") for warning in done.warnings)
     again = rewrite(uri, PAIRS)
     assert (again.exit_code, again.changed, again.survey.matching) == (ExitCode.DONE, {}, 0)
     if kind != "sqlite":
@@ -129,6 +129,11 @@ def test_into_a_folder_of_the_same_bucket_and_out_of_it(moving: Path, tmp_path: 
     swapped = rewrite(uri, {"gs://bucket": "gs://elsewhere", "gs://elsewhere": "gs://bucket"})
     assert swapped.exit_code == ExitCode.DONE
     assert any("a second run would change them once more" in warning for warning in swapped.warnings)
+    misspelt = rewrite(uri, {"gs://buckt": "gs://x", **down}, dry_run=True)
+    assert (misspelt.survey.unused, misspelt.warnings[0]) == (
+        ("gs://buckt",),
+        "no artifact location begins with gs://buckt",
+    )
 
 
 def test_what_others_write_meanwhile_is_told(moving: Path, tmp_path: Path) -> None:

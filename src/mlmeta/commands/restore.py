@@ -391,4 +391,4 @@ def _warnings(snapshot: Snapshot, selection: Selection) -> Sequence[str]:
 
 def not_saved(count: int) -> str:
     """What is said of a snapshot that lacks something, to whoever did not see it made."""
-    return f"{count} things could not be saved when this snapshot was made: see `mlmeta show`"
+    return f"{amount(count, 'things')} could not be saved when this snapshot was made: see `mlmeta show`"

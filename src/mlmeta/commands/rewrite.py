@@ -78,7 +78,7 @@ class RewriteResult(Result):
         for one in self.after.located:
             planned = before.get(one.name, Located(kind=one.kind, field=one.field))
             if one.matching > planned.again:
-                yield f"{one.name}: {one.matching - planned.again:,} locations begin with the old prefix"
+                yield f"{one.name}: {_begin(one.matching - planned.again)} with the old prefix"
             elif one.total == planned.total and one.found != planned.wanted:
                 yield f"{one.name}: the locations are not those that were to be written"
 
@@ -123,7 +123,7 @@ def rewrite(
             survey=survey,
             seconds=0,
             dry_run=dry_run,
-            warnings=tuple(_warnings(survey, pairs)),
+            warnings=tuple(_warnings(survey)),
         )
         if survey.matching and not dry_run and not result.is_refused:
             if confirm is not None:
@@ -151,17 +151,25 @@ def _must_move(pairs: Sequence[tuple[str, str]]) -> None:
             )
 
 
+def _begin(count: int) -> str:
+    return f"{amount(count, 'locations')} {'begins' if count == 1 else 'begin'}"
+
+
 def _unfit(one: Located) -> str:
-    return f"{one.name}: {one.unfit:,} locations don't fit, and nothing was written: {one.problem}"
+    verb = "doesn't" if one.unfit == 1 else "don't"
+    return f"{one.name}: {amount(one.unfit, 'locations')} {verb} fit, and nothing was written: {one.problem}"
 
 
-def _warnings(survey: Survey, pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
-    if not survey.matching and not any(one.settled for one in survey.located):
-        yield f"no artifact location begins with {' or '.join(shown_location(old) for old, _ in pairs)}"
+def _warnings(survey: Survey) -> Iterator[str]:
+    if survey.unused:
+        yield f"no artifact location begins with {' or '.join(survey.unused)}"
     if again := sum(one.again for one in survey.located):
-        yield f"{again:,} locations begin with an old prefix afterwards, too: a second run would change them once more"
+        yield (
+            f"{_begin(again)} with an old prefix afterwards, too: a second run would change "
+            f"{'it' if again == 1 else 'them'} once more"
+        )
     if survey.mentions:
         yield (
-            f"{survey.mentions:,} datasets that runs used name an old prefix as the source of their data: it stays, as "
-            "it says where the data came from"
+            f"{amount(survey.mentions, 'datasets')} that runs used {'has' if survey.mentions == 1 else 'have'} an old "
+            "prefix as the source of the data: that stays, as it says where they came from"
         )

@@ -96,6 +96,15 @@ class Rewriter:
             self._used[old] += 1
         return self.preview(uri)
 
+    def use(self, uri: str) -> None:
+        """Note which old prefixes a location begins with, whether it stays or not."""
+        self._used.update(old for old, _ in self._pairs if _length(uri, old) is not None)
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The old prefixes that nothing began with so far, fit for screens."""
+        return tuple(shown_location(str(old)) for old, _ in self._pairs if not self._used[old])
+
     def is_settled(self, uri: str) -> bool:
         """Whether a location begins with an old prefix, and stays all the same."""
         return any(_length(uri, old) is not None for old, _ in self._pairs) and not self._pair(uri)[0]
@@ -119,8 +128,7 @@ class Rewriter:
             return ()
         counts = ((self._changed[many], one, many) for many, one in LOCATED.items())
         changed = ", ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in counts if count)
-        olds = (old for old, _ in self._pairs if not self._used[old])
-        unused = (f"no artifact location begins with {shown_location(str(old))}" for old in olds)
+        unused = (f"no artifact location begins with {old}" for old in self.unused)
         return (f"artifact locations are rewritten in {changed or 'nothing'}", *unused)
 
 
@@ -240,6 +248,7 @@ class Survey(BaseModel):
         located: its locations, column by column.
         others: how many locations begin with something else, by what that is, such as ``gs://other``.
         mentions: how many datasets name an old prefix as the source of their data, which stays as it is.
+        unused: old prefixes that no location begins with.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -248,6 +257,7 @@ class Survey(BaseModel):
     located: tuple[Located, ...]
     others: dict[str, int] = {}
     mentions: int = 0
+    unused: tuple[str, ...] = ()
 
     @property
     def matching(self) -> int:

@@ -90,9 +90,10 @@ class SqlLocations:
             connection = still.connection
             tables = Tables(connection, self._database.shown)
             limits, others = limits_of(connection), Counter[str]()
+            rewriter = Rewriter(pairs, settles=True)
             located = []
             for place in _there(tables):
-                counting = _Counting(pairs, limits.column(place.table, place.column))
+                counting = _Counting(rewriter, limits.column(place.table, place.column))
                 for batch in _fetched(connection, _all(tables, place, connection)):
                     counting.take(batch, others)
                     progress.advance("locations", len(batch))
@@ -103,6 +104,7 @@ class SqlLocations:
             located=tuple(one for one in located if one.total),
             others=dict(others.most_common()),
             mentions=mentions,
+            unused=rewriter.unused,
         )
 
     def rewrite(self, pairs: Pairs, progress: Progress) -> dict[str, int]:
@@ -122,8 +124,8 @@ class SqlLocations:
 class _Counting:
     """Counts the locations of a column."""
 
-    def __init__(self, pairs: Pairs, limit: ColumnLimit) -> None:
-        self._rewriter = Rewriter(pairs, settles=True)
+    def __init__(self, rewriter: Rewriter, limit: ColumnLimit) -> None:
+        self._rewriter = rewriter
         self._limit = limit
         self._counts: Counter[str] = Counter()
         self._problem = ""
@@ -134,6 +136,7 @@ class _Counting:
         """Count some; those that begin with something else are counted by that as well."""
         for old in locations:
             new = self._rewriter.preview(old) or ""
+            self._rewriter.use(old)
             self._found += hash(old)
             self._wanted += hash(new)
             if new != old:

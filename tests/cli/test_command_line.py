@@ -76,8 +76,16 @@ def test_what_a_list_is_of(cli: Cli) -> None:
     assert [stamps.index(one.timestamp) for one in verified] == [5, 1, 0], "a damaged one may be meant as well"
     copied = copy([], str(folder), str(cli.folder / "there"), of_source="prod", missing=True)
     assert [stamps.index(one.timestamp) for one in copied.snapshots] == [1, 5]
+    assert "of nobody" in cli("prune", "--keep-last", "1", "--source", "nobody").ended(5).err
+    pruned = cli("prune", "--keep-last", "1", "--source", "http://a/", "--dry-run").ok().out
+    assert pruned.splitlines()[-2:] == ["4 other snapshots: left alone", pruned.splitlines()[-1]]
+    assert [line.split()[:2] for line in pruned.splitlines()[2:4]] == [[stamps[4], "keep"], [stamps[2], "remove"]]
+    gone = prune(str(folder), Rules(last=1), of_source="http://a/")
+    assert (gone.going, gone.others) == ({stamps[2]}, 4)
+    assert [one.value for one in gone.measures(0)][:2] == [5, 1], "how many there are in the storage, whoever's"
+    stamps[2:3] = []
     shown = cli("list", "--limit", "2").ok().out
-    assert "and 4 more" in shown
+    assert "and 3 more" in shown
     assert "release=5" in shown
     prefix = stamps[1][:7]
     assert cli("show", prefix, "--json").ended(2).document["errors"][0]["code"] == "ambiguous_selector"

@@ -29,15 +29,6 @@ _STYLES = {
     "unreadable": "bold red",
     "unsupported": "red",
 }
-Source = Annotated[
-    str,
-    options.option(
-        "--source",
-        "Only snapshots of this source, by label or tracking URI.",
-        metavar="NAME",
-        autocompletion=completion.sources,
-    ),
-]
 Tags = Annotated[
     list[str] | None,
     options.option(
@@ -57,7 +48,7 @@ _SPARE = ("USERS", "DATASETS", "TRACES", "EXPERIMENTS", "TAGS", "MODELS")
 
 def command(
     storage: options.Storage = options.DEFAULT_STORAGE,
-    source: Source = "",
+    source: options.OnlySource = "",
     tag: Tags = None,
     limit: Limit = None,
     gcs_project: options.GcsProject = None,

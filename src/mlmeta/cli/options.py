@@ -133,6 +133,15 @@ Storage = Annotated[
     str, option("--storage", "A folder, or gs://bucket/prefix.", metavar="LOCATION", callback=first_line)
 ]
 
+OnlySource = Annotated[
+    str,
+    option(
+        "--source",
+        "Only snapshots of this source, by label or tracking URI.",
+        metavar="NAME",
+        autocompletion=completion.sources,
+    ),
+]
 Source = Annotated[
     str,
     option(

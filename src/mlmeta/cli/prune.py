@@ -30,6 +30,7 @@ def command(
     dry_run: DryRun = False,
     yes: options.Yes = False,
     storage: options.Storage = options.DEFAULT_STORAGE,
+    source: options.OnlySource = "",
     metrics_file: options.MetricsFile = "",
     ping: options.PingUrl = "",
     gcs_project: options.GcsProject = None,
@@ -41,8 +42,8 @@ def command(
 ) -> None:
     """Remove old snapshots; what any rule keeps stays.
 
-    Rules count for each source by itself. The newest complete snapshot always stays; leftovers of interrupted
-    backups go once they are a day old.
+    Rules count for each source by itself; with --source, only snapshots of that one may go. The newest complete
+    snapshot always stays; leftovers of interrupted backups go once they are a day old.
     """
     output = Output("prune", json, quiet, verbose, not no_progress, wide)
 
@@ -59,7 +60,8 @@ def command(
             within=keep_within,
             tags=keep_tag,
         )
-        return prune(storage, rules, dry_run=dry_run, confirm=None if yes else lambda plan: _confirm(output, plan))
+        confirm = None if yes else lambda plan: _confirm(output, plan)
+        return prune(storage, rules, of_source=source, dry_run=dry_run, confirm=confirm)
 
     execute(output, call, view, None if dry_run else Watched(metrics_file, ping, [storage]))
 
@@ -79,7 +81,8 @@ def view(result: PruneResult) -> list[Block]:
     going = sum(not decision.keep for decision in result.snapshots)
     verb = "Would remove" if result.dry_run else "Removed"
     freed = f", {text.size(result.freed)}" if result.freed else ""
-    return [*_decisions(result), f"{verb} {text.plural(going, 'snapshot')} from {result.storage}{freed}."]
+    others = [Styled(f"{text.plural(result.others, 'other snapshot')}: left alone", "dim")] if result.others else []
+    return [*_decisions(result), *others, f"{verb} {text.plural(going, 'snapshot')} from {result.storage}{freed}."]
 
 
 def _decisions(plan: PruneResult) -> list[Block]:

@@ -19,9 +19,12 @@ from mlmeta.schema import Names, Selection, Summary, several
 from mlmeta.schema.summary import has_tag
 from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, sets_of
 from mlmeta.snapshot.epochs import claims_in, forks, heads, outlived, read_claim
+from mlmeta.snapshot.find import Which
+from mlmeta.snapshot.find import of_source as those_of
 from mlmeta.snapshot.layout import FileSet, moment_of, next_timestamp, timestamp_of
 from mlmeta.snapshot.retention import Rules, kept, leftovers, remove
 from mlmeta.storage import Location, Storage, StoredFile, open_storage
+from mlmeta.stores.opening import which
 
 IN_TIME = 3600
 """Seconds after its timestamp within which a snapshot's summary is expected: a backup takes its time."""
@@ -66,6 +69,7 @@ class PruneResult(Result):
         leftovers: names of files that interrupted backups left and that went too, and of outlived objects of guards.
         freed: bytes.
         dry_run: whether nothing was removed.
+        others: how many more snapshots there are, which are not of the source that is meant, and stay.
     """
 
     storage: str
@@ -73,6 +77,7 @@ class PruneResult(Result):
     leftovers: tuple[str, ...] = ()
     freed: int = 0
     dry_run: bool = False
+    others: int = 0
 
     @property
     def headline(self) -> str:
@@ -101,7 +106,7 @@ class PruneResult(Result):
         del ended
         kept = sum(decision.keep for decision in self.snapshots)
         gone = Sample(PRUNED, len(self.snapshots) - kept), Sample(PRUNED_BYTES, self.freed)
-        return () if self.dry_run else (Sample(SNAPSHOTS, kept), *gone)
+        return () if self.dry_run else (Sample(SNAPSHOTS, kept + self.others), *gone)
 
 
 Confirm = Callable[[PruneResult], None]
@@ -112,6 +117,7 @@ def prune(
     storage: Location,
     rules: Rules,
     *,
+    of_source: Location = "",
     dry_run: bool = False,
     spare: Names = (),
     like: str = "",
@@ -131,6 +137,7 @@ def prune(
     Args:
         storage: a folder or ``gs://bucket/prefix``.
         rules: what to keep; at least one rule.
+        of_source: label or tracking URI: only snapshots of that source may go; empty: of any.
         dry_run: only say what would go.
         spare: timestamps that stay in any case.
         like: timestamp of a snapshot: only those of its source, limited to the same experiments, may go.
@@ -139,18 +146,19 @@ def prune(
 
     Raises:
         UsageError: no rule is given; or what was to stay has gone while `confirm` was asked.
+        SnapshotNotFoundError: there are snapshots, and none of that source.
         StorageError: the storage can't be read, or a file can't be removed.
     """
     if not rules:
         raise UsageError(
             "no rule says what to keep", hint="for example --keep-last 10 --keep-daily 7 --keep-monthly 12"
         )
-    place, now = open_storage(storage), time.time()
-    sets, stale, plan = _look(place, rules, now, like=like, spare=several(spare), coming=coming, dry_run=dry_run)
+    place, now, meant = open_storage(storage), time.time(), which(of_source)
+    sets, stale, plan = _look(place, rules, now, meant, like=like, spare=several(spare), coming=coming, dry_run=dry_run)
     if plan.removes and not dry_run:
         if confirm is not None:
             confirm(plan)
-            _, _, again = _look(place, rules, now, like=like, spare=several(spare))
+            _, _, again = _look(place, rules, now, meant, like=like, spare=several(spare))
             if plan.going & {
                 one.timestamp for one in again.snapshots if one.keep
             }:  # somebody may have thought for long
@@ -165,6 +173,7 @@ def _look(
     place: Storage,
     rules: Rules,
     now: float,
+    meant: Which,
     *,
     like: str,
     spare: Sequence[str],
@@ -179,14 +188,17 @@ def _look(
     if coming is not None:
         infos = [_behind(coming, infos), *infos]
         like, spare = infos[0].timestamp, (*spare, infos[0].timestamp)
-    infos = _alike(infos, like)
+    total = len(infos)
+    infos = _alike(those_of(infos, meant, place), like)
     stale = list(leftovers(place, sets, now - LEFTOVER_AGE))
     old = outlived(claims_in(files), in_use, now - LEFTOVER_AGE)
-    stale += _of_source(place, old, infos[0].identity if infos else "") if like else old.values()
+    is_limited = bool(like or meant.source)
+    stale += _of_source(place, old, infos[0].identity if infos else "") if is_limited else old.values()
     reasons = _reasons(infos, {files.timestamp for files in sets if _is_misdated(files)}, rules)
     for timestamp in spare:
         reasons[timestamp] = reasons.get(timestamp) or ["just made"]
-    return sets, stale, _plan(place, infos, stale, reasons, dry_run=dry_run)
+    plan = _plan(place, infos, stale, reasons, dry_run=dry_run)
+    return sets, stale, plan.model_copy(update={"others": total - len(infos)})
 
 
 def _of_source(place: Storage, claims: Mapping[int, StoredFile], source: str) -> list[StoredFile]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlmeta.guard.others import Attendance, Attended
 from mlmeta.guard.schedule import QUIET, Pace, Schedule
 from mlmeta.stores.tokens import NOTHING, Token
 
@@ -117,6 +119,49 @@ def test_a_fifth_of_the_time_at_most(writes: list[float], duration: float) -> No
 def test_a_store_that_can_not_be_watched_is_saved_all_the_time(duration: float) -> None:
     saves = Run([], duration, blind=True).until(600).saves
     assert max(second[1] - first[0] for first, second in pairwise(saves)) <= 60
+
+
+def test_one_slow_save_does_not_set_the_pace() -> None:
+    """As while a bucket is away, and the request is repeated until it is there again."""
+    schedule, now, rests = Schedule(Pace(), 0), 0.0, []
+    for duration in (2, 37, 2, 37, 37, 37):
+        schedule.begin(now)
+        now += duration
+        schedule.finish(now, good=True)
+        rests.append((schedule.rests_until - now, schedule.effective_rpo))
+        now = schedule.rests_until
+    assert rests == [(8, 60), (60, 60), (8, 60), (60, 60), *[(148, 242.5)] * 2]
+
+
+def test_a_long_look_at_other_guards_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("mlmeta.guard.others.time", clock)
+    attendance, looks = Attendance(clock, 3, lambda _: None), []
+    for _ in range(1000):
+        attendance.turn(ready=True)
+        attendance.wait(10)
+        if attendance.taken() is not None:
+            looks.append(clock.now)
+        clock.now += 1
+    attendance.stop()
+    assert {round(later - earlier) for earlier, later in pairwise(looks)} == {160}, "a minute, and what it takes"
+
+
+class Clock:
+    """Others that take 100 seconds, by a clock of their own."""
+
+    epoch, superseded, now = 1, False, 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def attend(self, *, ready: bool) -> Attended:
+        assert ready
+        self.now += 100
+        return Attended()
+
+    def stop(self) -> None:
+        pass
 
 
 def test_quiet() -> None:

@@ -12,7 +12,7 @@ _MOST = 60.0
 """Seconds between two looks, at most."""
 _LEAST = 1.0
 _REST = 4.0
-"""How often the last look lies between two of them at least."""
+"""How often the last look lies between two of them at least, up to `_MOST`."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Attendance:
         if look is None or not look.done():
             return None
         self._look = None
-        self._next = max(self._began + self._pause, now + _REST * (now - self._began))
+        self._next = max(self._began + self._pause, now + min(_REST * (now - self._began), _MOST))
         return look
 
     def stop(self) -> None:

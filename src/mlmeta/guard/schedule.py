@@ -75,6 +75,8 @@ class Schedule:
         self._tried_when_gone = False
         self.duration = 0.0
         """Seconds that the last save took."""
+        self._usual = 0.0
+        """The lesser of the last two: one that waited for a storage that was away does not set the pace."""
         self.failures = 0
         """How many saves have failed in a row."""
 
@@ -95,8 +97,8 @@ class Schedule:
 
     @property
     def effective_rpo(self) -> float:
-        """Seconds within which a change is saved, at the speed of the last save."""
-        return max(self._pace.rpo, (1 + _REST + _MARGIN) * self.duration + _LOOKS)
+        """Seconds within which a change is saved, at the speed of the last saves."""
+        return max(self._pace.rpo, (1 + _REST + _MARGIN) * self._usual + _LOOKS)
 
     def lag(self, now: float) -> float:
         """How old the oldest change is that is in no finished save, in seconds."""
@@ -127,7 +129,7 @@ class Schedule:
         """Whether a save is to begin. To be asked just after `see`."""
         if self._first_change is None or self._save is not None or now < self._rests_until:
             return False
-        latest = self._first_change + self._pace.rpo - _MARGIN * self.duration - _LOOKS
+        latest = self._first_change + self._pace.rpo - _MARGIN * self._usual - _LOOKS
         return now >= min(self._last_change + self._pace.quiet, latest)
 
     def begin(self, now: float) -> bool:
@@ -149,9 +151,9 @@ class Schedule:
         if save is None:
             return
         if good:
-            self.duration = now - save.began if usual else self.duration
+            self._take_time(now - save.began, usual=usual)
             self._saved, self.failures = save.token, 0
-            self._rests_until = now + _REST * self.duration
+            self._rests_until = now + min(_REST * self.duration, max(_REST * self._usual, self._pace.rpo))
             return
         self._first_change, self._failed = save.first_change, save.token
         self.failures += 1
@@ -160,6 +162,11 @@ class Schedule:
             pause = _RETRY_AT_END * 2.0**self._failures_at_end
             self._failures_at_end += 1
         self._rests_until = now + min(pause, _LONGEST_RETRY)
+
+    def _take_time(self, seconds: float, *, usual: bool) -> None:
+        if usual:
+            self._usual = min(self.duration or seconds, seconds)
+            self.duration = seconds
 
     @property
     def rests_until(self) -> float:
@@ -197,7 +204,7 @@ class Schedule:
         if self.failures and now < deadline:
             return True
         if alive:
-            return self._tries_at_end == 0 or now >= deadline - _MARGIN * self.duration
+            return self._tries_at_end == 0 or now >= deadline - _MARGIN * self._usual
         return not self._tried_when_gone
 
     def is_over(self, now: float) -> bool:

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from mlmeta import copy, forget
+from mlmeta import copy, forget, list_snapshots
 from mlmeta.commands.forget import ForgetResult
+from mlmeta.commands.prune import prune
+from mlmeta.commands.removal import STAYS
+from mlmeta.commands.verify import verify
 from mlmeta.errors import AmbiguousSelectorError, SnapshotNotFoundError, StorageError, UsageError
 from mlmeta.schema import Skipped
-from mlmeta.storage import LocalStorage, open_storage
+from mlmeta.snapshot.retention import Rules
+from mlmeta.storage import LocalStorage, Storage, open_storage
 from tests.builders.snapshots import NOW, commit
 from tests.support.cli import Cli
 from tests.support.stored import names
@@ -104,6 +108,34 @@ def test_a_storage_that_changes_while_somebody_thinks(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has changed"):
         forget(first, str(tmp_path), confirm=think)
     assert left(tmp_path) == {"15"}
+
+
+@pytest.mark.parametrize("how", ["forget", "prune"])
+def test_two_at_the_same_moment_leave_one(storage: Storage, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Each has seen the other's snapshot; the second one puts its own back, all of it."""
+    older, newer, place = *(commit(storage, at=NOW + timedelta(days=day)).summary for day in range(2)), storage.location
+    before, others = names(storage), [newer.backup_timestamp]
+    remove: Callable[[Storage, str], None] = type(storage).remove
+
+    def meanwhile(self: Storage, name: str) -> None:
+        if others:
+            assert len(forget(others.pop(), place).snapshots) == 1
+        remove(self, name)
+
+    monkeypatch.setattr(type(storage), "remove", meanwhile)
+    if how == "forget":
+        done = forget(older.backup_timestamp, place)
+        assert (done.snapshots, done.exit_code, [*done.kept.values()]) == ((), 3, [STAYS])
+    else:
+        pruned = prune(place, Rules(last=1))
+        assert [(one.keep, one.reason) for one in pruned.snapshots] == [(True, "last 1"), (True, STAYS)]
+        assert pruned.freed == 0
+    assert sorted(names(storage)) == sorted(name for name in before if newer.backup_timestamp not in name)
+    assert verify((), place, every=True).exit_code == 0
+    (info,) = list_snapshots(place).snapshots
+    assert (info.timestamp, info.state.value) == (older.backup_timestamp, "complete")
+    assert forget(older.backup_timestamp, place, even_last=True).exit_code == 0
+    assert not names(storage)
 
 
 def test_what_can_not_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

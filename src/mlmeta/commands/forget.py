@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.commands.previous import SOUND, is_empty
+from mlmeta.commands.removal import STAYS, remove_all
 from mlmeta.commands.result import Issue, Result
-from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotNotFoundError, StorageError, UsageError
+from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotNotFoundError, UsageError
 from mlmeta.notebook import Row
 from mlmeta.schema import Names, several
 from mlmeta.schema.words import amount
 from mlmeta.snapshot.catalog import SnapshotInfo, described, file_sets
 from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.layout import FileSet
-from mlmeta.snapshot.retention import remove
 from mlmeta.snapshot.summaries import summary_text
 from mlmeta.storage import Location, Locations, Storage, is_local, open_storage
 from mlmeta.stores.opening import which
@@ -103,7 +103,10 @@ class ForgetResult(Result):
     def issues(self) -> tuple[Issue, ...]:
         """What could not be removed."""
         hint = "what is left of it is no snapshot anymore; `mlmeta prune` removes it once it is a day old"
-        return tuple(Issue(code="not_removed", message=f"{what}: {why}", hint=hint) for what, why in self.kept.items())
+        return tuple(
+            Issue(code="not_removed", message=f"{what}: {why}", hint="" if why == STAYS else hint)
+            for what, why in self.kept.items()
+        )
 
     @property
     def exit_code(self) -> ExitCode:
@@ -166,7 +169,7 @@ def forget(
         found, again = _plan(places, timestamps, dry_run=dry_run)
         if again != plan:  # whoever was asked may have thought for an hour
             raise UsageError("a storage has changed since the plan was made: nothing was removed", hint="try again")
-    kept = dict(_removed(found))
+    kept = dict(_removed(found, even_last=even_last))
     return plan.model_copy(
         update={
             "snapshots": tuple(s for s in plan.snapshots if _name(s.storage, s.timestamp) not in kept),
@@ -274,14 +277,14 @@ def _is_last(timestamps: Sequence[str], storage: str, source: str, good: str) ->
     return f"{', '.join(timestamps)} {verb} {good.replace('snapshot', f'snapshot of {source}')} in {storage}"
 
 
-def _removed(found: Sequence[_Place]) -> Iterator[tuple[str, str]]:
-    """Remove them; what can't be removed, and why."""
+def _removed(found: Sequence[_Place], *, even_last: bool) -> Iterator[tuple[str, str]]:
+    """Remove them; what was not removed, and why."""
     for place in found:
-        for timestamp, files in place.going.items():
-            try:
-                remove(place.storage, files)
-            except StorageError as error:
-                yield _name(place.storage.location, timestamp), str(error)
+        done = remove_all(place.storage, [*place.going.values()], even_last=even_last)
+        for timestamp in sorted(done.stayed):
+            yield _name(place.storage.location, timestamp), STAYS
+        for timestamp, error in done.failed.items():
+            yield _name(place.storage.location, timestamp), str(error)
 
 
 def _name(storage: str, timestamp: str) -> str:

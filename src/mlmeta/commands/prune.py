@@ -11,6 +11,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.commands.previous import is_empty
+from mlmeta.commands.removal import STAYS, remove_all
 from mlmeta.commands.result import Result
 from mlmeta.errors import StorageError, StorageMissingError, UsageError
 from mlmeta.metrics import PRUNED, PRUNED_BYTES, SNAPSHOTS, Sample
@@ -165,7 +166,7 @@ def prune(
                 raise UsageError(
                     f"{place.location} has changed since the plan was made: nothing was removed", hint="try again"
                 )
-        _remove(place, sets, plan, stale)
+        return _remove(place, sets, plan, stale)
     return plan
 
 
@@ -307,15 +308,22 @@ def _decision(info: SnapshotInfo, why: list[str] | None) -> Decision:
     )
 
 
-def _remove(place: Storage, sets: Sequence[FileSet], plan: PruneResult, stale: Sequence[FileSet | StoredFile]) -> None:
-    for files in sets:
-        if files.timestamp in plan.going:
-            remove(place, files)
+def _remove(
+    place: Storage, sets: Sequence[FileSet], plan: PruneResult, stale: Sequence[FileSet | StoredFile]
+) -> PruneResult:
+    """Do as planned; what became of the plan."""
+    done = remove_all(place, [files for files in sets if files.timestamp in plan.going])
+    for error in done.failed.values():
+        raise error
     for item in stale:
         if isinstance(item, FileSet):
             remove(place, item)
         else:
             place.remove(item.name)
+    stay = {"keep": True, "reason": STAYS}
+    snapshots = tuple(one.model_copy(update=stay if one.timestamp in done.stayed else {}) for one in plan.snapshots)
+    freed = plan.freed - sum(one.size for one in snapshots if one.timestamp in done.stayed)
+    return plan.model_copy(update={"snapshots": snapshots, "freed": freed})
 
 
 Pruned = tuple[dict[str, tuple[str, ...]], dict[str, str]]

@@ -130,8 +130,14 @@ class Storage(Protocol):
         """Remove a file; one that is gone already counts as removed."""
 
 
-def create(storage: Storage, name: str, content: bytes) -> None:
+def create(storage: Storage, name: str, content: bytes, about: Mapping[str, str] | None = None) -> None:
     """Write a file, unless one of that name exists.
+
+    Args:
+        storage: where.
+        name: of the file.
+        content: of the file.
+        about: it, for listings to tell, where the storage has such.
 
     Raises:
         ObjectExistsError: one does.
@@ -141,7 +147,7 @@ def create(storage: Storage, name: str, content: bytes) -> None:
         staged = storage.stage()
         at_the_end.callback(staged.discard)
         staged.write(content)
-        staged.publish(name, Digest(len(content), hashlib.sha256(content).hexdigest()))
+        staged.publish(name, Digest(len(content), hashlib.sha256(content).hexdigest()), about)
 
 
 def read(storage: Storage, name: str, most: int) -> bytes:

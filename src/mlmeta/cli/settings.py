@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     import typer
 
     from mlmeta.cli.config_file import ConfigFile
-    from mlmeta.cli.config_keys import Key
-    from mlmeta.cli.config_sections import Layer
+    from mlmeta.cli.config_keys import Key, Layer
 
 META = "mlmeta.settings"
 """Under this key of a context's `meta` are the `Settings`."""
@@ -78,7 +77,7 @@ class Settings:
         """The file's own values (under an empty name), and each profile's, all checked."""
         if self.file is None:
             return {}
-        from mlmeta.cli.config_sections import layers
+        from mlmeta.cli.config_keys import layers
 
         return layers(self.file)
 
@@ -123,7 +122,7 @@ class Settings:
         return {key.parameter: value for key, value in found if value is not None}
 
     def _value(self, file: ConfigFile, command: str, key: Key) -> Value | None:
-        from mlmeta.cli.config_sections import PROFILE
+        from mlmeta.cli.config_keys import PROFILE
 
         for profile in dict.fromkeys((self.profile, "")):
             layer, names = self._layers[profile], (PROFILE, profile) if profile else ()

@@ -10,8 +10,7 @@ import typer
 from rich.cells import cell_len
 
 from mlmeta.cli.app import COMMANDS, app
-from mlmeta.cli.examples import EXAMPLES
-from mlmeta.cli.help import rendered
+from mlmeta.cli.help import EXAMPLES, rendered
 from tests.support.cli import Cli
 
 GROUP: Any = typer.main.get_command(app)

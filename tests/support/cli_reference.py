@@ -10,7 +10,7 @@ from typing import Any
 import typer.main
 
 from mlmeta.cli.app import app
-from mlmeta.cli.examples import EXAMPLES
+from mlmeta.cli.help import EXAMPLES
 from mlmeta.errors import ExitCode
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlmeta.errors import UsageError
+from mlmeta.temporary import remove_half_made, write_whole
 from mlmeta.visible import visible
-from mlmeta.whole import remove_half_made, write_whole
 
 SUFFIX = ".prom"
 """The collector reads files that end so, and a file that doesn't may be something else than metrics."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from mlmeta.scratch import remove_leftovers, scratch_folder
+from mlmeta.temporary import remove_leftovers, scratch_folder
 
 HOLDS = """
 import sys
 from pathlib import Path
-from mlmeta.scratch import scratch_folder
+from mlmeta.temporary import scratch_folder
 with scratch_folder(Path(sys.argv[1])) as folder:
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "deep" / "er" / "big").write_bytes(bytes(1000))

@@ -13,7 +13,7 @@ import pytest
 
 from mlmeta.errors import UsageError
 from mlmeta.guard.status import Status, StatusFile
-from mlmeta.whole import take_name, write_whole
+from mlmeta.temporary import take_name, write_whole
 
 
 def test_a_file_is_new_or_takes_the_place_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

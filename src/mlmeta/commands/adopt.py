@@ -31,7 +31,6 @@ from mlmeta.schema import (
     Summary,
     kind_of,
 )
-from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.compare import Item, merge_join
 from mlmeta.snapshot.layout import moment_of
 from mlmeta.snapshot.order import place
@@ -41,6 +40,7 @@ from mlmeta.snapshot.writer import SnapshotWriter, utc_now
 from mlmeta.storage import LocalStorage
 from mlmeta.stores.opening import Store
 from mlmeta.stores.target import DELETED, KEPT, MERGE, Key, Refusal
+from mlmeta.temporary import scratch_folder
 
 _PART = 1 << 18
 """Bytes of lines that are restored in one transaction; a single run or trace may have more. It takes 0.3 s."""

@@ -20,11 +20,11 @@ from mlmeta.progress import Progress, Silent
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import AUTH_GROUP, GROUPS, RUN_GROUP, Names, Selection, several
 from mlmeta.schema.summary import Acceptance
-from mlmeta.scratch import scratch_folder
 from mlmeta.storage import Location, Locations, open_storage
 from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, open_target, same_store
 from mlmeta.stores.rewrite import Prefixes, pairs_of
 from mlmeta.stores.target import Ids, OnConflict, Plan, RestoreOptions
+from mlmeta.temporary import scratch_folder
 
 
 class Move(BaseModel):

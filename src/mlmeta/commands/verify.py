@@ -14,7 +14,6 @@ from mlmeta.notebook import Row
 from mlmeta.progress import Progress, Silent, counted
 from mlmeta.schema import Names, Selection, several
 from mlmeta.schema.words import amount
-from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.catalog import SnapshotState, describe, file_sets, ignored
 from mlmeta.snapshot.find import Which, find, meant_sets
 from mlmeta.snapshot.layout import group
@@ -24,6 +23,7 @@ from mlmeta.storage import Location, Storage, open_storage
 from mlmeta.stores.opening import Store, open_target, which
 from mlmeta.stores.proof import Comparison, prove, records_of
 from mlmeta.stores.target import NO_PLACE, Report, RestoreOptions
+from mlmeta.temporary import scratch_folder
 
 
 class Verified(BaseModel):

@@ -27,7 +27,7 @@ from mlmeta.metrics import (
     text_of,
     updated,
 )
-from mlmeta.whole import remove_half_made, write_whole
+from mlmeta.temporary import remove_half_made, write_whole
 
 _EVERY = 10.0
 """Seconds after which the file is written although nothing but time has passed."""

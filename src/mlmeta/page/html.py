@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mlmeta.errors import UsageError
 from mlmeta.page.model import Data
-from mlmeta.whole import write_whole
+from mlmeta.temporary import write_whole
 
 MODULES = (
     "dom",

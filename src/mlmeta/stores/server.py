@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlmeta.errors import UnreachableError, UsageError
-from mlmeta.scratch import scratch_folder
+from mlmeta.temporary import scratch_folder
 
 _TAKEN_OVER = re.compile(
     r"PATH|LANG|LANGUAGE|LC_\w+|TZ|VIRTUAL_ENV|PYTHON(PATH|HOME)|LD_LIBRARY_PATH|DYLD_\w+",

@@ -14,11 +14,10 @@ from types import TracebackType
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mlmeta.scratch import remove_leftovers, scratch_folder
 from mlmeta.stores.sql.database import Database
 from mlmeta.stores.sql.schema import begin_store
 from mlmeta.stores.sql.sqlite import hasty_engine
-from mlmeta.whole import take_name
+from mlmeta.temporary import remove_leftovers, scratch_folder, take_name
 
 _KEYS = """
 SELECT conname, pg_get_constraintdef(oid), contype = 'f' FROM pg_constraint

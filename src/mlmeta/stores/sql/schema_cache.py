@@ -21,8 +21,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlmeta.errors import InternalError
-from mlmeta.scratch import scratch_folder
-from mlmeta.whole import made_beside
+from mlmeta.temporary import made_beside, scratch_folder
 
 CACHE = Path("~/.cache/mlmeta")
 """Where they are kept. It may be removed at any time; where it can't be written, each use makes its own."""

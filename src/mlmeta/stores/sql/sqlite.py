@@ -20,8 +20,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
 from mlmeta.errors import ConnectionFailedError, IncompatibleStoreError, MissingStoreError, TemporaryFolderError
-from mlmeta.scratch import scratch_folder
 from mlmeta.stores.sql import sqlite_copy
+from mlmeta.temporary import scratch_folder
 
 BUSY_SECONDS = 60
 """How long a database may be locked by somebody else before we give up."""

@@ -28,7 +28,6 @@ from mlmeta.redaction import in_brief
 from mlmeta.schema import ROWS, Row, Selection
 from mlmeta.schema.kind import Kind, R
 from mlmeta.schema.rows import WITHHELD, table_order
-from mlmeta.scratch import scratch_folder
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.database_tables import Tables
@@ -39,6 +38,7 @@ from mlmeta.stores.sql.row_target import RowTarget, UnfitError, stored_value
 from mlmeta.stores.sql.rows import RowReader, RowTable, row_tables
 from mlmeta.stores.sql.schema import begin_store_at, is_older, migration_errors, upgrade_store
 from mlmeta.stores.sql.sqlite import scratch_engine
+from mlmeta.temporary import scratch_folder
 
 _REVISION = "schema "
 """What the summary of a snapshot from a database has before the revision, in the place of a server's version."""

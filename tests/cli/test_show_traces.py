@@ -119,7 +119,7 @@ def test_a_trace_without_spans_says_where_they_are(cli: Cli, saved: Path) -> Non
 
 def test_a_trace_that_is_not_there_or_not_clear_is_wrong_usage(cli: Cli, saved: Path) -> None:
     assert "has no trace 'tr-9'" in cli("show", "--trace", "tr-9").ended(ExitCode.USAGE).err
-    assert "3 trace ids begin with 'tr-'" in cli("show", "--trace", "tr-").ended(ExitCode.USAGE).err
+    assert "begin with 'tr-'" in cli("show", "--trace", "tr-").ended(ExitCode.USAGE).err
 
 
 def test_spans_that_lead_nowhere_or_in_a_circle_are_there_once() -> None:

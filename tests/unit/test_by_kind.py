@@ -90,8 +90,9 @@ def test_a_history_is_whole_however_it_is_stored(snapshot: Snapshot) -> None:
     (second,) = (one for one in snapshot.runs() if one.run_id == SECOND)
     assert snapshot.history(second, "one").step == [2]
     assert [*snapshot.history("aaaa", "one").points()] == [(0, 0, 1.5)]
+    assert snapshot.run(f"runs:/{SECOND}").run_id == SECOND
     for wanted, key, said in (
-        ("a", "one", "2 run ids begin with 'a'"),
+        ("a", "one", "2 runs of snapshot .* begin with 'a'"),
         ("x", "one", "has no run 'x'"),
         (FIRST, "lss", "has no metric 'lss'"),
         (run("b" * 32), "one", "has no run 'bbb"),  # of another snapshot

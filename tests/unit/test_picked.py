@@ -109,7 +109,7 @@ def test_of_a_model_only_what_is_named(
         ({"runs": "a19"}, UnknownRecordError, "has no run 'a19'", "--experiment NAME"),
         ({"runs": "b10009"}, UnknownRecordError, "has no run 'b10009'", f"nearest are: {C} .final."),
         ({"runs": "sweep"}, UnknownRecordError, "has no run 'sweep'", f"name of {B} .*give the id"),
-        ({"runs": ""}, UsageError, "names no run", "beginning"),
+        ({"runs": ""}, UsageError, "the id of a run is empty", "beginning"),
         ({"models": "cfl"}, UnknownRecordError, "has no model 'cfl'", "it has: clf"),
         ({"models": "a@b@c"}, UnknownRecordError, "'a@b' .* has no alias 'c'", "it has: none"),
         ({"models": "team/clf/3"}, UnknownRecordError, "'team/clf' .* has no version '3'", "it has: 1"),

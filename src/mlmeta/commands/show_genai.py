@@ -24,7 +24,7 @@ from mlmeta.schema import (
     Trace,
 )
 from mlmeta.schema.words import closest
-from mlmeta.snapshot.by_kind import one_of
+from mlmeta.snapshot.by_id import one_of
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.opening import open_snapshot
 
@@ -133,7 +133,7 @@ def trace_detail(selector: str, storage: str, trace_id: str, *, of_source: str =
         UsageError: no such trace, or several.
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
-    trace = one_of(snapshot, TRACES, trace_id, prefix="tr-", hint="`mlmeta show --traces` lists its traces")
+    trace = one_of(snapshot.traces(), snapshot.timestamp, TRACES, trace_id)
     names = experiment_names(snapshot)
     return TraceDetail(
         **where(snapshot, SPANS),

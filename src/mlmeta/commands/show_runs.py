@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from mlmeta.commands.show import Shown, experiment_names, experiment_of, nested, where
 from mlmeta.errors import UsageError
-from mlmeta.schema import LOGGED_MODELS, METRICS, MODELS, RUNS, Experiment, LatestMetric, Run, model_title, several
+from mlmeta.schema import LOGGED_MODELS, METRICS, MODELS, RUNS, Experiment, Run, model_title, several
 from mlmeta.schema.words import closest
+from mlmeta.snapshot.by_kind import require_metric
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.stores.opening import open_snapshot
 
@@ -272,14 +273,14 @@ def metric_over_steps(selector: str, storage: str, run_id: str, key: str, *, of_
     """
     snapshot = open_snapshot(storage, selector, of_source=of_source)
     run = snapshot.run(run_id)
-    if key not in run.metrics:
-        raise UsageError(f"run {run.run_id} has no metric {key!r}", hint=f"it has: {closest(key, run.metrics)}")
-    points: list[tuple[int | None, int | None, float]] = []
-    for history in snapshot.records(METRICS):
-        if history.run_id == run.run_id and history.key == key:
-            points += history.points()
-    latest: LatestMetric = run.metrics[key]
-    step, timestamp, value = zip(*(points or [(latest.step, latest.timestamp, latest.value)]), strict=True)
+    require_metric(run, key)
+    latest = run.metrics[key]
+    history = snapshot.longer_history(run.run_id, key)
+    step, timestamp, value = (
+        (history.step, history.timestamp, history.value)
+        if history is not None
+        else ((latest.step,), (latest.timestamp,), (latest.value,))
+    )
     return MetricOverSteps(
         **where(snapshot), run_id=run.run_id, key=key, step=step, timestamp_ms=timestamp, value=value
     )

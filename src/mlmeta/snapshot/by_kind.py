@@ -32,13 +32,13 @@ from mlmeta.schema import (
 )
 from mlmeta.schema.kind import R
 from mlmeta.schema.words import closest
+from mlmeta.snapshot.by_id import one_of
 from mlmeta.snapshot.records import taken_apart
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from mlmeta.snapshot.reader import AnyLed
-_MOST_NAMED = 10
 
 
 class ByKind(ABC):
@@ -113,16 +113,15 @@ class ByKind(ABC):
         """A run.
 
         Args:
-            run_id: or the beginning of one that no other run has.
+            run_id: or the beginning of one that no other run has; also ``runs:/ID``.
 
         Raises:
             UsageError: there is none, or several.
         """
-        hint = "`mlmeta show --experiment NAME` lists the runs of an experiment"
-        return one_of(self, RUNS, run_id, hint=hint)
+        return one_of(self.runs(), self.timestamp, RUNS, run_id)
 
     def history(self, run: Run | str, key: str) -> MetricHistory:
-        """All points of a metric of a run, in columns, by step.
+        """All points of a metric of a run, in columns, by step; step and time are 0 where an older script wrote none.
 
         It reads the file of runs and that of histories to their ends: for many, see `to_pandas`.
 
@@ -134,11 +133,19 @@ class ByKind(ABC):
             UsageError: there is no such run, or it has no such metric.
         """
         found = self.run(run if isinstance(run, str) else run.run_id)
-        if key not in found.metrics:
-            raise UsageError(f"run {found.run_id} has no metric {key!r}", hint=f"it has: {closest(key, found.metrics)}")
+        require_metric(found, key)
+        return self.longer_history(found.run_id, key) or single(found, key)
+
+    def longer_history(self, run_id: str, key: str) -> MetricHistory | None:
+        """The history of a metric of a run; None where the run's latest point is all of it.
+
+        Args:
+            run_id: the whole id of a run that it has.
+            key: the metric.
+        """
         lines: Iterator[HistoryLine] = self.lines(METRICS)
-        pieces = [taken_apart(line) for line in lines if (line.run_id, line.key) == (found.run_id, key)]
-        return _joined(pieces) if pieces else single(found, key)
+        pieces = [taken_apart(line) for line in lines if (line.run_id, line.key) == (run_id, key)]
+        return _joined(pieces) if pieces else None
 
     def to_pandas(self, kind: str) -> DataFrame:
         """The records of a kind as a table.
@@ -158,6 +165,16 @@ class ByKind(ABC):
         return frame(self, kind)
 
 
+def require_metric(run: Run, key: str) -> None:
+    """See that a run has a metric.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if key not in run.metrics:
+        raise UsageError(f"run {run.run_id} has no metric {key!r}", hint=f"it has: {closest(key, run.metrics)}")
+
+
 def single(run: Run, key: str) -> MetricHistory:
     """The history of a metric whose latest point is all of it; step and time are 0 where an older script wrote none."""
     latest = run.metrics[key]
@@ -173,30 +190,3 @@ def _joined(pieces: list[MetricHistory]) -> MetricHistory:
         name: [one for piece in pieces for one in getattr(piece, name)] for name in ("step", "timestamp", "value")
     }
     return pieces[0].model_copy(update=columns)
-
-
-def one_of(snapshot: ByKind, kind: Kind[R], wanted: str, *, prefix: str = "", hint: str) -> R:
-    """The record of an id, or of the beginning of one that no other record has.
-
-    Args:
-        snapshot: that has it.
-        kind: of the record.
-        wanted: the id, or its beginning, with or without `prefix`.
-        prefix: that ids of this kind have.
-        hint: what to do if there is none.
-
-    Raises:
-        UsageError: there is none, or several.
-    """
-    whole = wanted if wanted.startswith(prefix) else prefix + wanted
-    records = ((kind.key(record), record) for record in snapshot.records(kind))
-    found = {own: record for own, record in records if own.startswith((wanted, whole))}
-    for exact in (wanted, whole):
-        if exact in found:
-            return found[exact]
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if not found:
-        raise UsageError(f"snapshot {snapshot.timestamp} has no {kind.one} {wanted!r}", hint=hint)
-    named = ", ".join(sorted(found)[:_MOST_NAMED]) + (", …" if len(found) > _MOST_NAMED else "")
-    raise UsageError(f"{len(found):,} {kind.one} ids begin with {wanted!r}", hint=f"write more of the id: {named}")

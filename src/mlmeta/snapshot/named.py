@@ -1,107 +1,14 @@
-"""Which runs and registered models of a snapshot a person means."""
+"""Which registered models of a snapshot a person means, and what of them."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import takewhile
+from dataclasses import dataclass
 
 from mlmeta.errors import UnknownRecordError, UsageError
-from mlmeta.redaction import cut
-from mlmeta.schema import DEFAULT_WORKSPACE, MODELS, ModelVersion, RegisteredModel, Run, Selection
+from mlmeta.schema import DEFAULT_WORKSPACE, MODELS, ModelVersion, RegisteredModel, Selection
 from mlmeta.schema.words import closest
 from mlmeta.snapshot.reader import Snapshot
-
-_NAMED = 5
-_NAME = 40
-"""Characters of a run's name that an error shows."""
-_ALIKE = 3
-"""Characters at the beginning of an id that are enough for it to be named as one that may be meant."""
-
-
-@dataclass
-class _Wanted:
-    """A run that is wanted.
-
-    Args:
-        text: its id, or the beginning of it.
-        written: the same, as the person wrote it.
-        found: those that it may be, at most a few, with their names.
-        count: how many there are.
-        named: those that are called so.
-        near: those whose ids begin as the text does, each with the length of that.
-    """
-
-    text: str
-    written: str
-    found: list[tuple[str, str]] = field(default_factory=list)
-    count: int = 0
-    named: list[tuple[str, str]] = field(default_factory=list)
-    near: list[tuple[int, str, str]] = field(default_factory=list)
-
-    def look_at(self, run_id: str, name: str) -> None:
-        if run_id.startswith(self.text):
-            self.count += 1
-            if run_id == self.text:
-                self.found.insert(0, (run_id, name))
-            elif len(self.found) < _NAMED:
-                self.found.append((run_id, name))
-        elif name == self.text and len(self.named) < _NAMED:
-            self.named.append((run_id, name))
-        elif run_id[:_ALIKE] == self.text[:_ALIKE]:
-            alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(run_id, self.text, strict=False)))
-            keep = heapq.heappush if len(self.near) < _NAMED else heapq.heappushpop
-            keep(self.near, (alike, run_id, name))
-
-
-class NamedRuns:
-    """Looks for runs by their ids, or the beginnings of these.
-
-    Args:
-        timestamp: of the snapshot, for errors.
-        texts: as a person wrote them: also ``runs:/ID``.
-    """
-
-    def __init__(self, timestamp: str, texts: Sequence[str]) -> None:
-        self._timestamp = timestamp
-        self._wanted = [_Wanted(text.removeprefix("runs:/").strip("/"), text) for text in texts]
-
-    def look_at(self, run: Run) -> None:
-        """Compare a run of the snapshot; to be called for all of them."""
-        for one in self._wanted:
-            one.look_at(run.run_id, run.run_name or "")
-
-    def found(self) -> Iterator[str]:
-        """Their ids.
-
-        Raises:
-            UnknownRecordError: there is no such run.
-            UsageError: there are several.
-        """
-        for one in self._wanted:
-            if not one.text:
-                raise UsageError("--run names no run", hint="give its id, or the beginning of it")
-            if one.count == 1 or one.text == next(iter(one.found), ("", ""))[0]:
-                yield one.found[0][0]
-            elif one.count:
-                begin = f"{one.count:,} runs of snapshot {self._timestamp} begin with {one.text!r}"
-                raise UsageError(f"{begin}: {_listed(one.found, one.count)}", hint="write more of the id")
-            else:
-                message = f"snapshot {self._timestamp} has no run {one.text!r}"
-                raise UnknownRecordError(message, hint=self._hint(one), wanted=one.written)
-
-    def _hint(self, wanted: _Wanted) -> str:
-        if wanted.named:
-            return f"that is the name of {_listed(wanted.named, len(wanted.named))}: give the id"
-        if near := [(run_id, name) for _, run_id, name in sorted(wanted.near, reverse=True)]:
-            return f"nearest are: {_listed(near, len(near))}"
-        return f"`mlmeta show {self._timestamp} --experiment NAME` lists the runs of an experiment"
-
-
-def _listed(runs: Sequence[tuple[str, str]], count: int) -> str:
-    named = [f"{run_id} ({cut(name, _NAME)})" if name else run_id for run_id, name in runs[:_NAMED]]
-    return ", ".join(named) + (", …" if count > len(named) else "")
 
 
 @dataclass(frozen=True)

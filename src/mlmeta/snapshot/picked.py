@@ -24,7 +24,8 @@ from mlmeta.schema import (
 )
 from mlmeta.schema.kind import R
 from mlmeta.schema.rows import trace_of_run
-from mlmeta.snapshot.named import ModelParts, NamedRuns, models_named
+from mlmeta.snapshot.by_id import ById
+from mlmeta.snapshot.named import ModelParts, models_named
 from mlmeta.snapshot.reader import Snapshot
 
 ASKED = "asked for"
@@ -124,11 +125,11 @@ class _Picker:
     def picked(self) -> Picked:
         """What is meant, when all is read."""
         models = models_named(self._snapshot, self._selection)
-        runs = NamedRuns(self._snapshot.timestamp, self._selection.runs)
+        runs = ById(self._snapshot.timestamp, RUNS, self._selection.runs)
         for kind in _FOLLOWED:
             self._read(kind, runs.look_at if kind is RUNS else _nothing)
-        for run_id in runs.found():
-            self._want(RUNS.name, run_id, ASKED)
+        for run in runs.found():
+            self._want(RUNS.name, run.run_id, ASKED)
         asked = self._with_nested(list(self._reasons[RUNS.name]))
         for version in models.versions():
             for kind_name, key in _needs(MODEL_VERSIONS, version):

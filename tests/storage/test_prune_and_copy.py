@@ -15,7 +15,7 @@ from mlmeta.commands.verify import verify
 from mlmeta.errors import DamagedSnapshotError, StorageError, UsageError
 from mlmeta.schema import Experiment, Record
 from mlmeta.snapshot.retention import Rules
-from mlmeta.storage import Storage, open_storage
+from mlmeta.storage import LocalStorage, Storage, distinct, open_storage
 from tests.builders.snapshots import RECORDS, commit
 from tests.support.stored import assert_whole, names, publish
 
@@ -161,6 +161,7 @@ def test_another_snapshot_of_that_timestamp_is_a_conflict(tmp_path: Path) -> Non
 
 def test_the_same_storage_twice_is_a_mistake(storage: Storage) -> None:
     snapshot(storage, 0)
+    assert distinct([storage, open_storage(storage.location)]) == [storage]
     with pytest.raises(UsageError, match="same storage"):
         copy(["latest"], storage.location, storage.location)
 
@@ -170,3 +171,17 @@ def test_a_file_that_the_summary_does_not_name_is_found(storage: Storage) -> Non
     publish(storage, f"traces_{stamp}.json", b"[\n]\n")
     issues = verify(["latest"], storage.location).issues
     assert [f"traces_{stamp}.json" in issue.message for issue in issues] == [True]
+
+
+def test_two_spellings_of_a_folder_are_one_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = LocalStorage(tmp_path / "backups")
+    monkeypatch.chdir(tmp_path)
+    spelt = ["backups", f"{tmp_path}/backups/", "./other/../backups", f"file://{tmp_path}/backups"]
+    (tmp_path / "other").mkdir()
+    for day in range(2):  # before it is there, and then
+        assert [one.location for one in distinct(map(open_storage, [*spelt, "other"]))] == ["backups/", "other/"]
+        stamp = snapshot(here, day)
+    (tmp_path / "linked").symlink_to(tmp_path / "backups")
+    for other in (*spelt[1:], "linked"):
+        with pytest.raises(UsageError, match="same storage"):
+            copy([stamp], "backups", other)

@@ -44,7 +44,7 @@ from mlmeta.schema.words import counts
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.retention import Rules
 from mlmeta.snapshot.writer import SnapshotWriter, utc_now
-from mlmeta.storage import Location, Locations, Storage, open_storage
+from mlmeta.storage import Location, Locations, Storage, distinct, open_storage
 from mlmeta.stores.address import require_text
 from mlmeta.stores.gaps import acceptance
 from mlmeta.stores.opening import DEFAULT_JOBS, THREADS, Store, identity_of, open_snapshot, open_source
@@ -258,7 +258,7 @@ def backup(
     locations = several(storages)
     if auth_uri and not include_password_hashes:
         require_local(locations, "--auth-uri")
-    places = list({place.location: place for place in map(open_storage, locations)}.values())
+    places = distinct(map(open_storage, locations))
     started = utc_now()
     # In any order, they are the same limit
     named, inside, left_out = (tuple(sorted(set(several(names)))) for names in (experiments, workspaces, without))

@@ -33,7 +33,7 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.records import damaged
 from mlmeta.snapshot.summaries import read_summary, summary_text
 from mlmeta.snapshot.verify import verify_snapshot
-from mlmeta.storage import Location, Storage, is_local, open_storage
+from mlmeta.storage import Location, Storage, distinct, is_local, open_storage
 from mlmeta.stores.opening import which
 
 _AT_ONCE = 8
@@ -126,7 +126,7 @@ def copy(
     """
     progress = progress or Silent()
     origin, destination = open_storage(source), open_storage(target)
-    if origin.location == destination.location:
+    if len(distinct((origin, destination))) == 1:
         raise UsageError("--from and --to are the same storage", hint="name two different ones")
     if missing:
         sets = [files for files in file_sets(origin) if files.summary is not None]

@@ -22,7 +22,7 @@ from mlmeta.snapshot.layout import FileSet, timestamp_of
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.summaries import read_summary
 from mlmeta.snapshot.writer import MOMENT, utc_now
-from mlmeta.storage import Storage, StoredFile, open_storage
+from mlmeta.storage import Storage, StoredFile, distinct, open_storage
 from mlmeta.stores.opening import Store, whereabouts
 
 EVERYTHING = "99999999_999999"
@@ -123,7 +123,7 @@ class Epochs:
         self, store: Store, places: Sequence[str], label: str, origin: Origin, remember: Callable[[Lineage], None]
     ) -> None:
         self._store = store
-        self._places = sorted({place.location: place for place in map(open_storage, places)}.items())
+        self._places = sorted((place.location, place) for place in distinct(map(open_storage, places)))
         self._label = label
         self._origin = origin
         self._remember = remember

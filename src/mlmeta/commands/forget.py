@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
@@ -21,7 +20,7 @@ from mlmeta.snapshot.catalog import SnapshotInfo, described, file_sets
 from mlmeta.snapshot.find import Which, find
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.summaries import summary_text
-from mlmeta.storage import Location, Locations, Storage, is_local, open_storage
+from mlmeta.storage import Location, Locations, Storage, distinct, open_storage
 from mlmeta.stores.opening import which
 
 
@@ -156,7 +155,7 @@ def forget(
     """
     if not several(selectors):
         raise UsageError("no snapshot is named", hint="`mlmeta list` shows them")
-    places = _distinct(map(open_storage, several(storages)))
+    places = distinct(map(open_storage, several(storages)))
     timestamps = tuple(dict.fromkeys(_named(places, selector, which(of_source)) for selector in several(selectors)))
     found, plan = _plan(places, timestamps, dry_run=dry_run)
     _must_be_one(found)
@@ -176,14 +175,6 @@ def forget(
             "kept": kept,
         }
     )
-
-
-def _distinct(places: Iterable[Storage]) -> list[Storage]:
-    """Each storage once: two spellings of a folder are one."""
-    found: dict[str, Storage] = {}
-    for place in places:
-        found.setdefault(os.path.realpath(place.location) if is_local(place.location) else place.location, place)
-    return list(found.values())
 
 
 def _named(places: Sequence[Storage], selector: str, meant: Which) -> str:

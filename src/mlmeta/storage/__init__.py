@@ -20,6 +20,7 @@ __all__ = [
     "StagedFile",
     "Storage",
     "StoredFile",
+    "distinct",
     "is_local",
     "open_storage",
 ]
@@ -70,3 +71,25 @@ def open_storage(location: Location) -> Storage:
     raise UsageError(
         f"{without_secrets(location)} is not a storage that mlmeta knows", hint="name a folder, or gs://bucket/prefix"
     )
+
+
+def distinct(places: Iterable[Storage]) -> list[Storage]:
+    """Each storage once, the first of each: two spellings of a folder are one."""
+    found: dict[str, Storage] = {}
+    for place in places:
+        found.setdefault(_address(place), place)
+    return list(found.values())
+
+
+def _address(place: Storage) -> str:
+    """What all spellings of a storage have in common."""
+    if not is_local(place.location):
+        return place.location
+    folder = Path(place.location)
+    try:
+        status = folder.stat()
+    except OSError:  # not there yet, or not to be looked at
+        return str(folder.resolve())
+    except ValueError:  # no path at all, as whoever uses it will say
+        return place.location
+    return f"{status.st_dev}:{status.st_ino}"

@@ -64,6 +64,12 @@ def test_what_is_accepted_is_named_and_no_reason_for_exit_code_3(cli: Cli, store
     assert "accepted: table webhooks: a store with this schema has it" in cli("show").ok().out
     for words, code in (((), 3), (("issues", "webhooks"), 0)):
         assert diff(again.unchanged_since, storage=place, tracking_uri=store, accept=words).exit_code == code
+    with closing(sqlite3.connect(cli.folder / "store.db")) as db, db:
+        db.execute("UPDATE runs SET start_time = 'abc' WHERE rowid = 1")
+    found = diff(again.unchanged_since, storage=place, tracking_uri=store, accept=("issues", "webhooks", "run"))
+    assert (found.exit_code, found.comparison.records["run"].unread) == (0, 1), "the run is there, but for its time"
+    with closing(sqlite3.connect(cli.folder / "store.db")) as db, db:
+        db.execute("UPDATE runs SET start_time = 1 WHERE rowid = 1")
     with pytest.raises(UsageError, match="'webhoks' is no kind of thing that can be missing") as refused:
         backup(store, place, accept="webhoks")
     assert "near ones: webhooks" in refused.value.hint

@@ -225,3 +225,23 @@ def test_more_changes_than_are_named() -> None:
     found: Changes = changes([], many, ComparisonRules())
     assert (len(found.changes), found.unnamed) == (MOST_NAMED, 5)
     assert found.records == {"experiment": Tally(added=MOST_NAMED + 5)}
+
+
+def test_what_could_not_be_read_is_no_change() -> None:
+    """Gone is what the side after lacks and could have read; a time that was lost moves a record, and no more."""
+
+    def made(run_id: str, start: int | None = 5, experiment: str = "1") -> RunLines:
+        run = Run(run_id=run_id, experiment_id=experiment, status="RUNNING", start_time=start)
+        return RunLines(run, ())
+
+    one, two = Experiment(experiment_id="1", name="one"), Experiment(experiment_id="2", name="two")
+    before = [one, two, made("gone"), made("lost"), made("moved", 7), made("within", 5, "2")]
+    after = [one, made("moved", None), made("new"), made("unsaved")]
+    gaps = frozenset({("run", "unsaved")}), frozenset({("run", "lost"), ("run", "moved"), ("experiment", "2")})
+    found = changes(before, after, ComparisonRules(), lambda: gaps)
+    assert {(one.what, one.id) for one in found.changes} == {("removed", "gone"), ("added", "new")}
+    assert found.records["run"] == Tally(added=1, removed=1, unread=4)
+    assert found.records["experiment"] == Tally(same=1, unread=1)
+    assert found.unnamed == 0
+    found = changes([one, made("unsaved")], [one, made("x")], ComparisonRules(), lambda: gaps)
+    assert ("removed", "unsaved") in {(one.what, one.id) for one in found.changes}, "it was saved in part, and has gone"

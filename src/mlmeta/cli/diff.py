@@ -106,7 +106,8 @@ def view(result: DiffResult, *, verbose: bool) -> list[Block]:
     title: Line = [Styled(result.before, "bold"), " → ", Styled(result.after, "bold"), limited]
     accepted = text.accepted(result.accepted, result.unread, most=None if verbose else _SHOWN)
     if result.comparison.is_equal:
-        return [title, Styled("Nothing changed.", "green"), *accepted]
+        so_far = " in what could be read" if result.unread else ""
+        return [title, Styled(f"Nothing changed{so_far}.", "green"), *accepted]
     changes = result.comparison.changes if verbose else result.comparison.changes[:_SHOWN]
     more = len(result.comparison.changes) - len(changes) + result.comparison.unnamed
     left = [f"… and {more:,} more" + ("" if verbose else ": --verbose shows up to a thousand")] if more else []
@@ -114,12 +115,14 @@ def view(result: DiffResult, *, verbose: bool) -> list[Block]:
 
 
 def _counts(result: DiffResult) -> Table:
-    columns = ("ADDED", "REMOVED", "CHANGED", "SAME")
+    tallies = result.comparison.records
+    unread = ("UNREAD",) if any(tally.unread for tally in tallies.values()) else ()
+    columns = ("ADDED", "REMOVED", "CHANGED", "SAME", *unread)
     rows: list[tuple[Piece, ...]] = []
-    for kind, tally in result.comparison.records.items():
+    for kind, tally in tallies.items():
         counts = [(getattr(tally, what), style) for what, (_, style) in _SIGNS.items()]
         changed = [Styled(f"{count:,}", style if count else "") for count, style in counts]
-        rows.append((text.many(kind), *changed, f"{tally.same:,}"))
+        rows.append((text.many(kind), *changed, f"{tally.same:,}", *[f"{tally.unread:,}"] * len(unread)))
     return Table(("", *columns), rows, right=columns)
 
 

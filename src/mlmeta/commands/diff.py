@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar, Protocol
@@ -65,7 +65,7 @@ class DiffResult(Result):
 
     @property
     def issues(self) -> tuple[Issue, ...]:
-        """What could not be read, and so may look removed."""
+        """What could not be read; what of it is no record by itself may look removed."""
         return tuple(Issue(code="not_read", message=f"{one.kind} {one.id}: {one.reason}") for one in self.gaps)
 
     @property
@@ -170,6 +170,7 @@ class _Side(Protocol):
         unsaved: how many things could not be saved.
         is_legacy: whether an older script made it.
         unread: what could not be read, once `items` were.
+        gaps: what could not be read or saved, by its kind in one word and its key, once `items` were read.
     """
 
     shown: str
@@ -181,6 +182,10 @@ class _Side(Protocol):
     unsaved: int
     is_legacy: bool
     unread: list[Skipped]
+
+    @property
+    def gaps(self) -> Set[tuple[str, str]]:
+        """See above."""
 
     def names(self, selection: Selection) -> set[str]:
         """The names of its experiments in the workspaces of a selection."""
@@ -199,7 +204,8 @@ class _SnapshotSide:
         self.identity = summary.source_id or summary.identity
         self.limit = summary.selection
         self.unsupported = summary.unsupported
-        self.unsaved = sum(skipped.is_of_records for skipped in summary.skipped)
+        self.gaps = frozenset((one.kind, one.id) for one in summary.skipped if one.is_of_records)
+        self.unsaved = sum(one.is_of_records for one in summary.skipped)
         self.is_legacy = snapshot.is_legacy
         self.unread: list[Skipped] = []
 
@@ -230,6 +236,10 @@ class _StoreSide:
         self.is_legacy = False
         self.unread: list[Skipped] = []
 
+    @property
+    def gaps(self) -> Set[tuple[str, str]]:
+        return {(one.kind, one.id) for one in self.unread}
+
     @cached_property
     def _named(self) -> set[tuple[str | None, str]]:
         return self._source.experiment_names()
@@ -254,7 +264,8 @@ def _compared(before: _Side, after: _Side, limit: Selection, progress: Progress,
     if (before.kind in DATABASES) != (after.kind in DATABASES):
         left, right = filter(shown, left), filter(shown, right)
         unknown = frozenset(UNSHOWN_BY_API)
-    found = changes(left, right, ComparisonRules(unknown, before.is_legacy, after.is_legacy))
+    rules = ComparisonRules(unknown, before.is_legacy, after.is_legacy)
+    found = changes(left, right, rules, lambda: (before.gaps, after.gaps))
     return DiffResult(
         before=before.shown,
         after=after.shown,
@@ -338,7 +349,7 @@ def _cautions(before: _Side, after: _Side, *, differ: bool) -> Iterator[str]:
             kinds = ", ".join(kind.many for kind in side.unsupported)
             yield f"{side.shown} is of a version of mlmeta that did not save {kinds} yet: they were not compared"
         if side.unsaved:
-            yield f"{side.unsaved} things could not be saved in {side.shown}, and may appear to be missing"
+            yield f"{amount(side.unsaved, 'things')} could not be saved in {side.shown}, and may appear to be missing"
         if side.is_legacy:
             yield f"an older script wrote {side.shown}: it has no metric histories and no aliases to compare"
     if differ and _are_two(before, after):

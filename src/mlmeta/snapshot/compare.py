@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlmeta.errors import InternalError
 from mlmeta.schema import (
+    EXPERIMENTS,
     FOLLOWERS,
     FOLLOWING,
     WITH_PARTS,
@@ -278,12 +279,13 @@ class Change(BaseModel):
 
 
 class Tally(BaseModel):
-    """How many records of a kind."""
+    """How many records of a kind; `unread` are those of which nobody knows whether they were added or removed."""
 
     added: int = 0
     removed: int = 0
     changed: int = 0
     same: int = 0
+    unread: int = 0
 
 
 class Changes(BaseModel):
@@ -307,16 +309,27 @@ class Changes(BaseModel):
         return not any(tally.added or tally.removed or tally.changed for tally in self.records.values())
 
 
-def changes(before: Iterable[Item], after: Iterable[Item], rules: ComparisonRules) -> Changes:
+Gaps = Callable[[], tuple[Set[tuple[str, str]], Set[tuple[str, str]]]]
+"""What could not be read or saved on the left and on the right, each by its kind in one word and its key."""
+
+
+def _no_gaps() -> tuple[Set[tuple[str, str]], Set[tuple[str, str]]]:
+    return frozenset(), frozenset()
+
+
+def changes(before: Iterable[Item], after: Iterable[Item], rules: ComparisonRules, gaps: Gaps = _no_gaps) -> Changes:
     """What changed from one state to another.
 
     Args:
         before: in a snapshot's order, kind after kind.
         after: likewise.
         rules: what can't be compared; the left side is the one before.
+        gaps: asked once both sides were read. What one side has and the other one could not read is no change; that
+            is looked up for the changes that are named.
     """
     tallies: dict[str, Counter[str]] = defaultdict(Counter)
     named: list[Change] = []
+    lone: dict[tuple[str, str, str], Compared] = {}
     unnamed = 0
     for left, right in merge_join(before, after, place):
         found = compare(Pair(left, right), rules)
@@ -326,14 +339,48 @@ def changes(before: Iterable[Item], after: Iterable[Item], rules: ComparisonRule
                 named.append(change)
             else:
                 unnamed += 1
+        if found.what in {"added", "removed"} and len(lone) < MOST_NAMED:
+            lone[found.kind.one, found.key, found.what] = replace(found, pair=_bare(found.pair))
+    unread = _unread(lone, *gaps())
+    for found in unread.values():
+        _count(found, tallies, -1)
+    for found in {key[:2]: found for key, found in unread.items()}.values():
+        _count(found, tallies, 1, "unread")
     records = {kind.one: Tally(**tallies[kind.one]) for kind in WITH_PARTS if kind.one in tallies}
-    return Changes(records=records, changes=tuple(named), unnamed=unnamed)
+    kept = tuple(change for change in named if (change.kind, change.id, change.what) not in unread)
+    beyond = len(unread) - (len(named) - len(kept))
+    return Changes(records=records, changes=kept, unnamed=unnamed - beyond)
 
 
-def _count(found: Compared, tallies: dict[str, Counter[str]]) -> None:
-    tallies[found.kind.one][found.what] += 1
+def _bare(pair: Pair) -> Pair:
+    """Without what follows a record, which may be long."""
+    return Pair(pair.record, None) if pair.left is not None else Pair(None, pair.record)
+
+
+def _unread(
+    lone: Mapping[tuple[str, str, str], Compared], before: Set[tuple[str, str]], after: Set[tuple[str, str]]
+) -> dict[tuple[str, str, str], Compared]:
+    """Records on one side only that the other one may have, too: it could not read or save them, or all of them.
+
+    Where just its time was lost, a record stands at two places, and so looks removed and added.
+    """
+    found = {}
+    for (kind, key, what), one in lone.items():
+        is_there = (kind, key, "added" if what == "removed" else "removed") in lone
+        gaps = before | after if is_there else after if what == "removed" else before
+        if (kind, key) in gaps or (EXPERIMENTS.one, _owner(one)) in gaps:
+            found[kind, key, what] = one
+    return found
+
+
+def _owner(found: Compared) -> str:
+    return found.kind.experiment(found.pair.record) if found.kind.experiment is not None else ""
+
+
+def _count(found: Compared, tallies: dict[str, Counter[str]], number: int = 1, what: str = "") -> None:
+    tallies[found.kind.one][what or found.what] += number
     for part in found.parts:
-        _count(part, tallies)
+        _count(part, tallies, number, what)
 
 
 def _named(found: Compared) -> Iterator[Change]:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from mlmeta.storage.gcs import GcsStorage
 from tests.builders.snapshots import commit
 from tests.storage.conftest import Ground
 from tests.storage.faulty import failure
+from tests.support.fault_proxy import Plan, Reply
 from tests.support.gcs import Emulator, free_port
 from tests.support.stored import assert_whole, digest, listed, names, publish, staged
 
@@ -49,6 +51,21 @@ def test_a_bucket_that_is_not_there(gcs: Emulator, act: str) -> None:
         ACTS[act](open_storage("gs://no-such-bucket/p"))
     assert caught.value.exit_code == ExitCode.FAILED
     assert caught.value.hint
+
+
+def call(storage: Storage, act: str) -> None:
+    ACTS[act](storage)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"7", b'{"items": [{"name": "x"}]}', b'{"items": [{}]}', b'{"items": 7}'])
+def test_an_answer_that_is_none(emulator: Emulator, faults: Plan, body: bytes) -> None:
+    """Such as of a proxy that wants a password, with status 200."""
+    storage = open_storage(f"gs://{emulator.new_bucket()}")
+    headers = {"Content-Type": "application/json"}
+    faults.fault_for = lambda _: lambda exchange: exchange.answer(Reply(200, headers, body))
+    for acts in (("files",), ("publish", "confirm")):
+        with pytest.raises(StorageError):
+            [*map(partial(call, storage), acts)]
 
 
 @pytest.mark.parametrize("act", ["files", "publish"])

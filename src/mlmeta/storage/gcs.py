@@ -237,7 +237,7 @@ class GcsStagedFile:
                 self._upload(blob, digest.size)
             except (PreconditionFailed, Forbidden, NotFound) as error:
                 blob = self._found(name, error)
-        self._generations[name] = blob.generation
+            self._generations[name] = blob.generation
         return blob
 
     def _upload(self, blob: storage.Blob, size: int) -> None:

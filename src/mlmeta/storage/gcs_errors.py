@@ -74,7 +74,8 @@ def gcs_errors(location: str, name: str = "") -> Iterator[None]:
     """
     where = location + name
     try:
-        yield
+        with _understood(where):
+            yield
     except api.NotFound as error:
         raise _missing(location, name) from error
     except api.Unauthorized as error:
@@ -93,6 +94,18 @@ def gcs_errors(location: str, name: str = "") -> Iterator[None]:
     except (api.GoogleAPICallError, auth.GoogleAuthError, InvalidResponse, ValueError) as error:
         raise StorageError(
             f"{where} failed: {_short(error)}", hint="check the name and the settings of the bucket, and try again"
+        ) from error
+
+
+@contextlib.contextmanager
+def _understood(where: str) -> Iterator[None]:
+    """The client takes a reply for what it should be."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{where} gave an answer that is not one of Cloud Storage",
+            hint="check the network and its proxies, and STORAGE_EMULATOR_HOST",
         ) from error
 
 

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from mlmeta.guard.lock import only_guard_of
 from mlmeta.metrics import LAST_DRILL, Sample, update_file
 from mlmeta.schema import Summary
+from mlmeta.snapshot.epochs import Claim, create
+from mlmeta.storage import LocalStorage
 from mlmeta.stores.checkup import TESTED, doubt_of_version
 from tests.compat.environments import VERSIONS
 from tests.support.cli import Cli, Finished
@@ -66,6 +69,31 @@ def test_all_is_well(cli: Cli, store: str) -> None:
         "storage-list",
         "snapshot",
     ]
+
+
+def test_guards(cli: Cli, store: str) -> None:
+    """Who has the highest number, and whether that of this file has been superseded."""
+    backups, arguments = LocalStorage(cli.folder / "backups"), ("doctor", "--tracking-uri", store, "--json")
+    cli("backup", "--tracking-uri", store, "--label", "prod").ok()
+    told = "backups/ guard {} on here (process 7, since 2026) has the highest number"
+
+    def found(number: int, source: str = "prod", label: str = "prod") -> tuple[str, str]:
+        create(backups, Claim(epoch=number, source=source, guard=str(number), host="here", pid=7, started="2026"))
+        one = check(cli(*arguments, "--label", label).ok(), "guards")
+        return one["state"], f"{one['subject']} {one['message']}"
+
+    assert found(2) == ("ok", told.format(2))
+    with only_guard_of(cli.folder / "store.db") as lock:
+        lock.leave({"epoch": 2, "storages": ["backups/"]})
+        assert found(3, "other") == ("ok", f"{told.format(2)}, and guards this very file")
+        state, message = found(4)
+    assert (state, message) == (
+        "warning",
+        f"{told.format(4)}; that of this file, 2, is superseded: it saves, and prunes nothing",
+    )
+    assert "guards" not in states(cli(*arguments, "--label", "nobody").ok())
+    (cli.folder / "backups" / "guard_5.json").write_text("torn")
+    assert found(4) == (state, message)
 
 
 def test_what_is_too_old_or_missing(cli: Cli, store: str) -> None:

@@ -6,16 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from mlmeta.commands.previous import SOUND
 from mlmeta.errors import MlmetaError
+from mlmeta.guard.lock import note_of
 from mlmeta.metrics import EXIT_CODE, LAST_SAVED, Sample
 from mlmeta.redaction import without_secrets
 from mlmeta.schema import Selection
-from mlmeta.schema.identity import canonical
+from mlmeta.schema.identity import canonical, sqlite_path
 from mlmeta.snapshot.catalog import SnapshotInfo, describe, described, file_sets
+from mlmeta.snapshot.epochs import last_claim
 from mlmeta.snapshot.layout import FileSet, moment_of
 from mlmeta.storage import Storage
 from mlmeta.stores.checkup import Checkup
@@ -159,6 +162,39 @@ class Search:
         suspects = [_suspect(place, info) for info in infos[:1] if info is not found]
         checks, newest = self._aged(place, found, now) if found is not None else self.nothing(place.location)
         return [*suspects, *checks], newest
+
+    def guards(self, place: Storage) -> list[Check]:
+        """Which guard of the source is the last one, and whether the one of this file is; nothing where there is none.
+
+        Raises:
+            StorageError: that can't be read.
+        """
+        last = last_claim(place, place.files(), self._names())
+        if last is None:
+            return []
+        text = f"{last.told} has the highest number"
+        own = self._own_epoch(place)
+        if not own or own > last.epoch:
+            return [Check(name="guards", subject=place.location, message=text)]
+        if own == last.epoch:
+            return [Check(name="guards", subject=place.location, message=f"{text}, and guards this very file")]
+        return [
+            Check(
+                name="guards",
+                subject=place.location,
+                state=State.WARNING,
+                message=f"{text}; that of this file, {own}, is superseded: it saves, and prunes nothing",
+                hint="after a deploy, the older server ends; if two go on, end one: its guard saves what is left",
+            )
+        ]
+
+    def _own_epoch(self, place: Storage) -> int:
+        """The number of the last guard of the store's file; 0: that can't be known here."""
+        is_file = self.store is not None and self.tracking_uri.startswith("sqlite:")
+        note = note_of(Path(sqlite_path(self.tracking_uri))) if is_file else {}
+        epoch, storages = note.get("epoch"), note.get("storages")
+        is_meant = isinstance(storages, list) and place.location in storages
+        return epoch if is_meant and isinstance(epoch, int) else 0
 
     def _counting(self, place: Storage, now: float) -> list[SnapshotInfo]:
         """Snapshots that may be meant, newest first, up to the first sound one; of all sources where none is named."""

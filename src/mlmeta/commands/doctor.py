@@ -190,6 +190,7 @@ def _storage(location: str, search: Search, *, read_only: bool) -> tuple[list[Ch
     try:
         if findings[0].error is None:
             more, newest = search.of(place, now)
+            more += search.guards(place)
         elif isinstance(findings[0].error, StorageMissingError):
             more, newest = search.nothing(place.location)
         else:

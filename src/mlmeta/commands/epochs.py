@@ -14,7 +14,6 @@ from functools import cached_property
 from mlmeta import __version__
 from mlmeta.commands.previous import SOUND
 from mlmeta.errors import MlmetaError, SnapshotError, StorageError, StorageMissingError
-from mlmeta.redaction import cut
 from mlmeta.schema import LAST_EPOCH, Lineage, Summary
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState, glance, sets_of
 from mlmeta.snapshot.epochs import Claim, claims_in, create, heads, lacks, least_lacking, name_of, read_claim
@@ -27,7 +26,6 @@ from mlmeta.stores.opening import Store, whereabouts
 
 EVERYTHING = "99999999_999999"
 """After all timestamps."""
-_SHOWN = 100
 _DAMAGED = 10
 """More than anything that a snapshot lacks."""
 _LOOKED_AT = 20
@@ -393,10 +391,7 @@ class Epochs:
     @property
     def rival_told(self) -> str:
         """Who has taken over; empty: nobody."""
-        if self.rival is None:
-            return ""
-        host, since = cut(self.rival.host, _SHOWN), cut(self.rival.started, _SHOWN)
-        return f"guard {self.rival.epoch} on {host} (process {self.rival.pid}, since {since})"
+        return self.rival.told if self.rival is not None else ""
 
     def unnumbered(self) -> Iterator[str]:
         """Why this guard has no number."""

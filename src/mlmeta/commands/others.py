@@ -42,11 +42,11 @@ def epochs_of(store: Store, storages: Sequence[str], label: str, restored: Origi
         if lock is not None:
             lock.leave({"epoch": lineage.epoch, "includes": dict(lineage.includes), "storages": places})
 
-    known = _remembered(lock.note(), places) if lock is not None else None
+    known = remembered(lock.note(), places) if lock is not None else None
     return Epochs(store, storages, label, restored or known or Origin(until=EVERYTHING), remember)
 
 
-def _remembered(note: dict[str, Any], places: Sequence[str]) -> Origin | None:
+def remembered(note: dict[str, Any], places: Sequence[str]) -> Origin | None:
     """What the last guard of the same file left; None: nothing that is of use."""
     try:
         if not set(places) & set(note["storages"]):

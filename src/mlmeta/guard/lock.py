@@ -61,6 +61,23 @@ class Lock:
         return [status.st_dev, status.st_ino]
 
 
+def note_of(path: Path) -> dict[str, Any]:
+    """What the last guard of a file left, be it that it still runs; nothing, where there was none.
+
+    Args:
+        path: of the file.
+    """
+    place = path.resolve()
+    try:
+        descriptor = os.open(place.with_name(place.name + SUFFIX), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return {}
+    try:
+        return Lock(place, descriptor, is_held=False).note()
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def only_guard_of(path: Path) -> Iterator[Lock]:
     """Be the only guard of a file for as long as a block lasts.

@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlmeta.errors import ObjectExistsError, ObjectMissingError, ObjectRefusedError
+from mlmeta.redaction import cut
 from mlmeta.schema import LAST_EPOCH, Selection
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState
 from mlmeta.snapshot.layout import moment_of
@@ -23,6 +24,9 @@ T = TypeVar("T")
 _NAME = re.compile(r"guard_([1-9][0-9]{0,8})\.json", re.ASCII)
 _MOST = 16 << 10
 """Bytes of an object that are read."""
+_SHOWN = 100
+_READ = 20
+"""So many objects are read for the last guard of a source."""
 _BESIDE = timedelta(days=1)
 """How long a guard is expected to go on beside a later one."""
 
@@ -49,6 +53,11 @@ class Claim(BaseModel):
     pid: int = 0
     started: str = ""
     mlmeta_version: str = ""
+
+    @property
+    def told(self) -> str:
+        """Which guard it is, for people."""
+        return f"guard {self.epoch} on {cut(self.host, _SHOWN)} (process {self.pid}, since {cut(self.started, _SHOWN)})"
 
 
 def name_of(epoch: int) -> str:
@@ -89,6 +98,24 @@ def read_claim(storage: Storage, epoch: int) -> Claim | None:
     except (ValidationError, ObjectMissingError, ObjectRefusedError):
         return None
     return claim if claim.epoch == epoch else None
+
+
+def last_claim(storage: Storage, files: Iterable[StoredFile], sources: Collection[str]) -> Claim | None:
+    """The last guard of a source, as far as a look at the highest numbers tells; None: there is none.
+
+    Args:
+        storage: where.
+        files: of it, all of them.
+        sources: spellings of the source; none: any is meant.
+
+    Raises:
+        StorageError: it can't be read.
+    """
+    for number in sorted(claims_in(files), reverse=True)[:_READ]:
+        claim = read_claim(storage, number)
+        if claim is not None and (not sources or claim.source in sources):
+            return claim
+    return None
 
 
 def outlived(claims: Mapping[int, StoredFile], in_use: Collection[int], before: float) -> dict[int, StoredFile]:

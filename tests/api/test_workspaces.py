@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import requests
 
-from mlmeta import backup, diff, restore
+from mlmeta import Selection, backup, diff, migrate, open_snapshot, restore
 from mlmeta.commands.browse import browse
 from mlmeta.errors import UsageError
 from mlmeta.schema import EXPERIMENTS, MODELS, RUNS, Experiment, RegisteredModel, Run
 from tests.builders.workspaces import ENABLED, create_workspace
 from tests.support.cli import Cli
+from tests.support.databases import change
 from tests.support.proxy import proxy
 from tests.support.reading import data_files, records, summary
 from tests.support.server import Server
@@ -113,6 +114,34 @@ def test_into_a_server_with_workspaces_and_once_more(target: Server, taken: Path
     ]
     again = restore(target.uri, storage=str(taken))
     assert (again.exit_code, again.created) == (0, {})
+
+
+def test_artifact_roots_of_workspaces_move_along(target: Server, with_workspaces: Path, tmp_path: Path) -> None:
+    """With new prefixes; the server's own root goes for one that has what the server does not take."""
+    source = Path(shutil.copy(with_workspaces, tmp_path / "mlflow.db"))
+    for workspace, name, retention in (("rooted", "only a", "30d"), ("odd", "only default", "for ever")):
+        root = f"gs://old/{workspace}"
+        columns = "name, default_artifact_root, trace_archival_location, trace_archival_retention"
+        change(source, f"INSERT INTO workspaces ({columns}) VALUES (?, ?, ?, ?)", workspace, root, root, retention)
+        change(source, "UPDATE experiments SET workspace = ? WHERE name = ?", workspace, name)
+    words: dict[str, Any] = {"selection": Selection(workspaces=("rooted", "odd")), "rewrite": {"gs://old": "gs://new"}}
+    planned = migrate(f"sqlite:///{source}", target.uri, **words, dry_run=True)
+    moved = migrate(f"sqlite:///{source}", target.uri, **words)
+    assert planned.restore.plan is not None
+    assert (planned.exit_code, planned.restore.plan.create) == (moved.exit_code, moved.restore.created)
+    assert (moved.exit_code, moved.restore.created["experiments"]) == (0, 2), moved.issues
+    (told,) = (warning for warning in moved.warnings if "goes by the server's artifact root" in warning)
+    assert told.startswith("workspace odd goes by")
+    listed = requests.get(f"{target.uri}/api/3.0/mlflow/workspaces", timeout=30).json()["workspaces"]
+    found = {one["name"]: (one.get("default_artifact_root"), one.get("trace_archival_config")) for one in listed}
+    archive = {"location": "gs://new/rooted", "retention": "30d"}
+    assert (found["rooted"], found["odd"]) == (("gs://new/rooted", archive), (None, None))
+    backup(target.uri, tmp_path / "b", workspaces=("rooted", "odd"))
+    locations = {one.workspace: one.artifact_location or "" for one in open_snapshot(tmp_path / "b").experiments()}
+    assert locations["rooted"].startswith("gs://new/rooted/")
+    assert locations["odd"].startswith("gs://bucket/artifacts/")
+    again = migrate(f"sqlite:///{source}", target.uri, **words)
+    assert (again.exit_code, again.restore.created) == (0, {})
 
 
 def test_into_a_server_without_workspaces(server: Server, taken: Path) -> None:

@@ -102,6 +102,14 @@ def test_who_answers_in_front(cli: Cli, what: str) -> None:
     assert advised in hint
 
 
+def test_a_name_that_the_server_was_not_told_of(cli: Cli) -> None:
+    page = b"Invalid Host header - possible DNS rebinding attack detected"
+    with static_server(403, page, "text/plain", headers={"Server": "Google Frontend"}) as uri:
+        message, hint = _refused(cli, uri)
+    assert message == f"{uri} does not answer to that name (Invalid Host header)"
+    assert "MLFLOW_SERVER_ALLOWED_HOSTS" in hint
+
+
 def test_tls(cli: Cli, certificate: Path) -> None:
     with static_server(*EMPTY, certificate=certificate) as uri:
         message, hint = _refused(cli, uri.replace("https", "http"))

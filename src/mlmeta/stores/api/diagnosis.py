@@ -36,6 +36,9 @@ _CREDENTIALS = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or 
 _TLS = "write https:// instead of http://"
 _PROXY_LOGIN = "write them into HTTP_PROXY and HTTPS_PROXY, as http://user:password@proxy:port"
 _PERMISSION = "the credentials are known, but may not do this: ask for the permission, there or at the proxy in front"
+_NO_NAME = "Invalid Host header"
+"""What MLflow (3.5 on) says to whoever calls it by a name that it was not told of."""
+_ALLOWED_HOSTS = "add that name to the server's MLFLOW_SERVER_ALLOWED_HOSTS (--allowed-hosts), or use one that it has"
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,8 @@ def judge(response: Response, name: str, uri: str, ask: Ask) -> None:
     front, way = _front(response)
     said = f"{status}, from {front}" if front else str(status)
     if status in {401, 403, 407}:
+        if status == 403 and _NO_NAME in response.text:
+            raise AuthenticationError(f"{name} does not answer to that name ({_NO_NAME})", hint=_ALLOWED_HOSTS)
         raise _refused(status, said, way, name, uri)
     if status >= 500 or status == 429:
         is_cut_off = front and status in {502, 503, 504}

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from mlmeta import backup
-from tests.builders.tracing import SpanSpec, fill_traces, send_spans, start_trace, trace_id
+from tests.builders.tracing import SpanSpec, assess, fill_traces, send_spans, start_trace, trace_id
 from tests.support.databases import change
 from tests.support.proxy import Proxy, proxy
 from tests.support.reading import data_files, raw
@@ -45,10 +45,17 @@ def test_the_same_bytes_through_a_server_and_from_its_database(traced: Server, t
     client = MlflowClient(traced.uri)
     for number, experiment_id in enumerate((client.create_experiment("more"), client.create_experiment("gone")), 20):
         send_spans(traced.uri, number, [SpanSpec(2), SpanSpec(1, 2)], experiment_id)
+    error = {"error_code": "E", "error_message": "", "stack_trace": ""}
+    assess(traced.uri, 20, "a-20", feedback={"value": None, "error": error})
+    empty = ("source_id", "run_id", "span_id", "rationale", "overrides")
+    assigned = ", ".join(f"{name} = ''" for name in empty)  # a client of the database itself leaves it at that
+    change(traced.database, f"UPDATE assessments SET {assigned} WHERE assessment_id = 'a-20'")
     client.delete_experiment(experiment_id)
     through, straight = (backup(uri, [str(tmp_path / uri[:4])]) for uri in (traced.uri, traced.backend))
     assert data_files(tmp_path / "http") == data_files(tmp_path / "sqli")
     assert through.stats == straight.stats
+    (said,) = next(one["assessments"] for one in raw(tmp_path / "http", "traces") if one["trace_id"] == trace_id(20))
+    assert [said[name] for name in empty] == [None] * 5
     assert [text for text in through.warnings if "spans" in text] == [
         text for text in straight.warnings if "spans" in text
     ]

@@ -32,6 +32,10 @@ def _none_if_default(workspace: str | None) -> str | None:
     return None if workspace in {"", DEFAULT_WORKSPACE} else workspace
 
 
+OptionalText = Annotated[str | None, AfterValidator(lambda text: text or None)]
+"""A text that is None where it is empty: MLflow's API tells the two apart of some texts, and its database of others."""
+
+
 Workspace = Annotated[str | None, AfterValidator(_none_if_default)]
 """The workspace that a record is in; None: the default one, as everything of a server without workspaces."""
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, JsonValue, ValidationInfo, field_validator
 
 from mlmeta.schema.evaluation import as_json
 from mlmeta.schema.experiments import experiment_order
-from mlmeta.schema.kind import TRACE_GROUP, Int64, Kind, Record, SortedMap
+from mlmeta.schema.kind import TRACE_GROUP, Int64, Kind, OptionalText, Record, SortedMap
 from mlmeta.schema.spans import Span, SpanLine
 
 NAME_TAG = "mlflow.traceName"
@@ -58,13 +58,13 @@ class Assessment(Record):
     value: JsonValue = None
     error: AssessmentError | None = None
     source_type: str
-    source_id: str | None = None
+    source_id: OptionalText = None
     created: Int64
     updated: Int64
-    run_id: str | None = None
-    span_id: str | None = None
-    rationale: str | None = None
-    overrides: str | None = None
+    run_id: OptionalText = None
+    span_id: OptionalText = None
+    rationale: OptionalText = None
+    overrides: OptionalText = None
     valid: bool = True
     metadata: SortedMap[str] = {}
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from mlmeta import MlmetaError, backup
 from mlmeta.stores.opening import Store, has_content
-from mlmeta.stores.sql import wal
+from mlmeta.stores.sql import sqlite
 from mlmeta.stores.sql.tokens import watch
 from mlmeta.stores.tokens import NOTHING, Token, Watcher
 
@@ -168,18 +168,18 @@ MOUNTS = rb"""21 1 8:1 / / rw - ext4 /dev/root rw
 
 def test_where_a_write_ahead_log_is_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mounts").write_bytes(MOUNTS)
-    monkeypatch.setattr(wal, "_MOUNTS", tmp_path / "mounts")
+    monkeypatch.setattr(sqlite, "_MOUNTS", tmp_path / "mounts")
     kinds = {"/": "ext4", "/mnt/a bucket/x": "fuse.gcsfuse", "/mnt/a bucket/disk": "tmpfs", "/home/me": "nfs4"}
-    assert {folder: wal.file_system(Path(folder)) for folder in kinds} == kinds
-    assert wal.use_wal("sqlite:////home/me/mlflow.db") == ("it is on a file system of other machines (nfs4)", True)
-    monkeypatch.setattr(wal, "_MOUNTS", tmp_path / "none")
-    assert wal.use_wal("sqlite:////home/me/mlflow.db") == ("its file system is unknown", True)
+    assert {folder: sqlite.file_system(Path(folder)) for folder in kinds} == kinds
+    assert sqlite.use_wal(Path("/home/me/mlflow.db")) == ("it is on a file system of other machines (nfs4)", True)
+    monkeypatch.setattr(sqlite, "_MOUNTS", tmp_path / "none")
+    assert sqlite.use_wal(Path("/home/me/mlflow.db")) == ("its file system is unknown", True)
 
 
 def test_a_write_ahead_log(store: Path) -> None:
     with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as db:
         db.execute("BEGIN EXCLUSIVE")
-        assert wal.use_wal(f"sqlite:///{store}") == ("database is locked", False)
+        assert sqlite.use_wal(store) == ("database is locked", False)
         db.execute("ROLLBACK")
-        assert wal.use_wal(f"sqlite:///{store}") == ("", True)
+        assert sqlite.use_wal(store) == ("", True)
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)

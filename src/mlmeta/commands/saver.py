@@ -68,11 +68,11 @@ class Wal:
 
     def switch(self) -> str:
         """Do it, unless it is done; why it can't be done, or not yet."""
-        if not self._uri or not Path(sqlite_path(self._uri)).exists():
+        if not self._uri or not (path := Path(sqlite_path(self._uri))).exists():
             return ""
-        from mlmeta.stores.sql.wal import use_wal
+        from mlmeta.stores.sql.sqlite import use_wal
 
-        why, for_good = use_wal(self._uri)
+        why, for_good = use_wal(path)
         if not why or for_good:
             self._uri = ""
         return f"the database has no write-ahead log, so it is copied before it is read: {why}" if why else ""

@@ -1,10 +1,11 @@
-"""SQLite files: opened without doing harm, copied while others write into them, and checked for damage."""
+"""SQLite files: opened without doing harm, copied while others write into them, checked for damage, and given a WAL."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -292,3 +293,49 @@ def _problems(connection: sqlite3.Connection) -> list[str]:
     except sqlite3.DatabaseError as error:
         found.append(str(error))
     return found[:MOST]
+
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+_SHARED = re.compile(r"nfs\d?|fuse.*|cifs|smb\w*|9p|ceph|lustre|afs|gpfs|glusterfs|beegfs|vboxsf|prl_fs")
+"""File systems that other machines may have mounted, too: a write-ahead log needs memory that all its users share."""
+_WAL_PATIENCE = 0.2
+"""Seconds to wait for writers: they are not to wait for this."""
+
+
+def use_wal(path: Path) -> tuple[str, bool]:
+    """Switch a file to a write-ahead log, unless it has one: readers and writers are in nobody's way then. It stays so.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Why it has none, and whether that stays so; empty: it has one.
+    """
+    path = path.resolve()
+    kind = file_system(path.parent)
+    if kind is None:
+        return "its file system is unknown", True
+    if _SHARED.fullmatch(kind):
+        return f"it is on a file system of other machines ({kind})", True
+    try:
+        with contextlib.closing(connect(path, "rw", patience=_WAL_PATIENCE)) as connection:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    except sqlite3.Error as error:
+        return str(error), False
+    return ("", True) if mode == "wal" else (f"its journal stays {mode}", True)
+
+
+def file_system(folder: Path) -> str | None:
+    """The kind of file system that a folder is on, in Linux's words; None: that is unknown."""
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return None
+    best: tuple[int, str] | None = None
+    for line in lines:
+        before, _, after = line.partition(b" - ")
+        point = Path(os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), before.split()[4])))
+        if folder.is_relative_to(point) and (best is None or len(point.parts) >= best[0]):  # the last one covers others
+            best = (len(point.parts), after.split()[0].decode())
+    return best[1] if best is not None else None

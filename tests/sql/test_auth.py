@@ -314,7 +314,7 @@ def test_what_can_not_be_done_is_refused_at_once(
         backup(store, [folder, "gs://bucket/x"], auth_uri=uri)
     assert "--include-password-hashes" in refused.value.hint
     assert not Path(folder).exists()
-    with pytest.raises(UsageError, match="is none"):
+    with pytest.raises(UsageError, match="is not one"):
         backup("http://127.0.0.1:1", folder, auth_uri="same")
     with pytest.raises(UsageError, match="is not a database"):
         backup(store, folder, auth_uri="http://127.0.0.1:1")

@@ -25,7 +25,7 @@ META = "mlmeta.settings"
 """Under this key of a context's `meta` are the `Settings`."""
 _SQLITE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>[^/:].*)", re.DOTALL)
 _WORDS = {"databricks", "databricks-uc", "uc", "same"}
-"""URIs that look like a folder's name, and are none; the last one is a word of --auth-uri."""
+"""URIs that look like a folder's name, and are not; the last one is a word of --auth-uri."""
 
 
 @dataclass(frozen=True)

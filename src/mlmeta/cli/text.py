@@ -214,7 +214,7 @@ def _calendar(milliseconds: int | None) -> str:
 
 
 def iso_moment(text: str) -> str:
-    """A time of a summary (ISO 8601) as people write it, in UTC; what is none stays as it is."""
+    """A time of a summary (ISO 8601) as people write it, in UTC; anything else stays as it is."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

@@ -173,14 +173,14 @@ def _is_same(store: Store) -> bool:
     """Whether basic-auth's tables are in the tracking database.
 
     Raises:
-        UsageError: that is said, and there is no such database; or what is named is none.
+        UsageError: that is said, and there is no such database; or what is named is not one.
     """
     if store.auth_uri in {SAME, store.tracking_uri} and store.kind in DATABASES:
         return True
     shown = without_secrets(store.auth_uri)
     if store.auth_uri == SAME:
         raise UsageError(
-            f"--auth-uri {SAME} means the tracking database, and {without_secrets(store.tracking_uri)} is none",
+            f"--auth-uri {SAME} means the tracking database, and {without_secrets(store.tracking_uri)} is not one",
             hint="name the database of basic-auth, such as sqlite:////path/to/basic_auth.db: no server shows its users",
         )
     require_usable(store.auth_uri, "--auth-uri")

@@ -216,7 +216,7 @@ def auth_info(connection: Connection, shown: str) -> AuthInfo:
     """Which database of basic-auth this is.
 
     Raises:
-        IncompatibleStoreError: it is none.
+        IncompatibleStoreError: it is not such a database.
     """
     if not has_users(connection):
         raise IncompatibleStoreError(

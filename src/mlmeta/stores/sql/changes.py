@@ -48,7 +48,7 @@ class TargetChange:
 
     @property
     def key(self) -> str | None:
-        """The key of a map; None: the field is none."""
+        """The key of a map; None: the field is not a map."""
         _, bracket, key = self.field.partition("[")
         return key[:-1] if bracket else None
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.commands.show import Shown, experiment_names, experiment_of, nested, where
 from mlmeta.errors import UsageError
 from mlmeta.schema import LOGGED_MODELS, METRICS, MODELS, RUNS, Experiment, Run, model_title, several
+from mlmeta.schema.runs import PARENT_RUN_ID
 from mlmeta.schema.words import closest
 from mlmeta.snapshot.by_kind import require_metric
 from mlmeta.snapshot.reader import Snapshot
@@ -21,7 +22,6 @@ from mlmeta.stores.opening import open_snapshot
 _ATTRIBUTES = ("run_id", "run_name", "status", "user_id", "start_time", "end_time", "lifecycle_stage", "artifact_uri")
 _COLUMN = re.compile(r"(params|metrics|tags|attributes)\.(.+)")
 _SORT = re.compile(r"(\S.*?)(?:\s+(asc|desc))?", re.IGNORECASE)
-_PARENT = "mlflow.parentRunId"
 _SHOWN_METRICS = 3
 _SHOWN_PARAMS = 3
 
@@ -196,8 +196,8 @@ def _family(snapshot: Snapshot, run: Run) -> dict[str, Any]:
     """The name of the run that a run is within, and how many are within it."""
     parent, nested = "", 0
     for other in snapshot.records(RUNS):
-        nested += other.tags.get(_PARENT) == run.run_id
-        if other.run_id == run.tags.get(_PARENT):
+        nested += other.tags.get(PARENT_RUN_ID) == run.run_id
+        if other.run_id == run.tags.get(PARENT_RUN_ID):
             parent = other.run_name or ""
     return {"parent": parent, "nested": nested}
 
@@ -356,9 +356,9 @@ def _counted(runs: Sequence[Run]) -> tuple[str, ...]:
 def _as_nested(runs: Sequence[Run]) -> list[tuple[int, Run]]:
     """The newest run first; each is followed by those within it, the oldest first."""
     known = {run.run_id for run in runs}
-    tops = [run for run in runs if run.tags.get(_PARENT) not in known]
-    below = [run for run in runs if run.tags.get(_PARENT) in known]
-    return list(nested([*reversed(tops), *below], attrgetter("run_id"), lambda run: run.tags.get(_PARENT)))
+    tops = [run for run in runs if run.tags.get(PARENT_RUN_ID) not in known]
+    below = [run for run in runs if run.tags.get(PARENT_RUN_ID) in known]
+    return list(nested([*reversed(tops), *below], attrgetter("run_id"), lambda run: run.tags.get(PARENT_RUN_ID)))
 
 
 def _sort_column(sort: str, runs: Sequence[Run]) -> str:
@@ -390,7 +390,7 @@ def _in_order(runs: Sequence[Run], name: str, *, descending: bool) -> list[tuple
 
 
 def _number(value: str | float | int | None) -> float | None:
-    """A value, such as a param's text, as a number to sort by; None: it is none."""
+    """A value, such as a param's text, as a number to sort by; None: it is not a number."""
     try:
         found = float(value)  # type: ignore[arg-type]
     except (ValueError, OverflowError):

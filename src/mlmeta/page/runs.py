@@ -12,6 +12,7 @@ from typing import Any
 from mlmeta.page.metrics import goal_of, in_order
 from mlmeta.page.model import ExperimentPage, MadeModel, Metric, ModelPage, Runs, Texts, UsedDataset, VersionPage
 from mlmeta.schema import DEFAULT_WORKSPACE, Experiment, LoggedModel, RegisteredModel, Run
+from mlmeta.schema.models import IS_PROMPT
 from mlmeta.schema.runs import PARENT_RUN_ID
 from mlmeta.snapshot.by_kind import ByKind
 
@@ -26,7 +27,6 @@ LONGEST = 500
 """Characters of a text, such as a param; the rest of it is left out."""
 
 _HIDDEN = {"mlflow.runName", "mlflow.user", "mlflow.log-model.history"}
-_PROMPT = "mlflow.prompt.is_prompt"
 
 
 def newest_runs(runs: Iterable[Run], most: int = MOST_RUNS) -> tuple[dict[str, list[Run]], Counter[str]]:
@@ -208,7 +208,7 @@ def model_pages(models: Iterable[RegisteredModel]) -> list[ModelPage]:
         ModelPage(
             name=model.name,
             workspace=model.workspace or DEFAULT_WORKSPACE,
-            is_prompt=model.tags.get(_PROMPT, "").lower() == "true",
+            is_prompt=model.tags.get(IS_PROMPT, "").lower() == "true",
             description=shortened(model.description or ""),
             created=model.creation_timestamp,
             updated=model.last_updated_timestamp,

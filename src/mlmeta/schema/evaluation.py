@@ -52,7 +52,8 @@ def _or_empty(tags: Any) -> Any:
     return {} if tags is None else tags
 
 
-def _experiments_in_order(ids: Iterable[str]) -> tuple[str, ...]:
+def experiments_in_order(ids: Iterable[str]) -> tuple[str, ...]:
+    """Ids of experiments as a dataset has them: each once, in the order of experiments."""
     return tuple(sorted(set(ids), key=experiment_order))
 
 
@@ -76,7 +77,7 @@ class EvaluationDataset(Record):
     schema_: str | None = Field(default=None, alias="schema")
     profile: str | None = None
     tags: SortedMap[str] = {}
-    experiment_ids: Annotated[tuple[str, ...], AfterValidator(_experiments_in_order)] = ()
+    experiment_ids: Annotated[tuple[str, ...], AfterValidator(experiments_in_order)] = ()
 
 
 class DatasetRecord(Record):

@@ -11,6 +11,8 @@ from pydantic import AfterValidator
 
 from mlmeta.schema.kind import MODEL_GROUP, Int64, Kind, Record, SortedMap, Workspace
 
+IS_PROMPT = "mlflow.prompt.is_prompt"
+"""The tag that makes a registered model and its versions a prompt."""
 _OF_LOGGED_MODEL = re.compile(r"models:/(m-[^/]+)")
 
 

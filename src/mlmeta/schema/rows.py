@@ -41,7 +41,7 @@ _OWNERS = {
 }
 """Tables whose rows belong to an experiment or workspace by way of another table, and the column with its key."""
 _OF_TRACES = {"trace_metrics": "request_id", "span_metrics": "trace_id"}
-_LINKS = "entity_associations"
+LINKS = "entity_associations"
 """Of traces to runs and to versions of prompts, among others."""
 _EXPERIMENT = "experiment_id"
 _ENDS = ("source", "destination")
@@ -120,7 +120,7 @@ class RowsOfExperiments:
             return values["workspace"] in self._workspaces
         if _EXPERIMENT in values:
             return str(values[_EXPERIMENT]) in self._experiments
-        if table == _LINKS:  # a link is where what it leads from is
+        if table == LINKS:  # a link is where what it leads from is
             return values.get("source_type") == "trace" and values.get("source_id") in self._traces()
         if table in _OF_TRACES:
             return values.get(_OF_TRACES[table]) in self._traces()
@@ -132,13 +132,13 @@ class RowsOfTraces(RowsOfExperiments):
     """Tells which rows belong to some traces, or to the workspaces of some experiments; see `RowsOfExperiments`."""
 
     def _belongs(self, table: str, values: Mapping[str, Any]) -> bool:
-        return table in {"workspaces", _LINKS, *_OF_TRACES} and super()._belongs(table, values)
+        return table in {"workspaces", LINKS, *_OF_TRACES} and super()._belongs(table, values)
 
 
 def trace_of_run(row: Row) -> Iterator[tuple[str, str]]:
     """The run and the trace that a row links; nothing where it does something else."""
     values = row.values
-    if row.table == _LINKS and (values.get("source_type"), values.get("destination_type")) == ("trace", "run"):
+    if row.table == LINKS and (values.get("source_type"), values.get("destination_type")) == ("trace", "run"):
         yield str(values.get("destination_id")), str(values.get("source_id"))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import tempfile
 from collections.abc import Iterator
 
@@ -22,6 +21,7 @@ from mlmeta.errors import (
     StorageFullError,
 )
 from mlmeta.redaction import in_brief, without_any_secrets
+from mlmeta.storage.base import NO_SPACE
 
 _LOG_IN = "log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 _ROLES = (
@@ -36,7 +36,6 @@ _FORBIDDEN = (
 )
 """Words in what Google says with 403, and what to do where no role helps."""
 _AGAIN = "try again; if it happens again, check the network and its proxies"
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextlib.contextmanager
@@ -46,7 +45,7 @@ def spool_errors() -> Iterator[None]:
         yield
     except OSError as error:
         folder = tempfile.tempdir or "any folder for temporary files"
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             hint = "free some space there, or set TMPDIR to another folder"
             raise StorageFullError(f"no space left for temporary files in {folder}", hint=hint) from error
         reason = error.strerror or error

@@ -30,11 +30,10 @@ from mlmeta.errors import (
     StorageFullError,
     StorageMissingError,
 )
-from mlmeta.storage.base import Digest, StoredFile
+from mlmeta.storage.base import NO_SPACE, Digest, StoredFile
 
 STAGING_PREFIX = ".mlmeta-"
 _BUFFER = 1 << 20
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER = _READ | os.O_DIRECTORY
@@ -325,7 +324,7 @@ def _errors_named(path: Path, name: str = "") -> Iterator[None]:
 
 def _named(error: OSError, path: Path) -> StorageError:
     what = f"{path}: {error.strerror or error}"
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         return StorageFullError(f"no space left: {what}", hint="free some space there, or use another --storage")
     if error.errno in _DENIED:
         return StorageDeniedError(

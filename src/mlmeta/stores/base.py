@@ -18,8 +18,8 @@ L = TypeVar("L", HistoryLine, SpanLine)
 
 ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 """Statuses of runs to which nobody adds any more."""
-_SETTLED = frozenset({"OK", "ERROR"})
-"""The same, of traces."""
+ENDED_TRACES = frozenset({"OK", "ERROR"})
+"""States of traces to whose spans nobody adds any more."""
 _SIZE_STATS = "mlflow.trace.sizeStats"
 """In a trace's metadata: how many spans it has, and how large they are, as its client said when it had ended."""
 
@@ -170,7 +170,7 @@ def _is_settled(before: TraceLines, now: Trace) -> bool:
     """Whether a trace is the one of before, and had all its spans by then."""
     then = before.record
     same = [(one.trace_id, one.state, one.duration, one.metadata.get(_SIZE_STATS)) for one in (then, now)]
-    return same[0] == same[1] and now.state in _SETTLED and _spans_said(now) == len(before.lines)
+    return same[0] == same[1] and now.state in ENDED_TRACES and _spans_said(now) == len(before.lines)
 
 
 def _spans_said(trace: Trace) -> int:

@@ -22,9 +22,9 @@ from mlmeta.schema import (
     DatasetRecord,
     EvaluationDataset,
     Skipped,
-    experiment_order,
     hash_of_inputs,
 )
+from mlmeta.schema.evaluation import experiments_in_order
 from mlmeta.snapshot.compare import Pair
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.bounded import impatient
@@ -240,7 +240,7 @@ def read_back(context: RestoreContext) -> Iterator[Pair | Skipped]:
         elif item.dataset_id in there:
             numbers = tuple(sources[number] for number in item.experiment_ids if number in sources)
             source = ids[item.dataset_id]
-            update = {"dataset_id": source, "workspace": context.workspace, _LINKS: _in_order(numbers)}
+            update = {"dataset_id": source, "workspace": context.workspace, _LINKS: experiments_in_order(numbers)}
             found[source] = item.model_copy(update=update)
     for own in context.selected.records(EVALUATION_DATASETS):
         theirs = found.get(own.dataset_id)
@@ -249,10 +249,6 @@ def read_back(context: RestoreContext) -> Iterator[Pair | Skipped]:
         target_id = context.datasets.get(dataset_id)
         is_there = target_id is not None and dataset_id in found
         yield from _matched(records, read_records(context.connection, target_id or "") if is_there else ())
-
-
-def _in_order(numbers: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(numbers), key=experiment_order))
 
 
 def _matched(own: Iterable[DatasetRecord], given: Iterable[DatasetRecord | Skipped]) -> Iterator[Pair | Skipped]:

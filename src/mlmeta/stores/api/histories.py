@@ -22,7 +22,7 @@ from mlmeta.schema import METRICS, LatestMetric, MetricHistory, Point, Run, Skip
 from mlmeta.stores.api.bounded import json_object
 from mlmeta.stores.api.connection import Connection, unreadable
 from mlmeta.stores.api.file_store import FileStore
-from mlmeta.stores.api.pace import Pace
+from mlmeta.stores.api.pace import RETRIED, Pace
 from mlmeta.stores.api.paging import entities_of
 from mlmeta.stores.base import ENDED, Base
 from mlmeta.stores.source import SourceItem
@@ -31,8 +31,6 @@ BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
 BULK_RUNS = 100
 BULK_POINTS = 25_000
 _TIMEOUT = 120
-_RETRIED = (408, 500, 502, 504)
-"""Statuses that the client tries again by itself; those of a busy server are `Pace`'s."""
 _BATCH_POINTS = 20_000
 """Points of a request: fewer than those at which a server cuts its reply, as their number is a guess."""
 _SINGLE_RUNS = 10
@@ -77,7 +75,7 @@ def read_bulk(connection: Connection, pace: Pace, batch: HistoryBatch) -> Histor
 
 def _bulk_points(connection: Connection, pace: Pace, batch: HistoryBatch) -> list[dict[str, Any]]:
     params = {"run_id": list(batch.run_ids), "metric_key": batch.key}
-    response = pace.ask(lambda: connection.request("GET", BULK, timeout=_TIMEOUT, params=params, retry_codes=_RETRIED))
+    response = pace.ask(lambda: connection.request("GET", BULK, timeout=_TIMEOUT, params=params, retry_codes=RETRIED))
     if response.status_code != HTTPStatus.OK:
         raise ReplyError(f"it answers {response.status_code}")
     points: list[dict[str, Any]] = (json_object(response) or {})["metrics"]

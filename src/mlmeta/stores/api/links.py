@@ -14,12 +14,12 @@ from typing import Any
 from mlmeta.errors import UnknownCallError
 from mlmeta.progress import Progress
 from mlmeta.schema import ROWS, TRACES
+from mlmeta.schema.rows import LINKS
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import RestoreContext
 from mlmeta.stores.api.workspaces import TABLE as WORKSPACES
 from mlmeta.stores.target import Refusal
 
-TABLE = "entity_associations"
 _TO_RUN = "/api/2.0/mlflow/traces/link-to-run"
 _TO_PROMPTS = "/api/2.0/mlflow/traces/link-prompts"
 _AT_ONCE = 100
@@ -42,7 +42,7 @@ Link = tuple[str, str, str, str]
 def restore(context: RestoreContext, progress: Progress) -> None:
     """Link the traces that the target has by now; `RestoreContext.linked` says of how many rows it has them."""
     tables = context.selected.snapshot.summary.tables
-    if TABLE not in tables or not context.selected.selection.means(ROWS):
+    if LINKS not in tables or not context.selected.selection.means(ROWS):
         return
     progress.phase("linking traces")
     runs: dict[str, list[str]] = defaultdict(list)
@@ -61,7 +61,7 @@ def restore(context: RestoreContext, progress: Progress) -> None:
 
 def _links(context: RestoreContext) -> Iterator[Link]:
     for row in context.selected.records(ROWS):
-        if row.table == TABLE:
+        if row.table == LINKS:
             found = row.values
             names = ("source_type", "source_id", "destination_type", "destination_id")
             source, source_id, destination, destination_id = (str(found.get(name)) for name in names)
@@ -84,7 +84,7 @@ def _to_prompts(trace_id: str, versions: list[str], context: RestoreContext) -> 
 
 
 def _link(endpoint: str, body: dict[str, object], count: int, context: RestoreContext) -> None:
-    with context.refusing(ROWS.many, f"of {TABLE}", hint=""):
+    with context.refusing(ROWS.many, f"of {LINKS}", hint=""):
         try:
             if context.writes and count:
                 context.connection.call("POST", endpoint, json=body)
@@ -101,7 +101,7 @@ def name_others(context: RestoreContext, _: Progress) -> None:
         if selected.selection.is_limited and tables:
             tables = Counter(row.table for row in selected.records(ROWS))
         for table, total in ((name, tables[name]) for name in tables if name not in _MADE):
-            count = total - context.linked if table == TABLE else total
+            count = total - context.linked if table == LINKS else total
             if count <= 0:
                 continue
             refusal = Refusal(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from mlmeta.schema import LOGGED_MODELS, MODEL_VERSIONS, MODELS, RUNS, ModelVersion
+from mlmeta.schema.models import IS_PROMPT
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.context import RestoreContext
 
@@ -19,7 +20,6 @@ STRICT_SINCE = (3, 17)
 """Since then, MLflow takes ``runs:``, ``models:/m-…`` and ``mlflow-artifacts:`` only with what made them named."""
 
 _LOGGED_MODEL = re.compile(r"/models/(m-[^/]+)(?:/|$)")
-_IS_PROMPT = "mlflow.prompt.is_prompt"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def obstacle(version: ModelVersion, wanted: Repointed, context: RestoreContext) 
     source = wanted.source
     if not source:
         return "it has no source, and a server asks for one"
-    if version.tags.get(_IS_PROMPT, "").lower() == "true" or _is_contained(wanted, context):
+    if version.tags.get(IS_PROMPT, "").lower() == "true" or _is_contained(wanted, context):
         return ""
     if _is_local(source) or _is_bound(source, context):
         return f"a server takes {source} only with the very run or logged model that made it: restore into its database"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BUSY = {429, 503}
 """Too many requests, and service unavailable: what servers and the proxies in front of them say when it is too much."""
 
+RETRIED = (408, 500, 502, 504)
+"""Statuses that the client tries again by itself; those of a busy server are `Pace`'s."""
+
 PATIENCE = 120.0
 """Seconds for which one request is tried again."""
 _FIRST_PAUSE = 0.25

@@ -20,6 +20,7 @@ from typing import Any
 from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.schema import MODEL_VERSIONS, MODELS, ModelVersion, RegisteredModel, Skipped
+from mlmeta.schema.models import IS_PROMPT
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.connection import Connection
@@ -32,8 +33,8 @@ from mlmeta.stores.api.paging import PAGE, Search, entities_of, name_filter
 from mlmeta.stores.api.workspaces import named
 from mlmeta.stores.target import model_key, model_keys, moved_alias, version_key
 
-PROMPTS = "tag.`mlflow.prompt.is_prompt` = 'true'"
-PROMPT_VERSIONS = "tags.`mlflow.prompt.is_prompt` = 'true'"
+PROMPTS = f"tag.`{IS_PROMPT}` = 'true'"
+PROMPT_VERSIONS = f"tags.`{IS_PROMPT}` = 'true'"
 MOST_FILLERS = 100
 """Most versions of a model that are created and deleted again to keep the numbers of others."""
 

@@ -21,12 +21,10 @@ from mlmeta.snapshot import bounds
 from mlmeta.stores.api.bounded import at_most
 from mlmeta.stores.api.connection import Connection, unreadable
 from mlmeta.stores.api.otlp import hexadecimal
-from mlmeta.stores.api.pace import Pace
+from mlmeta.stores.api.pace import RETRIED, Pace
 
 ENDPOINT = "/ajax-api/2.0/mlflow/get-trace-artifact"
 _TIMEOUT = 120
-_RETRIED = (408, 500, 502, 504)
-"""Statuses that the client tries again by itself; those of a busy server are `Pace`'s."""
 _BATCH_BYTES = 4 << 20
 """After so many bytes, a batch leaves the rest of its traces to be asked for later: it waits in memory."""
 _ONE_BYTES = 8 << 20
@@ -105,7 +103,7 @@ def _read(connection: Connection, pace: Pace, trace_id: str, most: int) -> Spans
 def _asked(connection: Connection, pace: Pace, trace_id: str, most: int) -> list[SpanLine]:
     from mlflow.utils.rest_utils import verify_rest_response
 
-    ask = partial(connection.many, ENDPOINT, {"request_id": trace_id}, timeout=_TIMEOUT, retry_codes=_RETRIED)
+    ask = partial(connection.many, ENDPOINT, {"request_id": trace_id}, timeout=_TIMEOUT, retry_codes=RETRIED)
     with at_most(most):
         reply = pace.ask(ask)
     return parsed(trace_id, verify_rest_response(reply, ENDPOINT).content)

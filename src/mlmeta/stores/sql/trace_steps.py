@@ -16,6 +16,7 @@ from mlmeta.schema import (
     Trace,
 )
 from mlmeta.snapshot.reader import Led, TraceLines, bare
+from mlmeta.stores.base import ENDED_TRACES
 from mlmeta.stores.sql.changes import TargetChange, changes, is_same, others
 from mlmeta.stores.sql.joining import Joined, join
 from mlmeta.stores.sql.queries import sized_batches
@@ -25,9 +26,6 @@ from mlmeta.stores.sql.tables import DATASET_RECORD_TABLE, EVALUATION_DATASET_TA
 from mlmeta.stores.sql.trace_tables import TRACE_TABLE
 from mlmeta.stores.sql.writer import RowWriter
 from mlmeta.stores.target import Key, assessment_key
-
-ENDED = frozenset({"OK", "ERROR"})
-"""States of traces to whose spans nobody adds any more."""
 
 
 class TraceStep(Step[Trace]):
@@ -69,7 +67,7 @@ class TraceStep(Step[Trace]):
             self._present(stored.record)
             return
         differences = changes(stored, found)
-        if stored.record.state not in ENDED or stored.record.spans_location != found.record.spans_location:
+        if stored.record.state not in ENDED_TRACES or stored.record.spans_location != found.record.spans_location:
             differences = [TargetChange(one.field, one.expected, one.found, is_other=False) for one in differences]
         self._take_changed(stored.record, found.record, differences)
 

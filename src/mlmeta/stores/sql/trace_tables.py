@@ -27,6 +27,7 @@ from mlmeta.stores.sql.mapping import (
     from_json,
     optional,
     plain,
+    to_json,
 )
 from mlmeta.stores.sql.oddities import INT64, Oddities, decoded
 
@@ -173,12 +174,8 @@ def _json(text: Any) -> Any:
         return _NoJson(text)
 
 
-def _writable(value: Any) -> str | None:
-    return None if value is None else json.dumps(value)
-
-
 def _written_map(metadata: dict[str, str]) -> str | None:
-    return _writable(metadata or None)
+    return to_json(metadata or None)
 
 
 def _with_values(values: Values, oddities: Oddities, name: str) -> None:
@@ -205,7 +202,7 @@ ASSESSMENT_TABLE: KindTable[Assessment] = KindTable(
         plain("name"),
         plain("assessment_type", "type"),
         Column("value", "value", read=_json, write=json.dumps, is_json=True),
-        Column("error", "error", read=_error, write=lambda error: _writable(error and dict(error)), is_json=True),
+        Column("error", "error", read=_error, write=lambda error: to_json(error and dict(error)), is_json=True),
         plain("created_timestamp", "created", otherwise=0),
         plain("last_updated_timestamp", "updated", otherwise=0),
         plain("source_type", otherwise="SOURCE_TYPE_UNSPECIFIED"),

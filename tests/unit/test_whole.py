@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlmeta.errors import UsageError
-from mlmeta.guard.status import Status, StatusFile
+from mlmeta.guard.status import Board, Status, StatusFile
 from mlmeta.temporary import take_name, write_whole
 
 
@@ -66,3 +67,15 @@ def test_a_status_file_replaces_nothing_else(tmp_path: Path) -> None:
     for other in (tmp_path, Path(os.devnull)):
         with pytest.raises(UsageError, match="is not a regular file"):
             StatusFile(other)
+
+
+def test_a_status_file_is_written_again_once_there_is_room(tmp_path: Path) -> None:
+    path = tmp_path / "away" / "status.json"
+    board = Board(Status("starting", 60), {}, path)
+    assert f"{path} can't be written, and stays as it is" in board.tell(Status("starting", 60))
+    assert [board.tell(Status("running", 60, failures=number)) for number in range(3)] == [""] * 3, "that was said"
+    path.parent.mkdir()
+    assert board.tell(Status("ending", 60)) == board.tell(Status("ending", 60)) == ""
+    assert json.loads(path.read_text())["state"] == "ending"
+    shutil.rmtree(path.parent)
+    assert "can't be written" in board.tell(Status("ended", 60))

@@ -107,8 +107,8 @@ class StatusFile:
         _must_be_ours(path)
         remove_half_made(path)
 
-    def write(self, status: Status) -> None:
-        """Write it, unless only time has passed, and little of that.
+    def write(self, status: Status) -> bool:
+        """Write it, unless only time has passed, and little of that; whether it was written.
 
         Raises:
             OSError: it can't be written.
@@ -116,10 +116,10 @@ class StatusFile:
         now = time.time()
         same = self._last is not None and dataclasses.replace(status, lag=self._last.lag) == self._last
         if same and 0 <= now - self._written < _EVERY:
-            return
+            return False
         self._last, self._written = status, now
         text = json.dumps(document(status), indent=2) + "\n"
-        write_whole(self.path, text.encode(), flushed=False)  # nobody asks after a crash how the guard was doing
+        return write_whole(self.path, text.encode(), flushed=False)  # nobody asks after a crash how it was doing
 
 
 def _must_be_ours(path: Path) -> None:
@@ -168,6 +168,7 @@ class Board:
         self._status = status
         self._job = job
         self._file = StatusFile(file) if file is not None else None
+        self._unwritten = ""
         self._samples: tuple[Sample, ...] = ()
         self._told = time.monotonic()
 
@@ -180,17 +181,18 @@ class Board:
         """Take over how it is doing now.
 
         Returns:
-            Why the file can't be written; empty: it can, or that was said already. It is not tried again.
+            Why the file can't be written; empty: it can, or that was said already. It is tried again.
         """
         self._status, self._told = status, time.monotonic()
         if self._file is None:
             return ""
+        before = self._unwritten
         try:
-            self._file.write(status)
+            if self._file.write(status):
+                self._unwritten = ""
         except OSError as error:
-            path, self._file = self._file.path, None
-            return f"{path} can't be written, and stays as it is: {error.strerror}"
-        return ""
+            self._unwritten = f"{self._file.path} can't be written, and stays as it is: {error.strerror}"
+        return self._unwritten if self._unwritten != before else ""
 
     def measure(self, samples: Sequence[Sample]) -> None:
         """Take over what came of a save. What it can't know stays as it was."""

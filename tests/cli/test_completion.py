@@ -1,8 +1,10 @@
-"""What the Tab key offers, asked as the shells ask, and in the real bash (and zsh's and fish's words)."""
+"""What the Tab key offers, asked as the shells ask, and in the real bash, zsh and fish, if they are there."""
 
 from __future__ import annotations
 
 import os
+import pty
+import select
 import shutil
 import socket
 import subprocess
@@ -261,6 +263,39 @@ def test_the_real_bash(cli: Cli, backups: Path, installed: dict[str, str], words
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
     assert _in_shell("bash", script, cli, installed) == found
+
+
+def test_the_real_zsh(cli: Cli, backups: Path, installed: dict[str, str]) -> None:
+    """On a terminal, as it completes nowhere else; the first Tab loads what `mlmeta --install-completion` wrote."""
+    if (zsh := shutil.which("zsh")) is None:
+        pytest.skip("there is no zsh")
+    subprocess.run(["mlmeta", "--install-completion", "zsh"], env=installed, check=True, capture_output=True)
+    ours, theirs = pty.openpty()
+    env = {**installed, "ZDOTDIR": str(cli.folder), "TERM": "dumb"}
+
+    def typed(line: str, shown: str) -> str:
+        """Type a line, over and over where nothing was found in time, and wait for what it makes zsh show."""
+        for _ in range(TRIES):
+            os.write(ours, f"\x15{line}".encode())
+            seen = ""
+            while select.select([ours], [], [], 4)[0]:
+                seen += os.read(ours, 65536).decode(errors="replace")
+                if shown in seen:
+                    return seen
+        raise AssertionError(f"{shown!r} is not there after {line!r}: {seen!r}")
+
+    with subprocess.Popen([zsh, "-i"], cwd=cli.folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        try:
+            typed("PS1='ready'\n", "\rready")
+            typed("mlmeta sh\t", "mlmeta show ")
+            typed("mlmeta show --experiment tw\t", "two\\ words ")
+            assert "PWNED" not in typed("mlmeta show --experiment \t", "two words")
+            typed("mlmeta b\t", "MLflow\N{RIGHT SINGLE QUOTATION MARK}s own UI")
+        finally:
+            process.kill()
+    os.close(ours)
+    os.close(theirs)
+    assert not (cli.folder / "PWNED").exists()
 
 
 def test_the_real_fish(cli: Cli, backups: Path, installed: dict[str, str]) -> None:

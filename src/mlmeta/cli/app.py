@@ -98,6 +98,10 @@ def main() -> None:
 
 
 def _completion() -> contextlib.AbstractContextManager[None]:
+    if {"--install-completion", "--show-completion"} & {*sys.argv}:
+        from mlmeta.cli.completion import help_zsh
+
+        help_zsh()
     if "_MLMETA_COMPLETE" not in os.environ:
         return contextlib.nullcontext()
     from mlmeta.cli.completion import spoken_with_shell

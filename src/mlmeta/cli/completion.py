@@ -43,6 +43,11 @@ _MEANT_BY_SHELLS = set("\\$`\"'")
 """Zsh evaluates completions twice, and who may name an experiment must not run commands."""
 _BREAKS = re.compile(r"[:=@]+")
 """Words of their own for bash (COMP_WORDBREAKS), in the middle of what is one for everybody else."""
+_APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
+_AT_ONCE = """if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+  %(complete_func)s "$@"
+fi
+"""
 _PLAIN = re.compile(r"[^\w@%+=:,./~-]")
 
 
@@ -183,14 +188,25 @@ def _harmless(names: Iterable[object]) -> list[str]:
     return [text for text in texts if text and text[0] != "-" and not _MEANT_BY_SHELLS & set(text)]
 
 
+def help_zsh() -> None:
+    """See that what zsh is given to install completes at the first Tab, which makes zsh load it, as at the others."""
+    from typer import _completion_shared as shared
+
+    scripts = shared._completion_scripts
+    scripts["zsh"] = scripts["zsh"].replace("\ncompdef ", f"\n{_AT_ONCE}\ncompdef ", 1)
+
+
 @contextlib.contextmanager
 def spoken_with_shell() -> Iterator[None]:
-    """Answer a shell that asks for completions: for bash, put together what it takes apart, and quote for it."""
-    if os.environ[VARIABLE] != "complete_bash":
-        yield
-        return
-    words, taken_off, quoted = _put_together(os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"]))
-    os.environ.update(COMP_WORDS="\n".join(words), COMP_CWORD=str(len(words) - 1))
+    """Answer a shell that asks for completions.
+
+    For bash, put together what it takes apart, and quote for it; for zsh, leave its texts the apostrophes.
+    """
+    shell = os.environ[VARIABLE].removeprefix("complete_")
+    taken_off, quoted = "", False
+    if shell == "bash":
+        words, taken_off, quoted = _put_together(os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"]))
+        os.environ.update(COMP_WORDS="\n".join(words), COMP_CWORD=str(len(words) - 1))
     told = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n")
     try:
         with contextlib.redirect_stdout(told):
@@ -199,7 +215,11 @@ def spoken_with_shell() -> Iterator[None]:
         told.flush()
         for line in told.buffer.getvalue().decode().splitlines():
             value = line.removeprefix(taken_off)
-            sys.stdout.write((value if quoted else _PLAIN.sub(r"\\\g<0>", value)) + "\n")
+            if shell == "bash" and not quoted:
+                value = _PLAIN.sub(r"\\\g<0>", value)
+            if shell == "zsh":  # of an apostrophe, Typer makes two, and zsh of these nothing; no name has any
+                value = value.replace("''", _APOSTROPHE)
+            sys.stdout.write(f"{value}\n")
 
 
 def _put_together(words: list[str], current: int) -> tuple[list[str], str, bool]:

@@ -75,6 +75,8 @@ def test_a_part_has_the_same(snapshot: Snapshot) -> None:
     assert [one.name for one in part.models()] == ["m"]
     assert not [*part.traces(), *part.spans(), *part.logged_models()]
     assert part.history(FIRST, "loss").size == len(LONG)
+    assert repr(part).startswith("<Selected experiments one of <Snapshot ")
+    assert str(part.history(FIRST, "loss")) == f"<MetricHistory loss of run {FIRST}: 25,000 points>"
     assert list(part.to_pandas("runs").run_id) == [FIRST, SECOND]
     assert list(snapshot.select(experiments=["two"], without="spans").spans()) == []
     with pytest.raises(UsageError, match="no run 'c"):

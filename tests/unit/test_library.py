@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,27 @@ def test_what_must_be_complete_is_or_raises(folder: Path) -> None:
     with pytest.raises(mlmeta.IncompleteError, match="verify has 1 issue: runs_") as caught:
         mlmeta.verify(["latest", "latest~1"], folder).require_complete()
     assert caught.value.exit_code is mlmeta.ExitCode.DIFFERENT
+
+
+def test_one_text_is_one_name_and_nothing_means_no_storage(folder: Path, tmp_path: Path) -> None:
+    """Letters of a tag would keep nothing; a backup into no storage would end well, and be nowhere."""
+    assert mlmeta.Rules(tags="release").tags == ("release",)
+    none: list[str] = []
+    name: Any = "churn"
+    wrong: tuple[tuple[Callable[[], object], str], ...] = (
+        (lambda: mlmeta.backup("sqlite:///none.db", none), "no storage is given"),
+        (lambda: mlmeta.forget("latest", none), "no storage is given"),
+        (lambda: mlmeta.Rules(last=-1), "keeps less than nothing"),
+        (lambda: mlmeta.Rules(within=datetime.timedelta(-1)), "keeps less than nothing"),
+        (lambda: mlmeta.restore("sqlite:///x.db", storage=folder, selection=name), "is not a Selection"),
+        (lambda: mlmeta.migrate("sqlite:///x.db", "sqlite:///y.db", selection=name), "is not a Selection"),
+        (lambda: mlmeta.open_snapshot(Path("gs://bucket/x")), "a Path drops one of the two"),
+    )
+    for call, said in wrong:
+        with pytest.raises(mlmeta.UsageError) as caught:
+            call()
+        assert said in f"{caught.value} {caught.value.hint}"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
 def test_every_result_has_a_headline() -> None:

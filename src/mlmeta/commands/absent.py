@@ -18,6 +18,17 @@ _LOOKED_AT = 10
 """Other snapshots that are looked through for what is named."""
 
 
+def meant(selection: Selection | None) -> Selection:
+    """The selection, or all where there is none.
+
+    Raises:
+        UsageError: it is something else, such as the name of an experiment.
+    """
+    if selection is not None and not isinstance(selection, Selection):
+        raise UsageError(f"{selection!r} is not a Selection", hint='write mlmeta.Selection("an experiment")')
+    return selection or Selection()
+
+
 def require_something(selection: Selection) -> None:
     """See that a selection means anything at all, and leaves out what there is.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from mlmeta.commands.absent import require_something
+from mlmeta.commands.absent import meant, require_something
 from mlmeta.commands.backup import BackupResult, backup
 from mlmeta.commands.hashes import require_local
 from mlmeta.commands.restore import RestoreResult, not_saved, restore
@@ -165,7 +165,7 @@ def migrate(
     """
     began = time.monotonic()
     progress = progress or Silent()
-    chosen = selection or Selection()
+    chosen = meant(selection)
     source, target, pairs = os.fspath(source), os.fspath(target), pairs_of(rewrite)
     _must_differ(source, target)
     only_auth = chosen.only == (AUTH_GROUP,)

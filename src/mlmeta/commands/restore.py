@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from mlmeta.commands.absent import absent, newest_with, require_something
+from mlmeta.commands.absent import absent, meant, newest_with, require_something
 from mlmeta.commands.result import Issue, Result
 from mlmeta.errors import (
     DamagedSnapshotError,
@@ -200,7 +200,7 @@ def restore(
     """
     began = time.monotonic()
     progress = progress or Silent()
-    selection = replace(selection or Selection(), auth=bool(auth_uri))
+    selection = replace(meant(selection), auth=bool(auth_uri))
     require_something(selection)
     only_auth = _must_name_auth(selection)
     store = Store(os.fspath(tracking_uri), registry_uri, jobs, auth_uri=auth_uri if selection.means(AUTH) else "")

@@ -13,6 +13,7 @@ from pydantic import model_validator
 from pydantic_core import to_json
 
 from mlmeta.schema.kind import Int64, Record
+from mlmeta.visible import visible
 
 Point = tuple[int, int, float]
 """Step, timestamp (milliseconds since the epoch), value."""
@@ -35,6 +36,12 @@ class MetricHistory(Record):
         if not len(self.step) == len(self.timestamp) == len(self.value) or not self.step:
             raise ValueError("the columns step, timestamp and value must be equally long, and not empty")
         return self
+
+    def __repr__(self) -> str:
+        return f"<MetricHistory {visible(self.key)} of run {self.run_id}: {self.size:,} point{'s' * (self.size > 1)}>"
+
+    def __str__(self) -> str:
+        return repr(self)
 
     @property
     def size(self) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from mlmeta.errors import UsageError
+from mlmeta.schema import Names, several
 from mlmeta.snapshot.layout import FileSet, moment_of
 from mlmeta.storage import Storage, StoredFile
 
@@ -34,8 +35,11 @@ class Rules:
         hourly: the newest of each of the last N hours that have one; likewise the others.
         within: those at most this much older than the newest one, so that a schedule that stopped never empties
             a storage.
-        tags: those with one of these tags stay, beside what the other rules keep: ``KEY``, or ``KEY=VALUE``. They are
-            no rule by themselves, which would remove all that nobody has given a tag.
+        tags: those with this tag stay, or with one of several, beside what the other rules keep: ``KEY``, or
+            ``KEY=VALUE``. They are no rule by themselves, which would remove all that nobody has given a tag.
+
+    Raises:
+        UsageError: a number or `within` is negative.
     """
 
     last: int = 0
@@ -45,7 +49,13 @@ class Rules:
     monthly: int = 0
     yearly: int = 0
     within: timedelta = timedelta()
-    tags: tuple[str, ...] = ()
+    tags: Names = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tags", several(self.tags))
+        numbers = (self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
+        if min(numbers) < 0 or self.within < timedelta():
+            raise UsageError(f"{self} keeps less than nothing", hint="give numbers of 0 or more")
 
     def __bool__(self) -> bool:
         """Whether any rule is given."""

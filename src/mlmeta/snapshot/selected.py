@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,7 @@ from mlmeta.schema.words import closest
 from mlmeta.snapshot.by_kind import ByKind
 from mlmeta.snapshot.picked import Picked, pick
 from mlmeta.snapshot.reader import AnyLed, Led, RunHistories, Snapshot
+from mlmeta.visible import visible
 
 
 class Selected(ByKind):
@@ -57,6 +59,11 @@ class Selected(ByKind):
         self._owners: dict[str, set[str]] = {}
         self.other_rows: Counter[str] = Counter()
         """How many rows of each table, of those that were read, belong to none of the selected experiments."""
+
+    def __repr__(self) -> str:
+        meant = ((field.name, getattr(self.selection, field.name)) for field in fields(self.selection))
+        words = "; ".join(f"{name} {', '.join(texts)}" for name, texts in meant if texts and isinstance(texts, tuple))
+        return f"<Selected {visible(words or 'all')} of {self.snapshot!r}>"
 
     @property
     def tables(self) -> dict[str, int]:

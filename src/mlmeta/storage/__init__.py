@@ -74,10 +74,16 @@ def open_storage(location: Location) -> Storage:
 
 
 def distinct(places: Iterable[Storage]) -> list[Storage]:
-    """Each storage once, the first of each: two spellings of a folder are one."""
+    """Each storage once, the first of each: two spellings of a folder are one.
+
+    Raises:
+        UsageError: there is none.
+    """
     found: dict[str, Storage] = {}
     for place in places:
         found.setdefault(_address(place), place)
+    if not found:
+        raise UsageError("no storage is given", hint="name a folder, or gs://bucket/prefix")
     return list(found.values())
 
 

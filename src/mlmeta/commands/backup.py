@@ -5,51 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from mlmeta import __version__
 from mlmeta.commands.absent import require_something
 from mlmeta.commands.hashes import require_local
-from mlmeta.commands.previous import (
-    FULL_EVERY,
-    SHRINK_LIMIT,
-    Previous,
-    fully_read,
-    is_empty,
-    previous_in,
-    read_along,
-    serves,
-    shrunken,
-)
+from mlmeta.commands.new_snapshot import Request, save
+from mlmeta.commands.previous import FULL_EVERY, SHRINK_LIMIT, Previous, is_empty, previous_in
 from mlmeta.commands.prune import could_be, retain
 from mlmeta.commands.result import Issue, Result
-from mlmeta.commands.told import Told
 from mlmeta.commands.verify import drill
-from mlmeta.errors import (
-    BaseSnapshotError,
-    ExitCode,
-    MlmetaError,
-    RestoreError,
-    SnapshotError,
-    StorageError,
-    UsageError,
-)
+from mlmeta.errors import ExitCode, MlmetaError, RestoreError, SnapshotError, StorageError, UsageError
 from mlmeta.metrics import LAST_DRILL, LAST_SAVED, PRUNED, SNAPSHOT_BYTES, SNAPSHOT_RECORDS, SNAPSHOT_SKIPPED, Sample
 from mlmeta.notebook import Row
 from mlmeta.progress import CONNECTING, Progress, Silent
-from mlmeta.schema import KINDS, FileEntry, Lineage, Names, Selection, Skipped, Summary, several
+from mlmeta.schema import KINDS, FileEntry, Lineage, Names, Selection, Skipped, several
 from mlmeta.schema.summary import Acceptance, checked_tags
 from mlmeta.schema.words import counts
-from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.retention import Rules
-from mlmeta.snapshot.writer import SnapshotWriter, utc_now
-from mlmeta.storage import Location, Locations, Storage, distinct, open_storage
+from mlmeta.snapshot.writer import utc_now
+from mlmeta.storage import Location, Locations, distinct, open_storage
 from mlmeta.stores.address import require_text
 from mlmeta.stores.gaps import acceptance
 from mlmeta.stores.opening import DEFAULT_JOBS, THREADS, Store, identity_of, open_snapshot, open_source
 from mlmeta.stores.proof import Comparison
-from mlmeta.stores.source import Source
 
 _NO_GOOD = "not_restorable"
 """Code of the issue that a trial restore failed because of the snapshot itself."""
@@ -58,13 +36,6 @@ _SHRUNKEN = (
     "check whether the store lost something, and what this user may see; if the decrease is right, save once with "
     "--shrink-limit 0, which makes it the new measure"
 )
-
-
-NOTE = (
-    "Metadata of an MLflow server: experiments, runs, metrics, params, tags, model registry. "
-    "Artifacts and model files are not in here. Restore it with `mlmeta restore --timestamp {timestamp}`."
-)
-EMPTY = "the snapshot is empty: the store has no runs and no registered models, or does not show them to this user"
 
 
 class BackupResult(Result):
@@ -273,7 +244,7 @@ def backup(
         source_id = identity_of(store, info)
         previous = previous_in(places, label or source_id, limit, lineage)
         accepted = acceptance(several(accept), (*_seen(previous), *several(tables)))
-        request = _Request(
+        request = Request(
             places=places,
             previous=previous,
             started=started,
@@ -291,7 +262,7 @@ def backup(
             lineage=lineage or Lineage(),
         )
         _expect_as_before(previous, progress)
-        saved = _save(source, request, progress)
+        saved = save(source, request, progress)
     summary, timestamp = saved.summary, saved.summary.backup_timestamp
     proof, undrilled = _drilled(saved.storages[0], timestamp, progress) if with_drill and timestamp else (None, None)
     good = not (summary.shrunken or is_empty(saved.stats) or undrilled) and (proof is None or proof.is_equal)
@@ -329,178 +300,6 @@ def backup(
     )
 
 
-@dataclass(frozen=True)
-class _Request:
-    """What is to be saved, and how.
-
-    Args:
-        places: where the snapshot goes.
-        previous: what they have of the same source.
-        started: when the backup began.
-        source_id: which store is read: see `stores.identity_of`.
-        label: the name that a person gave it; empty: none.
-        tags: that the snapshot is given.
-        accepted: what may be missing.
-        limit: what of the source is saved.
-        tables: that are saved beside it, whatever they are.
-        compress: gzip the data files.
-        if_changed: write nothing if the newest snapshots have the same content.
-        dry_run: read everything, write nothing.
-        full_every: how old the last full read may be, for a snapshot to build on; None: all is read.
-        shrink_limit: percent of what the newest snapshot has, below which the new one is suspected to lack some.
-        lineage: which guard saves the store, if one does.
-    """
-
-    places: Sequence[Storage]
-    previous: Sequence[Previous]
-    started: datetime
-    source_id: str
-    label: str
-    tags: dict[str, str]
-    accepted: Acceptance
-    limit: Selection
-    tables: tuple[str, ...]
-    compress: bool
-    if_changed: bool
-    dry_run: bool
-    full_every: timedelta | None
-    shrink_limit: int
-    lineage: Lineage
-
-
-@dataclass(frozen=True)
-class _Saved:
-    """What came of it.
-
-    Args:
-        summary: of what was read; without a timestamp and files where nothing was written.
-        stats: counts by kind.
-        unchanged_since: the snapshot that has the same content already.
-        storages: locations where the new snapshot is.
-        failures: why it is not in the other storages, by their location.
-        size: bytes of all its files.
-    """
-
-    summary: Summary
-    stats: dict[str, int]
-    unchanged_since: str = ""
-    storages: tuple[str, ...] = ()
-    failures: dict[str, StorageError] = field(default_factory=dict)
-    size: int = 0
-
-
-def _save(source: Source, request: _Request, progress: Progress) -> _Saved:
-    """Read a source into a new snapshot. Where the one that it builds on can't be read, all is read again.
-
-    Raises:
-        MlmetaError: nothing was saved, and nothing is left behind.
-    """
-    base = _base(request)
-    if base is None:
-        return _save_on(None, source, request, (), progress)
-    try:
-        return _save_on(base, source, request, (), progress)
-    except BaseSnapshotError as error:
-        return _save_on(None, source, request, (f"{error}; all histories were read",), progress)
-
-
-def _base(request: _Request) -> Snapshot | None:
-    """The newest snapshot of the source in the first storage that has one; None where all histories have to be read."""
-    if request.full_every is None:
-        return None
-    for one in request.previous:
-        if one.summary is not None:
-            good = serves(one.summary, request.started, request.full_every)
-            return Snapshot(one.place, one.summary) if good else None
-    return None
-
-
-def _save_on(
-    base: Snapshot | None, source: Source, request: _Request, warnings: tuple[str, ...], progress: Progress
-) -> _Saved:
-    with SnapshotWriter(
-        [] if request.dry_run else request.places, request.started, compress=request.compress
-    ) as writer:
-        skipped = _read(source, writer, replace(request.limit, tables=request.tables), base, progress)
-        notes = [*warnings, *source.warnings()]
-        if is_empty(writer.stats):
-            notes.append(EMPTY)
-        notes += _more_accepted(request, skipped)
-        lacking = shrunken(writer.stats, request.previous, request.shrink_limit)
-        summary = _summary(source, request, base).model_copy(
-            update={
-                "skipped": skipped,
-                "accepted": request.accepted.used(skipped),
-                "warnings": tuple(notes),
-                "shrunken": lacking,
-            }
-        )
-        progress.phase("writing the snapshot")
-        stats = dict(writer.stats)
-        if same := _same_as(request, summary, writer.finish()) if request.if_changed else "":
-            return _Saved(summary, stats, unchanged_since=same)
-        if request.dry_run:
-            return _Saved(summary, stats)
-        done = writer.commit(summary)
-        return _Saved(done.summary, stats, storages=done.storages, failures=done.failures, size=done.size)
-
-
-def _read(
-    source: Source, writer: SnapshotWriter, selection: Selection, base: Snapshot | None, progress: Progress
-) -> tuple[Skipped, ...]:
-    told = Told(progress, writer)
-    skipped = [*writer.add_all(read_along(source, selection, base, told), told.now_and_then)]
-    told.tell()
-    return (*skipped, *told.skipped)
-
-
-def _more_accepted(request: _Request, skipped: Sequence[Skipped]) -> Iterator[str]:
-    """That more is missing than before, where no exit code tells it: what is accepted was known, what is new is not."""
-    summaries = [one.summary for one in request.previous if one.summary is not None]
-    if summaries:
-        last = max(summaries, key=lambda summary: summary.backup_timestamp)
-        now, before = (sum(request.accepted.covers(s.kind, s.id) for s in all_) for all_ in (skipped, last.skipped))
-        if now > before:
-            yield f"{now:,} things that may be missing were not saved, where {last.backup_timestamp} lacks {before:,}"
-
-
-def _summary(source: Source, request: _Request, base: Snapshot | None) -> Summary:
-    info = source.info
-    started = _milliseconds(request.started)
-    return Summary(
-        backup_timestamp="",
-        backup_date=request.started.isoformat(timespec="seconds"),
-        mlflow_uri=info.uri,
-        stats={},
-        files={},
-        note=NOTE,
-        mlmeta_version=__version__,
-        mlflow_client_version=info.client_version,
-        mlflow_server_version=info.server_version,
-        source_kind=info.kind,
-        started=started,
-        finished=_milliseconds(utc_now()),
-        point_in_time=info.point_in_time,
-        experiments=request.limit.experiments,
-        workspaces=request.limit.workspaces,
-        without=request.limit.without,
-        incremental_base=base.timestamp if base is not None else "",
-        fully_read=fully_read(base.summary) if base is not None else started,
-        source_id=request.source_id,
-        label=request.label,
-        tags=request.tags,
-        auth_uri=info.auth.uri if info.auth is not None else "",
-        auth_revision=info.auth.revision if info.auth is not None else "",
-        epoch=request.lineage.epoch,
-        includes=dict(request.lineage.includes),
-    )
-
-
-def _milliseconds(moment: datetime) -> int:
-    """A moment as MLflow counts, since the epoch."""
-    return int(moment.timestamp() * 1000)
-
-
 def _expect_as_before(previous: Sequence[Previous], progress: Progress) -> None:
     """A server doesn't say how much it has: expect what the newest snapshot of it holds."""
     if not previous or previous[0].summary is None:
@@ -509,24 +308,6 @@ def _expect_as_before(previous: Sequence[Previous], progress: Progress) -> None:
     for kind in KINDS.values():
         if count := stats.get(kind.unit):
             progress.expect(kind.unit.replace("_", " "), count)
-
-
-def _same_as(request: _Request, summary: Summary, content: dict[str, str]) -> str:
-    """The newest snapshot of the same source, where it has the same content in every storage; else empty.
-
-    That of a store that lost something is the newest shrunken one: on schedule, one of a kind is enough.
-    """
-    timestamp = ""
-    for one in request.previous:
-        last = one.suspect if summary.shrunken else one.summary
-        if last is None or (last.skipped, last.gaps) != (summary.skipped, summary.gaps):
-            return ""
-        if not summary.tags.items() <= last.tags.items():
-            return ""
-        if {kind: entry.content_sha256 for kind, entry in last.files.items()} != content:
-            return ""
-        timestamp = last.backup_timestamp
-    return timestamp if len(request.previous) == len(request.places) else ""
 
 
 def _seen(previous: Sequence[Previous]) -> set[str]:

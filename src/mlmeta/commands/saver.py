@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from mlmeta.commands.backup import EMPTY, BackupResult, backup
+from mlmeta.commands.backup import BackupResult, backup
 from mlmeta.commands.epochs import Epochs
+from mlmeta.commands.new_snapshot import EMPTY
 from mlmeta.commands.previous import FULL_EVERY, SHRINK_LIMIT
 from mlmeta.errors import ExitCode, MlmetaError
 from mlmeta.guard.supervisor import Outcome

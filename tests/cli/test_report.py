@@ -128,10 +128,13 @@ def test_a_damaged_snapshot_gives_no_page(snapshots: Path, cli: Cli) -> None:
 
 
 def test_a_part(with_workspaces: Path, cli: Cli) -> None:
-    cli("backup", "--tracking-uri", f"sqlite:///{with_workspaces}").ok()
+    cli("backup", "--tracking-uri", f"sqlite:///{os.path.relpath(with_workspaces, cli.folder)}").ok()
     names = {one["experiment"]["workspace"] or "default" for one in cli("show", "--json").ok().data["experiments"]}
     assert len(names) == 3
     cli("report", "--workspace", "team-a").ok()
     data = part((cli.folder / "report.html").read_text(), "data")
     assert {one["workspace"] for one in data["experiments"]} == {"team-a"}
     assert any("team-a" in sentence for sentence in data["left_out"])
+    assert data["restore"][0]["command"].endswith(f"--tracking-uri sqlite:///{with_workspaces.resolve()}"), (
+        "from anywhere"
+    )

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from mlmeta.page.model import About, Backup, Command
-from mlmeta.schema import KINDS
+from mlmeta.schema import KINDS, Summary
 from mlmeta.schema.words import limits
 from mlmeta.snapshot import layout
 from mlmeta.snapshot.catalog import SnapshotInfo, SnapshotState, file_sets, glance
@@ -58,13 +58,19 @@ def restore_commands(snapshot: Snapshot) -> list[Command]:
     where = ["--storage", _absolute(snapshot.storage.location)]
     found = []
     if summary.source_kind in DATABASES:
-        found.append(("Into the database it came from, under the same ids", summary.mlflow_uri))
+        found.append(("Into the database it came from, under the same ids", _origin(summary)))
     found.append(("Into a new SQLite database, under the same ids", "sqlite:///mlflow.db"))
     if summary.source_kind == "server":
         found.append(("Into the running server it came from, under new ids", summary.mlflow_uri))
     commands = [Command(what=what, command=shlex.join([*base, *where, "--tracking-uri", uri])) for what, uri in found]
     browse = shlex.join(["mlmeta", "browse", snapshot.timestamp, *where])
     return [*commands, Command(what="Look at it in MLflow's own UI, without restoring it", command=browse)]
+
+
+def _origin(summary: Summary) -> str:
+    """The address of the store, which for a SQLite file does not depend on the folder that a reader is in."""
+    is_plain = summary.source_kind == "sqlite" and not {*"#?%"} & {*summary.source_id}
+    return summary.source_id if is_plain and summary.source_id else summary.mlflow_uri
 
 
 def _absolute(location: str) -> str:

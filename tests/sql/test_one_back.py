@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -17,8 +19,11 @@ from mlmeta.commands.restore import RestoreResult
 from mlmeta.errors import ConflictError, UnknownRecordError, UsageError
 from mlmeta.stores.opening import open_snapshot
 from tests.builders import snapshots as made
+from tests.support.cli import Cli
 from tests.support.databases import Content, Databases
 from tests.support.plain import plain, rows
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "deleted.md"
 
 
 @dataclass
@@ -211,6 +216,41 @@ def test_what_only_another_snapshot_has_is_found_there(store: Store) -> None:
         with pytest.raises(UnknownRecordError) as raised:
             restore(store.uri, summary.backup_timestamp, store.storage, selection=words)
         assert hint in raised.value.hint
+
+
+def test_the_commands_of_the_page_bring_each_thing_back(store: Store, cli: Cli) -> None:
+    """Those of its table, one after the other: each is told apart by what it brings back."""
+    client, runs, whole = store.client, store.content.runs, store.shown()
+    table = re.findall(r"^\| (.*) \| `mlmeta (restore .*)` \|$", PAGE.read_text(), re.MULTILINE)
+    commands = {what: words.replace("URI", store.uri) for what, words in table}
+    client.delete_run(runs["child-0"])
+    for name in ("parent", "child-1", "child-2"):
+        client.delete_run(runs[name])
+    words = {"3f2a91": runs["child-0"][:12]}, {"3f2a91": runs["parent"][:12]}
+
+    def run(what: str, replaced: dict[str, str] | None = None) -> dict[str, Any]:
+        command = commands.pop(what)
+        for old, new in (replaced or {}).items():
+            assert old in command
+            command = command.replace(old, new)
+        done = cli(*shlex.split(command), "--yes", "--json").ok()
+        return {**done.data["created"], **{f"undeleted {kind}": n for kind, n in done.data["undeleted"].items()}}
+
+    assert run("a run", words[0]) == {"undeleted runs": 2}  # with its parent
+    assert run("a run with those nested in it", words[1]) == {"undeleted runs": 2}
+    client.delete_experiment(store.content.experiments["churn"])
+    assert run("an experiment") == {"undeleted experiments": 1, "undeleted runs": 4}
+    client.delete_model_version("churn-model", "3")
+    assert run("a version") == {"model versions": 1, "model aliases": 1}
+    client.delete_registered_model_alias("churn-model", "champion")
+    assert run("an alias") == {"model aliases": 1}
+    client.delete_registered_model("churn-model")
+    assert run("a registered model") == {"models": 1, "model versions": 4}
+    client.delete_run(runs["odd"])
+    store.lose("child-2")
+    assert run("you don't know what all") == {"runs": 1, "undeleted runs": 1}
+    assert store.shown() == whole
+    assert not commands
 
 
 def _source_of(storage: Path) -> dict[str, Any]:

@@ -6,17 +6,19 @@ import errno
 import os
 import re
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from mlflow import MlflowClient
 from mlflow.store.db import utils
 
 from mlmeta.stores.sql import schema
 from mlmeta.stores.sql import schema_cache as module
 from mlmeta.stores.sql.schema_cache import blank_store, revision_of
-from tests.support.schemas import quick_schemas
+from tests.support.schemas import made_in_mysql, quick_schemas
 
 pytestmark = pytest.mark.usefixtures("migrations")
 
@@ -25,7 +27,11 @@ def definitions(path: Path) -> list[tuple[str, str, list[str]]]:
     """What the schema says, whatever the order of constraints, which MLflow's migrations leave to chance."""
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master ORDER BY type, name")
-        return [(kind, name, sorted(re.split(r",\s*|\n", sql))) for kind, name, sql in found]
+        return [(kind, name, parts(sql)) for kind, name, sql in found]
+
+
+def parts(statement: str) -> list[str]:
+    return sorted(re.split(r",\s*|\n", statement))
 
 
 def revisions(path: Path) -> str:
@@ -43,6 +49,17 @@ def test_the_tests_own_copies_are_what_mlflow_makes(blank: Path, tmp_path: Path)
     quick_schemas()
     MlflowClient(f"sqlite:///{tmp_path}/new.db").search_experiments()
     assert definitions(tmp_path / "new.db") == definitions(blank)
+
+
+def test_the_tests_own_mysql_tables_are_what_mlflow_makes(mysql: Callable[[], str]) -> None:
+    theirs, first, second = (sa.create_engine(mysql(), poolclass=sa.NullPool) for _ in range(3))
+    schema.create_schema(theirs)
+    quick_schemas()
+    schema.create_schema(first)  # kept, if nobody has yet
+    schema.create_schema(second)
+    found, expected = made_in_mysql(second), made_in_mysql(theirs)
+    assert [parts(one) for one in found["statements"]] == [parts(one) for one in expected["statements"]]
+    assert found["rows"] == expected["rows"]
 
 
 def test_it_is_made_once(tmp_path: Path) -> None:

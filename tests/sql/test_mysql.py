@@ -17,6 +17,7 @@ from tests.sql.helpers import ALL, QUIET, all_runs, assert_round_trip, backup, d
 from tests.sql.test_default_renamed import snapshot_of_renamed
 
 
+@pytest.mark.usefixtures("migrations")
 def test_sqlite_to_mysql_to_sqlite_gives_equal_bytes(filled: Path, tmp_path: Path, mysql: Callable[..., str]) -> None:
     assert_round_trip(filled, mysql(), tmp_path)
 

@@ -34,6 +34,7 @@ def _stop_at(number: int) -> Any:
     return listener
 
 
+@pytest.mark.usefixtures("migrations")
 @pytest.mark.parametrize("number", some([2, 7, 8, 60], 2))
 def test_the_next_restore_finishes(mysql: Callable[..., str], filled: Path, tmp_path: Path, number: int) -> None:
     snapshot, uri = backup(f"sqlite:///{filled}", tmp_path / "backups"), mysql()

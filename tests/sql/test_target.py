@@ -372,6 +372,7 @@ def test_version_numbers_beyond_postgresql_are_refused(tmp_path: Path, postgres:
     assert tables(uri) == []
 
 
+@pytest.mark.usefixtures("migrations")
 def test_a_new_postgresql_has_just_the_schema_that_mlflow_makes(
     snapshot: Snapshot, postgres: Callable[[], str]
 ) -> None:

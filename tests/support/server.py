@@ -79,6 +79,7 @@ class Server:
             *("--default-artifact-root", "gs://bucket/artifacts", *self._front, *self._arguments),
         ]
         environment = {**os.environ, "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true", **self._environment}
+        environment.pop("PYTEST_CURRENT_TEST", None)  # MLflow would test itself, at each step of each request
         if self._python is None:
             self._process = FORKS.Process(target=_serve, args=(words, self.folder, self._log, environment))
             self._process.start()

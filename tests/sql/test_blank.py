@@ -85,8 +85,11 @@ def test_a_damaged_one_is_made_again(tmp_path: Path) -> None:
 def test_another_mlflow_gets_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     revisions(tmp_path)
     real = module.importlib.metadata.version
-    monkeypatch.setattr(module.importlib.metadata, "version", lambda name: real(name) + ".1")
-    revisions(tmp_path)
+    with monkeypatch.context() as another:
+        another.setattr(module.importlib.metadata, "version", lambda name: real(name) + ".1")
+        module._fingerprint.cache_clear()
+        revisions(tmp_path)
+    module._fingerprint.cache_clear()
     assert len(list(tmp_path.iterdir())) == 2
 
 

@@ -21,7 +21,7 @@ from mlmeta.errors import (
     UsageError,
 )
 from mlmeta.schema import Experiment, MetricHistory, RegisteredModel, Run, Selection
-from mlmeta.stores.sql import reader
+from mlmeta.stores.sql import reader, sqlite
 from mlmeta.stores.sql.database import parse
 from mlmeta.stores.sql.exporter import SqlSource
 from mlmeta.stores.sql.restorer import SqlTarget
@@ -94,6 +94,19 @@ def test_a_table_that_may_not_be_read_is_no_missing_table(postgres: Callable[[],
     as_reader = sa.make_url(uri).set(username="reader").render_as_string(hide_password=False)
     with pytest.raises(AuthenticationError, match="logged_models"):
         records_of(as_reader)
+
+
+def test_what_is_compiled_for_one_file_serves_the_next(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guard reads its store again and again, and each reading is an engine of its own."""
+    (tmp_path / "copy.db").write_bytes(store.read_bytes())
+    monkeypatch.setattr(sqlite, "_COMPILED", sa.util.LRUCache(500))
+    records = records_of(f"sqlite:///{store}")
+    compiled = len(sqlite._COMPILED)
+    assert compiled > 20
+    assert records_of(f"sqlite:///{tmp_path}/copy.db") == records
+    assert len(sqlite._COMPILED) == compiled
 
 
 def test_batches_do_not_show(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

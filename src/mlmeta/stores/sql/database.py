@@ -25,6 +25,7 @@ from mlmeta.stores.sql.sqlite import (
     Problems,
     checked,
     copied,
+    engine_on,
     is_frozen,
     is_wal,
     open_to_read,
@@ -288,7 +289,7 @@ def reading_still(database: Database, *, check: bool = False) -> Iterator[Still]
                 yield Still(connection, problems, _frozen(database) if is_frozen(connection) else "")
             return
     with database.errors(), copied(database.path) as (reader, checker):
-        engine = sa.create_engine("sqlite://", creator=lambda: reader, poolclass=sa.NullPool)
+        engine = engine_on(creator=lambda: reader)
         with (
             checked(checker if check else None) as problems,
             _blamed_on_damage(database, problems),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine import Connection, Engine
 
 from mlmeta.errors import IncompatibleStoreError, InternalError
 from mlmeta.progress import Progress
@@ -27,7 +27,7 @@ from mlmeta.stores.sql.schema_cache import (
     statements_name,
     statements_of,
 )
-from mlmeta.stores.sql.sqlite import hasty_engine, scratch_engine
+from mlmeta.stores.sql.sqlite import engine_on, hasty_engine, scratch_engine
 from mlmeta.stores.sql.writing import writing
 
 _UNFINISHED = "mlmeta_unfinished"
@@ -278,10 +278,8 @@ def makes_workspaces() -> bool:
 @contextlib.contextmanager
 def blank_tables() -> Iterator[Connection]:
     """A connection to a store as MLflow makes it, for looking at its tables."""
-    with blank_store(_make_blank) as blank:
-        engine = sa.create_engine(URL.create("sqlite", database=str(blank)), poolclass=sa.NullPool)
-        with engine.connect() as connection:
-            yield connection
+    with blank_store(_make_blank) as blank, engine_on(blank).connect() as connection:
+        yield connection
 
 
 def begin_store(path: Path) -> None:

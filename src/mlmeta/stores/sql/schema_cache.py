@@ -8,6 +8,7 @@ and named after everything that decides their content, so they can't be out of d
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -105,8 +106,12 @@ def _checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+@functools.cache
 def _fingerprint(database: str) -> str:
-    """Of all that decides what MLflow's schema looks like in a database; MLflow itself is not imported."""
+    """Of all that decides what MLflow's schema looks like in a database; MLflow itself is not imported.
+
+    Asked for once a process: what is installed while it runs is not what it has imported.
+    """
     versions = [f"{package} {importlib.metadata.version(package)}" for package in ("mlflow", "sqlalchemy", "alembic")]
     spec = importlib.util.find_spec("mlflow")
     if spec is None or not spec.submodule_search_locations:

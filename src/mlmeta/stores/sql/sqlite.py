@@ -15,9 +15,12 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.pool import NullPool
 
 from mlmeta.errors import ConnectionFailedError, IncompatibleStoreError, MissingStoreError, TemporaryFolderError
@@ -50,6 +53,37 @@ class FrozenConnection(sqlite3.Connection):
     """A connection to a database that can only be read as one that nobody changes."""
 
 
+class Dialect(SQLiteDialect_pysqlite):
+    """SQLAlchemy's own, one of which is as good as another: what it compiles for one engine, the next one has too.
+
+    By default each engine compiles for itself, which takes longer than running the statements on a small store.
+    """
+
+    supports_statement_cache = True
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Dialect
+
+    def __hash__(self) -> int:
+        return hash(Dialect)
+
+
+registry.register("sqlite.mlmeta", __name__, Dialect.__name__)
+_COMPILED: sa.util.LRUCache[Any, Any] = sa.util.LRUCache(500)
+
+
+def engine_on(path: Path | None = None, creator: Callable[[], sqlite3.Connection] | None = None) -> Engine:
+    """An engine on a SQLite file, without a pool.
+
+    Args:
+        path: of the file.
+        creator: opens it, instead.
+    """
+    url = URL.create("sqlite+mlmeta", database=None if path is None else str(path))
+    how = {} if creator is None else {"creator": creator}
+    return sa.create_engine(url, poolclass=NullPool, execution_options={"compiled_cache": _COMPILED}, **how)
+
+
 def file_uri(path: Path, mode: str) -> str:
     """A file for SQLite, whatever its name is.
 
@@ -70,7 +104,7 @@ def sqlite_engine(path: Path, mode: str) -> Engine:
     def opened() -> sqlite3.Connection:
         return open_to_read(path) if mode == "ro" else connect(path, mode)
 
-    return sa.create_engine("sqlite://", creator=opened, poolclass=NullPool)
+    return engine_on(creator=opened)
 
 
 @contextlib.contextmanager
@@ -86,7 +120,7 @@ def in_memory() -> Iterator[Connection]:
 
 def hasty_engine(path: Path) -> Engine:
     """An engine for a SQLite file that nobody else sees yet: it needs no journal, and no waiting for the disk."""
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=NullPool)
+    engine = engine_on(path)
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
@@ -101,7 +135,7 @@ def hasty_engine(path: Path) -> Engine:
 
 def scratch_engine(path: Path) -> Engine:
     """An engine for a SQLite file that is thrown away: it survives no crash, but statements can be taken back."""
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=NullPool)
+    engine = engine_on(path)
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:

@@ -115,12 +115,12 @@ def test_two_at_the_same_moment_leave_one(storage: Storage, monkeypatch: pytest.
     """Each has seen the other's snapshot; the second one puts its own back, all of it."""
     older, newer, place = *(commit(storage, at=NOW + timedelta(days=day)).summary for day in range(2)), storage.location
     before, others = names(storage), [newer.backup_timestamp]
-    remove: Callable[[Storage, str], None] = type(storage).remove
+    remove: Callable[[Storage, str], bool] = type(storage).remove
 
-    def meanwhile(self: Storage, name: str) -> None:
+    def meanwhile(self: Storage, name: str) -> bool:
         if others:
             assert len(forget(others.pop(), place).snapshots) == 1
-        remove(self, name)
+        return remove(self, name)
 
     monkeypatch.setattr(type(storage), "remove", meanwhile)
     if how == "forget":
@@ -140,12 +140,12 @@ def test_two_at_the_same_moment_leave_one(storage: Storage, monkeypatch: pytest.
 
 def test_what_can_not_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stamps = [snapshot(tmp_path, day) for day in range(3)]
-    remove: Callable[[LocalStorage, str], None] = LocalStorage.remove
+    remove: Callable[[LocalStorage, str], bool] = LocalStorage.remove
 
-    def stubborn(self: LocalStorage, name: str) -> None:
+    def stubborn(self: LocalStorage, name: str) -> bool:
         if name == f"backup_summary_{stamps[0]}.json":
             raise StorageError("no permission")
-        remove(self, name)
+        return remove(self, name)
 
     monkeypatch.setattr(type(open_storage(str(tmp_path))), "remove", stubborn)
     done = forget(stamps[:2], str(tmp_path))

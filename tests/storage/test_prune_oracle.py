@@ -61,8 +61,9 @@ class Memory:
     def open(self, name: str, _most: int | None = None) -> BinaryIO:
         return io.BytesIO(self.contents[name][0])
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str) -> bool:
         del self.contents[name]
+        return True
 
     def stale(self, _before: float) -> Iterator[StoredFile]:
         return iter(())

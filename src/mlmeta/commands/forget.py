@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from mlmeta.commands.previous import SOUND, is_empty
 from mlmeta.commands.removal import STAYS, remove_all
 from mlmeta.commands.result import Issue, Result
-from mlmeta.errors import DamagedSnapshotError, ExitCode, SnapshotNotFoundError, UsageError
+from mlmeta.errors import DamagedSnapshotError, ExitCode, ObjectMissingError, SnapshotNotFoundError, UsageError
 from mlmeta.notebook import Row
 from mlmeta.schema import Names, several
 from mlmeta.schema.words import amount
@@ -241,7 +241,10 @@ def _must_be_one(found: Sequence[_Place]) -> None:
         for timestamp, files in place.going.items():
             try:
                 text = summary_text(place.storage, files)
-            except DamagedSnapshotError:  # it goes all the same: whose copy it was, nobody can tell
+            except (
+                DamagedSnapshotError,
+                ObjectMissingError,
+            ):  # whose copy it was, nobody can tell: it goes all the same
                 continue
             where, other = seen.setdefault(timestamp, (place.storage.location, text))
             if other != text:

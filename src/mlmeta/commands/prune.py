@@ -18,7 +18,7 @@ from mlmeta.metrics import PRUNED, PRUNED_BYTES, SNAPSHOTS, Sample
 from mlmeta.notebook import Row
 from mlmeta.schema import Names, Selection, Summary, several
 from mlmeta.schema.summary import has_tag
-from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, sets_of
+from mlmeta.snapshot.catalog import FUTURE, SnapshotInfo, SnapshotState, described, file_sets, sets_of
 from mlmeta.snapshot.epochs import claims_in, forks, heads, outlived, read_claim
 from mlmeta.snapshot.find import Which
 from mlmeta.snapshot.find import of_source as those_of
@@ -315,7 +315,7 @@ def _remove(
     done = remove_all(place, [files for files in sets if files.timestamp in plan.going])
     for error in done.failed.values():
         raise error
-    for item in stale:
+    for item in _still(place, stale):
         if isinstance(item, FileSet):
             remove(place, item)
         else:
@@ -324,6 +324,14 @@ def _remove(
     snapshots = tuple(one.model_copy(update=stay if one.timestamp in done.stayed else {}) for one in plan.snapshots)
     freed = plan.freed - sum(one.size for one in snapshots if one.timestamp in done.stayed)
     return plan.model_copy(update={"snapshots": snapshots, "freed": freed})
+
+
+def _still(place: Storage, stale: Sequence[FileSet | StoredFile]) -> Sequence[FileSet | StoredFile]:
+    """What is still a leftover: the summary of a snapshot may just have been put back, see `removal`."""
+    if not any(isinstance(item, FileSet) for item in stale):
+        return stale
+    whole = {files.timestamp for files in file_sets(place) if files.summary is not None}
+    return [item for item in stale if not isinstance(item, FileSet) or item.timestamp not in whole]
 
 
 Pruned = tuple[dict[str, tuple[str, ...]], dict[str, str]]

@@ -1,7 +1,8 @@
 """Removes snapshots; not the last good one of a source, if somebody else removes the others at the same moment.
 
 There is no lock in a bucket. So the summaries go first, without which they are no snapshots, and then it is looked
-whether others are left. Whoever looks second sees what the first one has taken away, and puts its own summary back.
+whether others are left. Whoever looks second sees what the first one has taken away, and puts its own summary back. A
+summary is removed by one of them only, and only that one decides about its snapshot.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mlmeta.commands.previous import SOUND, is_empty
-from mlmeta.errors import SnapshotError, StorageDeniedError, StorageError
+from mlmeta.errors import ObjectMissingError, SnapshotError, StorageDeniedError, StorageError
 from mlmeta.schema import Summary
 from mlmeta.snapshot.catalog import SnapshotInfo, about, describe, file_sets, info_of
 from mlmeta.snapshot.layout import FileSet
@@ -90,12 +91,13 @@ def _hidden(place: Storage, going: Sequence[FileSet], done: Removed) -> Iterator
             continue
         try:
             one = _read(place, files)
-            place.remove(files.all[0].name)
+            if place.remove(files.all[0].name):
+                yield one  # else it is somebody else's to go on, or to put it back
+        except ObjectMissingError:
+            continue
         except StorageError as error:
             denied = error if isinstance(error, StorageDeniedError) else None
             done.failed[files.timestamp] = error
-        else:
-            yield one
 
 
 def _read(place: Storage, files: FileSet) -> _Held:

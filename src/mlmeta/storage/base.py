@@ -130,8 +130,12 @@ class Storage(Protocol):
     def stale(self, before: float) -> Iterator[StoredFile]:
         """Staged files of killed processes that were last written before a time (seconds since the epoch)."""
 
-    def remove(self, name: str) -> None:
-        """Remove a file; one that is gone already counts as removed."""
+    def remove(self, name: str) -> bool:
+        """Remove a file; one that is gone already counts as removed.
+
+        Returns:
+            Whether it was this call that removed it: of several at once, one at most is told so.
+        """
 
 
 def create(storage: Storage, name: str, content: bytes, about: Mapping[str, str] | None = None) -> None:

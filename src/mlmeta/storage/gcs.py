@@ -164,10 +164,12 @@ class GcsStorage:
                 size += len(block)
             return Digest(size, sha256.hexdigest())
 
-    def remove(self, name: str) -> None:
-        """Delete the object; one that is gone, also by a try whose reply was lost, counts as removed."""
+    def remove(self, name: str) -> bool:
+        """Delete the object; one that is gone, also by a try whose reply was lost, counts as removed, by others."""
         with contextlib.suppress(ObjectMissingError), gcs_errors(self.location, name):
             self.blob(name).delete(**self.calls)
+            return True
+        return False
 
 
 class _Spool(tempfile.SpooledTemporaryFile):  # type: ignore[type-arg]  # subscriptable from Python 3.12 on

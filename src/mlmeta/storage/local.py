@@ -173,9 +173,9 @@ class LocalStorage:
                 hint="check the disk; the snapshot was not committed",
             )
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str) -> bool:
         """Remove a file, and the sub-folder it leaves empty."""
-        path = self.folder / name
+        path, is_mine = self.folder / name, False
         with (
             _errors_named(path, name=name),
             contextlib.suppress(FileNotFoundError),  # the sub-folder went with its last file
@@ -183,12 +183,14 @@ class LocalStorage:
         ):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(below, dir_fd=parent)  # pathlib has no `dir_fd`
+                is_mine = True
             if parent is None:
                 _flush_folder(self.folder)
-                return
+                return is_mine
             os.fsync(parent)
             with contextlib.suppress(OSError):  # not empty
                 path.parent.rmdir()
+        return is_mine
 
 
 class LocalStagedFile:

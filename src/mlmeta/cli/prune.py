@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
-from mlmeta.cli.run import execute
+from mlmeta.cli.run import Watched, execute
 from mlmeta.cli.text import Styled, Table
-from mlmeta.cli.watched import Watched
 
 if TYPE_CHECKING:
     from mlmeta.cli.text import Block

@@ -1,4 +1,7 @@
-"""Runs a command: signals, errors, exit code. What the system or the environment refuses is not a bug of mlmeta."""
+"""Runs a command: signals, errors, exit code, and who is told of that: a file for Prometheus, a service for pings.
+
+What the system or the environment refuses is not a bug of mlmeta.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -22,7 +26,8 @@ from mlmeta.errors import ExitCode, InternalError, MlmetaError, OperatingSystemE
 
 if TYPE_CHECKING:
     from mlmeta.cli.text import Block
-    from mlmeta.cli.watched import Watched
+    from mlmeta.metrics import Sample
+    from mlmeta.ping import Ping
     from mlmeta.progress import Progress
 
 _CLEAN_UP = 5.0
@@ -204,3 +209,77 @@ def leave(code: int) -> NoReturn:
         with contextlib.suppress(OSError):  # a reader that has gone, a full disk: said already where it matters
             stream.flush()
     os._exit(code)
+
+
+@dataclass
+class Watched:
+    """One run of a command, and who is told of it. What fails here is a warning, and leaves the exit code alone.
+
+    Args:
+        metrics_file: of the textfile collector; empty: none.
+        ping: where pings go; empty: nowhere.
+        storages: that the command works on.
+        source: gives the name of the source that it works on; empty: whatever the storage has.
+    """
+
+    metrics_file: str
+    ping: str = field(repr=False)
+    storages: Sequence[str] = ()
+    source: Callable[[], str] = str
+    _began: float = 0.0
+    _ping: Ping | None = None
+
+    def begin(self) -> None:
+        """Say that the command begins."""
+        self._began = time.monotonic()
+        if self.ping:
+            from mlmeta.ping import Ping
+
+            self._ping = Ping(self.ping)
+            self._ping.start()
+
+    def end(self, output: Output, code: int) -> None:
+        """Say what came of it.
+
+        Args:
+            output: that has shown it.
+            code: the exit code.
+        """
+        if self.metrics_file:
+            self._write(output, code)
+        if self._ping is not None and (failure := self._ping.finish(code, output.document())):
+            output.warn(f"the ping (--ping) did not arrive: {failure}", "check its address, and the network")
+
+    def _write(self, output: Output, code: int) -> None:
+        from mlmeta.metrics import update_file
+        from mlmeta.redaction import without_secrets
+
+        storage = ",".join(map(without_secrets, self.storages))
+        job = {"command": output.command, "source": self.source(), "storage": storage}
+        try:
+            update_file(Path(self.metrics_file).expanduser(), job, self._samples(output, code))
+        except MlmetaError as error:
+            output.warn(f"the metrics (--metrics-file) were not written: {error}", error.hint)
+        except (OSError, RuntimeError) as error:  # the latter: no home folder
+            named = refused(error)
+            output.warn(f"the metrics (--metrics-file) were not written: {named or error}", named.hint if named else "")
+
+    def _samples(self, output: Output, code: int) -> list[Sample]:
+        from mlmeta.metrics import DURATION, EXIT_CODE, LAST_RUN, LAST_SUCCESS, Sample
+
+        now = time.time()
+        succeeded = [Sample(LAST_SUCCESS, now)] if code == ExitCode.DONE else []
+        measures = output.outcome.measures(now) if output.outcome is not None else ()
+        seconds = round(time.monotonic() - self._began, 3)
+        return [Sample(LAST_RUN, now), *succeeded, Sample(EXIT_CODE, code), Sample(DURATION, seconds), *measures]
+
+
+def name_of_store(uri: str) -> str:
+    """The name of a source, by its tracking URI or label: the one that its snapshots show."""
+    from mlmeta.redaction import without_secrets
+    from mlmeta.stores.opening import shown_uri
+
+    try:
+        return shown_uri(uri) if uri else ""
+    except MlmetaError:
+        return without_secrets(uri)

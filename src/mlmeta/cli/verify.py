@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from mlmeta.cli import options, text
 from mlmeta.cli.output import Output
-from mlmeta.cli.run import execute
+from mlmeta.cli.run import Watched, execute, name_of_store
 from mlmeta.cli.text import Styled
-from mlmeta.cli.watched import Watched, name_of_store
 
 if TYPE_CHECKING:
     from mlmeta.cli.text import Block

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from mlmeta import verify
 from mlmeta.errors import ConflictError
 from mlmeta.schema import Experiment, LoggedModel, LoggedModelMetric, Run, Selection
 from mlmeta.stores.api.connection import Connection
@@ -127,7 +128,7 @@ def test_a_selection_and_a_moved_bucket(made: Path, tmp_path: Path) -> None:
 
 
 def test_metrics_of_runs_that_are_not_there(tmp_path: Path, postgres: Callable[[], str]) -> None:
-    """A foreign key keeps them out; the rest arrives, and they are named."""
+    """A foreign key keeps them out; the rest arrives, and they are named. A drill finds nothing wrong with that."""
     metrics = [LoggedModelMetric(key="auc", value=0.5, timestamp=1, run_id=run) for run in ("here", "elsewhere")]
     model = LoggedModel(
         model_id="m-1",
@@ -147,3 +148,6 @@ def test_metrics_of_runs_that_are_not_there(tmp_path: Path, postgres: Callable[[
     assert (refusal.concerned, refusal.field) == ((("logged model", "m-1"),), "metrics")
     (found,) = models(records_of(uri))
     assert [metric.run_id for metric in found.metrics] == ["here"]
+    tried = verify(storage=str(tmp_path), with_drill=True)
+    assert tried.exit_code == 0, tried.issues
+    assert any("metrics of logged model m-1 are from run elsewhere" in notice for notice in tried.warnings)

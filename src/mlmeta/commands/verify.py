@@ -22,7 +22,7 @@ from mlmeta.snapshot.verify import CheckedSnapshot, Problem, strangers
 from mlmeta.storage import Location, Storage, open_storage
 from mlmeta.stores.opening import Store, open_target, which
 from mlmeta.stores.proof import Comparison, prove, records_of
-from mlmeta.stores.target import NO_PLACE, Report, RestoreOptions
+from mlmeta.stores.target import NO_PLACE, NO_RUN, Report, RestoreOptions
 from mlmeta.temporary import scratch_folder
 
 
@@ -192,6 +192,8 @@ def _quick(place: Storage, selector: str, meant: Which, _: Progress) -> Verified
 def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
     """Restore a whole snapshot into a SQLite file that is thrown away, and prove that it is all there.
 
+    What no store can hold is no difference: metrics of logged models that are of runs which the snapshot lacks.
+
     Args:
         snapshot: to be tried.
         progress: told how far it is.
@@ -207,8 +209,9 @@ def drill(snapshot: Snapshot, progress: Progress) -> Comparison:
         selection = Selection(auth=has_auth)
         with open_target(store, RestoreOptions(ids="keep")) as target:
             refused = target.restore(snapshot, selection, progress).refused
-            placeless = tuple(refusal for refusal in refused if refusal.code == NO_PLACE)
-            unkept = (*target.unkept, *(f"{refusal.kind} {refusal.id}" for refusal in placeless))
+            excused = tuple(refusal for refusal in refused if refusal.code in {NO_PLACE, NO_RUN})
+            placeless = (f"{refusal.kind} {refusal.id}" for refusal in excused if refusal.code == NO_PLACE)
+            unkept = (*target.unkept, *placeless)
             progress.phase("reading it back")
             pairs = counted(target.read_back(snapshot, selection), progress, "records", records_of)
-            return prove(pairs, unkept, Report(refused=placeless) if placeless else None)
+            return prove(pairs, unkept, Report(refused=excused) if excused else None)

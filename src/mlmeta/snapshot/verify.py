@@ -15,11 +15,13 @@ from mlmeta.schema import (
     EXPERIMENTS,
     FOLLOWERS,
     KINDS,
+    LOGGED_MODELS,
     MODELS,
     RUNS,
     Experiment,
     FileEntry,
     Kind,
+    LoggedModel,
     MetricHistory,
     Record,
     RegisteredModel,
@@ -114,7 +116,8 @@ class CheckedSnapshot(Snapshot):
             StorageError: the storage can't be read at all.
         """
         self._read_rest(EXPERIMENTS)
-        self._read_rest(MODELS)  # before the runs: then those that versions name are known, and no others are kept
+        self._read_rest(MODELS)  # before the runs: then those that models name are known, and no others are kept
+        self._read_rest(LOGGED_MODELS)
         for kind in KINDS.values():
             self._read_rest(kind)
         others = {name: entry for name, entry in self.summary.files.items() if name not in KINDS}
@@ -130,7 +133,7 @@ class CheckedSnapshot(Snapshot):
         return [] if self._damage else [*self._references.notices()]
 
     def dangling(self) -> list[str]:
-        """References of model versions that lead nowhere: sound, for a version may outlive its run.
+        """References of models that lead nowhere: sound, for a version may outlive its run.
 
         Of a snapshot without problems that nobody has read before. One that is limited to some experiments lacks runs
         on purpose.
@@ -161,6 +164,8 @@ class CheckedSnapshot(Snapshot):
                 self._is_sound &= self._references.take_owned(kind, kind.owner, record)
             elif kind is MODELS:
                 self._references.take_model(record)
+            elif kind is LOGGED_MODELS:
+                self._references.take_logged_model(record)
             yield record
 
     def _counted(self, kind: Kind[Any]) -> Iterator[Any]:
@@ -280,7 +285,7 @@ class _References:
         self._owners: dict[str, set[str]] = {}
         self._homeless: list[Problem] = []
         self._behind: dict[str, str] = {}
-        self._lost_versions: dict[str, list[str]] = {}
+        self._of_lost_runs: dict[str, list[str]] = {}
         self._lost_aliases: list[str] = []
         self._given_up = False
         self.strays: list[Kind[Any]] = []
@@ -312,7 +317,7 @@ class _References:
     def take_led(self, kind: Kind[Any], record: Any) -> bool:
         """The next good run or trace: whether its experiment is there."""
         if kind is RUNS:
-            self._lost_versions.pop(record.run_id, None)
+            self._of_lost_runs.pop(record.run_id, None)
         if record.experiment_id in self._experiments:
             return True
         if not self._given_up:
@@ -325,12 +330,19 @@ class _References:
         versions = {version.version for version in model.versions}
         for version in model.versions:
             if version.run_id:
-                self._lost_versions.setdefault(version.run_id, []).append(f"{model.name!r} version {version.version}")
+                what = f"model {model.name!r} version {version.version} is"
+                self._of_lost_runs.setdefault(version.run_id, []).append(what)
         self._lost_aliases += [
             f"alias {alias!r} of model {model.name!r} names version {number}, which does not exist"
             for alias, number in model.aliases.items()
             if number not in versions
         ]
+
+    def take_logged_model(self, model: LoggedModel) -> None:
+        """The next good logged model."""
+        for run_id in {metric.run_id for metric in model.metrics}:
+            what = f"metrics of logged model {model.model_id} are"
+            self._of_lost_runs.setdefault(run_id, []).append(what)
 
     def compare_latest(self, run: Run, history: MetricHistory) -> None:
         """Note a run whose latest metric is older than its own history."""
@@ -350,8 +362,8 @@ class _References:
     def dangling(self) -> Iterator[str]:
         """See `CheckedSnapshot.dangling`."""
         yield from self._lost_aliases
-        for run, names in self._lost_versions.items() if not self._snapshot.summary.selection.is_limited else ():
-            yield from (f"model {name} is from run {run}, which is missing" for name in names)
+        for run, found in self._of_lost_runs.items() if not self._snapshot.summary.selection.is_limited else ():
+            yield from (f"{what} from run {run}, which is missing" for what in found)
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong."""

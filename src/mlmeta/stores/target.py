@@ -25,6 +25,8 @@ KEPT = "kept"
 """Code of a refusal: something in the target that was to be added to, or was named, has other content and keeps it."""
 NO_PLACE = "no_place"
 """Code of a refusal: the target's MLflow has no table or column for something."""
+NO_RUN = "no_run"
+"""Code of a refusal: something is of a run that is neither in the target nor restored with it."""
 
 Ids = Literal["", "keep", "new"]
 """Whether ids stay, or a server gives new ones; empty: they stay where the target can keep them."""

@@ -23,7 +23,7 @@ from mlmeta.stores.sql.tables import (
     RUN_TABLE,
 )
 from mlmeta.stores.sql.writer import RowWriter
-from mlmeta.stores.target import KEPT
+from mlmeta.stores.target import KEPT, NO_RUN
 
 
 class ExperimentStep(Step[Experiment]):
@@ -333,7 +333,7 @@ class LoggedModelStep(Step[LoggedModel]):
         kept = tuple(metric for metric in model.metrics if metric.run_id in self._runs)
         if lost := len(model.metrics) - len(kept):
             reason = f"{lost} of its metrics belong to missing runs, and were left out"
-            self._tally.leave_out(*self._key(model), reason, "metrics")
+            self._tally.leave_out(*self._key(model), reason, "metrics", NO_RUN)
         return model.model_copy(update={"metrics": kept})
 
 

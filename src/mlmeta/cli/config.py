@@ -46,6 +46,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    wide: options.Wide = False,
     no_progress: options.NoProgress = False,
 ) -> None:
     """Show where each option's value comes from: option, environment, profile, configuration file, default.
@@ -70,7 +71,7 @@ def command(
         )
 
     json = json or wants_json()  # wherever it stands: it is this document that is meant
-    execute(Output("config", json, quiet, verbose, not no_progress), call, view)
+    execute(Output("config", json, quiet, verbose, not no_progress, wide), call, view)
 
 
 def _of_one(root: Any, words: list[str]) -> list[Setting]:

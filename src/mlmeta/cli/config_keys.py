@@ -169,7 +169,7 @@ def checked(command: str, values: Mapping[str, Any]) -> dict[str, Any]:
         return _model(command).model_validate(values).model_dump(by_alias=True, exclude_unset=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        words = _WORDS.get(first["type"]) or first["msg"][:1].lower() + first["msg"][1:]
+        words = _WORDS.get(first["type"]) or first["msg"].replace("Input should", "it should")
         raise ValueError(f"{first['loc'][0]}: {words}") from error
 
 

@@ -68,6 +68,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    wide: options.Wide = False,
     no_progress: options.NoProgress = False,
 ) -> None:
     """See whether backups work: configuration, versions, the store, each storage, the newest snapshot.
@@ -106,7 +107,7 @@ def command(
         update = {"settings": tuple(shown), "file": file, "profile": configuration.profile}
         return found.model_copy(update=update)
 
-    execute(Output("doctor", json, quiet, verbose, not no_progress), call, view)
+    execute(Output("doctor", json, quiet, verbose, not no_progress, wide), call, view)
 
 
 def _words(context: typer.Context) -> Iterator[str]:

@@ -119,6 +119,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    wide: options.Wide = False,
     no_progress: options.NoProgress = False,
 ) -> None:
     """Move a store into another one: backup, restore and proof in one.
@@ -127,7 +128,7 @@ def command(
     Then it adds what TO lacks, reads TO back and compares. Run again, it adds what is missing. Exit code 3: something
     could not be moved; 4: what arrived differs.
     """
-    output = Output("migrate", json, quiet, verbose, not no_progress)
+    output = Output("migrate", json, quiet, verbose, not no_progress, wide)
 
     def call(progress: Progress) -> MigrateResult:
         from mlmeta.commands.migrate import migrate

@@ -176,6 +176,7 @@ def command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    wide: options.Wide = False,
     no_progress: options.NoProgress = False,
 ) -> None:
     """Bring a snapshot back into an MLflow store, and prove it.
@@ -183,7 +184,7 @@ def command(
     It adds; it never overwrites or deletes what the target has. Run twice, it adds nothing; interrupted and run
     again, it finishes. Exit code 3: something could not be restored; 4: what came back differs.
     """
-    output = Output("restore", json, quiet, verbose, not no_progress)
+    output = Output("restore", json, quiet, verbose, not no_progress, wide)
 
     def call(progress: Progress) -> RestoreResult:
         from mlmeta.commands.restore import restore

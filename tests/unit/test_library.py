@@ -22,6 +22,8 @@ from mlmeta.commands.backup import BackupResult
 from mlmeta.commands.show_runs import run_table
 from mlmeta.notebook import ROWS_SHOWN
 from mlmeta.schema import Skipped
+from mlmeta.stores.opening import registry_of
+from mlmeta.stores.rewrite import pairs_of
 from tests.builders.snapshots import experiment, model, run, write
 
 HOSTILE = '<img src=x onerror="alert(1)">&\x1b[2J\u202e\n</td><script>'
@@ -176,6 +178,18 @@ def test_one_text_is_one_name_and_nothing_means_no_storage(folder: Path, tmp_pat
             call()
         assert said in f"{caught.value} {caught.value.hint}"
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_path_is_taken_wherever_a_location_is() -> None:
+    names = ("tracking_uri", "registry_uri", "to_registry_uri", "source", "target", "storage", "storages", "of_source")
+    calls = [getattr(mlmeta, name) for name in dir(mlmeta) if inspect.isfunction(getattr(mlmeta, name))]
+    found = [(one, parameter) for one in calls for parameter in inspect.signature(one).parameters.values()]
+    locations = [(one.__name__, parameter) for one, parameter in found if parameter.name in names]
+    assert len(locations) > 25
+    assert not [(name, str(parameter)) for name, parameter in locations if "Location" not in str(parameter.annotation)]
+    assert registry_of(Path("mlruns")) == "mlruns"
+    paths: Any = {Path("/old"): Path("/new")}
+    assert pairs_of(paths) == (("/old", "/new"),)
 
 
 def test_every_result_has_a_headline() -> None:

@@ -13,7 +13,7 @@ from mlmeta import BackupResult, Snapshot, UnreachableError
 
 
 def save(uri: str, places: list[Path]) -> BackupResult:
-    mlmeta.backup(Path("mlruns"), "backups")
+    mlmeta.backup(Path("mlruns"), "backups", registry_uri=Path("mlruns"))
     mlmeta.backup(uri, [Path("a"), "gs://b"], executor=ThreadPoolExecutor(2))
     saved = mlmeta.backup(uri, places, keep=mlmeta.Rules(last=3), experiments={"a", "b"}, without="spans")
     return assert_type(saved.require_complete(), BackupResult)

@@ -26,7 +26,7 @@ from mlmeta.snapshot.writer import utc_now
 from mlmeta.storage import Location, Locations, distinct, open_storage
 from mlmeta.stores.address import require_text
 from mlmeta.stores.gaps import acceptance
-from mlmeta.stores.opening import DEFAULT_JOBS, THREADS, Store, identity_of, open_snapshot, open_source
+from mlmeta.stores.opening import DEFAULT_JOBS, THREADS, Store, identity_of, open_snapshot, open_source, registry_of
 from mlmeta.stores.proof import Comparison
 
 _NO_GOOD = "not_restorable"
@@ -161,7 +161,7 @@ def backup(
     workspaces: Names = (),
     without: Names = (),
     tables: Names = (),
-    registry_uri: str | None = None,
+    registry_uri: Location | None = None,
     auth_uri: str = "",
     include_password_hashes: bool = False,
     jobs: int = DEFAULT_JOBS,
@@ -235,7 +235,7 @@ def backup(
     named, inside, left_out = (tuple(sorted(set(several(names)))) for names in (experiments, workspaces, without))
     limit = Selection(named, without=left_out, workspaces=inside, auth=bool(auth_uri))
     require_something(limit)
-    store = Store(os.fspath(tracking_uri), registry_uri, jobs, executor, auth_uri)
+    store = Store(os.fspath(tracking_uri), registry_of(registry_uri), jobs, executor, auth_uri)
     progress.phase(CONNECTING)
     with open_source(store) as source:
         info = source.info  # a store that can't be read is told before a storage is touched

@@ -24,7 +24,7 @@ from mlmeta.snapshot.reader import Snapshot, bare
 from mlmeta.snapshot.selected import Selected
 from mlmeta.storage import Location
 from mlmeta.stores.gaps import acceptance
-from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, identity_of, open_snapshot, open_source
+from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, identity_of, open_snapshot, open_source, registry_of
 from mlmeta.stores.source import UNSHOWN_BY_API, Source
 
 
@@ -93,7 +93,7 @@ def diff(
     *,
     of_source: Location = "",
     tracking_uri: Location = "",
-    registry_uri: str | None = None,
+    registry_uri: Location | None = None,
     experiments: Names = (),
     workspaces: Names = (),
     only: Names = (),
@@ -140,7 +140,7 @@ def diff(
         with snapshot.kept_open(), other.kept_open():
             notes = tuple(dict.fromkeys((*_notes(snapshot), *_notes(other))))
             return _compared(first, _SnapshotSide(other), limit, progress, notes)
-    store = Store(os.fspath(tracking_uri), registry_uri, jobs)
+    store = Store(os.fspath(tracking_uri), registry_of(registry_uri), jobs)
     progress.phase(CONNECTING)
     with open_source(store) as source, snapshot.kept_open():
         identity = identity_of(store, source.info)

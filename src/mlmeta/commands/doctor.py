@@ -25,7 +25,7 @@ from mlmeta.schema import Names, Selection, several
 from mlmeta.storage import Location, Locations, open_storage
 from mlmeta.storage.probe import Finding, Use, examine
 from mlmeta.stores.checkup import Checkup, check_up, doubt_of_version, mlflow_version
-from mlmeta.stores.opening import Store
+from mlmeta.stores.opening import Store, registry_of
 
 _WORKS = {
     Use.LIST: "can be listed",
@@ -84,7 +84,7 @@ def doctor(
     tracking_uri: Location = "",
     storages: Locations = ("backups",),
     *,
-    registry_uri: str | None = None,
+    registry_uri: Location | None = None,
     auth_uri: str = "",
     label: str = "",
     of_source: Location = "",
@@ -130,7 +130,7 @@ def doctor(
     tracking_uri = os.fspath(tracking_uri)
     checks = [_versions()]
     progress.phase("looking at the store")
-    check, found = _store(Store(tracking_uri, registry_uri, auth_uri=auth_uri))
+    check, found = _store(Store(tracking_uri, registry_of(registry_uri), auth_uri=auth_uri))
     checks.append(check)
     metrics, unread = _metrics(os.fspath(metrics_file))
     checks += unread

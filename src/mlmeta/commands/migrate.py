@@ -21,7 +21,7 @@ from mlmeta.redaction import without_secrets
 from mlmeta.schema import AUTH_GROUP, GROUPS, RUN_GROUP, Names, Selection, several
 from mlmeta.schema.summary import Acceptance
 from mlmeta.storage import Location, Locations, open_storage
-from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, open_target, same_store
+from mlmeta.stores.opening import DATABASES, DEFAULT_JOBS, Store, open_target, registry_of, same_store
 from mlmeta.stores.rewrite import Prefixes, pairs_of
 from mlmeta.stores.target import Ids, OnConflict, Plan, RestoreOptions
 from mlmeta.temporary import scratch_folder
@@ -113,8 +113,8 @@ def migrate(
     storages: Locations = (),
     *,
     selection: Selection | None = None,
-    registry_uri: str | None = None,
-    to_registry_uri: str | None = None,
+    registry_uri: Location | None = None,
+    to_registry_uri: Location | None = None,
     auth_uri: str = "",
     to_auth_uri: str = "",
     include_password_hashes: bool = False,
@@ -175,7 +175,7 @@ def migrate(
         require_local(places, "--auth-uri")
     left_out, limits = _left_out(chosen), _limits(chosen)
     require_something(Selection(chosen.experiments, chosen.only, chosen.without))
-    there = Store(target, to_registry_uri or target, jobs, auth_uri=to_auth_uri)
+    there = Store(target, registry_of(to_registry_uri) or target, jobs, auth_uri=to_auth_uri)
     _must_be_usable(there, RestoreOptions(ids, on_conflict, pairs, undelete), only_auth=only_auth)
     with _kept_or_not(() if dry_run else places) as kept:
         saved = backup(

@@ -30,7 +30,7 @@ from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.verify import CheckedSnapshot
 from mlmeta.storage import Location
 from mlmeta.stores.gaps import acceptance
-from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target
+from mlmeta.stores.opening import DEFAULT_JOBS, Store, open_snapshot, open_target, registry_of
 from mlmeta.stores.proof import Comparison, Difference, prove, records_of
 from mlmeta.stores.rewrite import Prefixes, pairs_of
 from mlmeta.stores.target import MERGE, RENAME, SKIP, Ids, OnConflict, Plan, Refusal, Report, RestoreOptions, Target
@@ -140,7 +140,7 @@ def restore(
     *,
     of_source: Location = "",
     selection: Selection | None = None,
-    registry_uri: str | None = None,
+    registry_uri: Location | None = None,
     auth_uri: str = "",
     jobs: int = DEFAULT_JOBS,
     ids: Ids = "",
@@ -203,7 +203,9 @@ def restore(
     selection = replace(meant(selection), auth=bool(auth_uri))
     require_something(selection)
     only_auth = _must_name_auth(selection)
-    store = Store(os.fspath(tracking_uri), registry_uri, jobs, auth_uri=auth_uri if selection.means(AUTH) else "")
+    store = Store(
+        os.fspath(tracking_uri), registry_of(registry_uri), jobs, auth_uri=auth_uri if selection.means(AUTH) else ""
+    )
     options = RestoreOptions(ids, _way(on_conflict, missing=missing), pairs_of(rewrite), undelete)
     progress.phase(CONNECTING)
     with open_target(store, options, only_auth=only_auth) as target:

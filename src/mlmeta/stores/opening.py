@@ -72,6 +72,11 @@ class Store:
         return self.registry_uri not in {None, "", self.tracking_uri}
 
 
+def registry_of(location: Location | None) -> str | None:
+    """The URI of a model registry, which may be a folder; None: it is as MLflow resolves it."""
+    return None if location is None else os.fspath(location)
+
+
 @contextmanager
 def open_source(store: Store) -> Iterator[Source]:
     """A source, closed at the end of the block.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -153,7 +154,7 @@ def pairs_of(rewrite: Prefixes) -> tuple[tuple[str, str], ...]:
     found = tuple(rewrite.items() if isinstance(rewrite, Mapping) else rewrite)
     if not all(isinstance(one, tuple | list) and len(one) == 2 for one in found):
         raise UsageError("rewrite is not pairs of prefixes", hint='write {"gs://old": "gs://new"}')
-    return tuple((old, new) for old, new in found)
+    return tuple((os.fspath(old), os.fspath(new)) for old, new in found)
 
 
 def is_nested(old: Prefix, new: str) -> bool:

@@ -57,13 +57,15 @@ def test_the_future_is_shown_and_used_only_where_it_is_named(storage: Storage) -
     assert (rows[future].state.value, rows[good].state.value) == ("future", "complete")
     assert "dated in the future" in rows[future].problem
     for selector in ("latest", "2099-01-01"):
-        assert open_snapshot(storage, selector).timestamp == good
-    assert open_snapshot(storage, future).timestamp == future
+        found = open_snapshot(storage, selector)
+        assert found.timestamp == good
+        assert found.notes[0].startswith(f"{future} was skipped: it is dated in the future")
+    assert (open_snapshot(storage, future).timestamp, open_snapshot(storage, future).notes) == (future, ())
     with pytest.raises(SnapshotNotFoundError):
         open_snapshot(storage, "latest~1")
-    found = newest(storage, "http://a", Selection())
-    assert found is not None
-    assert found.backup_timestamp == good
+    summary = newest(storage, "http://a", Selection())
+    assert summary is not None
+    assert summary.backup_timestamp == good
 
 
 def test_a_clock_that_is_a_little_ahead_is_not_the_future(storage: Storage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -78,6 +78,7 @@ def find(storage: Storage, selector: str, which: Which | None = None) -> Found:
     while True:
         counting = _of_one_source(_not_from_the_future(infos.values(), storage), which, selector, storage)
         good, notes = _good(counting) if is_latest(selector) else (counting, ())
+        notes = (*notes, *_ahead(infos.values(), counting))
         if which.last_guard and is_latest(selector, 0):
             good, notes = _of_last_guard(good, notes)
         chosen = committed[select(selector, [info.timestamp for info in good], leftovers)]
@@ -172,6 +173,14 @@ def _not_from_the_future(infos: Iterable[SnapshotInfo], storage: Storage) -> lis
             hint=f"check the clock of this machine; or name one of them, such as {newest_first[-1].timestamp}",
         )
     return present
+
+
+def _ahead(infos: Iterable[SnapshotInfo], counting: Sequence[SnapshotInfo]) -> Iterator[str]:
+    """That what may be newer does not count: this machine's clock may be the one that is wrong."""
+    series = {info.identity for info in counting}
+    newer = [info for info in infos if info.state is SnapshotState.FUTURE and info.identity in series]
+    for info in newer[:1]:
+        yield f"{info.timestamp} was skipped: {info.problem}; check the clock of this machine"
 
 
 def _of_one_source(infos: list[SnapshotInfo], which: Which, selector: str, storage: Storage) -> list[SnapshotInfo]:

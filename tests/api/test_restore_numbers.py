@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from mlmeta import backup, restore
 from mlmeta.errors import MlmetaError
-from mlmeta.stores.api.registered_models import MOST_FILLERS
+from mlmeta.stores.api.registered_model_restore import MOST_FILLERS
 from tests.builders import snapshots as made
 from tests.support.databases import change, load
 from tests.support.examples import some

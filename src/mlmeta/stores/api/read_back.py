@@ -37,7 +37,7 @@ from mlmeta.stores.api import (
     dataset_restore,
     experiments,
     logged_model_restore,
-    registered_models,
+    registered_model_restore,
     runs,
     trace_records,
 )
@@ -55,7 +55,7 @@ _EXPECTED: dict[str, Callable[[Any, Any, RestoreContext], Item]] = {
     RUNS.name: runs.expected,
     LOGGED_MODELS.name: logged_model_restore.expected,
     TRACES.name: trace_records.expected,
-    MODELS.name: registered_models.expected,
+    MODELS.name: registered_model_restore.expected,
 }
 
 

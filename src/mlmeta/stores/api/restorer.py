@@ -35,7 +35,7 @@ from mlmeta.stores.api import (
     links,
     logged_model_restore,
     model_sources,
-    registered_models,
+    registered_model_restore,
     runs,
     trace_restore,
 )
@@ -61,7 +61,7 @@ _STEPS: tuple[tuple[Kind[Any], Callable[[RestoreContext, Progress], None]], ...]
     (LOGGED_MODELS, logged_model_restore.link_runs),
     (TRACES, trace_restore.restore),
     (EVALUATION_DATASETS, dataset_restore.restore),
-    (MODELS, registered_models.restore),
+    (MODELS, registered_model_restore.restore),
     (ROWS, links.restore),
     (ROWS, links.name_others),
 )

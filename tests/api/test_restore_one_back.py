@@ -41,13 +41,17 @@ def test_a_run_becomes_active_or_comes_back(filled: Server, databases: Databases
         for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
             change(filled.database, f"DELETE FROM {table} WHERE run_uuid = ?", runs[name])
     client.delete_experiment_tag(churn, "note")
+    client.set_tag(runs["parent"], "mlflow.parentRunId", runs["child-1"])  # as if it were within that
     new = back(filled, snapshots, runs=runs["child-1"])
     assert (new.exit_code, new.issues, new.created) == (0, (), {"runs": 1})
     assert new.plan is not None
     assert [chosen.state for chosen in new.plan.chosen] == ["new", "there", "there"]
     again = back(filled, snapshots, runs=runs["child-1"])
     assert (again.created, again.warnings) == ({}, new.warnings)
-    (note,) = new.warnings
+    note, inside = new.warnings
+    assert inside.startswith(f"run {runs['child-1']} came back as ")
+    assert "and 1 run that is nested in it names it by the old id" in inside
+    client.delete_tag(runs["parent"], "mlflow.parentRunId")
     before, _, found_as = note.removesuffix(" in the target").partition(" is ")
     assert before == f"run {runs['child-1']}"
     assert client.get_run(found_as).data.tags["mlmeta.source_run_id"] == runs["child-1"]

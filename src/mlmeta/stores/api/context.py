@@ -207,6 +207,7 @@ class RestoreContext:
         native: ids of all runs in the target's experiments: a run that is there under its own id was never lost.
         native_deleted: those of them that are deleted.
         extents: how far the target's runs have come that are not of this snapshot's restore, by id.
+        nested: how many of the target's runs say that they are nested in which.
         to_undelete: the target's ids of the runs that `undelete` concerns.
         coming_runs: ids of the snapshot's runs that a plan would have created.
         to_delete: the target's ids of the runs that the snapshot has deleted and that this restore filled, by the
@@ -256,6 +257,7 @@ class RestoreContext:
     native: set[str] = field(default_factory=set)
     native_deleted: set[str] = field(default_factory=set)
     extents: dict[str, Extent] = field(default_factory=dict)
+    nested: Counter[str] = field(default_factory=Counter)
     to_undelete: set[str] = field(default_factory=set)
     coming_runs: set[str] = field(default_factory=set)
     to_delete: dict[str, str] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from mlmeta.schema import EXPERIMENTS, RUNS, Experiment, Run
+from mlmeta.schema.runs import PARENT_RUN_ID
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags, trace_restore
 from mlmeta.stores.api.connection import Connection, release
@@ -88,6 +89,7 @@ def _note_runs(context: RestoreContext, experiment_id: str) -> None:
         completed_from = run.data.tags.get(restore_tags.SNAPSHOT, "")
         if completed_from != context.timestamp:  # what a server refused of this snapshot was told before
             context.extents[run_id] = Extent.of(run.data.params, run.data._metric_objs)
+        context.nested.update(filter(None, [run.data.tags.get(PARENT_RUN_ID)]))
         if models := convert.models_of_run(run):
             context.used_models[run_id] = models
         source = run.data.tags.get(restore_tags.SOURCE_RUN_ID)

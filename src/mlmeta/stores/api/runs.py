@@ -299,12 +299,19 @@ def delete_last(context: RestoreContext) -> None:
 
 
 def new_ids(context: RestoreContext) -> Iterator[str]:
-    """The ids that runs have in the target which were asked for by their own, where these are others."""
+    """The ids that runs have in the target which were asked for by their own, where these are others.
+
+    And what was nested in one that is gone: that was there, and stays as it is.
+    """
     picked = context.selected.picked
     for one in picked.chosen if picked is not None else ():
         found = context.target_run_id(one.id) if one.is_asked and one.kind == _KIND else None
         if found not in {None, one.id}:
             yield f"run {one.id} is {found} in the target"
+    for own, made in context.runs.items():
+        if count := context.nested[own]:
+            named = "1 run that is nested in it names" if count == 1 else f"{count:,} runs that are nested in it name"
+            yield f"run {own} came back as {made.run_id}, and {named} it by the old id: MLflow shows them side by side"
 
 
 def in_own_ids(run: Run, experiment: TargetExperiment, ids: SourceIds) -> Run:

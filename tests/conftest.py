@@ -10,6 +10,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,13 +58,31 @@ def migrations() -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let groups be seen: pytest-xdist 3.8 writes them where pytest 9.2 no longer looks for a test's id."""
+    """Groups come first, as they are what takes longest.
+
+    And they are seen: pytest-xdist 3.8 writes them where pytest 9.2 no longer looks for a test's id.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
     for item in items:
         grouped = vars(item).get("_nodeid")
         if grouped is not None and grouped != item.nodeid:
             from _pytest.nodeid import coerce_node_id
 
             item._id = coerce_node_id(grouped)  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of one file run in one worker, unless they are of a group: what a module's fixtures make is made once."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class ByGroupOrFile(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            scope: str = super()._split_scope(nodeid)
+            return scope.partition("::")[0]
+
+    config.option.loadscopereorder = False
+    return ByGroupOrFile(config, log) if config.option.dist == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")

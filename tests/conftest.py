@@ -42,11 +42,12 @@ os.environ["MLMETA_NO_CONFIG"] = "1"  # a mlmeta.toml somewhere above the tests'
 import tests.support.examples  # noqa: E402, F401 - its profiles
 from tests.support.cli import Cli  # noqa: E402
 from tests.support.databases import Databases  # noqa: E402
-from tests.support.schemas import quick_schemas, quick_sessions, with_migrations  # noqa: E402
+from tests.support.schemas import quick_connections, quick_schemas, quick_sessions, with_migrations  # noqa: E402
 from tests.support.server import Server  # noqa: E402
 
 quick_schemas()
 quick_sessions()
+quick_connections()
 
 
 @pytest.fixture

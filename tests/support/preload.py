@@ -13,10 +13,11 @@ from importlib import import_module
 import typer.rich_utils  # noqa: F401
 
 import mlmeta
-from tests.support.schemas import quick_schemas, quick_sessions
+from tests.support.schemas import quick_connections, quick_schemas, quick_sessions
 
 quick_schemas()
 quick_sessions()
+quick_connections()
 for _module in pkgutil.walk_packages(mlmeta.__path__, "mlmeta."):
     if not _module.name.endswith(("__main__", ".dask", ".gcs", ".gcs_errors")):
         import_module(_module.name)

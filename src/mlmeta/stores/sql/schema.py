@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import logging
@@ -263,7 +264,13 @@ def _marked(engine: Engine, made: Collection[str]) -> Iterator[None]:
 
 def blank_columns() -> dict[tuple[str, str], sa.types.TypeEngine[Any]]:
     """The types of all columns that MLflow makes, by table and name."""
-    with blank_tables() as connection:
+    with blank_store(_make_blank) as blank:
+        return _columns_of(blank)
+
+
+@functools.cache
+def _columns_of(blank: Path) -> dict[tuple[str, str], sa.types.TypeEngine[Any]]:
+    with engine_on(blank).connect() as connection:
         tables = sa.inspect(connection).get_multi_columns()
     return {(table, column["name"]): column["type"] for (_, table), columns in tables.items() for column in columns}
 

@@ -78,12 +78,12 @@ def test_what_is_accepted_is_named_and_no_reason_for_exit_code_3(cli: Cli, store
     assert len(list_snapshots(place).snapshots) == 3
     done = cli("backup", "--tracking-uri", store, "--dry-run", env={"MLMETA_ACCEPT": "table\ntrace tags"}).ok()
     assert "accepted: table issues" in done.out
-    assert "things that may be missing" not in done.err
+    assert "accepted as missing" not in done.err
     with closing(sqlite3.connect(cli.folder / "store.db")) as db, db:
         db.execute("DROP TABLE inputs")
     grown = backup(store, place, accept="table", dry_run=True)
     assert grown.exit_code == 0
-    assert f"3 things that may be missing were not saved, where {again.unchanged_since} lacks 2" in grown.warnings
+    assert f"accepted as missing: 3 things, where {again.unchanged_since} lacks 2" in grown.warnings
 
 
 def test_what_a_target_does_not_take(databases: Databases, tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_table_that_the_target_lacks_is_named(full: Path, tmp_path: Path, targ
     assert rows(snapshot)[-1].row["api_token"] == {"withheld": True}
     assert any("gizmos: api_token may hold secrets" in note for note in snapshot.summary.warnings)
     done = restore(target, "latest", str(tmp_path / "b"), on_conflict="skip")
-    assert ("rows", "of gizmos", "the target has no table gizmos (1 rows)") in [
+    assert ("rows", "of gizmos", "the target has no table gizmos (1 row)") in [
         (one.kind, one.id, one.reason) for one in done.refused
     ]
     assert done.exit_code == ExitCode.INCOMPLETE

@@ -216,7 +216,10 @@ def view(result: BackupResult, *, verbose: bool) -> list[Block]:
             removed = "Would remove" if result.dry_run else "Removed"
             lines.append(f"{removed} {text.plural(len(gone), 'older snapshot')} from {storage}{named}")
     if verbose:
-        lines += [f"  {file.name}: {file.records:,} records, {text.size(file.bytes)}" for file in result.files.values()]
+        lines += [
+            f"  {file.name}: {text.amount(file.records, 'records')}, {text.size(file.bytes)}"
+            for file in result.files.values()
+        ]
     return lines
 
 

@@ -13,6 +13,7 @@ from mlmeta.errors import BaseSnapshotError, StorageError
 from mlmeta.progress import Progress
 from mlmeta.schema import Lineage, Selection, Skipped, Summary
 from mlmeta.schema.summary import Acceptance
+from mlmeta.schema.words import amount
 from mlmeta.snapshot.reader import Snapshot
 from mlmeta.snapshot.writer import SnapshotWriter, utc_now
 from mlmeta.storage import Storage
@@ -205,7 +206,7 @@ def _more_accepted(request: Request, skipped: Sequence[Skipped]) -> Iterator[str
         last = max(summaries, key=lambda summary: summary.backup_timestamp)
         now, before = (sum(request.accepted.covers(s.kind, s.id) for s in all_) for all_ in (skipped, last.skipped))
         if now > before:
-            yield f"{now:,} things that may be missing were not saved, where {last.backup_timestamp} lacks {before:,}"
+            yield f"accepted as missing: {amount(now, 'things')}, where {last.backup_timestamp} lacks {before:,}"
 
 
 def _summary(source: Source, request: Request, base: Snapshot | None) -> Summary:

@@ -118,7 +118,7 @@ def _spans(left: TraceLines, right: TraceLines, *, is_same: bool) -> Found:
 def _all_spans(old: int, new: int) -> Iterator[FieldDifference]:
     """None of the spans of a trace are on one of the sides."""
     if old or new:
-        words = (f"{old:,} spans", f"{new:,} spans")
+        words = (amount(old, "spans"), amount(new, "spans"))
         yield FieldDifference("spans", {"spans": old}, {"spans": new}, words=words, is_more=not old)
 
 

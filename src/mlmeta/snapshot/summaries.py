@@ -18,6 +18,7 @@ from mlmeta.errors import ObjectRefusedError, StorageError, UnsupportedSchemaErr
 from mlmeta.redaction import cut
 from mlmeta.schema import KINDS, LAST_EPOCH, SCHEMA_VERSION, UNNAMED, FileEntry, Skipped, Summary, summary_is_intact
 from mlmeta.schema.summary import Acceptance
+from mlmeta.schema.words import amount
 from mlmeta.snapshot import bounds, layout, legacy
 from mlmeta.snapshot.records import damaged
 from mlmeta.storage import Storage
@@ -141,7 +142,7 @@ def fitting(summary: Summary) -> Summary:
             accepted += (UNNAMED,)
         skipped += (Skipped(kind=UNNAMED, id=f"{len(rest):,} more", reason="there is no room for their names"),)
     if len(warnings) < len(summary.warnings):
-        warnings += (f"{len(summary.warnings) - len(warnings):,} more warnings",)
+        warnings += (amount(len(summary.warnings) - len(warnings), "more warnings"),)
     return summary.model_copy(update={"skipped": skipped, "warnings": warnings, "accepted": accepted})
 
 

@@ -29,6 +29,7 @@ from mlmeta.schema import (
     SpanLine,
 )
 from mlmeta.schema.kind import R
+from mlmeta.schema.words import amount
 from mlmeta.snapshot.layout import FileSet
 from mlmeta.snapshot.order import OrderGuard
 from mlmeta.snapshot.reader import AnyLed, Following, Led, Snapshot
@@ -355,8 +356,8 @@ class _References:
         if self._behind and not self.strays:
             run, key = next(iter(self._behind.items()))
             yield (
-                f"{len(self._behind):,} runs have a latest metric that is older than its own history, such as {key!r} "
-                f"of run {run}: they were written to during the backup, or the store itself has them like this"
+                f"a latest metric that is older than its own history, in {amount(len(self._behind), 'runs')}, such as "
+                f"{key!r} of run {run}: written during the backup, or the store itself has it like this"
             )
 
     def dangling(self) -> Iterator[str]:

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from mlmeta.errors import IncompatibleStoreError
 from mlmeta.progress import Progress
 from mlmeta.schema import AUTH_TABLES, AuthRow, Row, auth_table_order
+from mlmeta.schema.words import amount
 from mlmeta.stores.source import AuthInfo, SourceItem
 from mlmeta.stores.sql.database import MYSQL, SQLITE, parse, reading_still
 from mlmeta.stores.sql.database_tables import Tables
@@ -276,6 +277,6 @@ def _others(connection: Connection, tables: Tables) -> Iterator[str]:
     others = tables.names - auth_tables(connection, tables) - {*NEVER}
     if others:
         yield (
-            f"{len(others)} tables beside those of basic-auth are somebody else's by all that can be told, and were "
-            f"not saved: {', '.join(sorted(others))}"
+            f"somebody else's by all that can be told, and not saved: {amount(len(others), 'tables')} beside those of "
+            f"basic-auth ({', '.join(sorted(others))})"
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 from mlmeta.schema import AUTH, AuthRow, Row
 from mlmeta.schema.auth import experiment_of
+from mlmeta.schema.words import amount
 from mlmeta.stores.sql.queries import BATCH, batches
 from mlmeta.stores.sql.row_inserts import RowInserts
 from mlmeta.stores.sql.row_target import RowTarget, UnfitError, Values, differing, key_of, stored_value
@@ -72,7 +73,7 @@ class AuthStep:
             self._inserts.finish(self._failed)
 
     def _no_table(self, name: str, rows: Sequence[AuthRow]) -> None:
-        reason = f"the target's basic-auth has no table {name} ({len(rows):,} rows)"
+        reason = f"the target's basic-auth has no table {name} ({amount(len(rows), 'rows')})"
         self._tally.misfit(AUTH.many, f"of {name}", reason, records=tuple(map(_key, rows)))
 
     def _take(self, table: RowTable, rows: Sequence[AuthRow]) -> None:

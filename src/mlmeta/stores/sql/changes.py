@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlmeta.schema import Record
+from mlmeta.schema.words import amount
 from mlmeta.snapshot.compare import Compared, ComparisonRules, Item, Pair, compare
 from mlmeta.snapshot.followers import FieldDifference
 from mlmeta.snapshot.reader import Led, bare
@@ -84,7 +85,7 @@ def changes(stored: Item, found: Item) -> list[TargetChange]:
 def _change(one: FieldDifference, stored: Record) -> TargetChange | None:
     if one.points is not None:
         points, _, common = one.points
-        told = f"{points:,} points", f"{common:,}"
+        told = amount(points, "points"), f"{common:,}"
         return TargetChange(one.field, *told, not one.is_more, one.is_more) if points else None
     name = one.field.partition("[")[0]
     if name not in table_of(stored).lasting:

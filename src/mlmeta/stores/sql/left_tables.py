@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mlmeta.errors import UsageError
 from mlmeta.schema.rows import SEED_WORKSPACE, is_known, table_order
+from mlmeta.schema.words import amount
 from mlmeta.stores.sql.database import SQLITE
 from mlmeta.stores.sql.database_tables import Tables
 from mlmeta.stores.sql.known_tables import (
@@ -205,8 +206,8 @@ class LeftTables:
             )
         if self.others:
             yield (
-                f"{len(self.others)} tables of the database are not MLflow's by all that can be told, and were not "
-                f"saved: {', '.join(self.others)}; --table NAME saves one"
+                f"not MLflow's by all that can be told, and not saved: {amount(len(self.others), 'tables')} of the "
+                f"database ({', '.join(self.others)}); --table NAME saves one"
             )
         unlinked = [name for name in self.saved if name not in self.closed and self.meant(name) is None]
         rest = {name: self._any(name) for name in unlinked}

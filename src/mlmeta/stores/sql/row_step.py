@@ -11,6 +11,7 @@ from typing import Any
 from mlmeta.progress import Progress
 from mlmeta.schema import EXPERIMENTS, ROWS, RUNS, Row
 from mlmeta.schema.rows import SEED_WORKSPACE, is_known
+from mlmeta.schema.words import amount
 from mlmeta.snapshot.selected import Selected
 from mlmeta.stores.sql.changes import INCIDENTAL
 from mlmeta.stores.sql.known_tables import ACTING
@@ -263,9 +264,11 @@ class RowStep:
         for (name, reason), keys in self._left_out.items():
             self._tally.leave_out_all(ROWS.many, f"of {name}", f"{len(keys):,} refer to {reason}", keys)
         for (name, reason), keys in self._forbidden.items():
-            self._tally.leave_out_all(ROWS.many, f"of {name}", f"{reason} ({len(keys):,} rows)", keys)
+            self._tally.leave_out_all(ROWS.many, f"of {name}", f"{reason} ({amount(len(keys), 'rows')})", keys)
         for (name, reason), keys in self._placeless.items():
-            self._tally.leave_out_all(ROWS.many, f"of {name}", f"{reason} ({len(keys):,} rows)", keys, NO_PLACE)
+            self._tally.leave_out_all(
+                ROWS.many, f"of {name}", f"{reason} ({amount(len(keys), 'rows')})", keys, NO_PLACE
+            )
         for what, rows in self._secrets.items():
             self._tally.notes.append(f"to be entered again, as no snapshot holds secrets: {what} of {', '.join(rows)}")
 

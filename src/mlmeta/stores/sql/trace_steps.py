@@ -15,6 +15,7 @@ from mlmeta.schema import (
     SpanLine,
     Trace,
 )
+from mlmeta.schema.words import amount
 from mlmeta.snapshot.reader import Led, TraceLines, bare
 from mlmeta.stores.base import ENDED_TRACES
 from mlmeta.stores.sql.changes import TargetChange, changes, is_same, others
@@ -142,7 +143,7 @@ class TraceStep(Step[Trace]):
                 field, keys = name, [self._key(trace) for trace in traces]
             else:
                 field, keys = "", [key for trace in traces for key in _assessment_keys(trace)]
-            self._tally.misfit(name, f"of {len(traces):,} traces", reason, field, records=tuple(keys))
+            self._tally.misfit(name, f"of {amount(len(traces), 'traces')}", reason, field, records=tuple(keys))
 
 
 def _is_of(change: TargetChange, lines: Mapping[str, SpanLine]) -> bool:

@@ -78,5 +78,5 @@ def _verdict(found: Verified, *, quick: bool) -> Styled:
 def _drilled(drill: Comparison) -> Styled:
     if not drill.is_equal:
         return Styled(f"{text.plural(drill.total, 'difference')} after a trial restore", "bold red")
-    matching = ", ".join(text.plural(count, kind) for kind, count in drill.matching.items())
+    matching = ", ".join(text.plural(drill.matching[kind], kind) for kind in drill.compared)
     return Styled(f"ok, and restores: {matching} came back equal", "green")

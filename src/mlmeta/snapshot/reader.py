@@ -384,7 +384,7 @@ class _HashedFile(io.RawIOBase):
         self._size = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """See `io.RawIOBase.readable`."""
         return True
 
     def readinto(self, buffer: Any) -> int:

@@ -77,6 +77,7 @@ def test_a_model_comes_with_its_runs_as_a_whole_or_with_a_version(snapshot: Snap
     upstream = {"experiments": {"1", "2"}, "runs": {B, C, D}, "logged_models": {"m-d", "m-c"}, "models": {"clf"}}
     assert meant(snapshot, models="clf", **words) == upstream
     assert meant(snapshot, models="models:/clf/2", **words) == upstream
+    assert meant(snapshot, models="prompts:/clf/2", **words) == upstream
     assert meant(snapshot, models="clf/1", **words) == {"models": {"clf"}}
     assert meant(snapshot, models="clf", only="models", **words) == {"models": {"clf"}}
     assert meant(snapshot, models="team/clf") == {"experiments": {"3"}, "runs": {E}, "models": {"team/clf"}}

@@ -98,7 +98,8 @@ def models_named(snapshot: Snapshot, selection: Selection) -> ModelParts:
 
     Args:
         snapshot: that has them.
-        selection: names them as ``NAME``, ``NAME@ALIAS`` or ``NAME/VERSION``, with ``models:/`` before it or not.
+        selection: names them as ``NAME``, ``NAME@ALIAS`` or ``NAME/VERSION``, with ``models:/`` before it or not, or
+            with ``prompts:/``: prompts are registered models.
 
     Raises:
         UnknownRecordError: there is no such model, version or alias.
@@ -107,7 +108,7 @@ def models_named(snapshot: Snapshot, selection: Selection) -> ModelParts:
     parts = ModelParts()
     if not selection.models:
         return parts
-    texts = {text: text.removeprefix("models:/") for text in selection.models}
+    texts = {text: text.removeprefix("models:/").removeprefix("prompts:/") for text in selection.models}
     names = {name for text in texts.values() for name in (text, text.rpartition("@")[0], text.rpartition("/")[0])}
     known, others = [], []
     for model in snapshot.records(MODELS):

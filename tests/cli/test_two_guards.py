@@ -180,7 +180,7 @@ def test_killed_at_once_and_turned_back(container: Make, cli: Cli, databases: Da
     last.log("unsaved")
     again = last.start()
     until(lambda: "meanwhile" in last.runs)
-    assert last.status["epoch"] == 4
+    until(lambda: last.status["epoch"] == 4)
     again.wait_for("brought in")
     ended(again)
     assert last.runs == {"seed", "of first", "of last", "and more of last", "meanwhile", "unsaved"}

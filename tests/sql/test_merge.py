@@ -198,6 +198,8 @@ def test_what_does_not_fit_together_is_named_and_left(database: str, tmp_path: P
     dataset = EvaluationDataset(dataset_id="d-1", name="qa", created_time=T)
     asked = {"dataset_id": "d-1", "dataset_record_id": "r-1", "inputs": {"q": 1}, "created_time": T}
     theirs += [dataset, DatasetRecord(**asked, tags={"k": "1"})]
+    point = {"key": "auc", "value": 0.5, "timestamp": T, "run_id": "a" * 32}
+    theirs.insert(-3, logged_model("m-2", metrics=[{**point, "step": 1}]))
     restore(database, write(tmp_path, theirs), tmp_path)
     ours = [
         *(experiment(1, "both"), run("a" * 32), run("b" * 32, start_time=8, params={"p": "1"})),
@@ -210,6 +212,7 @@ def test_what_does_not_fit_together_is_named_and_left(database: str, tmp_path: P
         ),
         *(trace("tr-1", assessments=[assessment()], metadata={"k": "v"}), span(trace_id="tr-1")),
         logged_model("m-1", tags={"t": "2"}, params={"p": "1"}),
+        logged_model("m-2", metrics=[{**point, "step": 0}, {**point, "step": 2}]),  # nothing else differs
         Row(table="webhooks", key={"webhook_id": "w-1"}, row={"name": "our", "url": "http://own", "status": "ACTIVE"}),
         dataset.model_copy(update={"tags": {"k": "v"}}),
         DatasetRecord(**asked, tags={"k": "2", "l": "3"}, expectations={"e": 1}),
@@ -236,7 +239,8 @@ def test_what_does_not_fit_together_is_named_and_left(database: str, tmp_path: P
     (traced,) = found.led(TRACES)
     assert (traced.record.state, traced.record.metadata) == ("OK", {"k": "v"})
     assert (len(traced.record.assessments), len(traced.lines)) == (1, 1)
-    (logged,) = found.records(LOGGED_MODELS)
+    logged, measured = found.records(LOGGED_MODELS)
+    assert [one.step for one in measured.metrics] == [0, 1, 2]
     assert (logged.status, logged.tags, logged.params) == ("READY", {"t": "2"}, {"p": "1"})
     assert [one.params for one in found.records(RUNS)] == [{}, {}]
 

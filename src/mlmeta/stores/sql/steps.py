@@ -168,7 +168,7 @@ class Step(Generic[R]):
         self._note_merged(self._key(stored), written)
         self._note_joined(self._key(stored), joined)
         left = [change for change in differences if change.field not in written] if not written else []
-        if not equal and all(change.is_more for change in differences):
+        if not (equal or written) and all(change.is_more for change in differences):
             self._tally.settled.add(self._key(stored))
         self._present(stored, left, deleted=is_deleted(stored, found))
 

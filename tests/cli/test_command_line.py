@@ -177,7 +177,7 @@ def test_json_wherever_it_is_asked_for(cli: Cli) -> None:
     assert cli("list", "--nope", env={**by_file, "MLMETA_JSON": "0"}).ended(2).out == ""
     (error,) = cli("--json", "list").ended(2).document["errors"]
     assert error["message"] == "--json goes after the command: mlmeta list --json …"
-    for words in (("--version", "--json"), ("--json", "--version", "list")):
+    for words in (("--profile", "x", "--version", "--json"), ("--json", "--version", "list")):
         assert cli(*words).ok().document["mlmeta_version"]
     assert cli("--version", env={"MLMETA_JSON": "1"}).ok().document["mlmeta_version"]
     asked = {"_MLMETA_COMPLETE": "complete_bash", "COMP_WORDS": "mlmeta\nforg", "COMP_CWORD": "1", "MLMETA_JSON": "1"}

@@ -28,7 +28,7 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As Click does; a version is told as JSON, too."""
-        before = list(itertools.takewhile(lambda word: word.startswith("-"), args))
+        before = list(itertools.takewhile(lambda word: word not in self.commands, args))
         if {"--version", _JSON} <= {*before}:
             args = [word for word in before if word != _JSON]
         return super().parse_args(ctx, args)

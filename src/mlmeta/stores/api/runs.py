@@ -293,9 +293,18 @@ class _RunRestorer:
 
 def delete_last(context: RestoreContext) -> None:
     """Delete the runs that the snapshot has deleted: only an active one takes links and metrics of logged models."""
-    for source, run_id in context.to_delete.items():
-        with context.refusing(_KIND, source, "lifecycle_stage"):
-            context.connection.client.delete_run(run_id)
+    delete = partial(_delete, context.connection)
+    for refused in ordered_map(context.executor, delete, context.to_delete.items(), 4 * context.jobs):
+        context.refused += refused
+
+
+def _delete(connection: Connection, item: tuple[str, str]) -> list[Refusal]:
+    """Delete a run, given by the snapshot's id and the target's; what the target has against it."""
+    source, run_id = item
+    refused: list[Refusal] = []
+    with Refusing(connection, Refusal(kind=_KIND, id=source, reason="", field="lifecycle_stage"), "", refused):
+        connection.client.delete_run(run_id)
+    return refused
 
 
 def new_ids(context: RestoreContext) -> Iterator[str]:

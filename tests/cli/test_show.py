@@ -101,6 +101,7 @@ def test_wrong_words_are_usage_errors_with_a_hint(
         (("--sort", "metrics.loss"), "--sort is for the runs of an experiment"),
         (("--run", "a", "--column", "x", "--sort", "y"), "--column and --sort are for the runs of an experiment"),
         (("--models", "--experiment", "churn"), "--models shows the models of all experiments"),
+        (("--models", "--metric", "loss"), "--models and --metric are shown one at a time"),
     ],
 )
 def test_an_option_is_not_passed_over(snapshots: Path, cli: Cli, arguments: tuple[str, ...], message: str) -> None:

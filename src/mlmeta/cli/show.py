@@ -113,7 +113,8 @@ def command(
         from mlmeta.commands import show_genai as of_genai
         from mlmeta.commands import show_runs as of_runs
 
-        _require_one({"--traces": traces or trace, "--datasets": datasets or dataset, "--models": models, "--run": run})
+        others = {"--traces": traces or trace, "--datasets": datasets or dataset, "--models": models}
+        _require_one({**others, **({"--run": run} if run else {"--metric": metric})})
         is_table = experiment and not (traces or trace or datasets or dataset or models or run or metric)
         _require_table(context, is_table=bool(is_table), has_models=models)
         most = limit if limit or json else _LIMIT

@@ -219,7 +219,10 @@ def iso_moment(text: str) -> str:
         found = datetime.fromisoformat(text)
     except ValueError:
         return text
-    return moment(int(found.timestamp() * 1000)) if found.tzinfo else text
+    if found.tzinfo is None:
+        return text
+    told = moment(int(found.timestamp() * 1000))
+    return told if ":" in told else text
 
 
 def duration(milliseconds: float | None) -> str:

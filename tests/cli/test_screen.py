@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import time
 from collections.abc import Iterable
@@ -190,6 +191,16 @@ def test_times_are_for_people() -> None:
         "2 min 5 s",
         "1 h 49 min",
     ]
+
+
+def test_long_values_of_a_change_are_whole_where_that_is_asked_for() -> None:
+    long, map_ = "v" * 300, {"step": 1, "note": "w" * 100}
+    change = Change(kind="run", id="r", what="changed", field="tags[a]", before=long, after=map_, words=("'v…", "{…"))
+    assert shown([_line(change)], 1000) == ["~ run r: tags[a]: 'v… → {…"]
+    told = f"~ run r: tags[a]: '{long}' → {json.dumps(map_)}"
+    assert shown([_line(change, in_full=True)], 1000) == [told]
+    history = change.model_copy(update={"before": {"points": 1}, "words": ("1 point", "2 points: 1 new, 0 gone")})
+    assert shown([_line(history, in_full=True)], 1000) == ["~ run r: tags[a]: 1 point → 2 points: 1 new, 0 gone"]
 
 
 def test_one_of_many() -> None:

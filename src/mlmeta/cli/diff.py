@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from json import dumps as json_of
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -97,11 +99,19 @@ def command(
             progress=progress,
         )
 
-    execute(Output("diff", json, quiet, verbose, not no_progress, wide), call, partial(view, verbose=verbose))
+    in_full = wide or verbose or not sys.stdout.isatty()
+    output = Output("diff", json, quiet, verbose, not no_progress, wide)
+    execute(output, call, partial(view, verbose=verbose, in_full=in_full))
 
 
-def view(result: DiffResult, *, verbose: bool) -> list[Block]:
-    """How many of each kind changed, and the first changes."""
+def view(result: DiffResult, *, verbose: bool, in_full: bool = False) -> list[Block]:
+    """How many of each kind changed, and the first changes.
+
+    Args:
+        result: of the command.
+        verbose: more of the changes.
+        in_full: their values as long as they are.
+    """
     limited = f" (experiments {', '.join(result.experiments)})" if result.experiments else ""
     title: Line = [Styled(result.before, "bold"), " → ", Styled(result.after, "bold"), limited]
     accepted = text.accepted(result.accepted, result.unread, most=None if verbose else _SHOWN)
@@ -111,7 +121,7 @@ def view(result: DiffResult, *, verbose: bool) -> list[Block]:
     changes = result.comparison.changes if verbose else result.comparison.changes[:_SHOWN]
     more = len(result.comparison.changes) - len(changes) + result.comparison.unnamed
     left = [f"… and {more:,} more" + ("" if verbose else ": --verbose shows up to a thousand")] if more else []
-    return [title, "", _counts(result), "", *map(_line, changes), *left, *accepted]
+    return [title, "", _counts(result), "", *(_line(change, in_full=in_full) for change in changes), *left, *accepted]
 
 
 def _counts(result: DiffResult) -> Table:
@@ -126,16 +136,26 @@ def _counts(result: DiffResult) -> Table:
     return Table(("", *columns), rows, right=columns)
 
 
-def _line(change: Change) -> Line:
+def _line(change: Change, *, in_full: bool = False) -> Line:
     sign, style = _SIGNS[change.what]
     name = f" ({change.name})" if change.name else ""
-    field = f": {change.field}: {' → '.join(_values(change))}" if change.field else ""
+    field = f": {change.field}: {' → '.join(_values(change, in_full=in_full))}" if change.field else ""
     return [Styled(f"{sign} ", style), f"{change.kind} {change.id}{name}{field}"]
 
 
-def _values(change: Change) -> tuple[str, ...]:
+def _values(change: Change, *, in_full: bool) -> list[str]:
     """What it was and what it is; a time as people read it."""
-    if not change.field.endswith(_TIMES):
-        return change.words
-    values = zip((change.before, change.after), change.words, strict=True)
-    return tuple(text.moment(value, exactly=True) if isinstance(value, int) else word for value, word in values)
+    is_time = change.field.endswith(_TIMES)
+    return [
+        text.moment(value, exactly=True)
+        if is_time and isinstance(value, int)
+        else _whole(value)
+        if in_full and word.endswith("…")
+        else word
+        for value, word in zip((change.before, change.after), change.words, strict=True)
+    ]
+
+
+def _whole(value: Any) -> str:
+    """A value, or what there is of one that is very long, in one line."""
+    return f"'{value}'" if isinstance(value, str) else json_of(value, ensure_ascii=False)

@@ -91,6 +91,15 @@ Listen = Annotated[
         show_default=False,
     ),
 ]
+FullEvery = Annotated[
+    str,
+    options.option(
+        "--full-every",
+        "Histories that can't have changed are taken from the snapshot before: read all of them again once that was "
+        "this long ago, such as 7d or 12h.",
+        metavar="DURATION",
+    ),
+]
 NoWal = Annotated[bool, options.option("--no-wal", "Leave a SQLite database without a write-ahead log.")]
 
 
@@ -111,7 +120,7 @@ def command(
     label: backup.Label = "",
     tag: backup.Tags = None,
     compress: backup.Compress = False,
-    full_every: backup.FullEvery = "7d",
+    full_every: FullEvery = "7d",
     shrink_limit: backup.ShrinkLimit = 50,
     accept: options.Accept = None,
     keep_last: options.KeepLast = 10,

@@ -88,8 +88,8 @@ Missing = Annotated[
     bool,
     options.option(
         "--missing",
-        "Bring back what is gone, as without it, and leave out what something else in a database stands in the way of: "
-        "--on-conflict skip.",
+        "Bring back what is gone; where something else in a database is in the way, leave it out, as --on-conflict "
+        "skip does.",
     ),
 ]
 Undelete = Annotated[

@@ -103,9 +103,9 @@ def command(
 ) -> None:
     """Look into a snapshot, without a server.
 
-    Its experiments; with --experiment its runs; with --run everything of one; with --metric the performance
-    history; with --models the model registry; with --traces the traces, and with --trace all of one; with
-    --datasets the evaluation datasets, and with --dataset the records of one.
+    Its experiments; with --experiment its runs; with --run everything of one; with --metric how a metric went, in
+    a run or from run to run; with --models the model registry; with --traces the traces, and with --trace all of
+    one; with --datasets the evaluation datasets, and with --dataset the records of one.
     """
 
     def call(_: Progress) -> Shown:

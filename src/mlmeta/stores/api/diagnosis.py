@@ -169,7 +169,7 @@ def judge(response: Response, name: str, uri: str, ask: Ask) -> None:
     front, way = _front(response)
     said = f"{status}, from {front}" if front else str(status)
     if status in {401, 403, 407}:
-        if status == 403 and _NO_NAME in response.text:
+        if status == 403 and response.content.startswith(_NO_NAME.encode()):
             raise AuthenticationError(f"{name} does not answer to that name ({_NO_NAME})", hint=_ALLOWED_HOSTS)
         raise _refused(status, said, way, name, uri)
     if status >= 500 or status == 429:

@@ -80,6 +80,10 @@ def test_what_a_list_is_of(cli: Cli) -> None:
     pruned = cli("prune", "--keep-last", "1", "--source", "http://a/", "--dry-run").ok().out
     assert pruned.splitlines()[-2:] == ["4 other snapshots: left alone", pruned.splitlines()[-1]]
     assert [line.split()[:2] for line in pruned.splitlines()[2:4]] == [[stamps[4], "keep"], [stamps[2], "remove"]]
+    (cli.folder / "nothing").mkdir()
+    assert cli("prune", "--keep-last", "1", "--storage", "nothing", "--source", "x").ok().out.splitlines() == [
+        "Removed 0 snapshots from nothing/."
+    ]
     gone = prune(str(folder), Rules(last=1), of_source="http://a/")
     assert (gone.going, gone.others) == ({stamps[2]}, 4)
     assert [one.value for one in gone.measures(0)][:2] == [5, 1], "how many there are in the storage, whoever's"

@@ -93,4 +93,4 @@ def _decisions(plan: PruneResult) -> list[Block]:
     ]
     left = [Styled(f"leftover of an interrupted backup: {name}", "yellow") for name in plan.leftovers]
     columns = ("TIMESTAMP", "", "SOURCE", "SIZE", "WHY")
-    return [Table(columns, rows, right=("SIZE",), whole=("TIMESTAMP", "")), *left]
+    return [*([Table(columns, rows, right=("SIZE",), whole=("TIMESTAMP", ""))] if rows else []), *left]

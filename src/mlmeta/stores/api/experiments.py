@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any
 
 from mlmeta.errors import UsageError
+from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.schema import EXPERIMENTS, Experiment, Skipped
 from mlmeta.stores.api import entities as convert
@@ -217,13 +218,12 @@ def _revive(context: RestoreContext, experiment: TargetExperiment) -> None:
     client.restore_experiment(experiment.target_id)
     if experiment.delete_last:
         client.set_experiment_tag(experiment.target_id, restore_tags.TO_DELETE, context.timestamp)
-    for run in runs:
-        run_id = run.info.run_id
-        if run.info.lifecycle_stage == "deleted":
-            if not (context.undelete and run_id in context.to_undelete):
-                client.delete_run(run_id)
-        elif experiment.delete_last:
-            context.active_in_deleted.append(run_id)
+    deleted = {run.info.run_id for run in runs if run.info.lifecycle_stage == "deleted"}
+    staying = deleted - context.to_undelete if context.undelete else deleted
+    for _ in ordered_map(context.executor, client.delete_run, staying, 4 * context.jobs):
+        pass  # many at once, as all are active until then
+    if experiment.delete_last:
+        context.active_in_deleted += [run.info.run_id for run in runs if run.info.run_id not in deleted]
 
 
 def _add_tags(context: RestoreContext, experiment: TargetExperiment) -> None:

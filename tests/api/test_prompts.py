@@ -134,6 +134,20 @@ def test_through_a_server_with_other_ids(server: Server, source: Path, saved: Pa
     assert shown(server.uri) == after
 
 
+def test_versions_that_are_none_of_a_prompt_s(server: Server, source: Path, tmp_path: Path) -> None:
+    """No search of MLflow's gives them, beside those of a prompt."""
+    load(source, server.database)
+    store = MlflowClient(server.uri)._get_registry_client().store  # whose callers MLflow's client stops
+    for _ in range(3):
+        store.create_model_version("plain", "gs://bucket/model")
+    store.delete_model_version("plain", "4")
+    uris = (server.uri, server.backend)
+    told = [mlmeta.backup(uri, str(tmp_path / uri[:4])).stats["model_versions"] for uri in uris]
+    assert told[0] == told[1]
+    plain = next(one for one in mlmeta.open_snapshot(str(tmp_path / "http")).models() if one.name == "plain")
+    assert [version.version for version in plain.versions] == [1, 2, 3, 5]
+
+
 def test_only_models(server: Server, saved: Path) -> None:
     """Experiments that are not there are named, and their ids, which may be others' in the target, left out."""
     MlflowClient(server.uri).create_experiment("first")

@@ -19,6 +19,8 @@ from mlmeta.stores.api.workspaces import named
 
 PROMPTS = f"tag.`{IS_PROMPT}` = 'true'"
 PROMPT_VERSIONS = f"tags.`{IS_PROMPT}` = 'true'"
+_LOOKED_FOR = 1000
+"""The newest numbers of a prompt among which versions are looked for that no search gives."""
 
 
 def read(connection: Connection, executor: Executor, jobs: int) -> Iterator[RegisteredModel | Skipped]:
@@ -88,6 +90,11 @@ def _with_versions(connection: Connection, entity: Any) -> list[RegisteredModel 
 
 def _complete(connection: Connection, entity: Any) -> list[RegisteredModel | Skipped]:
     versions, skipped = _versions(connection, entity.name)
+    if any(version.tags.get(IS_PROMPT) == "true" for version in versions):
+        newest = max(int(one.version) for one in (*versions, *(entity.latest_versions or ())))
+        numbers = range(max(1, newest - _LOOKED_FOR + 1), newest + 1)
+        for number in sorted({*numbers} - {version.version for version in versions}):
+            _add_unlisted(connection, entity.name, number, versions, skipped)
     if skipped and not versions:
         return [Skipped(kind=MODELS.one, id=entity.name, reason=skipped[0].reason)]
     return [convert.registered_model(entity, tuple(versions), connection.place), *skipped]
@@ -104,6 +111,34 @@ def _versions(connection: Connection, name: str) -> tuple[list[ModelVersion], li
             found.setdefault(version.version, version)
         skipped += search.skipped
     return list(found.values()), skipped
+
+
+def _add_unlisted(
+    connection: Connection, name: str, number: int, versions: list[ModelVersion], skipped: list[Skipped]
+) -> None:
+    """Ask for a version of a prompt that no search gives: it was deleted, or is none of a prompt's.
+
+    Where one version of a model is a prompt's, MLflow's searches leave out all those that are not (3.17).
+    """
+    identifier = f"{name}, version {number}"
+    found = connection.read_or_skip(
+        MODEL_VERSIONS.one, identifier, partial(_version, connection, name, number), asks=True
+    )
+    if isinstance(found, Skipped):
+        skipped.append(found)
+    elif found is not None:
+        versions.append(found)
+
+
+def _version(connection: Connection, name: str, number: int) -> ModelVersion | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return convert.model_version(connection.registry.get_model_version(name, str(number)))
+    except MlflowException as error:
+        if error.get_http_status_code() == HTTPStatus.NOT_FOUND:
+            return None
+        raise
 
 
 def version_filter(name: str, prompts: str) -> str:

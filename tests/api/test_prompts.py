@@ -134,7 +134,9 @@ def test_through_a_server_with_other_ids(server: Server, source: Path, saved: Pa
     assert shown(server.uri) == after
 
 
-def test_versions_that_are_none_of_a_prompt_s(server: Server, source: Path, tmp_path: Path) -> None:
+def test_versions_that_are_none_of_a_prompt_s(
+    server: Server, databases: Databases, source: Path, tmp_path: Path
+) -> None:
     """No search of MLflow's gives them, beside those of a prompt."""
     load(source, server.database)
     store = MlflowClient(server.uri)._get_registry_client().store  # whose callers MLflow's client stops
@@ -146,6 +148,12 @@ def test_versions_that_are_none_of_a_prompt_s(server: Server, source: Path, tmp_
     assert told[0] == told[1]
     plain = next(one for one in mlmeta.open_snapshot(str(tmp_path / "http")).models() if one.name == "plain")
     assert [version.version for version in plain.versions] == [1, 2, 3, 5]
+    load(databases.path("empty"), server.database)
+    for is_first in (True, False):
+        done = mlmeta.restore(server.uri, "latest", str(tmp_path / "http"), selection=Selection(only=("models",)))
+        assert bool(done.created) is is_first
+        assert done.comparison is not None
+        assert done.comparison.is_equal, done.comparison.differences
 
 
 def test_only_models(server: Server, saved: Path) -> None:

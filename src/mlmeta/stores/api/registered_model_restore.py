@@ -15,6 +15,7 @@ from typing import Any
 
 from mlmeta.progress import Progress
 from mlmeta.schema import MODEL_VERSIONS, MODELS, ModelVersion, RegisteredModel
+from mlmeta.schema.models import IS_PROMPT
 from mlmeta.stores.api import restore_tags
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.context import RestoreContext
@@ -22,7 +23,7 @@ from mlmeta.stores.api.links import EXPERIMENT_IDS, tags_in_target
 from mlmeta.stores.api.model_sources import DATABASE_HINT, Repointed, is_same_run, is_same_source, obstacle, repoint
 from mlmeta.stores.api.name_rules import accepted, alias_obstacle
 from mlmeta.stores.api.paging import PAGE, entities_of
-from mlmeta.stores.api.registered_models import PROMPT_VERSIONS, version_filter
+from mlmeta.stores.api.registered_models import PROMPT_VERSIONS, unlisted, version_entity, version_filter
 from mlmeta.stores.target import model_key, model_keys, moved_alias, version_key
 
 MOST_FILLERS = 100
@@ -363,6 +364,9 @@ def _versions_of(connection: Connection, name: str) -> list[Any]:
 
         entities = entities_of(ask, key=lambda entity: (entity.name, entity.version))
         found.update({entity.version: entity for entity in entities if entity.name == name})
+    if any(entity._tags.get(IS_PROMPT) == "true" for entity in found.values()) and (model := _find(connection, name)):
+        others = (version_entity(connection, name, number) for number in unlisted({*map(int, found)}, model))
+        found.update({entity.version: entity for entity in others if entity is not None})
     return list(found.values())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import Executor
 from functools import partial
 from http import HTTPStatus
@@ -91,9 +91,7 @@ def _with_versions(connection: Connection, entity: Any) -> list[RegisteredModel 
 def _complete(connection: Connection, entity: Any) -> list[RegisteredModel | Skipped]:
     versions, skipped = _versions(connection, entity.name)
     if any(version.tags.get(IS_PROMPT) == "true" for version in versions):
-        newest = max(int(one.version) for one in (*versions, *(entity.latest_versions or ())))
-        numbers = range(max(1, newest - _LOOKED_FOR + 1), newest + 1)
-        for number in sorted({*numbers} - {version.version for version in versions}):
+        for number in unlisted({version.version for version in versions}, entity):
             _add_unlisted(connection, entity.name, number, versions, skipped)
     if skipped and not versions:
         return [Skipped(kind=MODELS.one, id=entity.name, reason=skipped[0].reason)]
@@ -113,13 +111,23 @@ def _versions(connection: Connection, name: str) -> tuple[list[ModelVersion], li
     return list(found.values()), skipped
 
 
+def unlisted(listed: Set[int], entity: Any) -> list[int]:
+    """The numbers of versions of a prompt that no search gives: deleted ones, and those that are none of a prompt's.
+
+    Where one version of a model is a prompt's, MLflow's searches leave out all those that are not (3.17).
+
+    Args:
+        listed: those that searches give.
+        entity: the registered model, with its latest versions.
+    """
+    newest = max(*listed, *(int(one.version) for one in entity.latest_versions or ()), 0)
+    return sorted({*range(max(1, newest - _LOOKED_FOR + 1), newest + 1)} - listed)
+
+
 def _add_unlisted(
     connection: Connection, name: str, number: int, versions: list[ModelVersion], skipped: list[Skipped]
 ) -> None:
-    """Ask for a version of a prompt that no search gives: it was deleted, or is none of a prompt's.
-
-    Where one version of a model is a prompt's, MLflow's searches leave out all those that are not (3.17).
-    """
+    """Ask for a version of a prompt that no search gives."""
     identifier = f"{name}, version {number}"
     found = connection.read_or_skip(
         MODEL_VERSIONS.one, identifier, partial(_version, connection, name, number), asks=True
@@ -131,10 +139,16 @@ def _add_unlisted(
 
 
 def _version(connection: Connection, name: str, number: int) -> ModelVersion | None:
+    entity = version_entity(connection, name, number)
+    return None if entity is None else convert.model_version(entity)
+
+
+def version_entity(connection: Connection, name: str, number: int) -> Any:
+    """MLflow's entity of a version; None where there is none."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return convert.model_version(connection.registry.get_model_version(name, str(number)))
+        return connection.registry.get_model_version(name, str(number))
     except MlflowException as error:
         if error.get_http_status_code() == HTTPStatus.NOT_FOUND:
             return None

@@ -48,4 +48,4 @@ def test_latest_metrics_of_a_run_that_goes_on(
     checked = verify(storage=folder)
     assert checked.exit_code == 0
     assert len(checked.warnings) == notices
-    assert all(f"'loss' of run {run_id}: they were written to during the backup" in text for text in checked.warnings)
+    assert all(f"'loss' of run {run_id}: written during the backup" in text for text in checked.warnings)

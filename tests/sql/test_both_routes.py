@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
-from mlmeta import backup, restore
-from mlmeta.schema import Record
+from mlmeta import backup, open_snapshot, restore
+from mlmeta.schema import RUNS, Record, Run
+from mlmeta.stores.api import logged_models
 from mlmeta.stores.api.connection import Connection
 from mlmeta.stores.api.exporter import ApiSource
+from mlmeta.stores.base import ENDED
 from tests.builders.stores import add_logged_models
 from tests.builders.traced import fill_with_traces
 from tests.sql.helpers import ALL, QUIET, records_of, without_what_the_api_hides
@@ -52,6 +57,38 @@ def test_from_a_server_through_a_database_to_a_server(server: Server, tmp_path: 
     assert before == after
     assert set(before) == {"experiments", "runs", "metrics", "logged_models", "models"}
     assert before["logged_models"].count(b"\n") == 6
+
+
+def test_runs_have_the_logged_models_that_they_used(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search does not show them: each run is asked for, unless a base has it as it was when it ended."""
+    add_logged_models(server.uri)
+    client = MlflowClient(server.uri)
+    used = {run.run_id: run.model_inputs for run in _runs(server.backend) if run.model_inputs}
+    for run_id in used:
+        client.set_terminated(run_id)
+    asked = Counter[str]()
+
+    def counted(connection: Connection, run_id: str, ask: Any = logged_models._models_of_run) -> Any:
+        asked[run_id] += 1
+        return ask(connection, run_id)
+
+    monkeypatch.setattr(logged_models, "_models_of_run", counted)
+    storage = str(tmp_path / "backups")
+    backup(server.uri, [storage])
+    runs = list(open_snapshot(storage).records(RUNS))
+    assert {run.run_id: run.model_inputs for run in runs if run.model_inputs} == used != {}
+    assert asked == Counter(run.run_id for run in runs)
+    asked.clear()
+    backup(server.uri, [storage], incremental=True)
+    assert [run.to_line() for run in open_snapshot(storage).records(RUNS)] == [run.to_line() for run in runs]  # NaN
+    assert {*asked} == {run.run_id for run in runs if run.status not in ENDED or run.end_time is None}
+    assert 0 < len(asked) < len(runs)
+
+
+def _runs(uri: str) -> list[Run]:
+    return [record for record in records_of(uri) if isinstance(record, Run)]
 
 
 def test_traces_are_the_same_on_both_routes_and_on_the_way_round(server: Server, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from tests.support.serving import listening
 
@@ -104,6 +105,12 @@ def _runs(asked: Asked) -> None:
     asked.reply({"runs": [run(first + n, identifier, [metric]) for n in range(3)]})
 
 
+def _run(asked: Asked) -> None:
+    (run_id,) = parse_qs(urlsplit(asked.path).query)["run_id"]
+    number = int(run_id, 16)
+    asked.reply({"run": run(number, str(number // 10))})
+
+
 def _history(asked: Asked) -> None:
     points = [{"key": "loss", "value": 1 - step / 2, "step": step, "timestamp": 1} for step in range(2)]
     asked.reply({"metrics": points})
@@ -113,6 +120,7 @@ USUAL: dict[str, Answer] = {
     "/version": lambda asked: asked.reply(b"3.17.2"),
     "/experiments/search": lambda asked: asked.reply({"experiments": [experiment(1), experiment(2)]}),
     "/runs/search": _runs,
+    "/runs/get": _run,
     "/metrics/get-history": _history,
     "/registered-models/search": lambda asked: asked.reply({}),
     "/model-versions/search": lambda asked: asked.reply({}),

@@ -134,7 +134,8 @@ class Kind(Generic[R]):
         locations: fields that say where artifacts are.
         location_tags: tags that say so.
         location_columns: columns that say so, by table, of records that are rows.
-        unshown: fields that MLflow's API does not show (`search_runs`, `search_model_versions`).
+        unshown: fields that MLflow's API does not show (`search_runs`, `search_model_versions`), or that older
+            snapshots through it lack.
         shows_deleted: whether MLflow's API shows deleted records.
         in_api: whether MLflow's API shows its records at all, as they are.
         unsettable: fields that MLflow's API has no way to set.

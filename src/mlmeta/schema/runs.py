@@ -14,6 +14,8 @@ from mlmeta.schema.metrics import HistoryLine, MetricHistory, point_order
 
 PARENT_RUN_ID = "mlflow.parentRunId"
 """A tag: the run that a nested run is in."""
+RUN_MODELS = "run's logged models"
+"""The kind of what is named where the logged models that a run made or used are lost."""
 
 
 class LatestMetric(Record):
@@ -68,11 +70,13 @@ def _inputs_in_order(inputs: tuple[DatasetInput, ...]) -> tuple[DatasetInput, ..
     return tuple(sorted(inputs, key=lambda i: (i.dataset.name, i.dataset.digest, i.to_line())))
 
 
-def _models_in_order(models: tuple[ModelInput, ...]) -> tuple[ModelInput, ...]:
+def inputs_in_order(models: tuple[ModelInput, ...]) -> tuple[ModelInput, ...]:
+    """The models that a run used, in a snapshot's order."""
     return tuple(sorted(models, key=lambda m: m.model_id))
 
 
-def _outputs_in_order(models: tuple[ModelOutput, ...]) -> tuple[ModelOutput, ...]:
+def outputs_in_order(models: tuple[ModelOutput, ...]) -> tuple[ModelOutput, ...]:
+    """The models that a run made, in a snapshot's order."""
     return tuple(sorted(models, key=lambda m: (m.model_id, m.step)))
 
 
@@ -97,8 +101,8 @@ class Run(Record):
     tags: SortedMap[str] = {}
     metrics: SortedMap[LatestMetric] = {}
     dataset_inputs: Annotated[tuple[DatasetInput, ...], AfterValidator(_inputs_in_order)] = ()
-    model_inputs: Annotated[tuple[ModelInput, ...], AfterValidator(_models_in_order)] = ()
-    model_outputs: Annotated[tuple[ModelOutput, ...], AfterValidator(_outputs_in_order)] = ()
+    model_inputs: Annotated[tuple[ModelInput, ...], AfterValidator(inputs_in_order)] = ()
+    model_outputs: Annotated[tuple[ModelOutput, ...], AfterValidator(outputs_in_order)] = ()
 
 
 def run_order(run: Run) -> tuple[bool, int, str]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from mlmeta.errors import BaseSnapshotError, SnapshotError, StorageError
 from mlmeta.schema import METRICS, RUNS, SPANS, TRACES, UNNAMED, HistoryLine, Run, SpanLine, Trace, same_point
+from mlmeta.schema.runs import RUN_MODELS
 from mlmeta.snapshot.order import place
 from mlmeta.snapshot.reader import Snapshot, TraceLines
 from mlmeta.snapshot.records import taken_apart
@@ -53,7 +54,7 @@ class Base:
         self._reads_traces = False
         skipped = snapshot.summary.skipped
         self._skipped_unnamed = any(one.kind == UNNAMED for one in skipped)
-        self._skipped = {one.id for one in skipped if one.kind in {METRICS.one, SPANS.many}}
+        self._skipped = {one.id for one in skipped if one.kind in {METRICS.one, SPANS.many, RUN_MODELS}}
 
     def run(self, now: Run) -> Run | None:
         """The run as the base has it; None where it is new.
@@ -117,20 +118,26 @@ class Base:
         while self._line is not None and self._line.run_id == run_id:
             self._line = next(self._lines, None)
 
-    def ended_keys(self, run: Run) -> set[str]:
-        """The metrics of a run whose histories the base has, and to which nobody adds any more.
-
-        That is so where the run had ended before the base was begun, and the latest point is still the same.
-        What escapes this are points that were added later, through the API, behind the latest step of an ended run.
+    def ended(self, now: Run) -> Run | None:
+        """The run as the base has it, if nobody adds to it any more: it had ended before the base was begun.
 
         Args:
-            run: as for `run`, in place of it.
+            now: as for `run`, in place of it.
         """
-        before = None if self._skipped_unnamed else self.run(run)
-        if before is None or not self._had_ended(before) or _end(before) != _end(run):
-            return set()
-        same = {key for key, latest in run.metrics.items() if same_point(latest, before.metrics.get(key))}
-        return {key for key in same if f"{run.run_id}/{key}" not in self._skipped}
+        before = None if self._skipped_unnamed else self.run(now)
+        return before if before is not None and self._had_ended(before) and _end(before) == _end(now) else None
+
+    def known_keys(self, now: Run, before: Run) -> set[str]:
+        """The metrics of an ended run whose histories the base has: the latest point is still the same.
+
+        What escapes this are points that were added later, through the API, behind the latest step of an ended run.
+        """
+        same = {key for key, latest in now.metrics.items() if same_point(latest, before.metrics.get(key))}
+        return {key for key in same if f"{now.run_id}/{key}" not in self._skipped}
+
+    def knows_models(self, before: Run) -> bool:
+        """Whether the base has the logged models of an ended run; those that it used later escape this."""
+        return before.run_id not in self._skipped
 
     def _had_ended(self, run: Run) -> bool:
         return run.status in ENDED and run.end_time is not None and run.end_time < self._started

@@ -221,11 +221,13 @@ class RunToRead:
         run: as the search gave it.
         known: the metrics whose histories the base has.
         expected: of the others, a guess at the number of points.
+        before: the run as the base has it, if its logged models are known from there.
     """
 
     run: Run
     known: set[str]
     expected: dict[str, int]
+    before: Run | None = None
 
 
 Asked = list[tuple[HistoryBatch, Future[Histories]]]
@@ -255,8 +257,13 @@ class HistoryReader:
 
     def to_read(self, run: Run) -> RunToRead:
         """What has to be read of a run. Runs come in a snapshot's order, each once."""
-        known = self._base.ended_keys(run) if self._base is not None else set()
-        return RunToRead(run, known, {k: expected(m.step) for k, m in run.metrics.items() if k not in known})
+        base = self._base
+        before = base.ended(run) if base is not None else None
+        if base is None or before is None:
+            return RunToRead(run, set(), {key: expected(latest.step) for key, latest in run.metrics.items()})
+        known = base.known_keys(run, before)
+        to_ask = {key: expected(latest.step) for key, latest in run.metrics.items() if key not in known}
+        return RunToRead(run, known, to_ask, before if base.knows_models(before) else None)
 
     def begin(self, group: list[RunToRead]) -> Asked:
         """Ask for the histories of a group."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from mlmeta.parallel import ordered_map
-from mlmeta.schema import LOGGED_MODELS, LoggedModel, Run, Skipped
+from mlmeta.schema import LOGGED_MODELS, LoggedModel, Skipped
+from mlmeta.schema.runs import RUN_MODELS, inputs_in_order, outputs_in_order
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api.connection import Connection, release, unreadable
 from mlmeta.stores.api.file_store import FileStore
+from mlmeta.stores.api.histories import RunToRead
 from mlmeta.stores.api.paging import Search, Sieve
 
 _PAGE = 100
@@ -20,13 +23,16 @@ _EXPERIMENTS_PER_CALL = 100
 _ORDER = [{"field_name": "creation_timestamp", "ascending": True}]
 _UNKNOWN = {404, 501}
 """What a server says that does not have this part of the API."""
-_OF_RUN = "run's logged models"
 _RUNS_AHEAD = 16
 """Runs that are asked for at once."""
-_FIRST, _LATER = (3, 0), (3, 10)
-"""The first versions of MLflow with logged models, and those that surely show them in a search."""
+_FIRST = (3, 0)
+"""The first version of MLflow with logged models."""
 
-Completing = Callable[[Iterable[Run | Skipped]], Iterator[Run | Skipped]]
+Models = dict[str, Any]
+"""The fields of a run that name logged models."""
+
+Completing = Callable[[Iterable[RunToRead], list[Skipped]], Iterator[RunToRead]]
+"""Completes runs, and notes what could not be read."""
 
 
 def read(connection: Connection, experiment_ids: list[str]) -> Iterator[LoggedModel | Skipped]:
@@ -96,40 +102,43 @@ def page(connection: Connection, experiment_id: str, token: str | None = None, s
 
 
 def completing(connection: Connection, threads: Executor, experiment_ids: list[str]) -> Completing:
-    """What makes the runs of a search whole; nothing is asked where the search shows all there is.
+    """What gives runs the logged models that they made and used; nothing is asked where there are no such models.
 
-    Servers of MLflow 3.0 to 3.9 leave the logged models that runs made and used out of a search for runs
-    (`_get_model_outputs_bulk` of MLflow's SQLAlchemy store came later), and show them where one is asked for by its id.
+    A search for runs leaves out those that they used (`SqlAlchemyStore._search_runs`), and before MLflow 3.10 those
+    that they made. Both are shown where a run is asked for by its id.
 
     Args:
         connection: to the store.
         threads: ask for several runs at once.
         experiment_ids: of the experiments that are read.
     """
-    if _hides_models(connection) and are_there(connection, experiment_ids):
-        return partial(_completed, connection, threads)
-    return iter
-
-
-def _hides_models(connection: Connection) -> bool:
     version = release(connection.server_version())
-    return version is not None and _FIRST <= version < _LATER
+    if version is None or version < _FIRST or not are_there(connection, experiment_ids):
+        return lambda items, _: iter(items)
+    return partial(_completed, connection, threads)
 
 
-def _completed(connection: Connection, threads: Executor, items: Iterable[Run | Skipped]) -> Iterator[Run | Skipped]:
-    for found in ordered_map(threads, partial(_with_models, connection), items, _RUNS_AHEAD):
-        yield from found
+def _completed(
+    connection: Connection, threads: Executor, items: Iterable[RunToRead], skipped: list[Skipped]
+) -> Iterator[RunToRead]:
+    for one, models in ordered_map(threads, partial(_with_models, connection), items, _RUNS_AHEAD):
+        if isinstance(models, Skipped):
+            skipped.append(models)
+            yield one
+            continue
+        yield replace(one, run=one.run.model_copy(update=models))
 
 
-def _with_models(connection: Connection, item: Run | Skipped) -> tuple[Run | Skipped, ...]:
-    """A run with its logged models, or as it is and why they can't be read."""
-    if isinstance(item, Skipped):
-        return (item,)
-    ask: Callable[[], dict[str, Any]] = partial(_models_of_run, connection, item.run_id)
-    models = connection.read_or_skip(_OF_RUN, item.run_id, ask, asks=True)
-    return (item, models) if isinstance(models, Skipped) else (item.model_copy(update=models),)
+def _with_models(connection: Connection, one: RunToRead) -> tuple[RunToRead, Models | Skipped]:
+    """A run, and its logged models, or why they can't be read."""
+    if one.before is not None:
+        made = one.run.model_outputs or one.before.model_outputs
+        return one, {"model_inputs": one.before.model_inputs, "model_outputs": made}
+    ask: Callable[[], Models] = partial(_models_of_run, connection, one.run.run_id)
+    return one, connection.read_or_skip(RUN_MODELS, one.run.run_id, ask, asks=True)
 
 
-def _models_of_run(connection: Connection, run_id: str) -> dict[str, Any]:
+def _models_of_run(connection: Connection, run_id: str) -> Models:
     entity = connection.tracking.get_run(run_id)
-    return {"model_inputs": convert.model_inputs(entity), "model_outputs": convert.model_outputs(entity)}
+    inputs, outputs = convert.model_inputs(entity), convert.model_outputs(entity)
+    return {"model_inputs": inputs_in_order(inputs), "model_outputs": outputs_in_order(outputs)}

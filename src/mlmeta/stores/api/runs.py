@@ -19,7 +19,7 @@ from mlmeta.parallel import ordered_map
 from mlmeta.progress import Progress
 from mlmeta.redaction import cut
 from mlmeta.schema import RUNS, DatasetInput, Run, Skipped
-from mlmeta.schema.runs import PARENT_RUN_ID
+from mlmeta.schema.runs import PARENT_RUN_ID, RUN_MODELS
 from mlmeta.snapshot.reader import Led, RunHistories, RunLines
 from mlmeta.stores.api import entities as convert
 from mlmeta.stores.api import restore_tags
@@ -81,7 +81,7 @@ class RunReader:
 
     def _begin(self, experiment_id: str, complete: Completing) -> Iterator[SourceItem]:
         if self._connection.kind == "files":
-            return self._runs_with_histories(FileStore(self._connection).runs(experiment_id), [])
+            return self._runs_with_histories(FileStore(self._connection).runs(experiment_id), [], complete)
         search = Search(
             self._connection,
             RUNS.one,
@@ -93,11 +93,13 @@ class RunReader:
         found = self._sieve.sift(search.ahead(self._threads), experiment_id)
         if self._only:
             found = (one for one in found if isinstance(one, Skipped) or one.run_id in self._only)
-        return self._runs_with_histories(complete(found), search.skipped)
+        return self._runs_with_histories(found, search.skipped, complete)
 
-    def _runs_with_histories(self, items: Iterable[Run | Skipped], skipped: list[Skipped]) -> Iterator[SourceItem]:
+    def _runs_with_histories(
+        self, items: Iterable[Run | Skipped], skipped: list[Skipped], complete: Completing
+    ) -> Iterator[SourceItem]:
         waiting: deque[tuple[list[RunToRead], Asked]] = deque()
-        for group in _groups(map(self._histories.to_read, _runs(items, skipped))):
+        for group in _groups(complete(map(self._histories.to_read, _runs(items, skipped)), skipped)):
             waiting.append((group, self._histories.begin(group)))
             if len(waiting) > _GROUPS_AHEAD:
                 yield from self._histories.finish(*waiting.popleft())
@@ -375,7 +377,7 @@ def _foreseen(run: Run, context: RestoreContext) -> Iterator[Refusal]:
     models = {m.model_id for m in run.model_inputs} | {m.model_id for m in run.model_outputs}
     if not models <= context.coming_models:
         reason = "the snapshot lacks some of the logged models that it used or made, or has them as deleted"
-        yield refused_part("run's logged models", run.run_id, reason, "model_outputs")
+        yield refused_part(RUN_MODELS, run.run_id, reason, "model_outputs")
 
 
 def _status(status: str) -> Any:

@@ -309,7 +309,8 @@ def test_a_metric_over_runs_is_a_curve_and_a_row_for_each(cli: Cli) -> None:
 def test_ids_may_be_cut_short_with_and_without_their_prefix(swept: Cli) -> None:
     for words in ("0a", "tr-0a", "0a0a0a0a", "tr-" + "0a" * 16, "0a" * 16):
         assert swept("show", "--trace", words, "--json").ok().data["trace"]["trace_id"] == "tr-" + "0a" * 16
-    assert f"write more of the id: tr-{'0a' * 16}, tr-{'0b' * 16}" in swept("show", "--trace", "0").ended(2).err
+    said = swept("show", "--trace", "0").ended(2).err
+    assert f"begin with '0': tr-{'0a' * 16}, tr-{'0b' * 16}\n  write more of the id\n" in said
 
 
 def test_on_a_terminal_of_80_columns(swept: Cli) -> None:

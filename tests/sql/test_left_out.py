@@ -84,7 +84,7 @@ def test_a_file_has_no_tables_but_mlflows(store: Path) -> None:
     source = SqlSource(f"sqlite:///{store}")
     assert rows(source.read(Selection(), Silent())) == {"new_kinds": 1, "new_parts": 1, "new_things": 2, "other_app": 1}
     (note,) = (note for note in source.warnings() if "MLflow's" in note)
-    assert "were not saved: users; --table NAME saves one" in note
+    assert "not saved: 1 table of the database (users); --table NAME saves one" in note
 
 
 def test_basic_auth_in_the_same_database(store: Path) -> None:
@@ -120,7 +120,7 @@ def test_on_a_database_server_tables_of_others_are_told_apart(kind: str, emptied
     try:
         source = SqlSource(uri)
         assert rows(source.read(Selection(), Silent())) == {"new_kinds": 1, "new_parts": 1}
-        assert any("and were not saved: other_app" in note for note in source.warnings())
+        assert any("not saved: 1 table of the database (other_app)" in note for note in source.warnings())
         assert rows(source.read(Selection(tables="other_app"), Silent())) == dict.fromkeys(made, 1)
         assert not any("other_app" in note for note in source.warnings())
         with pytest.raises(UsageError, match="no table 'another'"):

@@ -133,7 +133,7 @@ class _Proof:
     def __init__(self, unkept: tuple[str, ...], report: Report | None) -> None:
         self._told = Told(report) if report is not None else None
         self._unkept = unkept
-        self._blank = {kind.one: _fields_among(unkept, kind) for kind in WITH_PARTS}
+        self._blank: dict[str, dict[str, str]] = {}
         self._rules = ComparisonRules(frozenset(unkept))
         self._last = ("", "")
         self._compared: Counter[str] = Counter()
@@ -173,6 +173,8 @@ class _Proof:
         """Whether the target has a record of the snapshot, and as it should be; what differs is noted."""
         kind = found.kind.one
         self._compared[kind] += 1
+        if kind not in self._blank:
+            self._blank[kind] = _fields_among(self._unkept, found.kind)
         blank = self._blank[kind]
         for name in [name for name in blank if getattr(found.pair.record, name)]:
             del blank[name]

@@ -241,10 +241,7 @@ def _must_be_one(found: Sequence[_Place]) -> None:
         for timestamp, files in place.going.items():
             try:
                 text = summary_text(place.storage, files)
-            except (
-                DamagedSnapshotError,
-                ObjectMissingError,
-            ):  # whose copy it was, nobody can tell: it goes all the same
+            except (DamagedSnapshotError, ObjectMissingError):  # whose copy, nobody can tell: it goes all the same
                 continue
             where, other = seen.setdefault(timestamp, (place.storage.location, text))
             if other != text:

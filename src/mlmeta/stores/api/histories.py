@@ -257,13 +257,17 @@ class HistoryReader:
 
     def to_read(self, run: Run) -> RunToRead:
         """What has to be read of a run. Runs come in a snapshot's order, each once."""
-        base = self._base
-        before = base.ended(run) if base is not None else None
-        if base is None or before is None:
-            return RunToRead(run, set(), {key: expected(latest.step) for key, latest in run.metrics.items()})
-        known = base.known_keys(run, before)
+        known, before = self._known(run, self._base) if self._base is not None else (set(), None)
         to_ask = {key: expected(latest.step) for key, latest in run.metrics.items() if key not in known}
-        return RunToRead(run, known, to_ask, before if base.knows_models(before) else None)
+        return RunToRead(run, known, to_ask, before)
+
+    @staticmethod
+    def _known(run: Run, base: Base) -> tuple[set[str], Run | None]:
+        """The metrics whose histories a base has, and the run as it has it, if that tells its logged models."""
+        before = base.ended(run)
+        if before is None:
+            return set(), None
+        return base.known_keys(run, before), before if base.knows_models(before) else None
 
     def begin(self, group: list[RunToRead]) -> Asked:
         """Ask for the histories of a group."""
